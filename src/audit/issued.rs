@@ -1,0 +1,91 @@
+//! A token whose record is durable: the only one that can be written to a reply.
+
+use crate::id::{Audience, CredentialId, ScopeSet, TokenId};
+use crate::secret::Secret;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// Where a record is: the log's origin and the record's index in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The log's origin: issuer and node id.
+    pub origin: Arc<str>,
+    /// The record's sequence number, from 0.
+    pub index: u64,
+}
+
+/// An issued token: signed, recorded, durable.
+///
+/// Only this module's siblings can make one, so an unrecorded token cannot be sent:
+///
+/// ```compile_fail,E0451
+/// let forged = cambist::audit::Issued { token: cambist::secret::Secret::new(String::new()), ..todo!() };
+/// ```
+#[derive(Debug)]
+pub struct Issued {
+    pub(super) token: Secret,
+    pub(super) id: TokenId,
+    pub(super) audience: Audience,
+    pub(super) scopes: ScopeSet,
+    pub(super) issued_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) bound: bool,
+    pub(super) credential: CredentialId,
+    pub(super) receipt: Receipt,
+}
+
+impl Issued {
+    /// The token's text.
+    #[must_use]
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// `jti`.
+    #[must_use]
+    pub fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// `aud`.
+    #[must_use]
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// `scope`.
+    #[must_use]
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// `iat`.
+    #[must_use]
+    pub fn issued_at(&self) -> Timestamp {
+        self.issued_at
+    }
+
+    /// `exp`.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// Whether it is bound to the caller's key.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.bound
+    }
+
+    /// The credential at the root of its ancestry.
+    #[must_use]
+    pub fn credential(&self) -> CredentialId {
+        self.credential
+    }
+
+    /// Where its record is.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}

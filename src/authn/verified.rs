@@ -1,0 +1,212 @@
+//! The proof that a request's credentials were verified.
+
+use crate::id::{Audience, CredentialId, KeyPublicId, Label, Owner, ScopeSet, Tenant};
+use crate::limits;
+use crate::revocation::Fence;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A verified caller: who it is, how far its credentials reach, and what its tokens descend from.
+///
+/// Only this module's siblings can make one:
+///
+/// ```compile_fail,E0451
+/// let forged = cambist::authn::Verified { sub: "spiffe://example.org/admin".into(), ..todo!() };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Verified {
+    pub(super) kind: CredentialKind,
+    pub(super) sub: Arc<str>,
+    pub(super) client_id: Arc<str>,
+    pub(super) credential: CredentialId,
+    pub(super) owner: Option<Owner>,
+    pub(super) tenant: Option<Tenant>,
+    pub(super) labels: Arc<BTreeMap<Label, Label>>,
+    pub(super) ceiling: Ceiling,
+    pub(super) confirmation: Option<[u8; 32]>,
+    pub(super) must_bind: bool,
+    pub(super) uses: Uses,
+    pub(super) lineage: Lineage,
+    pub(super) actor: Option<Arc<Actor>>,
+    pub(super) fence: Fence,
+}
+
+/// What kind of credential the subject presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialKind {
+    /// A bootstrap API key.
+    ApiKey,
+    /// A workload certificate (X.509-SVID).
+    Certificate,
+    /// A token that this broker issued.
+    OwnToken,
+}
+
+impl CredentialKind {
+    /// The name in policies, records and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::Certificate => "certificate",
+            Self::OwnToken => "own_token",
+        }
+    }
+}
+
+/// What a credential reaches at most. A grant never exceeds it.
+#[derive(Clone, Debug)]
+pub struct Ceiling {
+    /// Audiences, by registered name.
+    pub audiences: Reach<Arc<[Audience]>>,
+    /// Scopes.
+    pub scopes: Reach<ScopeSet>,
+    /// When the credential itself ends; no token made from it lives longer.
+    pub not_after: Timestamp,
+}
+
+/// Up to a list, or up to what policy says alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach<T> {
+    /// Nothing outside the list, which may be empty.
+    Listed(T),
+    /// The credential itself sets no bound (certificates); policy must.
+    Policy,
+}
+
+/// Whether the credential can be used a finite number of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uses {
+    /// Without limit.
+    Unlimited,
+    /// A finite-use key: each exchange spends one of `limit` in the store.
+    Limited {
+        /// The key whose uses are counted.
+        key: KeyPublicId,
+        /// Uses in all.
+        limit: u32,
+    },
+}
+
+/// What a token made from this caller descends from: the `cmb` claim (DESIGN.md section 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// `c`: every credential in the ancestry, actors included; at most [`limits::LINEAGE`].
+    pub credentials: Vec<CredentialId>,
+    /// `l`: 128-bit digests of all subject and actor ancestor tokens; at most [`limits::LINEAGE`].
+    pub ancestors: Vec<[u8; 16]>,
+    /// `x`: audiences that tokens made from this one may be for; only ever shrinks.
+    pub exchange: Reach<Arc<[Audience]>>,
+}
+
+impl Lineage {
+    /// Whether both lists fit into a token.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.credentials.len() <= limits::LINEAGE && self.ancestors.len() <= limits::LINEAGE
+    }
+}
+
+/// One actor and, nested, those before it (RFC 8693 section 4.1); at most [`limits::ACTORS`] deep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The actor's `sub`.
+    pub sub: Arc<str>,
+    /// Whom it followed.
+    pub previous: Option<Arc<Actor>>,
+}
+
+impl Actor {
+    /// How many actors the chain names.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        std::iter::successors(Some(self), |actor| actor.previous.as_deref()).count()
+    }
+}
+
+impl Verified {
+    /// The kind of the subject's credential.
+    #[must_use]
+    pub fn kind(&self) -> CredentialKind {
+        self.kind
+    }
+
+    /// Who the token stands for: a SPIFFE ID, or a URI under our issuer.
+    #[must_use]
+    pub fn sub(&self) -> &Arc<str> {
+        &self.sub
+    }
+
+    /// The party that the token is issued to (RFC 9068 section 2.2): the actor under delegation.
+    #[must_use]
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    /// The credential presented as subject; for an own token, the credential at the root of its ancestry.
+    #[must_use]
+    pub fn credential(&self) -> CredentialId {
+        self.credential
+    }
+
+    /// The team that answers for the credential, where one is registered.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    /// The tenant, where the credential has one.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.tenant.as_ref()
+    }
+
+    /// The credential's labels.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<Label, Label> {
+        &self.labels
+    }
+
+    /// What the credential reaches at most.
+    #[must_use]
+    pub fn ceiling(&self) -> &Ceiling {
+        &self.ceiling
+    }
+
+    /// SHA-256 of the certificate whose key the caller proved: what a token can be bound to.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&[u8; 32]> {
+        self.confirmation.as_ref()
+    }
+
+    /// Whether the token must be bound because the one it is made from was.
+    #[must_use]
+    pub fn must_bind(&self) -> bool {
+        self.must_bind
+    }
+
+    /// Whether uses are counted.
+    #[must_use]
+    pub fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    /// What the token will descend from.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// The actor chain, if someone acts for the subject.
+    #[must_use]
+    pub fn actor(&self) -> Option<&Arc<Actor>> {
+        self.actor.as_ref()
+    }
+
+    /// What markers are checked against.
+    #[must_use]
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+}

@@ -1,0 +1,198 @@
+//! The guard that all issuing time passes (DESIGN.md section 4): a high-water mark that `iat` never
+//! goes below, and a watch for steps of the wall clock against the monotonic one.
+
+use super::Clock;
+use crate::limits;
+use jiff::Timestamp;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Why no time can be given out for issuing or for expiry clean-up.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ClockFault {
+    /// The wall clock moved against the monotonic clock by more than [`limits::CLOCK_STEP`].
+    #[error("the wall clock stepped; waiting until it is steady or an operator confirms it")]
+    Stepped,
+    /// The wall clock is below the high-water mark of an earlier run.
+    #[error("the wall clock is behind the time of an earlier issue")]
+    BelowMark,
+}
+
+/// Steady readings in a row, as told by [`TimeGuard::observe`], that end a step's suspension.
+const STEADY_READINGS: u32 = 30;
+
+/// Hands out time for issuing; refuses while the clock cannot be trusted.
+///
+/// [`TimeGuard::now`] is lock-free. [`TimeGuard::observe`] is called about once a second.
+#[derive(Debug)]
+pub struct TimeGuard {
+    clock: Arc<dyn Clock>,
+    /// Highest second handed out so far, or recovered from log and store.
+    mark: AtomicI64,
+    stepped: AtomicBool,
+    last: Mutex<Reading>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    wall: Timestamp,
+    monotonic: Duration,
+    steady: u32,
+}
+
+impl TimeGuard {
+    /// A guard over `clock` that starts at `mark`, the highest time found in log and store.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, mark: Option<Timestamp>) -> Self {
+        let last = Reading {
+            wall: clock.now(),
+            monotonic: clock.monotonic(),
+            steady: 0,
+        };
+        let mark = AtomicI64::new(mark.map_or(i64::MIN, Timestamp::as_second));
+        Self {
+            clock,
+            mark,
+            stepped: AtomicBool::new(false),
+            last: Mutex::new(last),
+        }
+    }
+
+    /// Time for issuing: never below anything this guard gave out before.
+    ///
+    /// # Errors
+    /// [`ClockFault`] while the clock is not to be trusted.
+    pub fn now(&self) -> Result<Timestamp, ClockFault> {
+        if self.stepped.load(Ordering::Acquire) {
+            return Err(ClockFault::Stepped);
+        }
+        let wall = self.clock.now();
+        let mark = self.mark.fetch_max(wall.as_second(), Ordering::AcqRel);
+        if wall.as_second() >= mark {
+            return Ok(wall);
+        }
+        // Small backward slews are ironed out; more than the permitted step is a fault.
+        let behind = mark.saturating_sub(wall.as_second());
+        if behind > limits::CLOCK_STEP.as_secs().try_into().unwrap_or(i64::MAX) {
+            return Err(ClockFault::BelowMark);
+        }
+        Timestamp::from_second(mark).map_err(|_| ClockFault::BelowMark)
+    }
+
+    /// The wall clock as it is, for records and for answering questions; never for issuing.
+    #[must_use]
+    pub fn wall(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The unguarded clock, for measuring durations.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The highest time given out, to be kept in log and store.
+    #[must_use]
+    pub fn mark(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.mark.load(Ordering::Acquire)).ok()
+    }
+
+    /// Compares both clocks since the last call; a step suspends issuance, and
+    /// thirty steady readings in a row lift the suspension. Answers whether time is trusted now.
+    pub fn observe(&self) -> bool {
+        let (wall, monotonic) = (self.clock.now(), self.clock.monotonic());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_wall = wall.duration_since(last.wall);
+        let by_monotonic = jiff::SignedDuration::try_from(monotonic.saturating_sub(last.monotonic))
+            .unwrap_or(jiff::SignedDuration::MAX);
+        let drift = by_wall.saturating_sub(by_monotonic).unsigned_abs();
+        let steady = if drift > limits::CLOCK_STEP {
+            0
+        } else {
+            last.steady.saturating_add(1)
+        };
+        *last = Reading {
+            wall,
+            monotonic,
+            steady,
+        };
+        if steady == 0 {
+            self.stepped.store(true, Ordering::Release);
+        } else if steady >= STEADY_READINGS {
+            self.stepped.store(false, Ordering::Release);
+        }
+        self.now().is_ok()
+    }
+
+    /// An operator's word that the wall clock is right now: lifts the suspension, and lowers the
+    /// mark to the present if the mark itself came from a clock that was ahead.
+    pub fn confirm(&self) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Reading {
+            wall: self.clock.now(),
+            monotonic: self.clock.monotonic(),
+            steady: STEADY_READINGS,
+        };
+        self.mark.store(last.wall.as_second(), Ordering::Release);
+        self.stepped.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::testing::TestClock;
+
+    #[test]
+    fn a_step_of_five_seconds_passes_and_of_six_suspends() {
+        for (step, trusted) in [
+            (5, true),
+            (6, false),
+            (-5, true),
+            (-6, false),
+            (3600, false),
+        ] {
+            let clock = TestClock::at(1_000_000);
+            let guard = TimeGuard::new(clock.clone(), None);
+            clock.advance(1);
+            assert!(guard.observe());
+            clock.step(step);
+            assert_eq!(guard.observe(), trusted, "step of {step}");
+        }
+    }
+
+    #[test]
+    fn thirty_steady_readings_lift_the_suspension() {
+        let clock = TestClock::at(1_000_000);
+        let guard = TimeGuard::new(clock.clone(), None);
+        clock.step(60);
+        assert!(!guard.observe());
+        for _ in 1..STEADY_READINGS {
+            clock.advance(1);
+            assert!(!guard.observe());
+        }
+        clock.advance(1);
+        assert!(guard.observe());
+    }
+
+    #[test]
+    fn time_never_goes_below_the_mark() {
+        let clock = TestClock::at(1_000_000);
+        let guard = TimeGuard::new(clock.clone(), None);
+        let first = guard.now().unwrap();
+        clock.step(-5);
+        assert_eq!(guard.now().unwrap(), first);
+        clock.step(-1);
+        assert_eq!(guard.now(), Err(ClockFault::BelowMark));
+    }
+
+    #[test]
+    fn a_start_below_the_mark_does_not_issue_until_confirmed() {
+        let clock = TestClock::at(1_000_000);
+        let guard = TimeGuard::new(clock.clone(), Timestamp::from_second(1_000_100).ok());
+        assert_eq!(guard.now(), Err(ClockFault::BelowMark));
+        guard.confirm();
+        assert!(guard.now().is_ok());
+    }
+}

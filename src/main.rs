@@ -1,0 +1,2 @@
+//! The `cambist` command.
+fn main() {}
