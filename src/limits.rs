@@ -55,6 +55,38 @@ pub const STORE_VALUE: usize = 64 * 1024;
 pub const STORE_BATCH: usize = 100;
 /// Store: largest batch in bytes, keys, values and record together.
 pub const STORE_BATCH_BYTES: usize = 1024 * 1024;
+/// Store: largest record of a batch with its lasting changes as they stand in the log, in bytes. What the
+/// log adds (sequence, time, salt, revision) fits in the rest of [`RECORD`].
+pub const STORE_RECORD: usize = RECORD - 4 * 1024;
+/// Store: most entries, and about most bytes, of one page of a load: short enough to be built without a long hold.
+pub const STORE_PAGE: usize = 1_000;
+/// Store: bytes after which a page of a load ends; one more entry may stand over it.
+pub const STORE_PAGE_BYTES: usize = 1024 * 1024;
+/// Store: revisions kept for watchers that come back; older ones load again.
+pub const STORE_HISTORY: u64 = 10_000;
+/// Store: bytes of changes kept for watchers that come back.
+pub const STORE_HISTORY_BYTES: usize = 16 * 1024 * 1024;
+/// Store: most watchers at a time. A node has one for each of its parts that follow the store.
+pub const STORE_WATCHERS: usize = 64;
+/// Store: events that wait for a watcher before it is dropped as too slow.
+pub const STORE_WATCH_QUEUE: usize = 1_024;
+/// Store: commits waiting for the writer; past it a commit is refused rather than queued.
+pub const STORE_QUEUE: usize = 1_024;
+/// Store: most commits made durable by one fsync, so that none waits for an endless group.
+pub const STORE_GROUP: usize = 64;
+/// Store: read connections, and with them reads at a time.
+pub const STORE_READERS: usize = 4;
+/// Store: loads in progress whose revision is held; the longest idle one gives way.
+pub const STORE_SNAPSHOTS: usize = 8;
+/// Store: bytes kept on disk beside the store for revocation and recovery. The largest batch, written
+/// to the write-ahead log with its history and then to the file, fits more than once.
+pub const STORE_RESERVE: u64 = 8 * 1024 * 1024;
+/// Store: bytes of the reserve given up at a time.
+pub const STORE_RESERVE_STEP: u64 = 256 * 1024;
+/// Store: most keys with lasting changes that recovery redoes at one start; more needs a newer backup.
+pub const STORE_REDO: usize = 10_000_000;
+/// Store: bad values that a replica names; further ones are only counted as one.
+pub const REPLICA_FAULTS: usize = 64;
 /// Largest page that a list call answers with.
 pub const PAGE: usize = 500;
 /// Policies that no index key covers; they are shown to every request, so they are few.
@@ -62,6 +94,14 @@ pub const UNINDEXED_POLICIES: usize = 64;
 /// Most policies that are loaded.
 pub const POLICIES: usize = 20_000;
 
+/// Store: how often it confirms to its watchers that nothing newer exists.
+pub const STORE_HEARTBEAT: Duration = Duration::from_secs(1);
+/// Store: how long the revision of an idle load is held; it keeps the write-ahead log from being reused.
+pub const STORE_SNAPSHOT_IDLE: Duration = Duration::from_secs(30);
+/// Store: how long a statement waits for another program that looks into the file.
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
+/// Replica: first and longest pause before the store is asked again.
+pub const REPLICA_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Time that a TLS handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the store's view may be out of date before issuance stops, by default.

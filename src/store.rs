@@ -16,6 +16,9 @@
 //!   treats unknown as the worse of the two: a spend counts as spent.
 //! - **Records.** A batch may carry one audit record. It is committed in the same transaction, kept in an
 //!   outbox in the order of revisions, and taken out by [`Store::drained`] once it is durable in the log.
+//! - **Lasting changes.** Revocations, spends and suspensions are marked ([`Batch::put_lasting`]) and travel with
+//!   the record into the log, so that [`recovery`] can redo them on a store that was put back from a backup.
+//!   A batch that has one and carries no record is refused.
 //! - **Load.** Pages of one prefix in key order, all at one revision, which is returned with each page.
 //! - **Watch.** From a revision: every later revision, whole, once, in order; then, while nothing
 //!   changes, [`Event::Current`] at least every second with the instant at which the store confirmed
@@ -25,12 +28,22 @@
 //!   Only revocation and recovery use it.
 //! - **Expiry** is a property of the value: nothing is deleted by time, and no change is emitted.
 
+mod batch;
+mod effect;
+pub mod embedded;
+pub mod recovery;
+pub mod replica;
+
+pub use batch::{Batch, Compare, Expect, Op};
+pub use effect::{Effect, StoreMember};
+
 use crate::limits;
 use jiff::Timestamp;
 use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -131,6 +144,32 @@ impl Revision {
     }
 }
 
+impl FromStr for Revision {
+    type Err = NotARevision;
+
+    fn from_str(text: &str) -> Result<Self, NotARevision> {
+        let (incarnation, counter) = text.split_once('.').ok_or(NotARevision)?;
+        let plain = |part: &str, digit: fn(&u8) -> bool| part.as_bytes().iter().all(digit);
+        if incarnation.len() != 32
+            || !plain(incarnation, u8::is_ascii_hexdigit)
+            || !plain(counter, u8::is_ascii_digit)
+        {
+            return Err(NotARevision);
+        }
+        Ok(Self {
+            incarnation: Incarnation(
+                u128::from_str_radix(incarnation, 16).map_err(|_| NotARevision)?,
+            ),
+            counter: counter.parse().map_err(|_| NotARevision)?,
+        })
+    }
+}
+
+/// The text is not a revision as its `Display` writes it.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not a revision of the store")]
+pub struct NotARevision;
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}.{}", self.incarnation.0, self.counter)
@@ -146,143 +185,6 @@ pub struct Entry {
     pub value: Value,
     /// Counter of the last write; what [`Expect::Unmodified`] compares with.
     pub modified: u64,
-}
-
-/// What must be true of a key for a batch to commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// The key does not exist.
-    Absent,
-    /// The key exists and was last written at this counter.
-    Unmodified(u64),
-}
-
-/// One precondition of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compare {
-    /// The key looked at.
-    pub key: Key,
-    /// What must hold.
-    pub expect: Expect,
-}
-
-/// One change of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Writes a value.
-    Put(Key, Value),
-    /// Removes a key; removing what is not there is no error.
-    Delete(Key),
-}
-
-impl Op {
-    /// The key that is changed.
-    #[must_use]
-    pub fn key(&self) -> &Key {
-        match self {
-            Self::Put(key, _) | Self::Delete(key) => key,
-        }
-    }
-}
-
-/// Changes that happen together or not at all.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    compares: Vec<Compare>,
-    ops: Vec<Op>,
-    record: Option<Arc<[u8]>>,
-    reserved: bool,
-    bytes: usize,
-}
-
-impl Batch {
-    /// An empty batch.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a precondition.
-    ///
-    /// # Errors
-    /// [`TooLarge`].
-    pub fn expect(mut self, key: Key, expect: Expect) -> Result<Self, TooLarge> {
-        self.grow(key.as_str().len())?;
-        self.compares.push(Compare { key, expect });
-        Ok(self)
-    }
-
-    /// Adds a write.
-    ///
-    /// # Errors
-    /// [`TooLarge`].
-    pub fn put(mut self, key: Key, value: Value) -> Result<Self, TooLarge> {
-        self.grow(key.as_str().len().saturating_add(value.as_bytes().len()))?;
-        self.ops.push(Op::Put(key, value));
-        Ok(self)
-    }
-
-    /// Adds a removal.
-    ///
-    /// # Errors
-    /// [`TooLarge`].
-    pub fn delete(mut self, key: Key) -> Result<Self, TooLarge> {
-        self.grow(key.as_str().len())?;
-        self.ops.push(Op::Delete(key));
-        Ok(self)
-    }
-
-    /// Sets the audit record that is committed with the changes.
-    ///
-    /// # Errors
-    /// [`TooLarge`].
-    pub fn record(mut self, record: impl Into<Arc<[u8]>>) -> Result<Self, TooLarge> {
-        let record = record.into();
-        self.grow(record.len())?;
-        self.record = Some(record);
-        Ok(self)
-    }
-
-    /// Allows the batch to use the reserve.
-    #[must_use]
-    pub fn reserved(mut self) -> Self {
-        self.reserved = true;
-        self
-    }
-
-    fn grow(&mut self, bytes: usize) -> Result<(), TooLarge> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        let count = self.ops.len().saturating_add(self.compares.len());
-        if count >= limits::STORE_BATCH || self.bytes > limits::STORE_BATCH_BYTES {
-            Err(TooLarge)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The preconditions.
-    #[must_use]
-    pub fn compares(&self) -> &[Compare] {
-        &self.compares
-    }
-
-    /// The changes, in order.
-    #[must_use]
-    pub fn ops(&self) -> &[Op] {
-        &self.ops
-    }
-
-    /// The audit record, if any.
-    #[must_use]
-    pub fn audit_record(&self) -> Option<&Arc<[u8]>> {
-        self.record.as_ref()
-    }
-
-    /// Whether the reserve may be used.
-    #[must_use]
-    pub fn is_reserved(&self) -> bool {
-        self.reserved
-    }
 }
 
 /// Why a batch is not known to be committed.
@@ -352,6 +254,8 @@ pub struct OutboxEntry {
     pub revision: Revision,
     /// The record as [`Batch::record`] took it.
     pub record: Arc<[u8]>,
+    /// The batch's lasting changes, in order; the log keeps them with the record, as [`StoreMember`] shows.
+    pub effects: Vec<Effect>,
 }
 
 /// How far the log had taken over the outbox: the log's last durable position, as the store knows it.
@@ -384,7 +288,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn watch(&self, from: Revision) -> Reply<'_, Result<mpsc::Receiver<Event>, StoreFault>>;
     /// The oldest entries of the outbox, at most `limit`, in order of revision.
     fn outbox(&self, limit: usize) -> Reply<'_, Result<Vec<OutboxEntry>, StoreFault>>;
-    /// Takes entries up to `position.counter` out of the outbox: they are durable in the log.
+    /// Takes entries up to `position.counter` out of the outbox: they are durable in the log. A position
+    /// behind the last one, or ahead of the store, is refused.
     fn drained(&self, position: LogPosition) -> Reply<'_, Result<(), StoreFault>>;
     /// What [`Store::drained`] was last told.
     fn log_position(&self) -> Reply<'_, Result<Option<LogPosition>, StoreFault>>;
