@@ -76,12 +76,30 @@ impl Validity {
     /// # Errors
     /// [`JoseError::Expired`] or [`JoseError::NotYetValid`].
     pub fn check(&self, now: Timestamp, leeway: Duration) -> Result<(), JoseError> {
+        self.check_end(now, leeway)?;
+        self.check_start(now, leeway)
+    }
+
+    /// Checks `exp` alone.
+    ///
+    /// # Errors
+    /// [`JoseError::Expired`].
+    pub fn check_end(&self, now: Timestamp, leeway: Duration) -> Result<(), JoseError> {
         let leeway = leeway.min(limits::LEEWAY);
-        let latest = now.saturating_add(leeway).unwrap_or(Timestamp::MAX);
         let earliest = now.saturating_sub(leeway).unwrap_or(Timestamp::MIN);
         if self.expires.timestamp() <= earliest {
             return Err(JoseError::Expired);
         }
+        Ok(())
+    }
+
+    /// Checks `iat` and `nbf` alone.
+    ///
+    /// # Errors
+    /// [`JoseError::NotYetValid`].
+    pub fn check_start(&self, now: Timestamp, leeway: Duration) -> Result<(), JoseError> {
+        let leeway = leeway.min(limits::LEEWAY);
+        let latest = now.saturating_add(leeway).unwrap_or(Timestamp::MAX);
         let starts = [self.issued, self.not_before];
         if starts
             .iter()
