@@ -29,6 +29,20 @@ pub const KEY_AUDIENCES: usize = 16;
 pub const AUDIENCE_LINKS: usize = 64;
 /// Longest token that is looked at, in bytes; larger ones do not fit in HTTP headers either.
 pub const TOKEN: usize = 16 * 1024;
+/// Longest JOSE header in bytes, as base64url: `alg`, `typ`, a `kid` of [`KEY_ID`] bytes and room for others' members.
+pub const JOSE_HEADER: usize = 2 * 1024;
+/// Deepest nesting of JSON in headers, claims and key sets: `act` at its deepest, and room.
+pub const JSON_DEPTH: usize = 16;
+/// Largest key set or metadata document that is read, in bytes: a hundred keys with certificates.
+pub const KEY_SET_BYTES: usize = 256 * 1024;
+/// Most keys in a key set, ignored ones included.
+pub const KEY_SET: usize = 100;
+/// Largest RSA modulus in bits: the cost of a verification grows with its square.
+pub const RSA_BITS: usize = 8192;
+/// Latest instant that a `NumericDate` may name: the end of the year 9999, so that it has a calendar date.
+pub const NUMERIC_DATE: u64 = 253_402_207_200;
+/// Most keys that a ring publishes at once; past it no rotation happens until a retired key is gone.
+pub const PUBLISHED_KEYS: usize = 16;
 /// Most credentials (`c`) and most ancestors (`l`) that a token's `cmb` claim holds.
 pub const LINEAGE: usize = 8;
 /// Deepest nesting of `act`.
@@ -114,3 +128,14 @@ pub const MAX_LIFETIME: Duration = Duration::from_secs(60 * 60);
 pub const MAX_KEY_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Step of the wall clock against the monotonic one that stops issuance.
 pub const CLOCK_STEP: Duration = Duration::from_secs(5);
+/// Clock difference that verifiers forgive, by default and at most.
+pub const LEEWAY: Duration = Duration::from_secs(60);
+/// How long verifiers may keep the published key set: `Cache-Control: max-age`.
+pub const JWKS_MAX_AGE: Duration = Duration::from_secs(5 * 60);
+/// How long a key is published before it signs: twice the time that a cache may keep the set without it, because
+/// a cache may have been filled from another cache.
+pub const PUBLISH_AHEAD: Duration = Duration::from_secs(2 * 5 * 60);
+/// Age at which the active signing key is replaced, by default.
+pub const ROTATE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Time that fetching one metadata document or key set may take.
+pub const FETCH: Duration = Duration::from_secs(10);

@@ -210,3 +210,35 @@ impl Verified {
         &self.fence
     }
 }
+
+#[cfg(test)]
+impl Verified {
+    /// A verified certificate without a certificate.
+    pub(crate) fn for_test(
+        sub: &str,
+        lineage: Lineage,
+        actor: Option<Arc<Actor>>,
+        not_after: Timestamp,
+    ) -> Self {
+        Self {
+            kind: CredentialKind::Certificate,
+            sub: sub.into(),
+            client_id: sub.into(),
+            credential: CredentialId::Certificate([7; 32]),
+            owner: None,
+            tenant: None,
+            labels: Arc::default(),
+            ceiling: Ceiling {
+                audiences: Reach::Policy,
+                scopes: Reach::Policy,
+                not_after,
+            },
+            confirmation: None,
+            must_bind: false,
+            uses: Uses::Unlimited,
+            lineage,
+            actor,
+            fence: Fence::default(),
+        }
+    }
+}

@@ -101,3 +101,32 @@ impl Grant {
         &self.input
     }
 }
+
+#[cfg(test)]
+impl Grant {
+    /// A grant without a decision.
+    pub(crate) fn for_test(verified: Verified, audience: &str, scopes: &str) -> Self {
+        let not_after = verified.ceiling().not_after;
+        Self {
+            verified,
+            audience: Audience::parse(audience).unwrap(),
+            scopes: ScopeSet::parse(scopes).unwrap(),
+            lifetime: crate::limits::DEFAULT_LIFETIME,
+            not_after,
+            bound_to: None,
+            rules: Vec::new(),
+            input: "{}".into(),
+        }
+    }
+
+    /// The same grant with other bounds.
+    pub(crate) fn within(
+        mut self,
+        lifetime: Duration,
+        not_after: Timestamp,
+        bound_to: Option<[u8; 32]>,
+    ) -> Self {
+        (self.lifetime, self.not_after, self.bound_to) = (lifetime, not_after, bound_to);
+        self
+    }
+}

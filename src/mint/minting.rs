@@ -1,0 +1,205 @@
+//! Signing what was granted, and reading back what was signed.
+
+use super::Minted;
+use super::claims::{Acting, Ancestry, Claims, Confirmation, Shown};
+use super::own::{OwnClaims, Text};
+use crate::authn::{Reach, Verified};
+use crate::clock::{Random, random};
+use crate::id::TokenId;
+use crate::jose::{JoseError, NumericDate, Unverified, VerifiedJwt};
+use crate::keys::{KeyRing, SigningKey};
+use crate::limits;
+use crate::policy::Grant;
+use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The type of an access token (RFC 9068 section 2.1).
+const ACCESS_TOKEN: &str = "at+jwt";
+
+/// Room for the claims of an ordinary token, so that they are written without growing the buffer.
+const ORDINARY_CLAIMS: usize = 1024;
+
+/// Makes tokens, and recognises its own.
+#[derive(Debug)]
+pub struct Mint {
+    issuer: Arc<str>,
+    ring: Arc<KeyRing>,
+    random: Arc<dyn Random>,
+}
+
+impl Mint {
+    /// A mint for tokens of `issuer`, byte for byte as it is published.
+    #[must_use]
+    pub fn new(issuer: Arc<str>, ring: Arc<KeyRing>, random: Arc<dyn Random>) -> Self {
+        Self {
+            issuer,
+            ring,
+            random,
+        }
+    }
+
+    /// The issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
+    /// The ring that it signs with.
+    #[must_use]
+    pub fn ring(&self) -> &Arc<KeyRing> {
+        &self.ring
+    }
+
+    /// Makes the token that was granted. `now` is the clock guard's time; `iat` is its whole second.
+    ///
+    /// # Errors
+    /// Refused with [`Code::LineageFull`], [`Code::LifetimeExhausted`] or, where the token would be over
+    /// [`limits::TOKEN`], [`Code::InvalidRequest`]. Failed with [`Fault::NoSigningKey`], or [`Fault::Internal`] when key or
+    /// randomness fail.
+    pub fn mint(&self, grant: Grant, now: Timestamp) -> Result<Minted, Denial> {
+        let view = self.ring.view();
+        let Some(key) = view.active.as_deref() else {
+            return Err(Denial::failed(
+                Fault::NoSigningKey,
+                "the ring has no active key",
+            ));
+        };
+        let verified = grant.verified();
+        check_ancestry(verified)?;
+        let issued = NumericDate::floor(now).timestamp();
+        let expires = self.expiry(&grant, issued)?;
+        let bits = random(&*self.random)
+            .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
+        let id = TokenId::new(bits);
+        let claims = Claims {
+            iss: &self.issuer,
+            sub: verified.sub(),
+            aud: grant.audience().as_str(),
+            exp: expires.as_second(),
+            iat: issued.as_second(),
+            jti: Shown(id),
+            client_id: verified.client_id(),
+            scope: (!grant.scopes().is_empty()).then(|| Shown(grant.scopes())),
+            cnf: grant
+                .bound_to()
+                .map(|certificate| Confirmation { certificate }),
+            act: verified.actor().map(|actor| Acting(actor)),
+            cmb: Ancestry(verified.lineage()),
+        };
+        let token = sign(key, &claims)?;
+        Ok(Minted {
+            token,
+            id,
+            issued_at: issued,
+            expires_at: expires,
+            key: key.id().clone(),
+            grant,
+        })
+    }
+
+    /// The earliest of what is granted, what it is made from, and what the signing key is sure to be published for.
+    fn expiry(&self, grant: &Grant, issued: Timestamp) -> Result<Timestamp, Refusal> {
+        let lifetime = grant.lifetime().min(self.ring.timing().longest_token());
+        let seconds = Duration::from_secs(lifetime.as_secs());
+        let wanted = issued.saturating_add(seconds).unwrap_or(Timestamp::MAX);
+        let expires = NumericDate::floor(wanted.min(grant.not_after())).timestamp();
+        if expires > issued {
+            Ok(expires)
+        } else {
+            Err(Refusal::new(
+                Code::LifetimeExhausted,
+                "no whole second is left before the end of what the token is made from",
+            ))
+        }
+    }
+
+    /// Verifies a token of this broker: signature by a published key, issuer, type and times. Who may present it is
+    /// another question.
+    ///
+    /// # Errors
+    /// [`Code::CredentialMalformed`] for what is not a token at all, otherwise [`Code::TokenRefused`].
+    pub fn verify_own(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
+        let view = self.ring.view();
+        let verified = Unverified::parse(token)
+            .and_then(|parsed| parsed.verify(&view.published))
+            .and_then(|verified| verified.into_jwt::<Text>(ACCESS_TOKEN))
+            .and_then(|jwt| jwt.try_map(|text| self.check(text, now)));
+        verified.map_err(|error| {
+            let code = match error {
+                JoseError::TooLarge | JoseError::Malformed(_) => Code::CredentialMalformed,
+                _ => Code::TokenRefused,
+            };
+            Refusal::new(code, error.to_string())
+        })
+    }
+
+    fn check(&self, text: Text, now: Timestamp) -> Result<OwnClaims, JoseError> {
+        // We set the end by our own clock, so nothing is forgiven; another node of ours may be a little ahead.
+        text.validity().check_end(now, Duration::ZERO)?;
+        text.validity().check_start(now, limits::CLOCK_STEP)?;
+        let claims = OwnClaims::try_from(text)?;
+        if claims.issuer == self.issuer {
+            Ok(claims)
+        } else {
+            Err(JoseError::BadClaims("another issuer"))
+        }
+    }
+}
+
+fn check_ancestry(verified: &Verified) -> Result<(), Refusal> {
+    let full = |detail| Err(Refusal::new(Code::LineageFull, detail));
+    let lineage = verified.lineage();
+    if !lineage.fits() {
+        return full("more credentials or ancestors than a token holds");
+    }
+    if matches!(&lineage.exchange, Reach::Listed(audiences) if audiences.len() > limits::KEY_AUDIENCES)
+    {
+        return full("more audiences in the exchange ceiling than a token holds");
+    }
+    if verified
+        .actor()
+        .is_some_and(|actor| actor.depth() > limits::ACTORS)
+    {
+        return full("more actors than a token holds");
+    }
+    Ok(())
+}
+
+fn sign(key: &SigningKey, claims: &Claims<'_>) -> Result<Secret, Denial> {
+    let failed = |cause: String| Denial::failed(Fault::Internal, cause);
+    let mut payload = Vec::with_capacity(ORDINARY_CLAIMS);
+    serde_json::to_writer(&mut payload, claims).map_err(|error| failed(error.to_string()))?;
+    // The exact size: a secret's buffer that has to move leaves a copy behind.
+    let size = [
+        key.jwt_header().len(),
+        payload.len().saturating_mul(4).div_ceil(3),
+        key.signature_chars(),
+        2,
+    ]
+    .into_iter()
+    .fold(0, usize::saturating_add);
+    if size > limits::TOKEN {
+        let refusal = Refusal::new(
+            Code::InvalidRequest,
+            "the token would be too long; ask for fewer scopes",
+        );
+        return Err(refusal.into());
+    }
+    let mut input = String::with_capacity(size);
+    input.push_str(key.jwt_header());
+    input.push('.');
+    URL_SAFE_NO_PAD.encode_string(&payload, &mut input);
+    let token = key
+        .sign_jws(input)
+        .map_err(|fault| failed(fault.to_string()))?;
+    Ok(Secret::new(token))
+}

@@ -1,0 +1,4 @@
+//! The strict JOSE reader against published attack vectors, arbitrary input and mutations.
+
+mod attacks;
+mod wycheproof;
