@@ -61,6 +61,13 @@ pub const PAGE: usize = 500;
 pub const UNINDEXED_POLICIES: usize = 64;
 /// Most policies that are loaded.
 pub const POLICIES: usize = 20_000;
+/// Longest policy document in bytes: all that [`POLICIES`] need; parsing a larger one would hold a core for seconds.
+pub const POLICY_DOCUMENT: usize = 8 * 1024 * 1024;
+/// Policies that one pair of principal and audience selectors may have before a warning: each costs every
+/// request in reach about a microsecond.
+pub const CROWDED_POLICIES: usize = 64;
+/// Bytes of decisions that are remembered for callers who ask the same again; the least used go first.
+pub const REMEMBERED_DECISIONS: u64 = 32 * 1024 * 1024;
 
 /// Time that a TLS handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);

@@ -164,7 +164,7 @@ impl Verified {
 
     /// The credential's labels.
     #[must_use]
-    pub fn labels(&self) -> &BTreeMap<Label, Label> {
+    pub fn labels(&self) -> &Arc<BTreeMap<Label, Label>> {
         &self.labels
     }
 
