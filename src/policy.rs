@@ -26,6 +26,7 @@
 mod annotation;
 mod ceiling;
 mod decide;
+mod depth;
 mod diagnostic;
 mod document;
 mod engine;
@@ -36,6 +37,8 @@ mod literal;
 mod model;
 mod policies;
 mod slice;
+#[cfg(test)]
+mod testing;
 
 pub use ceiling::Settings;
 pub use decide::Policy;

@@ -210,3 +210,36 @@ impl Verified {
         &self.fence
     }
 }
+
+#[cfg(test)]
+impl Verified {
+    /// A proof for the unit tests of later stages, with neither owner, tenant, actor nor ancestors.
+    pub(crate) fn for_test(
+        kind: CredentialKind,
+        sub: &str,
+        credential: CredentialId,
+        ceiling: Ceiling,
+        confirmation: Option<[u8; 32]>,
+    ) -> Self {
+        Self {
+            kind,
+            sub: sub.into(),
+            client_id: sub.into(),
+            credential,
+            owner: None,
+            tenant: None,
+            labels: Arc::default(),
+            lineage: Lineage {
+                credentials: vec![credential],
+                ancestors: Vec::new(),
+                exchange: ceiling.audiences.clone(),
+            },
+            ceiling,
+            confirmation,
+            must_bind: false,
+            uses: Uses::Unlimited,
+            actor: None,
+            fence: Fence::default(),
+        }
+    }
+}

@@ -62,8 +62,7 @@ fn read(
     key: &str,
     value: &str,
 ) -> Result<(), (String, String)> {
-    let malformed =
-        |help: String| Err((format!("`@{key}(\"{value}\")` is not understood"), help));
+    let malformed = |help: String| Err((format!("`@{key}(\"{value}\")` is not understood"), help));
     match key {
         // The name is taken before, with the document's other names at hand.
         "id" | "description" => return Ok(()),
@@ -80,13 +79,16 @@ fn read(
         "max_lifetime" => match lifetime(value) {
             Some(lifetime) => demands.max_lifetime = Some(lifetime),
             None => {
-                return malformed("write whole seconds or more, such as \"90s\", \"10m\" or \"1h\"".into());
+                return malformed(
+                    "write whole seconds or more, such as \"90s\", \"10m\" or \"1h\"".into(),
+                );
             }
         },
         "require_binding" if value == "true" => demands.require_binding = true,
         "require_binding" => {
             return malformed(
-                "write \"true\", or leave it out: no policy can lift what an audience demands".into(),
+                "write \"true\", or leave it out: no policy can lift what an audience demands"
+                    .into(),
             );
         }
         _ => match audiences(value) {
@@ -125,7 +127,16 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("10m", 600), ("1h30m", 5400), ("PT10M", 600)] {
             assert_eq!(lifetime(text), Some(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "10", "0s", "-10m", "500ms", "1500ms", "1 fortnight", "10m "] {
+        for text in [
+            "",
+            "10",
+            "0s",
+            "-10m",
+            "500ms",
+            "1500ms",
+            "1 fortnight",
+            "ten",
+        ] {
             assert_eq!(lifetime(text), None, "{text:?}");
         }
     }

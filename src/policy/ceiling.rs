@@ -157,7 +157,10 @@ fn check_binding(input: &Input) -> Result<(), Stopped> {
 }
 
 /// What lies within both.
-pub(super) fn within(a: &Reach<Arc<[Audience]>>, b: &Reach<Arc<[Audience]>>) -> Reach<Arc<[Audience]>> {
+pub(super) fn within(
+    a: &Reach<Arc<[Audience]>>,
+    b: &Reach<Arc<[Audience]>>,
+) -> Reach<Arc<[Audience]>> {
     match (a, b) {
         (Reach::Policy, other) | (other, Reach::Policy) => other.clone(),
         // The usual case: a key's tokens carry the key's own list.

@@ -1,6 +1,5 @@
 //! What is wrong with a policy document, and where.
 
-use miette::Diagnostic as _;
 use std::fmt;
 
 /// One finding about a policy document.

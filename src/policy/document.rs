@@ -1,6 +1,7 @@
 //! Policy documents: Cedar text, read and checked on its own.
 
 use super::annotation::{Demands, Place, demands};
+use super::depth;
 use super::diagnostic::{Diagnostic, Source};
 use super::grant::Rule;
 use super::literal::impossible;
@@ -8,7 +9,7 @@ use super::model::{Model, model};
 use super::slice::ScopeKey;
 use crate::limits;
 use cedar_policy::{PolicyId, PolicySet, ValidationMode, ValidationWarning};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -91,8 +92,13 @@ impl Compiled {
             let message = format!("a document is at most {} bytes", limits::POLICY_DOCUMENT);
             return Err(vec![source.error("", 0, message)]);
         }
-        let (rulebooks, mut findings) = read(source)?;
-        findings.extend(validate(model, source, &rulebooks)?);
+        depth::check(source.text)
+            .map_err(|deep| vec![source.error("", deep.at, deep.what.message())])?;
+        let (rulebooks, mut findings) = depth::with_stack(|| {
+            let (rulebooks, mut findings) = read(source)?;
+            findings.extend(validate(model, source, &rulebooks)?);
+            Ok::<_, Vec<Diagnostic>>((rulebooks, findings))
+        })?;
         findings.sort_by_key(|finding| (finding.line, finding.column));
         if findings.iter().any(|finding| !finding.warning) {
             return Err(findings);
@@ -198,16 +204,24 @@ fn validate(
         starts.get(id).copied().unwrap_or_default()
     };
     let result = model.validator.validate(&set, ValidationMode::Strict);
-    let errors = result.validation_errors().map(|error| {
+    let mut findings: Vec<Diagnostic> = Vec::new();
+    let mut refused = HashSet::new();
+    for error in result.validation_errors() {
         let id = error.policy_id();
-        source.found(id.as_ref(), start(id), error)
-    });
-    let warnings = result.validation_warnings().map(|warning| {
+        refused.insert(id);
+        findings.push(source.found(id.as_ref(), start(id), error));
+    }
+    for warning in result.validation_warnings() {
         let id = warning.policy_id();
         let found = source.found(id.as_ref(), start(id), warning);
-        if refuses(warning) { found } else { found.warning() }
-    });
-    Ok(errors.chain(warnings).collect())
+        if !refuses(warning) {
+            findings.push(found.warning());
+        } else if refused.insert(id) {
+            // A policy with an error often can never apply either: one cause, one finding.
+            findings.push(found);
+        }
+    }
+    Ok(findings)
 }
 
 /// Cedar only warns of these. A policy that can never apply is a mistake that would show on the first request,

@@ -279,7 +279,15 @@ fn sorted(names: Vec<Arc<str>>) -> Arc<[Rule]> {
 
 /// The first few names, for a detail that stays short.
 fn names(rules: &[Rule]) -> String {
-    let first: Vec<String> = rules.iter().take(4).map(|rule| format!("`{rule}`")).collect();
-    let more = if rules.len() > first.len() { ", …" } else { "" };
+    let first: Vec<String> = rules
+        .iter()
+        .take(4)
+        .map(|rule| format!("`{rule}`"))
+        .collect();
+    let more = if rules.len() > first.len() {
+        ", …"
+    } else {
+        ""
+    };
     format!("{}{more}", first.join(", "))
 }

@@ -1,6 +1,7 @@
 //! Explanation: what would be decided, which rule decides, and which condition fails.
 
 use super::ceiling::{Narrowed, narrow};
+use super::depth;
 use super::document::Rulebook;
 use super::engine::Snapshot;
 use super::grant::Rule;
@@ -55,7 +56,7 @@ impl Snapshot {
         let decision = self.decide_afresh(input);
         let failed = narrow(input)
             .ok()
-            .and_then(|narrowed| self.failed(input, &narrowed))
+            .and_then(|narrowed| depth::with_stack(|| self.failed(input, &narrowed)))
             .unwrap_or_default();
         let rules = decision.rules.to_vec();
         let revision = Arc::clone(&self.revision);
@@ -122,7 +123,7 @@ impl Snapshot {
             };
             failed.push(FailedCondition {
                 rule: book.rule.clone(),
-                condition: format!("{}{reason}", text(&piece, &condition)),
+                condition: format!("{}{reason}", text(&json, &condition)),
             });
             if matches!(condition, Piece::Scope) {
                 break;
@@ -210,22 +211,25 @@ fn piece(policy: &Value, piece: &Piece) -> Option<cedar_policy::Policy> {
 }
 
 /// The part's text, without the policy around it.
-fn text(policy: &cedar_policy::Policy, piece: &Piece) -> String {
-    let whole = policy.to_cedar().unwrap_or_else(|| policy.to_string());
-    let one_line = whole.split_whitespace().collect::<Vec<_>>().join(" ");
-    let body = match piece {
-        Piece::Scope => one_line
+fn text(policy: &Value, part: &Piece) -> String {
+    // Printed as a `when`, which Cedar prints as it stands: an `unless` comes back as a negation.
+    let (printed, prefix) = match part {
+        Piece::Scope => (piece(policy, part), "scope: "),
+        Piece::When(_) => (piece(policy, part), ""),
+        Piece::Unless(body) => (piece(policy, &Piece::When(body.clone())), "unless "),
+    };
+    let printed = printed
+        .and_then(|policy| policy.to_cedar())
+        .unwrap_or_default();
+    let line = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    let body = match part {
+        Piece::Scope => line
             .strip_prefix("permit(")
             .and_then(|rest| rest.strip_suffix(");")),
-        Piece::When(_) | Piece::Unless(_) => one_line
+        Piece::When(_) | Piece::Unless(_) => line
             .split_once('{')
             .and_then(|(_, rest)| rest.rsplit_once('}'))
-            .map(|(body, _)| body.trim()),
+            .map(|(body, _)| body),
     };
-    let body = body.unwrap_or(&one_line).trim();
-    match piece {
-        Piece::Scope => format!("scope: {body}"),
-        Piece::When(_) => body.to_owned(),
-        Piece::Unless(_) => format!("unless {body}"),
-    }
+    format!("{prefix}{}", body.unwrap_or(&line).trim())
 }

@@ -94,8 +94,7 @@ pub(super) fn subject(input: &Input) -> Result<Subject<'_>, Refusal> {
 
 impl Model {
     fn build() -> Result<Self, String> {
-        let (schema, warnings) =
-            Schema::from_cedarschema_str(SCHEMA).map_err(|e| e.to_string())?;
+        let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).map_err(|e| e.to_string())?;
         if let Some(warning) = warnings.into_iter().next() {
             return Err(warning.to_string());
         }
@@ -184,8 +183,12 @@ impl Model {
             attributes.insert("tenant".to_owned(), Value::new_entity_uid(tenant.clone()));
             parents.insert(tenant);
         }
-        Entity::new(uid(&self.audience, facts.name.as_str()), attributes, parents)
-            .map_err(unbuildable)
+        Entity::new(
+            uid(&self.audience, facts.name.as_str()),
+            attributes,
+            parents,
+        )
+        .map_err(unbuildable)
     }
 }
 
@@ -198,7 +201,10 @@ fn context(input: &Input, narrowed: &Narrowed) -> Result<Context, Refusal> {
             "credential_kind".to_owned(),
             text(input.principal.kind.name()),
         ),
-        ("lifetime".to_owned(), Value::new_long(long(narrowed.lifetime))),
+        (
+            "lifetime".to_owned(),
+            Value::new_long(long(narrowed.lifetime)),
+        ),
         ("scopes".to_owned(), Value::new_set(scopes)),
     ];
     if let Some(source) = input.context.source {

@@ -64,7 +64,9 @@ impl Policies {
     pub fn documents(&self) -> Vec<Document> {
         let snapshot = self.current.load();
         let documents = snapshot.documents.iter();
-        documents.map(|compiled| compiled.document.clone()).collect()
+        documents
+            .map(|compiled| compiled.document.clone())
+            .collect()
     }
 
     /// Replaces every document, whatever its source.
@@ -138,12 +140,20 @@ impl Policies {
         let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.current.load();
         let mut documents: Vec<Arc<Compiled>> = Vec::new();
-        documents.extend(old.documents.iter().filter(|old| keep(&old.document)).cloned());
+        documents.extend(
+            old.documents
+                .iter()
+                .filter(|old| keep(&old.document))
+                .cloned(),
+        );
         let mut findings = Vec::new();
         for document in new {
             // Reading is what costs: a document that did not change is not read again.
             let same = old.documents.iter().find(|old| old.document == document);
-            match same.cloned().map_or_else(|| Compiled::new(document).map(Arc::new), Ok) {
+            match same
+                .cloned()
+                .map_or_else(|| Compiled::new(document).map(Arc::new), Ok)
+            {
                 Ok(compiled) => documents.push(compiled),
                 Err(found) => findings.extend(found),
             }
@@ -172,7 +182,9 @@ fn from(origin: Origin, mut documents: Vec<Document>) -> Vec<Document> {
 }
 
 /// Puts documents that are valid by themselves together. Returns warnings with the set.
-fn build(mut documents: Vec<Arc<Compiled>>) -> Result<(Snapshot, Vec<Diagnostic>), Vec<Diagnostic>> {
+fn build(
+    mut documents: Vec<Arc<Compiled>>,
+) -> Result<(Snapshot, Vec<Diagnostic>), Vec<Diagnostic>> {
     let model = model().map_err(|finding| vec![finding])?;
     documents.sort_by(|a, b| a.document.name.cmp(&b.document.name));
     let mut findings = unique_documents(&documents);
@@ -189,7 +201,10 @@ fn build(mut documents: Vec<Arc<Compiled>>) -> Result<(Snapshot, Vec<Diagnostic>
         for rulebook in &compiled.rulebooks {
             let name = &rulebook.rule.0;
             let refuse = |message: String| source.error(name, rulebook.start, message);
-            if rules.insert(Arc::clone(name), Arc::clone(rulebook)).is_some() {
+            if rules
+                .insert(Arc::clone(name), Arc::clone(rulebook))
+                .is_some()
+            {
                 findings.push(refuse(format!("another policy is named `{name}` too")));
                 continue;
             }

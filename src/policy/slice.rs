@@ -115,7 +115,9 @@ impl Slices {
             return ANY;
         };
         let next = self.names.values().map(HashMap::len).sum::<usize>();
-        let next = Number::try_from(next).unwrap_or(Number::MAX).saturating_add(1);
+        let next = Number::try_from(next)
+            .unwrap_or(Number::MAX)
+            .saturating_add(1);
         let names = self.names.entry(*kind).or_default();
         *names.entry(name.clone()).or_insert(next)
     }
