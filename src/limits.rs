@@ -107,6 +107,20 @@ pub const PAGE: usize = 500;
 pub const UNINDEXED_POLICIES: usize = 64;
 /// Most policies that are loaded.
 pub const POLICIES: usize = 20_000;
+/// Longest policy document in bytes: all that [`POLICIES`] need; parsing a larger one would hold a core for seconds.
+pub const POLICY_DOCUMENT: usize = 8 * 1024 * 1024;
+/// Deepest nesting of brackets in a policy: Cedar reads them by recursion, and some hundred end a thread's stack.
+pub const POLICY_NESTING: usize = 32;
+/// Most operators in one policy, for the same reason: each may be an operand of the next.
+pub const POLICY_OPERATORS: usize = 256;
+/// Stack in bytes on which policies are read and explained: an operator takes up to 70 KiB in an unoptimised
+/// build, so this is three times what the deepest policy needs. Reserved, not used, until it is needed.
+pub const POLICY_STACK: usize = 64 * 1024 * 1024;
+/// Policies that one pair of principal and audience selectors may have before a warning: each costs every
+/// request in reach about a microsecond.
+pub const CROWDED_POLICIES: usize = 64;
+/// Bytes of decisions that are remembered for callers who ask the same again; the least used go first.
+pub const REMEMBERED_DECISIONS: u64 = 32 * 1024 * 1024;
 
 /// Store: how often it confirms to its watchers that nothing newer exists.
 pub const STORE_HEARTBEAT: Duration = Duration::from_secs(1);

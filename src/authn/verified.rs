@@ -164,7 +164,7 @@ impl Verified {
 
     /// The credential's labels.
     #[must_use]
-    pub fn labels(&self) -> &BTreeMap<Label, Label> {
+    pub fn labels(&self) -> &Arc<BTreeMap<Label, Label>> {
         &self.labels
     }
 
@@ -214,7 +214,7 @@ impl Verified {
 #[cfg(test)]
 impl Verified {
     /// A verified certificate without a certificate.
-    pub(crate) fn for_test(
+    pub(crate) fn descended_for_test(
         sub: &str,
         lineage: Lineage,
         actor: Option<Arc<Actor>>,
@@ -238,6 +238,36 @@ impl Verified {
             uses: Uses::Unlimited,
             lineage,
             actor,
+            fence: Fence::default(),
+        }
+    }
+
+    /// A proof for the unit tests of later stages, with neither owner, tenant, actor nor ancestors.
+    pub(crate) fn for_test(
+        kind: CredentialKind,
+        sub: &str,
+        credential: CredentialId,
+        ceiling: Ceiling,
+        confirmation: Option<[u8; 32]>,
+    ) -> Self {
+        Self {
+            kind,
+            sub: sub.into(),
+            client_id: sub.into(),
+            credential,
+            owner: None,
+            tenant: None,
+            labels: Arc::default(),
+            lineage: Lineage {
+                credentials: vec![credential],
+                ancestors: Vec::new(),
+                exchange: ceiling.audiences.clone(),
+            },
+            ceiling,
+            confirmation,
+            must_bind: false,
+            uses: Uses::Unlimited,
+            actor: None,
             fence: Fence::default(),
         }
     }

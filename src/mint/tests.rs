@@ -49,7 +49,7 @@ fn chain(depth: usize) -> Option<Arc<Actor>> {
 }
 
 fn grant(lineage: Lineage, actor: Option<Arc<Actor>>) -> Grant {
-    let verified = Verified::for_test(SUB, lineage, actor, at(1_000_000));
+    let verified = Verified::descended_for_test(SUB, lineage, actor, at(1_000_000));
     Grant::for_test(verified, AUDIENCE, "deploy read")
 }
 
@@ -182,7 +182,7 @@ fn bounds_hold_at_n_and_n_plus_one() {
 #[test]
 fn a_token_that_no_header_holds_is_refused() {
     let sub = "s".repeat(limits::TOKEN);
-    let verified = Verified::for_test(&sub, lineage(), None, at(5000));
+    let verified = Verified::descended_for_test(&sub, lineage(), None, at(5000));
     assert_eq!(
         refused(Grant::for_test(verified, AUDIENCE, "")),
         Code::InvalidRequest
@@ -364,7 +364,7 @@ proptest! {
     ) {
         let actor = actors.iter().fold(None, |previous, sub| Some(Arc::new(Actor { sub: sub.as_str().into(), previous })));
         let lineage = Lineage { credentials, ancestors, exchange };
-        let verified = Verified::for_test(&sub, lineage.clone(), actor.clone(), at(1_000_000));
+        let verified = Verified::descended_for_test(&sub, lineage.clone(), actor.clone(), at(1_000_000));
         let granted = Grant::for_test(verified, AUDIENCE, &scopes).within(Duration::from_secs(60), at(5000), bound_to);
         let scopes = granted.scopes().clone();
         let minted = MINT.mint(granted, at(1000)).unwrap();

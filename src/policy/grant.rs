@@ -1,8 +1,11 @@
 //! What is asked for, and what is granted.
 
-use crate::authn::Verified;
+use crate::authn::{Reach, Verified};
 use crate::id::{Audience, ScopeSet};
+use crate::refusal::Refusal;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +23,8 @@ pub struct Ask {
 }
 
 /// Whether a token is bound to the key that the caller proved (RFC 8705 section 3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Binding {
     /// Bound where the caller proved a key, unless policy demands more.
     #[default]
@@ -30,8 +34,15 @@ pub enum Binding {
 }
 
 /// The name of a rule that took part in a decision: a policy's id, or a built-in ceiling's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Rule(pub Arc<str>);
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Permission to mint one token. Consumed by [`crate::mint`].
 ///
@@ -48,8 +59,22 @@ pub struct Grant {
     pub(super) lifetime: Duration,
     pub(super) not_after: Timestamp,
     pub(super) bound_to: Option<[u8; 32]>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) exchange: Reach<Arc<[Audience]>>,
+    pub(super) rules: Arc<[Rule]>,
     pub(super) input: Arc<str>,
+}
+
+/// A refusal, with what the record of it needs: whose credential it was, which rules decided, and on what.
+#[derive(Debug)]
+pub struct Refused {
+    /// Who asked.
+    pub verified: Verified,
+    /// The answer.
+    pub refusal: Refusal,
+    /// The rules that decided; none where nothing permits it.
+    pub rules: Arc<[Rule]>,
+    /// As [`Grant::input`].
+    pub input: Arc<str>,
 }
 
 impl Grant {
@@ -89,15 +114,23 @@ impl Grant {
         self.bound_to.as_ref()
     }
 
-    /// The rules that decided.
+    /// Audiences that tokens made from this one may be for (`cmb.x`): the ancestry's exchange ceiling, narrowed by
+    /// the credential's audiences and by policy. Never more than [`crate::authn::Lineage::exchange`].
+    #[must_use]
+    pub fn exchange(&self) -> &Reach<Arc<[Audience]>> {
+        &self.exchange
+    }
+
+    /// The rules that decided: the policies that permit it, by name.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// The complete policy input as one JSON object: enough to decide again without the store.
+    /// The complete policy input as one JSON object, [`super::RecordedInput`]: enough to decide again without the
+    /// store.
     #[must_use]
-    pub fn input(&self) -> &str {
+    pub fn input(&self) -> &Arc<str> {
         &self.input
     }
 }
