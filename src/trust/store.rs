@@ -230,16 +230,22 @@ impl Bundle {
     ) -> Result<Timestamp, Refusal> {
         let root = self.root_of(path).filter(|root| root.valid_at(now));
         let root = root.map(|root| root.not_after).max();
-        // A list stands before its nextUpdate, a certificate up to and with its notAfter. The lists of
-        // uninvolved issuers only make the whole check come earlier.
-        let lists = self.crls.iter().map(|crl| {
-            let second = crl.next_update.as_second().saturating_sub(1);
-            Timestamp::from_second(second).unwrap_or(Timestamp::MIN)
-        });
-        let mut until = root.into_iter().chain(lists).min().unwrap_or(now);
-        let path = path.intermediate_certificates().map(|cert| cert.der());
-        for der in path.chain([leaf.der()]) {
+        let mut until = root.unwrap_or(now);
+        let mut issuers = vec![leaf.issuer()];
+        let mut path_ders = vec![leaf.der()];
+        for authority in path.intermediate_certificates() {
+            issuers.push(authority.issuer());
+            path_ders.push(authority.der());
+        }
+        for der in path_ders {
             until = until.min(profile::validity(&profile::parse(&der)?)?.1);
+        }
+        // A certificate stands up to and with its notAfter, a list only before its nextUpdate.
+        for crl in &self.crls {
+            if issuers.contains(&crl.list.issuer()) {
+                let second = crl.next_update.as_second().saturating_sub(1);
+                until = until.min(Timestamp::from_second(second).unwrap_or(Timestamp::MIN));
+            }
         }
         Ok(until)
     }
