@@ -185,7 +185,9 @@ impl Port {
 
     async fn open(&self, accepted: Accepted) -> Result<Open, Failure> {
         match (accepted, &self.tls) {
-            (Accepted::Tcp(stream, address), Some(tls)) => self.open_tls(stream, address, tls).await,
+            (Accepted::Tcp(stream, address), Some(tls)) => {
+                self.open_tls(stream, address, tls).await
+            }
             (Accepted::Unix(stream), _) => open_unix(stream),
             (Accepted::Tcp(..), None) => Err((Outcome::Tls, "no TLS is configured".into())),
         }
@@ -200,11 +202,15 @@ impl Port {
         let mut address = remote.ip().to_canonical();
         if self.config.is_proxy(address) {
             let client = proxy::read(&mut stream).await;
-            let client = client.map_err(|error| (Outcome::ProxyHeader, error.to_string().into()))?;
+            let client =
+                client.map_err(|error| (Outcome::ProxyHeader, error.to_string().into()))?;
             address = client.unwrap_or(address);
         }
         let source = self.admission.source(address).map_err(|outcome| {
-            (outcome, format!("too many connections from {address}").into())
+            (
+                outcome,
+                format!("too many connections from {address}").into(),
+            )
         })?;
         let handshake = async {
             let stream = tls.accept(stream).await;

@@ -70,8 +70,7 @@ mod tests {
     fn header(command: Command, protocol: Protocol, tlv: usize) -> Vec<u8> {
         let client: SocketAddr = "192.0.2.7:1234".parse().unwrap();
         let server: SocketAddr = "192.0.2.1:443".parse().unwrap();
-        let builder =
-            Builder::with_addresses(Version::Two | command, protocol, (client, server));
+        let builder = Builder::with_addresses(Version::Two | command, protocol, (client, server));
         let builder = match tlv {
             0 => builder,
             length => builder.write_tlv(4_u8, &vec![0; length]).unwrap(),

@@ -190,10 +190,23 @@ mod tests {
         assert_eq!(timeout("2H"), Some(Duration::from_secs(7200)));
         assert_eq!(timeout("3M"), Some(Duration::from_secs(180)));
         assert_eq!(timeout("0S"), Some(Duration::ZERO));
-        assert_eq!(timeout("99999999m"), Some(Duration::from_millis(99_999_999)));
+        assert_eq!(
+            timeout("99999999m"),
+            Some(Duration::from_millis(99_999_999))
+        );
         assert_eq!(timeout("5u"), Some(Duration::from_micros(5)));
         assert_eq!(timeout("7n"), Some(Duration::from_nanos(7)));
-        for text in ["", "S", "1", "1s", "+1S", "-1S", "100000000S", "1.5S", "1 S"] {
+        for text in [
+            "",
+            "S",
+            "1",
+            "1s",
+            "+1S",
+            "-1S",
+            "100000000S",
+            "1.5S",
+            "1 S",
+        ] {
             assert_eq!(timeout(text), None, "{text}");
         }
     }
@@ -206,7 +219,8 @@ mod tests {
 
         #[test]
         fn any_eight_digits_fit(value in 0_u64..100_000_000, unit in "[HMSmun]") {
-            prop_assert!(timeout(&format!("{value}{unit}")).is_some());
+            let read = timeout(&format!("{value}{unit}"));
+            prop_assert!(read.is_some());
         }
     }
 }

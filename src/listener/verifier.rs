@@ -90,7 +90,9 @@ impl ClientCertVerifier for WorkloadVerifier {
         };
         VERDICT
             .try_with(|slot| slot.replace(Some(verdict)))
-            .map_err(|_| rustls::Error::General("a handshake without a place for its verdict".into()))?;
+            .map_err(|_| {
+                rustls::Error::General("a handshake without a place for its verdict".into())
+            })?;
         answer
     }
 

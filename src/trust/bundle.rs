@@ -135,9 +135,9 @@ impl Bundle {
                 return Err(invalid(MaterialFault::RepeatedRevocationList(n)));
             }
             let newer = |b: &Self| {
-                b.crls.iter().any(|old| {
-                    old.issuer == crl.issuer && old.this_update > crl.this_update
-                })
+                b.crls
+                    .iter()
+                    .any(|old| old.issuer == crl.issuer && old.this_update > crl.this_update)
             };
             if in_force.is_some_and(newer) {
                 return Err(invalid(MaterialFault::OlderRevocationList(n)));
@@ -187,8 +187,8 @@ fn check_crl(
     if list.issuing_distribution_point().is_some() {
         return Err(MaterialFault::PartialRevocationList(n));
     }
-    let (_, parsed) = CertificateRevocationList::from_der(der)
-        .map_err(|_| unusable("it cannot be parsed"))?;
+    let (_, parsed) =
+        CertificateRevocationList::from_der(der).map_err(|_| unusable("it cannot be parsed"))?;
     let next_update = parsed
         .next_update()
         .and_then(|time| Timestamp::from_second(time.timestamp()).ok())

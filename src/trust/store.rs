@@ -127,7 +127,11 @@ impl TrustStore {
     ///
     /// # Errors
     /// As [`Self::verify`].
-    pub fn recheck(&self, certificate: &WorkloadCertificate, now: Timestamp) -> Result<(), Refusal> {
+    pub fn recheck(
+        &self,
+        certificate: &WorkloadCertificate,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let current = self.current.load();
         let bundle = current.bundle(&certificate.trust_domain)?;
         let vouched = certificate.vouched.load();

@@ -18,7 +18,13 @@ fn a_whole_configuration_is_read() {
     .unwrap();
     config.validate().unwrap();
     assert_eq!(config.client_certificates(), ClientCertificates::Required);
-    assert_eq!(config.faces, Faces { grpc: true, http: false });
+    assert_eq!(
+        config.faces,
+        Faces {
+            grpc: true,
+            http: false
+        }
+    );
     assert_eq!(config.limits.connections, 7);
     assert_eq!(config.limits.idle, Duration::from_secs(90));
     assert_eq!(config.limits.age, Duration::from_secs(5400));
