@@ -53,6 +53,31 @@ pub const MESSAGE: usize = 128 * 1024;
 pub const CHAIN: usize = 8;
 /// Largest certificate in bytes.
 pub const CERTIFICATE: usize = 16 * 1024;
+/// Largest RSA modulus in bits that a peer's certificate may carry: what a signature check costs grows with
+/// its square, and it is paid before the peer is known (SPIRE's CPU exhaustion of 1.14.2).
+pub const RSA_BITS: usize = 4096;
+/// Largest file of roots or revocation lists that is read, in bytes: some 400,000 revoked serials.
+pub const TRUST_FILE: usize = 16 * 1024 * 1024;
+/// Most roots of one trust domain: path building tries each of them.
+pub const ROOTS: usize = 64;
+/// Most trust domains whose bundles are held.
+pub const TRUST_DOMAINS: usize = 1024;
+/// Largest PROXY v2 header in bytes, its 16 fixed ones included: addresses and the TLVs that balancers add.
+pub const PROXY_HEADER: usize = 1024;
+/// Connections in the middle of their handshake on one listener; a further one is closed at once.
+pub const HANDSHAKES: usize = 512;
+/// Open connections on one listener, by default.
+pub const CONNECTIONS: usize = 10_000;
+/// Open connections from one source (an IPv4 address or an IPv6 /64), by default.
+pub const CONNECTIONS_PER_SOURCE: usize = 1024;
+/// Requests in flight on one HTTP/2 connection, by default.
+pub const STREAMS: u32 = 128;
+/// Largest header list of a request, in bytes: two tokens of the largest size and what goes with them.
+pub const HEADERS: u32 = 64 * 1024;
+/// Largest body of one HTTP request that is not gRPC, in bytes; gRPC messages are held to [`MESSAGE`].
+pub const BODY: usize = MESSAGE;
+/// Open connections on the operations listener: a scraper, a prober and a person.
+pub const OPS_CONNECTIONS: usize = 64;
 /// Longest key id (`kid`) that is looked up, in bytes.
 pub const KEY_ID: usize = 256;
 /// Longest idempotency key in bytes.
@@ -132,6 +157,19 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 pub const REPLICA_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Time that a TLS handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time in which a request's headers must arrive, and in which the beginning of its answer must leave.
+pub const REQUEST: Duration = Duration::from_secs(30);
+/// Time without a request after which a connection is closed, by default.
+pub const IDLE: Duration = Duration::from_secs(5 * 60);
+/// Age at which a connection is asked to go, by default, so that clients spread anew over the nodes.
+pub const CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
+/// Time that requests in flight have to end on a connection that was asked to go.
+pub const CONNECTION_GRACE: Duration = Duration::from_secs(60);
+/// Time that requests in flight have to end when the node shuts down, by default: less than the thirty
+/// seconds that Kubernetes waits before it kills.
+pub const DRAIN: Duration = Duration::from_secs(25);
+/// How often files are looked at even if no change was announced.
+pub const FILE_POLL: Duration = Duration::from_secs(30);
 /// How long the store's view may be out of date before issuance stops, by default.
 pub const STALENESS: Duration = Duration::from_secs(60);
 /// Token lifetime where nobody asks for another.

@@ -1,20 +1,34 @@
 //! A workload certificate that was verified against its own trust domain's bundle.
 
-use crate::id::SpiffeId;
+use crate::id::{SpiffeId, TrustDomain};
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
 
 /// A verified X.509-SVID. Only [`crate::trust`] makes one.
 #[derive(Clone, Debug)]
 pub struct WorkloadCertificate {
     pub(super) spiffe_id: SpiffeId,
+    pub(super) trust_domain: TrustDomain,
     pub(super) fingerprint: [u8; 32],
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
     /// Leaf first, kept so that the chain can be checked again when bundle or CRL change.
     pub(super) chain: Vec<CertificateDer<'static>>,
-    /// The generation of the trust material it was checked against.
+    /// What the last whole check vouches for; shared by clones, so that one check serves a connection.
+    pub(super) vouched: Arc<ArcSwap<Vouched>>,
+}
+
+/// How far a whole check of the chain can be relied on without repeating it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vouched {
+    /// The generation of the bundle that it was checked against.
     pub(super) generation: u64,
+    /// From the leaf's `notBefore` on.
+    pub(super) from: Timestamp,
+    /// Until the first of: any `notAfter` on the path, any `nextUpdate` of the bundle's CRLs. Inclusive.
+    pub(super) until: Timestamp,
 }
 
 impl WorkloadCertificate {
@@ -22,6 +36,12 @@ impl WorkloadCertificate {
     #[must_use]
     pub fn spiffe_id(&self) -> &SpiffeId {
         &self.spiffe_id
+    }
+
+    /// The trust domain of the SPIFFE ID, whose bundle vouched for the certificate.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
     }
 
     /// SHA-256 of the leaf's DER form: `x5t#S256` (RFC 8705 section 3.1).
@@ -36,7 +56,7 @@ impl WorkloadCertificate {
         self.not_before
     }
 
-    /// End of validity.
+    /// End of validity: the leaf is still valid at this second, and not after it.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.not_after

@@ -1,0 +1,133 @@
+//! Serving one connection: HTTP/2 and HTTP/1.1, and when it has to end.
+
+use super::request::{Activity, Requests};
+use super::settings::ConnectionLimits;
+use super::shutdown::Shutdown;
+use crate::authn::Peer;
+use crate::limits;
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+/// How often an HTTP/2 peer is asked whether it is still there, and how long its answer may take.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+/// What may be received on one stream before the request is read: a whole message.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// What may be received on one connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Serves plain HTTP on loopback listeners that are not the broker's faces: operations. Ends with
+/// `shutdown.drain`.
+pub async fn serve_plain(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(limits::OPS_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.drain.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (Ok((stream, address)), Ok(place)) =
+            (accepted, Arc::clone(&places).try_acquire_owned())
+        else {
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (router, stop) = (router.clone(), shutdown.clone());
+        shutdown.tasks.spawn(async move {
+            let peer = Arc::new(Peer {
+                address: Some(address.ip().to_canonical()),
+                ..Peer::default()
+            });
+            serve(stream, peer, router, &ConnectionLimits::default(), &stop).await;
+            drop(place);
+        });
+    }
+}
+
+/// Serves `io` until it closes, is idle or too old, or the listener is told to stop.
+pub(super) async fn serve<IO>(
+    io: IO,
+    peer: Arc<Peer>,
+    router: axum::Router,
+    limits: &ConnectionLimits,
+    shutdown: &Shutdown,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let requests = Requests::new(router, peer, limits.request, Arc::clone(&activity));
+    let builder = protocols(limits, &shutdown.tasks);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), requests));
+    let mut age = pin!(sleep(limits.age));
+    let mut idle = pin!(sleep(limits.idle));
+    let mut seen = activity.started();
+    let grace = loop {
+        tokio::select! {
+            ended = connection.as_mut() => return log_end(ended),
+            () = shutdown.hard.cancelled() => return,
+            // How long a drain may take is decided once, by who began it.
+            () = shutdown.drain.cancelled() => break Duration::MAX,
+            () = age.as_mut() => break limits.grace,
+            () = idle.as_mut() => {
+                if activity.quiet_since(seen) {
+                    break limits.grace;
+                }
+                seen = activity.started();
+                idle.set(sleep(limits.idle));
+            }
+        }
+    };
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection => log_end(ended),
+        () = shutdown.hard.cancelled() => {}
+        () = sleep(grace) => {}
+    }
+}
+
+/// Peers break connections all day long; only who debugs wants to know.
+fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+fn protocols(limits: &ConnectionLimits, tasks: &TaskTracker) -> Builder<Tracked> {
+    let mut builder = Builder::new(Tracked(tasks.clone()));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.request)
+        .max_buf_size(limits::HEADERS as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits::HEADERS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1);
+    builder
+}
+
+/// Runs each HTTP/2 request among the tasks that a shutdown waits for.
+#[derive(Clone, Debug)]
+struct Tracked(TaskTracker);
+
+impl<F> Executor<F> for Tracked
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}

@@ -1,0 +1,10 @@
+//! Logs, metrics, readiness, and the listener that shows them.
+
+mod log;
+mod metrics;
+pub mod ops;
+mod readiness;
+
+pub use log::{InvalidLog, LogFormat, LogSettings, init};
+pub use metrics::{ExchangeOutcome, Metrics};
+pub use readiness::{NotReady, Readiness};

@@ -1,0 +1,354 @@
+//! What is counted. Names end up on dashboards: they change as rarely as codes do.
+
+use crate::authn::CredentialKind;
+use crate::listener::{Observer, Outcome};
+use crate::refusal::{Code, Denial, Fault};
+use crate::trust::CertificateRefusal;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry, Unit};
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeOutcome {
+    /// With a token.
+    Issued,
+    /// With a "no".
+    Refused(Code),
+    /// With a failure of ours.
+    Failed(Fault),
+}
+
+/// Every metric of the process. Recording allocates nothing; the counters of the hot path are looked up by
+/// index, not by label.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// By kind, then by outcome; both in the order of their indices below.
+    exchanges: Vec<Vec<Counter>>,
+    exchange_seconds: Histogram,
+    tokens_issued: Counter,
+    refusals: Vec<Counter>,
+    attempts: Family<ByOutcome, Counter>,
+    connections: Gauge,
+    log_records: Counter,
+    log_batches: Counter,
+    log_batch_seconds: Histogram,
+    store_staleness: Gauge<f64, AtomicU64>,
+    reloads: Family<ByReload, Counter>,
+    certificate_expiry: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByExchange {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCode {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReload {
+    what: &'static str,
+    result: &'static str,
+}
+
+impl ExchangeOutcome {
+    fn all() -> impl Iterator<Item = Self> {
+        let refused = Code::ALL.iter().copied().map(Self::Refused);
+        let failed = Fault::ALL.iter().copied().map(Self::Failed);
+        std::iter::once(Self::Issued).chain(refused).chain(failed)
+    }
+
+    /// Its place in [`Self::all`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Issued => 0,
+            Self::Refused(code) => 1 + code as usize,
+            Self::Failed(fault) => 1 + Code::ALL.len() + fault as usize,
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Refused(code) => code.code(),
+            Self::Failed(fault) => fault.code(),
+        }
+    }
+}
+
+impl From<&Denial> for ExchangeOutcome {
+    fn from(denial: &Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => Self::Refused(refusal.code()),
+            Denial::Failed { fault, .. } => Self::Failed(*fault),
+        }
+    }
+}
+
+/// Subjects by kind; none where a request died before its kind was known.
+const KINDS: [Option<CredentialKind>; 4] = [
+    None,
+    Some(CredentialKind::ApiKey),
+    Some(CredentialKind::Certificate),
+    Some(CredentialKind::OwnToken),
+];
+
+/// Its place in [`KINDS`].
+const fn kind_index(kind: Option<CredentialKind>) -> usize {
+    match kind {
+        None => 0,
+        Some(CredentialKind::ApiKey) => 1,
+        Some(CredentialKind::Certificate) => 2,
+        Some(CredentialKind::OwnToken) => 3,
+    }
+}
+
+impl Metrics {
+    /// All at zero. Series with a known set of labels exist from the start, so that their first increase
+    /// can be seen.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("cambist");
+        let r = &mut registry;
+        let exchanges = add(
+            r,
+            "exchanges",
+            "Exchanges by subject and outcome",
+            Family::default(),
+        );
+        let refusals = add(
+            r,
+            "refusals",
+            "Refusals on all faces by code",
+            Family::default(),
+        );
+        let attempts: Family<_, Counter> = add(
+            r,
+            "connection_attempts",
+            "Attempts to connect by outcome; client certificates by their refusal",
+            Family::default(),
+        );
+        let certificates = CertificateRefusal::CODES.iter().copied();
+        let outcomes = Outcome::PLAIN.iter().map(|outcome| outcome.code());
+        for outcome in certificates.chain(outcomes) {
+            attempts.get_or_create_owned(&ByOutcome { outcome });
+        }
+        Self {
+            exchange_seconds: seconds(r, "exchange", "Time of exchanges, from request to reply"),
+            tokens_issued: add(r, "tokens_issued", "Tokens issued", Counter::default()),
+            connections: add(r, "connections", "Open connections", Gauge::default()),
+            log_records: add(r, "log_records", "Records made durable", Counter::default()),
+            log_batches: add(
+                r,
+                "log_batches",
+                "Group commits of the log",
+                Counter::default(),
+            ),
+            log_batch_seconds: seconds(r, "log_batch", "Time of group commits of the log"),
+            store_staleness: unit(r, "store_staleness", "Age of the view of the store"),
+            reloads: add(
+                r,
+                "reloads",
+                "Reloads of files by result",
+                Family::default(),
+            ),
+            certificate_expiry: add(
+                r,
+                "server_certificate_expiry_timestamp_seconds",
+                "When the server's certificate expires",
+                Gauge::default(),
+            ),
+            exchanges: KINDS.map(|kind| by_outcome(&exchanges, kind)).into(),
+            refusals: Code::ALL
+                .iter()
+                .map(|code| refusals.get_or_create_owned(&ByCode { code: code.code() }))
+                .collect(),
+            attempts,
+            registry,
+        }
+    }
+
+    /// An exchange ended.
+    pub fn exchanged(
+        &self,
+        kind: Option<CredentialKind>,
+        outcome: ExchangeOutcome,
+        took: Duration,
+    ) {
+        let counters = self.exchanges.get(kind_index(kind));
+        if let Some(counter) = counters.and_then(|counters| counters.get(outcome.index())) {
+            counter.inc();
+        }
+        self.exchange_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A token left.
+    pub fn token_issued(&self) {
+        self.tokens_issued.inc();
+    }
+
+    /// A "no", on whichever face.
+    pub fn refused(&self, code: Code) {
+        if let Some(counter) = self.refusals.get(code as usize) {
+            counter.inc();
+        }
+    }
+
+    /// The log made `records` durable in one commit.
+    pub fn log_committed(&self, records: u64, took: Duration) {
+        self.log_records.inc_by(records);
+        self.log_batches.inc();
+        self.log_batch_seconds.observe(took.as_secs_f64());
+    }
+
+    /// How old the view of the store is.
+    pub fn store_is_stale_for(&self, age: Duration) {
+        self.store_staleness.set(age.as_secs_f64());
+    }
+
+    /// Files were read again, and taken or not.
+    pub fn reloaded(&self, what: &'static str, taken: bool) {
+        let result = if taken { "taken" } else { "refused" };
+        self.reloads
+            .get_or_create_owned(&ByReload { what, result })
+            .inc();
+    }
+
+    /// The server's certificate expires then, in seconds since the epoch.
+    pub fn certificate_expires(&self, at: jiff::Timestamp) {
+        self.certificate_expiry.set(at.as_second());
+    }
+
+    /// All metrics in the text format of `OpenMetrics` 1.0.
+    ///
+    /// # Errors
+    /// Never in practice: the format writes to memory.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for Metrics {
+    fn attempt(&self, outcome: Outcome) {
+        let outcome = outcome.code();
+        self.attempts.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    fn opened(&self) {
+        self.connections.inc();
+    }
+
+    fn closed(&self) {
+        self.connections.dec();
+    }
+}
+
+fn by_outcome(
+    exchanges: &Family<ByExchange, Counter>,
+    kind: Option<CredentialKind>,
+) -> Vec<Counter> {
+    let kind = kind.map_or("unknown", CredentialKind::name);
+    let counter = |outcome: ExchangeOutcome| {
+        exchanges.get_or_create_owned(&ByExchange {
+            kind,
+            outcome: outcome.code(),
+        })
+    };
+    ExchangeOutcome::all().map(counter).collect()
+}
+
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn unit<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+/// Fifty microseconds to one and a half seconds, each bucket twice the one before.
+fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    let metric = Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_places() {
+        for (place, outcome) in ExchangeOutcome::all().enumerate() {
+            assert_eq!(outcome.index(), place, "{outcome:?}");
+        }
+        for (place, kind) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind_index(kind), place, "{kind:?}");
+        }
+        for (place, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(*code as usize, place, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_is_shown() {
+        let metrics = Metrics::new();
+        metrics.exchanged(
+            Some(CredentialKind::ApiKey),
+            ExchangeOutcome::Refused(Code::PolicyDenied),
+            Duration::from_micros(60),
+        );
+        metrics.refused(Code::PolicyDenied);
+        metrics.token_issued();
+        metrics.log_committed(7, Duration::from_millis(1));
+        metrics.store_is_stale_for(Duration::from_millis(1500));
+        metrics.reloaded("server certificate", false);
+        metrics.attempt(Outcome::Certificate("certificate_revoked"));
+        metrics.opened();
+        let text = metrics.encode().unwrap();
+        for line in [
+            r#"cambist_exchanges_total{kind="api_key",outcome="policy_denied"} 1"#,
+            r#"cambist_exchanges_total{kind="certificate",outcome="issued"} 0"#,
+            r#"cambist_exchange_seconds_bucket{le="0.0001"} 1"#,
+            r#"cambist_refusals_total{code="policy_denied"} 1"#,
+            "cambist_tokens_issued_total 1",
+            "cambist_log_records_total 7",
+            "cambist_log_batches_total 1",
+            "cambist_store_staleness_seconds 1.5",
+            r#"cambist_reloads_total{what="server certificate",result="refused"} 1"#,
+            r#"cambist_connection_attempts_total{outcome="certificate_revoked"} 1"#,
+            r#"cambist_connection_attempts_total{outcome="tls"} 0"#,
+            "cambist_connections 1",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
