@@ -16,7 +16,9 @@
 
 pub mod audit;
 pub mod authn;
+
 pub mod clock;
+pub mod config;
 pub mod id;
 pub mod inventory;
 pub mod jose;

@@ -191,3 +191,38 @@ pub const PUBLISH_AHEAD: Duration = Duration::from_secs(2 * 5 * 60);
 pub const ROTATE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Time that fetching one metadata document or key set may take.
 pub const FETCH: Duration = Duration::from_secs(10);
+
+/// Largest configuration file in bytes: a hundred times what one with many audiences needs.
+pub const CONFIGURATION: usize = 1024 * 1024;
+/// Problems of one configuration file that are reported; more help nobody.
+pub const CONFIGURATION_PROBLEMS: usize = 64;
+/// Longest node id in bytes: it is part of the log's origin, which stands in every checkpoint.
+pub const NODE: usize = 64;
+/// Longest issuer in bytes: it stands in every token and in the log's origin.
+pub const ISSUER: usize = 256;
+/// Longest path of a Unix socket in bytes, the terminating NUL left out (`sun_path` on Linux).
+pub const UNIX_PATH: usize = 107;
+/// Token lifetime that no configuration exceeds: a token is for a piece of work, not for a week.
+pub const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// API-key life that no configuration exceeds.
+pub const LONGEST_KEY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// Age at which a signing key makes way for its spare, by default.
+pub const SIGNING_KEY_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Size at which a log segment is closed, by default, in bytes.
+pub const SEGMENT: u64 = 64 * 1024 * 1024;
+/// Smallest size at which a log segment may be closed, in bytes: a thousand small files help nobody.
+pub const SMALLEST_SEGMENT: u64 = 1024 * 1024;
+/// Age at which a log segment is closed, by default.
+pub const SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Connections open at once on all listeners, by default: some 30 KiB each.
+pub const CONNECTIONS: u32 = 10_000;
+/// Connections open at once from one source address, by default: many workloads may share one.
+pub const SOURCE_CONNECTIONS: u32 = 1_000;
+/// Streams in flight on one connection, by default.
+pub const STREAMS: u32 = 256;
+/// Time that a connection may be idle, by default.
+pub const IDLE: Duration = Duration::from_secs(15 * 60);
+/// Age at which a connection is asked to go, by default, so that peers meet new trust material.
+pub const AGE: Duration = Duration::from_secs(60 * 60);
+/// Time that calls in flight get at shutdown, by default: less than what service managers wait.
+pub const DRAIN: Duration = Duration::from_secs(20);

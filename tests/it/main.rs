@@ -10,4 +10,5 @@
 )]
 
 mod jose;
+mod config;
 mod support;

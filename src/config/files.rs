@@ -1,0 +1,127 @@
+//! Reading the configuration file, and looking at the files that it names.
+
+use super::{Address, Config, Problem};
+use crate::limits;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Reads a configuration file's text.
+pub(super) fn read(path: &Path) -> Result<String, Problem> {
+    let whole = |message: String, help: &str| Problem {
+        file: path.to_owned(),
+        line: 0,
+        column: 0,
+        key: String::new(),
+        message,
+        help: help.to_owned(),
+    };
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => whole(
+            "there is no such file".into(),
+            "check the path given with --config",
+        ),
+        io::ErrorKind::PermissionDenied => whole(
+            "the file cannot be read: permission denied".into(),
+            "make it readable to the user that the broker runs as",
+        ),
+        io::ErrorKind::IsADirectory => whole("this is a directory".into(), "name the file in it"),
+        _ => whole(format!("the file cannot be read: {error}"), ""),
+    };
+    let mut bytes = Vec::new();
+    // One byte over the bound tells a large file from an endless one that is never read to its end.
+    let bound = u64::try_from(limits::CONFIGURATION)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    File::open(path)
+        .and_then(|file| file.take(bound).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() > limits::CONFIGURATION {
+        let message = format!("the file is larger than {} bytes", limits::CONFIGURATION);
+        return Err(whole(
+            message,
+            "put audiences into the broker with `cambist audience put`",
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        whole(
+            format!("not text: the byte at offset {at} is not UTF-8"),
+            "a configuration file is TOML in UTF-8",
+        )
+    })?;
+    if text.trim().is_empty() {
+        return Err(whole(
+            "the file is empty".into(),
+            "it begins with `issuer`, `node` and `data`",
+        ));
+    }
+    Ok(text)
+}
+
+impl Config {
+    /// Looks at every file that the configuration names: whether it is there, can be read, and, where it is
+    /// secret, whether others could read it too.
+    #[must_use]
+    pub fn check_files(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut look = |key: String, path: &Path, secret: bool| {
+            if let Some(message) = fault(path, secret) {
+                problems.push(Problem {
+                    file: self.path.clone(),
+                    line: 0,
+                    column: 0,
+                    key,
+                    message: format!("{}: {message}", path.display()),
+                    help: String::new(),
+                });
+            }
+        };
+        if let Some(tls) = &self.tls {
+            look("tls.certificate".into(), &tls.certificate, false);
+            look("tls.key".into(), &tls.key, true);
+        }
+        look("keys.seal_key_file".into(), &self.keys.seal_key_file, true);
+        for domain in &self.trust_domains {
+            for path in std::iter::once(&domain.bundle).chain(&domain.crls) {
+                look(format!("trust_domain `{}`", domain.name), path, false);
+            }
+        }
+        match self.policy.list() {
+            Ok(files) => files
+                .iter()
+                .for_each(|path| look("policy.files".into(), path, false)),
+            Err((path, _)) => look("policy.files".into(), &path, false),
+        }
+        for listener in &self.listeners {
+            if let Address::Unix(path) = &listener.address
+                && !path.parent().is_some_and(Path::is_dir)
+            {
+                look(
+                    "listener.address".into(),
+                    path.parent().unwrap_or(path),
+                    false,
+                );
+            }
+        }
+        problems
+    }
+}
+
+fn fault(path: &Path, secret: bool) -> Option<String> {
+    const OTHERS: u32 = 0o007;
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return Some(error.to_string()),
+    };
+    if metadata.is_file()
+        && let Err(error) = File::open(path)
+    {
+        return Some(error.to_string());
+    }
+    if secret && metadata.permissions().mode() & OTHERS != 0 {
+        return Some("others may read this secret; take that away with chmod o-rwx".to_owned());
+    }
+    None
+}

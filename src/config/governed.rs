@@ -1,0 +1,195 @@
+//! What configuration governs: audiences, trust domains, administrators.
+
+use super::check::Check;
+use super::duration;
+use super::issuance::whole_seconds;
+use super::problem::KeyPath;
+use crate::id::{Audience, Owner, ScopeSet, SpiffeId, Tenant, TrustDomain};
+use crate::inventory::AudienceSpec;
+use crate::limits;
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Spanned;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAudience {
+    name: Audience,
+    #[serde(default)]
+    aliases: Vec<Audience>,
+    owner: Owner,
+    #[serde(default)]
+    servers: Vec<String>,
+    #[serde(default)]
+    scopes: ScopeSet,
+    #[serde(default)]
+    bound: bool,
+    #[serde(default, deserialize_with = "duration::deserialize_some")]
+    max_lifetime: Option<Duration>,
+    tenant: Option<Tenant>,
+}
+
+/// Checks all audiences against each other and the global ceiling.
+pub(super) fn audiences(
+    raw: Vec<Spanned<RawAudience>>,
+    ceiling: Duration,
+    check: &mut Check<'_, '_>,
+) -> Vec<AudienceSpec> {
+    let mut names = HashSet::new();
+    let mut audiences = Vec::new();
+    for raw in raw {
+        let at = check.path_at(&raw.span());
+        let audience = audience(raw.into_inner(), &at, ceiling, check);
+        let own = std::iter::once(("name", &audience.name));
+        for (key, name) in own.chain(audience.aliases.iter().map(|alias| ("aliases", alias))) {
+            if !names.insert(name.clone()) {
+                check.refuse(
+                    &at.key(key),
+                    format_args!("`{name}` names an audience already"),
+                );
+            }
+        }
+        audiences.push(audience);
+    }
+    audiences
+}
+
+fn audience(
+    raw: RawAudience,
+    at: &KeyPath,
+    ceiling: Duration,
+    check: &mut Check<'_, '_>,
+) -> AudienceSpec {
+    let RawAudience {
+        name,
+        aliases,
+        owner,
+        servers,
+        scopes,
+        bound,
+        max_lifetime,
+        tenant,
+    } = raw;
+    for (key, count) in [("aliases", aliases.len()), ("servers", servers.len())] {
+        check.number(&at.key(key), count, 0..=limits::AUDIENCE_LINKS);
+    }
+    for server in &servers {
+        let printable = server.bytes().all(|b| b.is_ascii_graphic());
+        if server.is_empty() || server.len() > limits::SPIFFE_ID || !printable {
+            check.refuse(
+                &at.key("servers"),
+                "a server is a `sub` value without spaces",
+            );
+        }
+    }
+    if let Some(lifetime) = max_lifetime {
+        let path = at.key("max_lifetime");
+        check.time(&path, lifetime, Duration::from_secs(1)..=ceiling);
+        whole_seconds(&path, lifetime, check);
+    }
+    AudienceSpec {
+        name,
+        aliases,
+        owner,
+        servers,
+        scopes,
+        bound,
+        max_lifetime_seconds: max_lifetime
+            .map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)),
+        tenant,
+    }
+}
+
+/// One `[[trust_domain]]`: whose workload certificates are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustDomainFiles {
+    /// The trust domain.
+    pub name: TrustDomain,
+    /// Its own roots, in PEM.
+    pub bundle: PathBuf,
+    /// Its certificate revocation lists.
+    pub crls: Vec<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTrustDomain {
+    name: TrustDomain,
+    bundle: PathBuf,
+    #[serde(default)]
+    crls: Vec<PathBuf>,
+}
+
+/// Checks all trust domains.
+pub(super) fn trust_domains(
+    raw: Vec<Spanned<RawTrustDomain>>,
+    check: &mut Check<'_, '_>,
+) -> Vec<TrustDomainFiles> {
+    let mut names = HashSet::new();
+    let mut domains = Vec::new();
+    for raw in raw {
+        let at = check.path_at(&raw.span());
+        let RawTrustDomain { name, bundle, crls } = raw.into_inner();
+        if !names.insert(name.clone()) {
+            // Merged bundles would let one domain's authority speak for another.
+            check.refuse(
+                &at.key("name"),
+                format_args!("`{name}` has a section already"),
+            );
+        }
+        domains.push(TrustDomainFiles {
+            name,
+            bundle: check.resolve(&bundle),
+            crls: crls.iter().map(|crl| check.resolve(crl)).collect(),
+        });
+    }
+    domains
+}
+
+/// `[admin]`: who may administer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Users who may, over the Unix socket.
+    pub uids: Vec<u32>,
+    /// Workloads that may, by certificate.
+    pub spiffe_ids: Vec<SpiffeId>,
+    /// Workloads that may ask for explanations and nothing else.
+    pub explain: Vec<SpiffeId>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    uids: Option<Vec<u32>>,
+    spiffe_ids: Vec<SpiffeId>,
+    explain: Vec<SpiffeId>,
+}
+
+impl Admin {
+    pub(super) fn check(
+        raw: RawAdmin,
+        domains: &[TrustDomainFiles],
+        check: &mut Check<'_, '_>,
+    ) -> Self {
+        let at = KeyPath::default().key("admin");
+        let domains_known = !check.is_set_aside(&KeyPath::default().key("trust_domain"));
+        for (key, ids) in [("spiffe_ids", &raw.spiffe_ids), ("explain", &raw.explain)] {
+            for id in ids {
+                let domain = id.trust_domain();
+                if domains_known && !domains.iter().any(|known| known.name == domain) {
+                    let message = format!("`{id}` is in `{domain}`, which has no [[trust_domain]]");
+                    check.refuse(&at.key(key), message);
+                }
+            }
+        }
+        Self {
+            uids: raw
+                .uids
+                .unwrap_or_else(|| vec![rustix::process::geteuid().as_raw()]),
+            spiffe_ids: raw.spiffe_ids,
+            explain: raw.explain,
+        }
+    }
+}
