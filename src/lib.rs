@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod authn;
+pub mod client;
 pub mod clock;
 pub mod id;
 pub mod inventory;
