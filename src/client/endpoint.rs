@@ -75,12 +75,17 @@ impl Endpoint {
         if authority.as_str().contains('@') {
             return Err(invalid(address, "it names a user"));
         }
+        let port = match (authority.port_u16(), authority.as_str() == authority.host()) {
+            (Some(port), _) => port,
+            (None, true) => 443,
+            (None, false) => return Err(invalid(address, "its port is not a number below 65536")),
+        };
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host.clone())
             .map_err(|error| invalid(address, &error.to_string()))?;
         let target = Target::Tls {
             host,
-            port: authority.port_u16().unwrap_or(443),
+            port,
             name,
             material: Material::new(tls),
         };
@@ -185,6 +190,7 @@ mod tests {
             "https://broker.example.org/path",
             "https://broker.example.org/?q",
             "https://broker.example.org:99999",
+            "https://broker.example.org:",
             "https://under_score..example.org",
             "unix://relative",
             "unix:",

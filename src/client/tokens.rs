@@ -4,7 +4,7 @@ mod broker;
 mod state;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::{Ask, Endpoint, Error, Source, Token};
 use crate::clock::{Clock, Random, SystemClock, SystemRandomness};

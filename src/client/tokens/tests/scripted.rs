@@ -12,15 +12,15 @@ use tokio::time::Instant;
 
 const START: i64 = 1_800_000_000;
 
-pub(super) fn seconds(seconds: u64) -> Duration {
+pub(in crate::client) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub(super) fn outage() -> Error {
+pub(in crate::client) fn outage() -> Error {
     Error::Unreachable("nobody there".into())
 }
 
-pub(super) fn refusal(code: &str) -> Error {
+pub(in crate::client) fn refusal(code: &str) -> Error {
     Error::Refused {
         code: code.into(),
         message: "no".into(),
@@ -29,18 +29,18 @@ pub(super) fn refusal(code: &str) -> Error {
 }
 
 /// What a test holds.
-pub(super) struct Rig {
-    pub(super) broker: Script,
-    pub(super) clock: Arc<PausedClock>,
+pub(in crate::client) struct Rig {
+    pub(in crate::client) broker: Script,
+    pub(in crate::client) clock: Arc<PausedClock>,
     random: Arc<Fixed>,
 }
 
 impl Rig {
-    pub(super) fn new() -> Self {
+    pub(in crate::client) fn new() -> Self {
         Self::drawing(0)
     }
 
-    pub(super) fn drawing(draw: u64) -> Self {
+    pub(in crate::client) fn drawing(draw: u64) -> Self {
         let clock = Arc::new(PausedClock {
             start: Instant::now(),
             slept: AtomicI64::new(0),
@@ -52,7 +52,7 @@ impl Rig {
         }
     }
 
-    pub(super) fn tokens(&self) -> Tokens {
+    pub(in crate::client) fn tokens(&self) -> Tokens {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let random: Arc<dyn Random> = self.random.clone();
         Tokens::start(self.broker.clone(), clock, random, limits::CLIENT_PATIENCE).unwrap()
@@ -60,13 +60,13 @@ impl Rig {
 }
 
 #[derive(Debug)]
-pub(super) struct PausedClock {
+pub(in crate::client) struct PausedClock {
     start: Instant,
     slept: AtomicI64,
 }
 
 impl PausedClock {
-    pub(super) fn sleep_of_the_machine(&self, time: Duration) {
+    pub(in crate::client) fn sleep_of_the_machine(&self, time: Duration) {
         let seconds = i64::try_from(time.as_secs()).unwrap();
         self.slept.fetch_add(seconds, Ordering::SeqCst);
     }
@@ -94,7 +94,7 @@ impl Random for Fixed {
 }
 
 #[derive(Clone)]
-pub(super) struct Script(Arc<Inner>);
+pub(in crate::client) struct Script(Arc<Inner>);
 
 struct Inner {
     clock: Arc<PausedClock>,
@@ -123,8 +123,9 @@ impl Inner {
 
     fn token(&self, lifetime: u32) -> Token {
         let now = self.clock.now().as_second() + self.ahead.load(Ordering::SeqCst);
-        let mut answer = answer("t", now + i64::from(lifetime), lifetime);
         let made = self.made.fetch_add(1, Ordering::SeqCst);
+        let value = format!("token-{made}");
+        let mut answer = answer(&value, now + i64::from(lifetime), lifetime);
         answer.token_id = TokenId::new([made; 16]).to_string();
         Token::try_from(answer).unwrap()
     }
@@ -136,29 +137,29 @@ impl Inner {
 
 impl Script {
     /// The seconds at which exchanges were asked for.
-    pub(super) fn asked(&self) -> Vec<u64> {
+    pub(in crate::client) fn asked(&self) -> Vec<u64> {
         self.0.asked.lock().unwrap().clone()
     }
 
     /// The seconds at which leases were asked for.
-    pub(super) fn leases(&self) -> Vec<u64> {
+    pub(in crate::client) fn leases(&self) -> Vec<u64> {
         self.0.leases.lock().unwrap().clone()
     }
 
-    pub(super) fn fail_with(&self, error: Option<Error>) {
+    pub(in crate::client) fn fail_with(&self, error: Option<Error>) {
         *self.0.failure.lock().unwrap() = error;
     }
 
-    pub(super) fn refuse_leases(&self, error: Error) {
+    pub(in crate::client) fn refuse_leases(&self, error: Error) {
         *self.0.no_lease.lock().unwrap() = error;
     }
 
-    pub(super) fn clock_is_ahead(&self, seconds: i64) {
+    pub(in crate::client) fn clock_is_ahead(&self, seconds: i64) {
         self.0.ahead.store(seconds, Ordering::SeqCst);
     }
 
     /// The next lease that is asked for will be granted.
-    pub(super) fn offer_lease(&self) -> Lessor {
+    pub(in crate::client) fn offer_lease(&self) -> Lessor {
         let (sender, receiver) = mpsc::unbounded_channel();
         let outdated = Arc::new(AtomicBool::new(false));
         self.0.offered.lock().unwrap().push_back(ScriptedLease {
@@ -193,7 +194,7 @@ impl Broker for Script {
     }
 }
 
-pub(super) struct ScriptedLease {
+pub(in crate::client) struct ScriptedLease {
     receiver: mpsc::UnboundedReceiver<Result<Option<Delivery>, Error>>,
     outdated: Arc<AtomicBool>,
 }
@@ -212,14 +213,14 @@ impl Lease for ScriptedLease {
 }
 
 /// The other end of a lease.
-pub(super) struct Lessor {
+pub(in crate::client) struct Lessor {
     broker: Arc<Inner>,
     sender: mpsc::UnboundedSender<Result<Option<Delivery>, Error>>,
     outdated: Arc<AtomicBool>,
 }
 
 impl Lessor {
-    pub(super) fn deliver(&self, lifetime: u32, successor_age: Option<u64>) {
+    pub(in crate::client) fn deliver(&self, lifetime: u32, successor_age: Option<u64>) {
         let delivery = Delivery {
             token: self.broker.token(lifetime),
             successor_age: successor_age.map(seconds),
@@ -227,15 +228,15 @@ impl Lessor {
         self.end(Ok(Some(delivery)));
     }
 
-    pub(super) fn end(&self, end: Result<Option<Delivery>, Error>) {
+    pub(in crate::client) fn end(&self, end: Result<Option<Delivery>, Error>) {
         self.sender.send(end).unwrap();
     }
 
-    pub(super) fn outdate(&self) {
+    pub(in crate::client) fn outdate(&self) {
         self.outdated.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn is_left(&self) -> bool {
+    pub(in crate::client) fn is_left(&self) -> bool {
         self.sender.is_closed()
     }
 }
