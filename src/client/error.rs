@@ -214,7 +214,12 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
             if let Some(found) = io.get_ref().and_then(|inner| connection_cause(inner)) {
                 return Some(found);
             }
-            return Some(Error::Unreachable(io.to_string().into()));
+            let text = io.to_string().into();
+            // HTTP/2 keeps an error's kind and text only; this kind is what TLS gives its own.
+            return Some(match io.kind() {
+                std::io::ErrorKind::InvalidData => Error::Tls(text),
+                _ => Error::Unreachable(text),
+            });
         }
         next = error.source();
     }

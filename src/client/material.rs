@@ -58,7 +58,12 @@ pub(super) struct Material {
 
 struct Bytes {
     roots: Zeroizing<Vec<u8>>,
-    identity: Option<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)>,
+    identity: Option<IdentityBytes>,
+}
+
+struct IdentityBytes {
+    chain: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
 }
 
 impl Material {
@@ -102,10 +107,10 @@ impl Material {
     async fn read(&self) -> Result<Bytes, Error> {
         let roots = files::bounded(&self.files.roots, limits::PEM_FILE).await?;
         let identity = match &self.files.identity {
-            Some((chain, key)) => Some((
-                files::bounded(chain, limits::PEM_FILE).await?,
-                files::bounded(key, limits::PEM_FILE).await?,
-            )),
+            Some((chain, key)) => Some(IdentityBytes {
+                chain: files::bounded(chain, limits::PEM_FILE).await?,
+                key: files::bounded(key, limits::PEM_FILE).await?,
+            }),
             None => None,
         };
         Ok(Bytes { roots, identity })
@@ -123,7 +128,7 @@ impl Material {
             .map_err(|error| Error::Invalid(error.to_string().into()))?
             .with_root_certificates(roots);
         let mut config = match (&self.files.identity, &bytes.identity) {
-            (Some((chain_path, key_path)), Some((chain, key))) => {
+            (Some((chain_path, key_path)), Some(IdentityBytes { chain, key })) => {
                 let chain = certificates(chain_path, chain)?;
                 let key = PrivateKeyDer::from_pem_slice(key)
                     .map_err(|_| Error::file(key_path, "no private key in PEM form"))?;
@@ -146,7 +151,9 @@ impl Bytes {
         let (chain, key) = self
             .identity
             .as_ref()
-            .map_or((&[][..], &[][..]), |(chain, key)| (chain, key));
+            .map_or((&[][..], &[][..]), |identity| {
+                (&identity.chain, &identity.key)
+            });
         for part in [&self.roots, chain, key] {
             context.update(&part.len().to_be_bytes());
             context.update(part);

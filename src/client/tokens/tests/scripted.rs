@@ -228,7 +228,7 @@ impl Lessor {
         self.end(Ok(Some(delivery)));
     }
 
-    pub(in crate::client) fn end(&self, end: Result<Option<Delivery>, Error>) {
+    pub(in crate::client::tokens) fn end(&self, end: Result<Option<Delivery>, Error>) {
         self.sender.send(end).unwrap();
     }
 
