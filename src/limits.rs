@@ -226,3 +226,17 @@ pub const IDLE: Duration = Duration::from_secs(15 * 60);
 pub const AGE: Duration = Duration::from_secs(60 * 60);
 /// Time that calls in flight get at shutdown, by default: less than what service managers wait.
 pub const DRAIN: Duration = Duration::from_secs(20);
+/// Client: time to connect, TLS handshake included; a broker that needs longer is as good as away.
+pub const CLIENT_CONNECT: Duration = Duration::from_secs(10);
+/// Client: time for one exchange once connected, its durable record included.
+pub const CLIENT_CALL: Duration = Duration::from_secs(20);
+/// Client: how long a first call waits through outages before it reports the last one, by default.
+pub const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+/// Client: largest answer in bytes: one token at its bound and what goes with it.
+pub const ANSWER: usize = 64 * 1024;
+/// Client: largest PEM file (bundle, certificate chain, private key) in bytes.
+pub const PEM_FILE: usize = 1024 * 1024;
+/// Client: longest text that is kept of a message another party wrote, in characters.
+pub const FOREIGN_TEXT: usize = 512;
+/// Client: largest `KUBERNETES_EXEC_INFO` in bytes: it holds a cluster's CA bundle.
+pub const EXEC_INFO: usize = 1024 * 1024;

@@ -11,4 +11,5 @@
 
 mod jose;
 mod config;
+mod client;
 mod support;

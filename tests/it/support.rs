@@ -2,3 +2,5 @@
 
 pub mod clock;
 pub mod jws;
+pub(crate) mod pki;
+pub(crate) mod standin;

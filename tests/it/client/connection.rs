@@ -1,0 +1,210 @@
+//! Who is trusted, and what becomes of peers that are not brokers.
+
+use super::{World, endpoint, exchange, key};
+use crate::support::pki::Authority;
+use crate::support::standin::{Standin, server_config};
+use cambist::client::{Endpoint, Error, Source, TlsFiles};
+use cambist::limits;
+use cambist::proto::Receipt;
+use prost::Message as _;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::task::AbortOnDropHandle;
+
+#[tokio::test]
+async fn a_unix_socket_serves_as_well() {
+    let world = World::new();
+    let path = world.path("socket");
+    let _serving = world
+        .standin
+        .listen_unix(UnixListener::bind(&path).unwrap());
+    let endpoint = Endpoint::parse(&format!("unix://{}", path.display()), None).unwrap();
+    exchange(&endpoint, &key()).await.unwrap();
+    let absent = Endpoint::unix(world.path("absent")).unwrap();
+    let error = exchange(&absent, &key()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn only_the_named_bundle_a_valid_certificate_and_the_right_name_are_trusted() {
+    let world = World::new();
+    world.write("other.pem", Authority::new("Other CA").pem());
+    let good = world.listen().await;
+    let other = endpoint(&good, TlsFiles::new(world.path("other.pem")));
+    assert_tls(exchange(&other, &key()).await, "UnknownIssuer");
+
+    let expired = world
+        .standin
+        .listen(&world.authority.expired_server())
+        .await;
+    assert_tls(exchange(&world.endpoint(&expired), &key()).await, "expired");
+
+    let foreign = world
+        .standin
+        .listen(&world.authority.foreign_server())
+        .await;
+    assert_tls(
+        exchange(&world.endpoint(&foreign), &key()).await,
+        "not valid for name",
+    );
+
+    assert!(world.standin.exchanges().is_empty());
+    exchange(&world.endpoint(&good), &key()).await.unwrap();
+}
+
+fn assert_tls<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
+    match result {
+        Err(Error::Tls(text)) if text.contains(reason) => (),
+        other => panic!("expected {reason}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_client_certificate_is_shown_and_its_rotation_noticed() {
+    let world = World::new();
+    let clients = Authority::new("Client CA");
+    let listening = world
+        .standin
+        .listen_mutual(&world.authority.server(), &clients)
+        .await;
+    let none = exchange(&world.endpoint(&listening), &Source::PeerCertificate).await;
+    assert_tls(none, "CertificateRequired");
+
+    let tls = world
+        .tls()
+        .with_certificate(world.path("cert.pem"), world.path("key.pem"));
+    let endpoint = endpoint(&listening, tls);
+    let mut shown = Vec::new();
+    for name in ["first", "second"] {
+        let identity = clients.client(name);
+        world.write("cert.pem", &identity.certificate);
+        world.write("key.pem", &identity.key);
+        exchange(&endpoint, &Source::PeerCertificate).await.unwrap();
+        let leaf = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
+        shown.push(Some(leaf.to_vec()));
+    }
+    assert_eq!(world.standin.peers(), shown);
+
+    // A rotation that went wrong: the last good certificate serves on.
+    world.write("key.pem", "garbage");
+    exchange(&endpoint, &Source::PeerCertificate).await.unwrap();
+    assert_eq!(world.standin.peers().last(), shown.last());
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreachable() {
+    let world = World::new();
+    let listening = world.listen().await;
+    let endpoint = world.endpoint(&listening);
+    exchange(&endpoint, &key()).await.unwrap();
+    let address = listening.address;
+    drop(listening);
+    super::until("the port is closed", || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+    let error = exchange(&endpoint, &key()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_answers_is_unreachable_in_time() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    let endpoint = Endpoint::https(&address, world.tls()).unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = exchange(&endpoint, &key()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
+    assert_eq!(begun.elapsed().as_secs(), limits::CLIENT_CONNECT.as_secs());
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_no_tls_is_not_trusted() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    let _serving = garbage(listener, b"220 mail.example.org ESMTP\r\n");
+    let endpoint = Endpoint::https(&address, world.tls()).unwrap();
+    assert_tls(exchange(&endpoint, &key()).await, "");
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_no_http_2_is_no_broker() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = server_config(&world.authority.server(), None, b"");
+    let listening = Standin::default().listen_on(listener, config);
+    let error = exchange(&world.endpoint(&listening), &key())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_garbage_is_a_clear_error() {
+    let world = World::new();
+    let path = world.path("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(&[0xA5; 4096]).await;
+            let _ = stream.read(&mut [0; 64]).await;
+        }
+    }));
+    let error = exchange(&Endpoint::unix(path).unwrap(), &key())
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+}
+
+fn garbage(listener: TcpListener, text: &'static [u8]) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(text).await;
+            // Until the client gives up: a reset could overtake the text.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    }))
+}
+
+#[tokio::test]
+async fn an_answer_is_taken_up_to_its_bound() {
+    let world = World::new();
+    let listening = world.listen().await;
+    let endpoint = world.endpoint(&listening);
+    for (size, taken) in [(limits::ANSWER, true), (limits::ANSWER + 1, false)] {
+        let mut answer = world.standin.token();
+        answer.receipt = Some(Receipt {
+            origin: "x".repeat(limits::ANSWER - 512),
+            index: 0,
+        });
+        let left = size - answer.encoded_len();
+        answer
+            .receipt
+            .as_mut()
+            .unwrap()
+            .origin
+            .push_str(&"x".repeat(left));
+        assert_eq!(answer.encoded_len(), size);
+        world.standin.answer(answer);
+        let result = exchange(&endpoint, &key()).await;
+        assert_eq!(result.is_ok(), taken, "{size}: {result:?}");
+        assert!(taken || matches!(result, Err(Error::Protocol(_))));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_holds_nonsense_is_a_clear_error() {
+    let world = World::new();
+    let listening = world.listen().await;
+    let mut answer = world.standin.token();
+    answer.access_token = "two words".to_owned();
+    world.standin.answer(answer);
+    let error = exchange(&world.endpoint(&listening), &key())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+}

@@ -1,0 +1,167 @@
+//! Tokens that stay fresh. The schedule itself is tested on paused time, beside the code.
+
+use super::{World, ask, endpoint, key, refusal, until};
+use crate::support::pki::Authority;
+use crate::support::standin::server_config;
+use cambist::client::{Error, Source, Tokens};
+use cambist::refusal::Code;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_first_calls_make_one_exchange() {
+    let world = World::new();
+    let listening = world.listen().await;
+    let tokens = Tokens::builder(world.endpoint(&listening), key(), ask())
+        .build()
+        .unwrap();
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let tokens = tokens.clone();
+            tokio::spawn(async move { tokens.token().await.unwrap().id() })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for call in calls {
+        ids.push(call.await.unwrap());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(world.standin.leased().len(), 1);
+    assert_eq!(world.standin.exchanges().len(), 1);
+}
+
+#[tokio::test]
+async fn a_lease_is_used_and_its_end_by_refusal_leaves_the_good_token() {
+    let world = World::new();
+    let listening = world.listen().await;
+    let lease = world.standin.grant_lease();
+    lease.send(Ok(world.standin.delivery())).unwrap();
+    let tokens = Tokens::builder(world.endpoint(&listening), key(), ask())
+        .build()
+        .unwrap();
+    let first = tokens.token().await.unwrap();
+    lease.send(Ok(world.standin.delivery())).unwrap();
+    let second = tokens.successor(&first).await.unwrap();
+    assert_eq!(second.value().expose(), "token-1");
+
+    lease.send(Err(refusal(Code::Revoked))).unwrap();
+    let failed = || tokens.status().failure.is_some();
+    until("the refusal is reported", failed).await;
+    let failure = tokens.status().failure.unwrap();
+    assert_eq!(failure.refusal(), Some(Code::Revoked));
+    assert_eq!(tokens.token().await.unwrap().id(), second.id());
+    assert!(world.standin.exchanges().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_lease_falls_back_to_an_exchange() {
+    let world = World::new();
+    let listening = world.listen().await;
+    world
+        .standin
+        .refuse_leases(refusal(Code::CombinationNotAllowed));
+    let tokens = Tokens::builder(world.endpoint(&listening), key(), ask())
+        .build()
+        .unwrap();
+    tokens.token().await.unwrap();
+    assert_eq!(world.standin.exchanges().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_caller_at_once() {
+    let world = World::new();
+    let listening = world.listen().await;
+    world.standin.refuse(Some(refusal(Code::CredentialRefused)));
+    let tokens = Tokens::builder(world.endpoint(&listening), key(), ask())
+        .patience(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let error = tokens.token().await.unwrap_err();
+    assert_eq!(error.refusal(), Some(Code::CredentialRefused));
+}
+
+#[tokio::test]
+async fn the_token_is_renewed_after_a_restart_of_the_broker_and_served_meanwhile() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = || server_config(&world.authority.server(), None, b"h2");
+    let listening = world.standin.listen_on(listener, config());
+    world.standin.lifetime(3);
+    let lease = world.standin.grant_lease();
+    lease.send(Ok(world.standin.delivery())).unwrap();
+    let tokens = Tokens::builder(world.endpoint(&listening), key(), ask())
+        .build()
+        .unwrap();
+    let first = tokens.token().await.unwrap();
+
+    drop((listening, lease));
+    until("the port is closed", || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+    assert_eq!(tokens.token().await.unwrap().id(), first.id());
+
+    let _again = world
+        .standin
+        .listen_on(TcpListener::bind(address).await.unwrap(), config());
+    world.standin.lifetime(900);
+    let next = tokio::time::timeout(Duration::from_secs(60), tokens.successor(&first)).await;
+    assert_ne!(next.unwrap().unwrap().id(), first.id());
+}
+
+#[tokio::test]
+async fn a_lease_moves_on_with_a_rotated_certificate() {
+    let world = World::new();
+    let clients = Authority::new("Client CA");
+    let listening = world
+        .standin
+        .listen_mutual(&world.authority.server(), &clients)
+        .await;
+    let write = |name: &str| {
+        let identity = clients.client(name);
+        world.write("cert.pem", &identity.certificate);
+        world.write("key.pem", &identity.key);
+    };
+    write("first");
+    let tls = world
+        .tls()
+        .with_certificate(world.path("cert.pem"), world.path("key.pem"));
+    world.standin.lifetime(2);
+    let lease = world.standin.grant_lease();
+    lease.send(Ok(world.standin.delivery())).unwrap();
+    let tokens = Tokens::builder(endpoint(&listening, tls), Source::PeerCertificate, ask())
+        .build()
+        .unwrap();
+    let first = tokens.token().await.unwrap();
+    write("second");
+    lease.send(Ok(world.standin.delivery())).unwrap();
+    let second = tokens.successor(&first).await.unwrap();
+    // The first lease is left, and the stand-in grants no other: one exchange, with the new certificate.
+    world.standin.lifetime(900);
+    tokens.successor(&second).await.unwrap();
+    assert!(lease.is_closed());
+    assert_eq!(world.standin.leased().len(), 2);
+}
+
+#[tokio::test]
+async fn an_untrusted_broker_is_reported_at_once_and_gets_no_credential() {
+    let world = World::new();
+    world.write("ca.pem", Authority::new("Other CA").pem());
+    let listening = world.listen().await;
+    let tokens = Tokens::builder(world.endpoint(&listening), key(), ask())
+        .patience(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let error = tokens.token().await.unwrap_err();
+    assert!(matches!(error, Error::Tls(_)), "{error:?}");
+    // The operator mends the bundle; nobody has to restart anything.
+    world.write("ca.pem", world.authority.pem());
+    let mended = tokio::time::timeout(Duration::from_secs(60), async {
+        while tokens.token().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(mended.await.is_ok());
+}
