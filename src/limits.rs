@@ -55,7 +55,7 @@ pub const CHAIN: usize = 8;
 pub const CERTIFICATE: usize = 16 * 1024;
 /// Largest RSA modulus in bits that a peer's certificate may carry: what a signature check costs grows with
 /// its square, and it is paid before the peer is known (SPIRE's CPU exhaustion of 1.14.2).
-pub const RSA_BITS: usize = 4096;
+pub const CERTIFICATE_RSA_BITS: usize = 4096;
 /// Largest file of roots or revocation lists that is read, in bytes: some 400,000 revoked serials.
 pub const TRUST_FILE: usize = 16 * 1024 * 1024;
 /// Most roots of one trust domain: path building tries each of them.
@@ -68,6 +68,8 @@ pub const PROXY_HEADER: usize = 1024;
 pub const HANDSHAKES: usize = 512;
 /// Open connections on one listener, by default.
 pub const CONNECTIONS: usize = 10_000;
+/// Open connections that any configuration may allow: what a process can have files for.
+pub const MOST_CONNECTIONS: usize = 1_000_000;
 /// Open connections from one source (an IPv4 address or an IPv6 /64), by default.
 pub const CONNECTIONS_PER_SOURCE: usize = 1024;
 /// Requests in flight on one HTTP/2 connection, by default.
@@ -206,26 +208,12 @@ pub const UNIX_PATH: usize = 107;
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// API-key life that no configuration exceeds.
 pub const LONGEST_KEY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// Age at which a signing key makes way for its spare, by default.
-pub const SIGNING_KEY_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Size at which a log segment is closed, by default, in bytes.
 pub const SEGMENT: u64 = 64 * 1024 * 1024;
 /// Smallest size at which a log segment may be closed, in bytes: a thousand small files help nobody.
 pub const SMALLEST_SEGMENT: u64 = 1024 * 1024;
 /// Age at which a log segment is closed, by default.
 pub const SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Connections open at once on all listeners, by default: some 30 KiB each.
-pub const CONNECTIONS: u32 = 10_000;
-/// Connections open at once from one source address, by default: many workloads may share one.
-pub const SOURCE_CONNECTIONS: u32 = 1_000;
-/// Streams in flight on one connection, by default.
-pub const STREAMS: u32 = 256;
-/// Time that a connection may be idle, by default.
-pub const IDLE: Duration = Duration::from_secs(15 * 60);
-/// Age at which a connection is asked to go, by default, so that peers meet new trust material.
-pub const AGE: Duration = Duration::from_secs(60 * 60);
-/// Time that calls in flight get at shutdown, by default: less than what service managers wait.
-pub const DRAIN: Duration = Duration::from_secs(20);
 /// Client: time to connect, TLS handshake included; a broker that needs longer is as good as away.
 pub const CLIENT_CONNECT: Duration = Duration::from_secs(10);
 /// Client: time for one exchange once connected, its durable record included.

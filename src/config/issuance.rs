@@ -31,7 +31,7 @@ impl Default for Tokens {
             algorithm: Algorithm::Es256,
             default_lifetime: limits::DEFAULT_LIFETIME,
             max_lifetime: limits::MAX_LIFETIME,
-            rotation_age: limits::SIGNING_KEY_AGE,
+            rotation_age: limits::ROTATE_AFTER,
         }
     }
 }

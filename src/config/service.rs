@@ -160,9 +160,9 @@ impl Store {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Connections open at once, on all listeners.
-    pub connections: u32,
+    pub connections: usize,
     /// Connections open at once from one source address.
-    pub source_connections: u32,
+    pub source_connections: usize,
     /// Streams in flight on one connection.
     pub streams: u32,
     /// Largest request message.
@@ -185,12 +185,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: limits::CONNECTIONS,
-            source_connections: limits::SOURCE_CONNECTIONS,
+            source_connections: limits::CONNECTIONS_PER_SOURCE,
             streams: limits::STREAMS,
             message_bytes: limits::MESSAGE,
             handshake: limits::HANDSHAKE,
             idle: limits::IDLE,
-            age: limits::AGE,
+            age: limits::CONNECTION_AGE,
             drain: limits::DRAIN,
         }
     }
@@ -200,7 +200,11 @@ impl Limits {
     pub(super) fn check(&self, check: &mut Check<'_, '_>) {
         const LEAST_MESSAGE: usize = 4096;
         let at = KeyPath::default().key("limits");
-        check.number(&at.key("connections"), self.connections, 1..=u32::MAX);
+        check.number(
+            &at.key("connections"),
+            self.connections,
+            1..=limits::MOST_CONNECTIONS,
+        );
         check.number(
             &at.key("source_connections"),
             self.source_connections,

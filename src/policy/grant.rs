@@ -141,13 +141,14 @@ impl Grant {
     pub(crate) fn for_test(verified: Verified, audience: &str, scopes: &str) -> Self {
         let not_after = verified.ceiling().not_after;
         Self {
+            exchange: verified.lineage().exchange.clone(),
             verified,
             audience: Audience::parse(audience).unwrap(),
             scopes: ScopeSet::parse(scopes).unwrap(),
             lifetime: crate::limits::DEFAULT_LIFETIME,
             not_after,
             bound_to: None,
-            rules: Vec::new(),
+            rules: Arc::new([]),
             input: "{}".into(),
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn validity(
 
 fn check_key_size(certificate: &X509Certificate<'_>) -> Result<(), Refusal> {
     let spki = certificate.public_key();
-    if spki.subject_public_key.data.len() > limits::RSA_BITS / 8 + KEY_ENCODING {
+    if spki.subject_public_key.data.len() > limits::CERTIFICATE_RSA_BITS / 8 + KEY_ENCODING {
         return Err(Refusal::KeyTooLarge);
     }
     let Ok(PublicKey::RSA(key)) = spki.parsed() else {
@@ -79,7 +79,7 @@ fn check_key_size(certificate: &X509Certificate<'_>) -> Result<(), Refusal> {
             .clone()
             .next()
             .map_or(0, |first| first.leading_zeros() as usize);
-    if bits > limits::RSA_BITS {
+    if bits > limits::CERTIFICATE_RSA_BITS {
         return Err(Refusal::KeyTooLarge);
     }
     Ok(())

@@ -37,8 +37,8 @@ refusals! {
     TooLarge = "certificate_too_large", "a certificate is larger than {} bytes", limits::CERTIFICATE;
     /// Not a certificate.
     Malformed = "certificate_malformed", "a certificate cannot be parsed";
-    /// An RSA modulus of more than [`limits::RSA_BITS`] bits, or a key that takes as much room.
-    KeyTooLarge = "key_too_large", "a certificate's key is larger than RSA with {} bits", limits::RSA_BITS;
+    /// An RSA modulus of more than [`limits::CERTIFICATE_RSA_BITS`] bits, or a key that takes as much room.
+    KeyTooLarge = "key_too_large", "a certificate's key is larger than RSA with {} bits", limits::CERTIFICATE_RSA_BITS;
     /// No URI SAN.
     NoUri = "no_uri_name", "the certificate has no URI name";
     /// More than one URI SAN (X.509-SVID section 2).

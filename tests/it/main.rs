@@ -9,7 +9,7 @@
     reason = "a test that cannot go on stops"
 )]
 
-mod jose;
-mod config;
 mod client;
+mod config;
+mod jose;
 mod support;

@@ -1,6 +1,6 @@
 //! What the tests share.
 
-pub mod clock;
-pub mod jws;
+pub(crate) mod clock;
+pub(crate) mod jws;
 pub(crate) mod pki;
 pub(crate) mod standin;

@@ -1,6 +1,6 @@
 //! The unit tests' movable clock.
 
-pub use cambist::clock::Clock;
+pub(crate) use cambist::clock::Clock;
 
 #[path = "../../../src/clock/testing.rs"]
-pub mod testing;
+pub(crate) mod testing;
