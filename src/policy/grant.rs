@@ -101,3 +101,20 @@ impl Grant {
         &self.input
     }
 }
+
+#[cfg(test)]
+impl Grant {
+    /// A grant of one scope, for the tests of later stages.
+    pub(crate) fn for_test(verified: Verified, rules: Vec<Rule>, input: &str) -> Self {
+        Self {
+            verified,
+            audience: Audience::parse("https://api.example.org").unwrap(),
+            scopes: ScopeSet::parse("read").unwrap(),
+            lifetime: Duration::from_secs(900),
+            not_after: Timestamp::MAX,
+            bound_to: Some([9; 32]),
+            rules,
+            input: input.into(),
+        }
+    }
+}
