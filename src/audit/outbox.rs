@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// A page is one entry of the writer's queue, and goes into one batch whatever its records are.
+const _: () = assert!(limits::LOG_OUTBOX_PAGE * limits::RECORD <= limits::LOG_BATCH_BYTES);
+
 /// How far the outbox has come.
 #[derive(Clone, Debug, Default)]
 struct Progress {

@@ -36,9 +36,11 @@ pub enum ReadError {
     Missing(u64),
 }
 
-/// Iterates over all records from `from` to the last durable one, ending at the first error.
+/// Iterates over all records from `from` on, ending at the first error.
 ///
-/// A line without its end in the last segment is one that is being written: the log ends before it.
+/// A line without its end in the last segment is one that is being written: the log ends before it. While a
+/// writer runs, the last records may be of a commit that is still under way; what must be durable is read up
+/// to a sequence that the writer has acknowledged.
 ///
 /// # Errors
 /// [`ReadError::Io`] when the segments cannot be listed.

@@ -12,6 +12,7 @@ use crate::revocation::HotSet;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -43,6 +44,27 @@ pub(super) enum Effect {
 struct File {
     written: Vec<u8>,
     durable: Vec<u8>,
+    /// What a sync failed on: a later sync holds it for written, and it reads as zeros after a power cut.
+    lost: Vec<Range<usize>>,
+}
+
+impl File {
+    fn synced(bytes: Vec<u8>) -> Self {
+        Self {
+            durable: bytes.clone(),
+            written: bytes,
+            lost: Vec::new(),
+        }
+    }
+
+    /// What a sync that succeeds makes durable, of the first `length` bytes.
+    fn sync(&mut self, length: usize) {
+        self.durable = self.written[..length].to_vec();
+        for range in &self.lost {
+            let end = range.end.min(length);
+            self.durable[range.start.min(end)..end].fill(0);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +77,7 @@ struct State {
     /// No room but the reserve's.
     full: bool,
     available: u64,
+    largest: usize,
     /// Syncs wait while this is set.
     held: bool,
     syncing: bool,
@@ -80,6 +103,10 @@ impl Memory {
     /// The next call of `step` has this effect.
     pub(super) fn fail(&self, step: Step, effect: Effect, kind: io::ErrorKind) {
         self.with(|state| state.faults.push_back((step, effect, kind)));
+    }
+
+    pub(super) fn forget_faults(&self) {
+        self.with(|state| state.faults.clear());
     }
 
     pub(super) fn fill(&self, full: bool) {
@@ -113,7 +140,7 @@ impl Memory {
         after.with(|state| {
             state.files = files;
             for file in state.files.values_mut() {
-                file.written = file.durable.clone();
+                *file = File::synced(std::mem::take(&mut file.durable));
             }
         });
         after
@@ -125,11 +152,12 @@ impl Memory {
     }
 
     pub(super) fn set_bytes(&self, first: u64, bytes: Vec<u8>) {
-        self.with(|state| {
-            let durable = bytes.clone();
-            let written = bytes;
-            state.files.insert(first, File { written, durable });
-        });
+        self.with(|state| state.files.insert(first, File::synced(bytes)));
+    }
+
+    /// The largest append so far.
+    pub(super) fn largest_append(&self) -> usize {
+        self.with(|state| state.largest)
     }
 
     pub(super) fn calls(&self, step: Step) -> usize {
@@ -187,9 +215,8 @@ impl Device for Memory {
                 usize::try_from(size).unwrap(),
             );
             file.written.truncate(size);
-            // Only what was synced before, or is written again now, is on disk.
-            assert_eq!(file.durable[..unsure], file.written[..unsure]);
-            file.durable = file.written.clone();
+            file.lost.retain(|range| range.start < unsure);
+            file.sync(size);
         });
         Ok(())
     }
@@ -210,12 +237,7 @@ impl Device for Memory {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             if effect == Effect::Persists {
-                let head = head.to_vec();
-                let file = File {
-                    written: head.clone(),
-                    durable: head,
-                };
-                state.files.insert(first, file);
+                state.files.insert(first, File::synced(head.to_vec()));
             }
             Ok(())
         })?;
@@ -259,6 +281,7 @@ impl Segment for Handle {
                 Effect::Short => &bytes[..bytes.len() / 2],
                 Effect::Persists | Effect::Fails => bytes,
             };
+            state.largest = state.largest.max(bytes.len());
             let file = state.files.get_mut(&self.first).unwrap();
             file.written.extend_from_slice(bytes);
             Ok(())
@@ -273,16 +296,22 @@ impl Segment for Handle {
         let mut state = changed.wait_while(state, |state| state.held).unwrap();
         state.syncing = false;
         drop(state);
-        self.memory.step(Step::Sync, |state, effect| {
-            let file = state.files.get_mut(&self.first).unwrap();
-            let unsynced = file.written.len() - file.durable.len();
+        let first = self.first;
+        let synced = self.memory.step(Step::Sync, |state, effect| {
+            let file = state.files.get_mut(&first).unwrap();
+            let unsynced = file.written.len().saturating_sub(file.durable.len());
             let made = match effect {
                 Effect::Short => unsynced / 2,
                 Effect::Persists | Effect::Fails => unsynced,
             };
-            let upto = file.durable.len() + made;
-            file.durable = file.written[..upto].to_vec();
+            file.sync(file.durable.len() + made);
             Ok(())
+        });
+        synced.inspect_err(|_| {
+            self.memory.with(|state| {
+                let file = state.files.get_mut(&first).unwrap();
+                file.lost.push(file.durable.len()..file.written.len());
+            });
         })
     }
 

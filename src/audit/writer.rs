@@ -108,8 +108,6 @@ impl Writer {
             }
             self.commit(first);
         }
-        let now = self.parts.encoder.clock().now();
-        self.parts.health.failed(now, "the log is closed");
     }
 
     /// Waits for work; while the log is not well, no longer than until it is to be tried again.
@@ -315,5 +313,13 @@ impl Writer {
                 self.parts.health.failed(now, cause);
             }
         }
+    }
+}
+
+impl Drop for Writer {
+    /// However the writer ends, nobody is told that records are written.
+    fn drop(&mut self) {
+        let now = self.parts.encoder.clock().now();
+        self.parts.health.failed(now, "the log is closed");
     }
 }

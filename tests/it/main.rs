@@ -9,4 +9,6 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod audit_files;
+mod audit_kill;
 mod support;

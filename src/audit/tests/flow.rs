@@ -1,11 +1,14 @@
 //! What is recorded, what is refused, what is bounded.
 
 use crate::audit::testing::{
-    Memory, NOW, context, key_id, kid, minted, open, open_with, options, token_id,
+    Memory, NOW, context, key_id, kid, minted, minted_of, open, open_with, options, token_id,
 };
 use crate::audit::{Act, ActKind, LogHealth, Options, Refused};
+use crate::authn::Verified;
 use crate::id::CredentialId;
 use crate::limits;
+use crate::mint::Minted;
+use crate::policy::Grant;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::revocation::Marker;
 use jiff::Timestamp;
@@ -95,6 +98,56 @@ async fn the_queue_is_bounded_at_n_and_n_plus_one() {
     opened.log.close().await;
     assert_eq!(opened.log.stats().queued.load(Ordering::Acquire), 0);
     assert_eq!(opened.log.stats().queued_bytes.load(Ordering::Acquire), 0);
+}
+
+/// An issue whose record takes as much room as one can.
+fn large(n: u128) -> Minted {
+    let input = format!("\"{}\"", "x".repeat(60_000));
+    let verified = Verified::for_test(key_id(), "sub", None);
+    minted_of(Grant::for_test(verified, Vec::new(), &input), n)
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_in_bytes_at_n_and_n_plus_one_and_so_is_a_batch() {
+    let device = Memory::new();
+    let opened = open(&device);
+    device.hold(true);
+    let first = opened.log.issue(large(0), &context());
+    let queued = || opened.log.stats().queued_bytes.load(Ordering::Acquire);
+    let each = queued();
+    let fit = limits::LOG_QUEUE_BYTES / each;
+    let rest: Vec<_> = (1..fit)
+        .map(|n| opened.log.issue(large(n as u128), &context()))
+        .collect();
+    assert_eq!(queued(), fit * each);
+    let beyond = opened.log.issue(large(0), &context()).await;
+    assert_eq!(refusal(beyond.unwrap_err()), Code::TooBusy);
+    device.hold(false);
+    first.await.unwrap();
+    for answer in rest {
+        answer.await.unwrap();
+    }
+    assert!(device.largest_append() <= limits::LOG_BATCH_BYTES);
+    assert!(device.largest_append() > limits::LOG_BATCH_BYTES / 2);
+}
+
+#[tokio::test]
+async fn one_commit_carries_all_that_is_queued() {
+    let device = Memory::new();
+    let opened = open(&device);
+    device.hold(true);
+    let first = opened.log.issue(minted(0), &context());
+    device.await_sync();
+    let rest: Vec<_> = (1..=1000)
+        .map(|n| opened.log.issue(minted(n), &context()))
+        .collect();
+    device.hold(false);
+    first.await.unwrap();
+    for answer in rest {
+        answer.await.unwrap();
+    }
+    assert_eq!(opened.log.stats().batch.count(), 2);
+    assert_eq!(opened.log.stats().batch.sum(), 1001);
 }
 
 #[tokio::test]

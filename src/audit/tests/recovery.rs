@@ -1,10 +1,11 @@
 //! What a start makes of what a crash, a bad disk or a stranger left behind.
 
-use crate::audit::testing::{Memory, NOW, context, minted, open, open_with, options};
+use crate::audit::testing::{Effect, Memory, NOW, Step, context, minted, open, open_with, options};
 use crate::audit::{OpenError, read};
 use crate::limits;
 use jiff::Timestamp;
 use proptest::prelude::*;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// A log of `count` issues, closed, as its one segment's bytes.
@@ -75,6 +76,40 @@ fn a_batch_with_blocks_that_were_never_written_is_dropped() {
     let mut damaged = whole;
     damaged[starts[3] + 10..starts[3] + 10 + 511].fill(0);
     assert!(open_with(&device_of(damaged), options()).is_err());
+}
+
+/// A sync fails and the process dies before a new segment is begun. The next start reads back from memory what may not
+/// be on disk; it must be there once that start has built on it.
+#[test]
+fn what_is_read_back_after_a_failed_sync_is_written_again() {
+    let device = Memory::new();
+    let opened = open(&device);
+    runtime().block_on(async {
+        opened.log.issue(minted(1), &context()).await.unwrap();
+        device.fail(Step::Sync, Effect::Fails, ErrorKind::Other);
+        for _ in 0..100_000 {
+            device.fail(Step::Create, Effect::Fails, ErrorKind::Other);
+        }
+        assert!(opened.log.issue(minted(2), &context()).await.is_err());
+        opened.log.close().await;
+    });
+    device.forget_faults();
+    goes_on(&device, 2);
+    assert_eq!(open(&device.power_cut()).recovered.next, 3);
+}
+
+#[test]
+fn entries_are_the_bytes_that_the_segment_holds() {
+    let whole = log_of(3);
+    let starts = lines(&whole);
+    let all: Vec<_> = read::records(device_of(whole.clone()), 0)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (entry, at) in all.iter().zip(starts.windows(2).skip(1)) {
+        assert_eq!(entry.line, whole[at[0]..at[1] - 1]);
+    }
+    assert_eq!(all.len(), 3);
 }
 
 #[test]

@@ -104,6 +104,25 @@ fn a_record_is_bounded_at_n_and_n_plus_one_and_so_is_its_line() {
 }
 
 #[test]
+fn the_fullest_summary_is_a_record() {
+    let network = "2001:db8:aaaa::/48".parse().ok();
+    let group = |code| Group {
+        code,
+        network,
+        count: u64::MAX,
+    };
+    let most = limits::REFUSAL_GROUPS + Code::ALL.len();
+    let groups: Vec<_> = Code::ALL
+        .iter()
+        .cycle()
+        .take(most)
+        .map(|code| group(*code))
+        .collect();
+    let record = encoder().refusals(Timestamp::UNIX_EPOCH, &groups).unwrap();
+    assert_eq!(parsed(&record)["refused"].as_array().unwrap().len(), most);
+}
+
+#[test]
 fn what_is_not_json_is_no_policy_input() {
     for input in ["", "{", "{} {}", "nul", "{\"a\":\"\n\"}\u{0}"] {
         let verified = Verified::for_test(key_id(), "sub", None);
