@@ -88,6 +88,23 @@ pub const IDEMPOTENCY_KEY: usize = 128;
 pub const RECORD: usize = 65_535;
 /// Records waiting for the log writer; past it a call is refused rather than queued.
 pub const LOG_QUEUE: usize = 8_192;
+/// Bytes of records waiting for the log writer: the queue's count alone would allow half a gigabyte.
+pub const LOG_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that one group commit carries. Also how much of a segment's end can be unsure after a crash, so
+/// it bounds what recovery may drop and what it writes again.
+pub const LOG_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Outbox records taken over in one group commit; together they fit into [`LOG_BATCH_BYTES`].
+pub const LOG_OUTBOX_PAGE: usize = 32;
+/// Size past which a segment is followed by a new one: start-up reads one segment whole.
+pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Disk kept for revocations and recovery: some thousand of them.
+pub const LOG_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+/// Free disk below which refusals are no longer recorded, so that issuances can be.
+pub const LOG_REFUSAL_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
+/// Refusals of known credentials that are recorded one by one, in a second; the rest is counted.
+pub const REFUSALS_PER_SECOND: u32 = 100;
+/// Pairs of reason and source network that one summary of refusals tells apart; the record holds them all.
+pub const REFUSAL_GROUPS: usize = 256;
 /// Store: longest key in bytes.
 pub const STORE_KEY: usize = 512;
 /// Store: largest value in bytes.
@@ -180,6 +197,12 @@ pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 pub const MAX_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// Life of an API key that nothing exceeds unless configuration says so.
 pub const MAX_KEY_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Age past which a log segment is followed by a new one.
+pub const LOG_SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// First pause before a log that failed is tried again; it doubles up to [`LOG_RETRY_MAX`].
+pub const LOG_RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest pause before a log that failed is tried again: how late a repaired disk is noticed.
+pub const LOG_RETRY_MAX: Duration = Duration::from_secs(5);
 /// Step of the wall clock against the monotonic one that stops issuance.
 pub const CLOCK_STEP: Duration = Duration::from_secs(5);
 /// Clock difference that verifiers forgive, by default and at most.

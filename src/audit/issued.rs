@@ -1,6 +1,7 @@
 //! A token whose record is durable: the only one that can be written to a reply.
 
 use crate::id::{Audience, CredentialId, ScopeSet, TokenId};
+use crate::mint::Minted;
 use crate::secret::Secret;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -35,6 +36,22 @@ pub struct Issued {
 }
 
 impl Issued {
+    /// Lets the token go: its record is durable at `receipt`.
+    pub(super) fn recorded(minted: Minted, receipt: Receipt) -> Self {
+        let grant = minted.grant();
+        Self {
+            id: minted.id(),
+            audience: grant.audience().clone(),
+            scopes: grant.scopes().clone(),
+            issued_at: minted.issued_at(),
+            expires_at: minted.expires_at(),
+            bound: grant.bound_to().is_some(),
+            credential: grant.verified().credential(),
+            receipt,
+            token: minted.into_token(),
+        }
+    }
+
     /// The token's text.
     #[must_use]
     pub fn token(&self) -> &Secret {

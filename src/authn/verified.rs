@@ -271,4 +271,36 @@ impl Verified {
             fence: Fence::default(),
         }
     }
+
+    /// An API key's holder, for the tests of later stages.
+    pub(crate) fn of_key_for_test(key: KeyPublicId, sub: &str, actor: Option<Arc<Actor>>) -> Self {
+        let credential = CredentialId::ApiKey(key);
+        Self {
+            kind: CredentialKind::ApiKey,
+            sub: sub.into(),
+            client_id: sub.into(),
+            credential,
+            owner: Owner::parse("shop").ok(),
+            tenant: Tenant::parse("retail").ok(),
+            labels: Arc::default(),
+            ceiling: Ceiling {
+                audiences: Reach::Policy,
+                scopes: Reach::Policy,
+                not_after: Timestamp::MAX,
+            },
+            confirmation: None,
+            must_bind: false,
+            uses: Uses::Unlimited,
+            lineage: Lineage {
+                credentials: vec![credential],
+                ancestors: vec![[7; 16]],
+                exchange: Reach::Policy,
+            },
+            actor,
+            fence: Fence {
+                credentials: vec![credential],
+                keys: Vec::new(),
+            },
+        }
+    }
 }

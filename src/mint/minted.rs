@@ -62,3 +62,24 @@ impl Minted {
         self.token
     }
 }
+
+#[cfg(test)]
+impl Minted {
+    /// A token of fifteen minutes that nobody signed, for the tests of later stages.
+    pub(crate) fn for_test(
+        grant: Grant,
+        token: &str,
+        id: TokenId,
+        issued_at: Timestamp,
+        key: KeyId,
+    ) -> Self {
+        Self {
+            grant,
+            token: Secret::new(token.to_owned()),
+            id,
+            issued_at,
+            expires_at: issued_at + std::time::Duration::from_secs(900),
+            key,
+        }
+    }
+}

@@ -163,4 +163,19 @@ impl Grant {
         (self.lifetime, self.not_after, self.bound_to) = (lifetime, not_after, bound_to);
         self
     }
+
+    /// A grant of one scope, for the tests of later stages.
+    pub(crate) fn of_rules_for_test(verified: Verified, rules: Vec<Rule>, input: &str) -> Self {
+        Self {
+            exchange: verified.lineage().exchange.clone(),
+            verified,
+            audience: Audience::parse("https://api.example.org").unwrap(),
+            scopes: ScopeSet::parse("read").unwrap(),
+            lifetime: Duration::from_secs(900),
+            not_after: Timestamp::MAX,
+            bound_to: Some([9; 32]),
+            rules: rules.into(),
+            input: input.into(),
+        }
+    }
 }

@@ -12,4 +12,6 @@
 mod client;
 mod config;
 mod jose;
+mod audit_files;
+mod audit_kill;
 mod support;

@@ -1,0 +1,56 @@
+//! What the stages before tell about a request, for its record.
+
+use crate::authn::{Face, Peer, Verified};
+use crate::id::CredentialId;
+use crate::policy::{Ask, Rule};
+use crate::refusal::Refusal;
+use std::sync::Arc;
+
+/// What the face knows of a request.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The protocol it came by.
+    pub face: Face,
+    /// The connection it came over.
+    pub peer: Arc<Peer>,
+    /// What was asked for, where it could be read.
+    pub ask: Option<Ask>,
+    /// The request's id, at most [`crate::limits::NAME`] bytes; the face sees to that.
+    pub request: Option<Arc<str>>,
+}
+
+/// A refusal, and how far the request had come.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// The refusal.
+    pub refusal: &'a Refusal,
+    /// The registered credential that was named, whether or not it was proven. Refusals without one are only
+    /// counted.
+    pub credential: Option<CredentialId>,
+    /// The verified caller, when it was refused after authentication.
+    pub verified: Option<&'a Verified>,
+    /// The rules that decided.
+    pub rules: &'a [Rule],
+    /// The complete policy input as one JSON object.
+    pub input: Option<&'a str>,
+}
+
+impl<'a> Refused<'a> {
+    /// A refusal of which nothing else is known.
+    #[must_use]
+    pub fn new(refusal: &'a Refusal) -> Self {
+        Self {
+            refusal,
+            credential: None,
+            verified: None,
+            rules: &[],
+            input: None,
+        }
+    }
+
+    /// The credential it is about: the verified caller's, or the one that was named.
+    #[must_use]
+    pub fn subject(&self) -> Option<CredentialId> {
+        self.verified.map(Verified::credential).or(self.credential)
+    }
+}

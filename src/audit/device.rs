@@ -1,0 +1,92 @@
+//! Where segments live: the log writer's only way to files.
+
+use std::fmt;
+use std::io;
+
+/// A place that holds segments, named by the sequence of their first record.
+///
+/// No method is retried on the same handle after it failed: what a failed sync leaves behind is not known.
+pub trait Device: fmt::Debug + Send + Sync {
+    /// The first sequences of all segments, ascending.
+    ///
+    /// # Errors
+    /// When the place cannot be listed.
+    fn segments(&self) -> io::Result<Vec<u64>>;
+
+    /// A segment's bytes from the start.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>>;
+
+    /// Makes what a crash left behind sure: cuts the segment to `size`, writes its bytes from `unsure` on once
+    /// more in their place, and syncs. Bytes that were read back after a failed sync may be in memory
+    /// only, and a sync alone would not write them again.
+    ///
+    /// # Errors
+    /// When any step fails.
+    fn repair(&self, first: u64, unsure: u64, size: u64) -> io::Result<()>;
+
+    /// Opens an existing segment for appending.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be written.
+    fn open(&self, first: u64) -> io::Result<Box<dyn Segment>>;
+
+    /// Creates a segment that holds `head`: durable, with its name, once this returns. A leftover of the same name
+    /// is replaced: the caller has acknowledged nothing from `first` on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] when `space` has no room.
+    fn create(&self, first: u64, head: &[u8], space: Space) -> io::Result<Box<dyn Segment>>;
+
+    /// Sets the reserve aside, unless it is.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] when there is no room for it.
+    fn keep_reserve(&self) -> io::Result<()>;
+
+    /// Free bytes, beside the reserve.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn available(&self) -> io::Result<u64>;
+}
+
+/// Where a new segment's space comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Free disk.
+    Free,
+    /// The reserve, which is gone afterwards until [`Device::keep_reserve`].
+    Reserve,
+}
+
+/// A segment open for appending.
+pub trait Segment: fmt::Debug + Send {
+    /// Appends all of `bytes`.
+    ///
+    /// # Errors
+    /// When any of it may be missing.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything appended durable.
+    ///
+    /// # Errors
+    /// When it may not be.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Checks that the segment is still the file that its name leads to, and `size` bytes long.
+    ///
+    /// # Errors
+    /// When it was removed, replaced, truncated or extended by somebody else.
+    fn check(&self, size: u64) -> io::Result<()>;
+}
+
+/// Storage is full, by the disk or by a quota.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}

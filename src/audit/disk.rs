@@ -1,0 +1,201 @@
+//! Segments as files in one folder.
+//!
+//! A segment is written under another name, synced, renamed, and its folder synced: under its own name it
+//! always has a whole header. The reserve is a file with blocks but no length; on a full disk it is renamed
+//! to be the next segment, so that nobody else can take its blocks in between.
+
+use super::device::{Device, Segment, Space};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+const SUFFIX: &str = ".seg";
+const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
+const UNNAMED: &str = "next";
+/// Unit of [`MetadataExt::blocks`].
+const BLOCK: u64 = 512;
+
+/// A log folder, held by one process at a time.
+#[derive(Debug)]
+pub struct Disk {
+    folder: PathBuf,
+    reserve: u64,
+    _lock: File,
+}
+
+impl Disk {
+    /// Opens the folder, creating it where it is missing, and locks it. `reserve` is the number of bytes that
+    /// are kept for revocations on a full disk.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when another process has it; otherwise as the file system says.
+    pub fn open(folder: &Path, reserve: u64) -> io::Result<Self> {
+        if !folder.is_dir() {
+            DirBuilder::new().mode(0o700).create(folder)?;
+            sync_folder(folder.parent().unwrap_or(Path::new("/")))?;
+        }
+        let lock = private().create(true).open(folder.join(LOCK))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "another process has the log folder",
+            ),
+            TryLockError::Error(error) => error,
+        })?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            reserve,
+            _lock: lock,
+        })
+    }
+
+    fn path(&self, first: u64) -> PathBuf {
+        self.folder.join(name(first))
+    }
+
+    fn file_of(&self, first: u64, file: File) -> Box<dyn Segment> {
+        Box::new(SegmentFile {
+            file,
+            path: self.path(first),
+        })
+    }
+
+    fn begin(&self, from: &Path, first: u64, head: &[u8]) -> io::Result<File> {
+        // Not truncated: that would give the reserve's blocks away.
+        let mut file = private().create(true).truncate(false).open(from)?;
+        if file.metadata()?.len() > 0 {
+            return Err(io::Error::other("the new segment's file is not empty"));
+        }
+        file.write_all(head)?;
+        file.sync_all()?;
+        std::fs::rename(from, self.path(first))?;
+        sync_folder(&self.folder)?;
+        private().append(true).open(self.path(first))
+    }
+}
+
+impl Device for Disk {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let first = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            if let Some(first) = first {
+                all.push(first.parse().map_err(io::Error::other)?);
+            }
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(File::open(self.path(first))?))
+    }
+
+    fn repair(&self, first: u64, unsure: u64, size: u64) -> io::Result<()> {
+        let mut file = private().read(true).open(self.path(first))?;
+        file.set_len(size)?;
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(unsure))?;
+        file.read_to_end(&mut tail)?;
+        file.seek(SeekFrom::Start(unsure))?;
+        file.write_all(&tail)?;
+        file.sync_all()?;
+        sync_folder(&self.folder)
+    }
+
+    fn open(&self, first: u64) -> io::Result<Box<dyn Segment>> {
+        let file = private().append(true).open(self.path(first))?;
+        Ok(self.file_of(first, file))
+    }
+
+    fn create(&self, first: u64, head: &[u8], space: Space) -> io::Result<Box<dyn Segment>> {
+        let from = self.folder.join(match space {
+            Space::Free => UNNAMED,
+            Space::Reserve => RESERVE,
+        });
+        if space == Space::Free {
+            remove(&from)?;
+        }
+        let file = self.begin(&from, first, head).inspect_err(|_| {
+            // What is half made is of no use; the error that counts is the first.
+            let _ = remove(&from);
+        })?;
+        Ok(self.file_of(first, file))
+    }
+
+    fn keep_reserve(&self) -> io::Result<()> {
+        let path = self.folder.join(RESERVE);
+        let file = private().create(true).truncate(false).open(&path)?;
+        let blocks = file.metadata()?.blocks().saturating_mul(BLOCK);
+        if blocks >= self.reserve {
+            return Ok(());
+        }
+        fallocate(&file, FallocateFlags::KEEP_SIZE, 0, self.reserve)
+            .map_err(io::Error::from)
+            .and_then(|()| file.sync_all())
+            .inspect_err(|_| {
+                // A part of the reserve would only fill the disk further.
+                let _ = remove(&path);
+            })?;
+        sync_folder(&self.folder)
+    }
+
+    fn available(&self) -> io::Result<u64> {
+        let free = statvfs(&self.folder)?;
+        Ok(free.f_bavail.saturating_mul(free.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct SegmentFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl Segment for SegmentFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn check(&self, size: u64) -> io::Result<()> {
+        let ours = self.file.metadata()?;
+        let named = std::fs::symlink_metadata(&self.path)?;
+        if (ours.dev(), ours.ino()) != (named.dev(), named.ino()) {
+            Err(io::Error::other("the segment was replaced by another file"))
+        } else if ours.len() != size {
+            Err(io::Error::other("the segment was changed by somebody else"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The file name of a segment.
+pub(super) fn name(first: u64) -> String {
+    format!("{first:020}{SUFFIX}")
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

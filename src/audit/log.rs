@@ -1,0 +1,274 @@
+//! The log as its users see it.
+
+use super::context::{Context, Refused};
+use super::device::Device;
+use super::health::{Health, LogHealth};
+use super::issued::{Issued, Receipt};
+use super::queue::{Answer, Queue, Work, closed};
+use super::record::{Act, Encoder, Record, RecordError};
+use super::recovery::{OpenError, Recovered, recover};
+use super::refusals::Refusals;
+use super::stats::Stats;
+use super::writer::{Parts, Writer};
+use crate::clock::{Clock, Random};
+use crate::limits;
+use crate::mint::Minted;
+use crate::refusal::{Denial, Fault};
+use crate::revocation::HotSet;
+use crate::store::{OutboxEntry, Revision};
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// What can be set about a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Size past which a segment is followed by a new one.
+    pub segment_bytes: u64,
+    /// Age past which it is.
+    pub segment_age: Duration,
+    /// First pause before a failed log is tried again.
+    pub retry: Duration,
+    /// Free bytes below which refusals are not recorded.
+    pub refusal_floor: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: limits::LOG_SEGMENT_BYTES,
+            segment_age: limits::LOG_SEGMENT_AGE,
+            retry: limits::LOG_RETRY_MIN,
+            refusal_floor: limits::LOG_REFUSAL_FLOOR_BYTES,
+        }
+    }
+}
+
+/// An open log. Cheap to clone; the last clone that goes ends the writer after what is queued.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queue: Queue,
+    encoder: Encoder,
+    origin: Arc<str>,
+    stats: Arc<Stats>,
+    health: Arc<Health>,
+    refusals: Refusals,
+    /// Closed when the writer has ended.
+    ended: watch::Receiver<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// Recovers the log on `device` and starts its writer. `origin` is issuer and node id.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        device: Arc<dyn Device>,
+        origin: &str,
+        hot: Arc<HotSet>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: Options,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let now = clock.now();
+        let resume = recover(&*device, origin, now)?;
+        let (stats, health) = (Arc::<Stats>::default(), Arc::<Health>::default());
+        let (queue, receiver) = Queue::new(Arc::clone(&stats), Arc::clone(&health));
+        let encoder = Encoder::new(clock, random);
+        let origin: Arc<str> = origin.into();
+        let parts = Parts {
+            device,
+            origin: Arc::clone(&origin),
+            hot,
+            encoder: encoder.clone(),
+            options,
+            stats: Arc::clone(&stats),
+            health: Arc::clone(&health),
+            receiver,
+        };
+        let writer = Writer::new(parts, &resume)?;
+        let (end, ended) = watch::channel(());
+        let thread = std::thread::Builder::new()
+            .name("audit-log".to_owned())
+            .spawn(move || {
+                writer.run();
+                drop(end);
+            })
+            .map_err(OpenError::Thread)?;
+        let log = Self(Arc::new(Inner {
+            queue,
+            encoder,
+            origin,
+            stats,
+            health,
+            refusals: Refusals::new(now),
+            ended,
+            thread: Mutex::new(Some(thread)),
+        }));
+        Ok((log, resume.recovered))
+    }
+
+    /// Records an issue and, once that is durable, lets the token go.
+    ///
+    /// The record is encoded and queued before this returns: a caller that drops the future leaves a whole
+    /// record of a token that nobody got.
+    ///
+    /// # Errors
+    /// The future answers [`crate::refusal::Code::Revoked`] when a marker came into force meanwhile, `TooBusy` when too
+    /// much is queued, and a fault when the record is not durable. In each case the token is gone.
+    pub fn issue(
+        &self,
+        minted: Minted,
+        context: &Context,
+    ) -> impl Future<Output = Result<Issued, Denial>> + Send + use<> {
+        let queued = self.queue_issue(&minted, context);
+        let origin = Arc::clone(&self.0.origin);
+        async move {
+            let index = wait(queued).await?;
+            Ok(Issued::recorded(minted, Receipt { origin, index }))
+        }
+    }
+
+    fn queue_issue(
+        &self,
+        minted: &Minted,
+        context: &Context,
+    ) -> Result<oneshot::Receiver<Answer>, Denial> {
+        let record = self.0.encoder.issue(minted, context).map_err(unencoded)?;
+        let mut fence = minted.grant().verified().fence().clone();
+        fence.keys.push(minted.key().clone());
+        let issued = minted.issued_at().as_second();
+        self.0.queue.submit(Work::Issue {
+            record,
+            fence,
+            issued,
+        })
+    }
+
+    /// Records a refusal, or counts it: nobody waits for either.
+    ///
+    /// Those of a known credential are recorded one by one up to [`limits::REFUSALS_PER_SECOND`].
+    pub fn refuse(&self, refused: &Refused<'_>, context: &Context) {
+        let inner = &*self.0;
+        let known = refused.subject().is_some();
+        let recorded = known
+            && inner.refusals.admit(inner.encoder.clock().monotonic())
+            && inner
+                .encoder
+                .refuse(refused, context)
+                .is_ok_and(|record| inner.queue.offer(record));
+        if !recorded {
+            inner.stats.summarised.fetch_add(1, Ordering::Relaxed);
+            inner
+                .refusals
+                .count(refused.refusal.code(), context.peer.address);
+        }
+    }
+
+    /// Writes the summary of refusals that were only counted. Called once a second.
+    pub fn tick(&self) {
+        let inner = &*self.0;
+        inner
+            .refusals
+            .flush(inner.encoder.clock().now(), |since, groups| {
+                let record = inner.encoder.refusals(since, groups);
+                record.is_ok_and(|record| inner.queue.offer(record))
+            });
+    }
+
+    /// Records an act that no change of the store carries, such as start and stop.
+    ///
+    /// # Errors
+    /// The future answers a fault when the record is not durable.
+    pub fn event(
+        &self,
+        act: &Act<'_>,
+    ) -> impl Future<Output = Result<Receipt, Denial>> + Send + use<> {
+        let record = self.0.encoder.act(act).map_err(unencoded);
+        let queued = record.and_then(|record| self.0.queue.submit(Work::Event(record)));
+        let origin = Arc::clone(&self.0.origin);
+        async move {
+            let index = wait(queued).await?;
+            Ok(Receipt { origin, index })
+        }
+    }
+
+    /// Takes entries of the store's outbox over, in order, all at once; those that the log holds already are skipped.
+    /// Answers the sequence of the last record taken over.
+    pub(super) fn take_over(
+        &self,
+        entries: &[OutboxEntry],
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let records: Result<Vec<_>, _> =
+            entries.iter().map(|entry| self.read_back(entry)).collect();
+        let records = records.map_err(unencoded);
+        let queued = records.and_then(|records| self.0.queue.submit(Work::Outbox(records)));
+        wait(queued)
+    }
+
+    fn read_back(&self, entry: &OutboxEntry) -> Result<(Revision, Record), RecordError> {
+        let record = Record::from_outbox(&entry.record)
+            .or_else(|_| self.0.encoder.unreadable(&entry.record))?;
+        Ok((entry.revision, record))
+    }
+
+    /// The log's origin.
+    #[must_use]
+    pub fn origin(&self) -> &Arc<str> {
+        &self.0.origin
+    }
+
+    /// Makes records that are committed with changes of the store.
+    #[must_use]
+    pub fn encoder(&self) -> &Encoder {
+        &self.0.encoder
+    }
+
+    /// Whether the log takes records. Lock-free.
+    #[must_use]
+    pub fn health(&self) -> Arc<LogHealth> {
+        self.0.health.now()
+    }
+
+    /// Tells of each change of [`Log::health`].
+    #[must_use]
+    pub fn health_changes(&self) -> watch::Receiver<()> {
+        self.0.health.changes()
+    }
+
+    /// What the log counts.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.0.stats
+    }
+
+    /// Writes the last summary and everything that is queued, and ends the writer.
+    pub async fn close(&self) {
+        self.tick();
+        self.0.queue.close();
+        let mut ended = self.0.ended.clone();
+        // Nothing is ever sent: an error means that the writer's end is gone.
+        while ended.changed().await.is_ok() {}
+        let mut thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // It has nothing left to do, so this does not block; a panic in it was already seen as a closed queue.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn wait(queued: Result<oneshot::Receiver<Answer>, Denial>) -> Answer {
+    queued?.await.unwrap_or_else(|_| Err(closed()))
+}
+
+/// A record that cannot be encoded is a defect of ours: nothing is issued without one.
+fn unencoded(error: RecordError) -> Denial {
+    Denial::failed(Fault::Internal, error.to_string())
+}

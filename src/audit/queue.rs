@@ -1,0 +1,182 @@
+//! The bounded queue between callers and the one writer.
+
+use super::health::{Health, LogHealth};
+use super::record::Record;
+use super::stats::Stats;
+use crate::limits;
+use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::revocation::Fence;
+use crate::store::Revision;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// What a caller waits for: the sequence of its record (the last one's, where it brought several).
+pub(super) type Answer = Result<u64, Denial>;
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A token waits for it; a marker that covers the fence turns it into a refusal. `issued` is the `iat`.
+    Issue {
+        record: Record,
+        fence: Fence,
+        issued: i64,
+    },
+    /// Somebody waits for it.
+    Event(Record),
+    /// Nobody waits for it.
+    Refusal(Record),
+    /// Entries of the store's outbox in order: all in one batch, or none.
+    Outbox(Vec<(Revision, Record)>),
+}
+
+impl Work {
+    /// What it takes in a batch at most.
+    pub(super) fn room(&self) -> usize {
+        match self {
+            Self::Issue { record, .. } | Self::Event(record) | Self::Refusal(record) => {
+                record.room()
+            }
+            Self::Outbox(records) => records.iter().map(|(_, record)| record.room()).sum(),
+        }
+    }
+}
+
+/// Work, who waits for it, and its place in the queue.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) work: Work,
+    done: Option<oneshot::Sender<Answer>>,
+    place: Place,
+}
+
+impl Job {
+    /// Tells whoever waits. A caller that went away is no error: its record stands.
+    pub(super) fn answer(self, answer: Answer) {
+        if let Some(done) = self.done {
+            let _ = done.send(answer);
+        }
+        drop(self.place);
+    }
+}
+
+/// What the writer receives.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Work.
+    Job(Job),
+    /// Write what came before, and end.
+    Close,
+}
+
+/// Room taken in the queue until the job is done.
+#[derive(Debug)]
+struct Place {
+    stats: Arc<Stats>,
+    bytes: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stats.queued.fetch_sub(1, Ordering::AcqRel);
+        self.stats
+            .queued_bytes
+            .fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// The callers' end.
+#[derive(Debug)]
+pub(super) struct Queue {
+    sender: mpsc::Sender<Message>,
+    stats: Arc<Stats>,
+    health: Arc<Health>,
+}
+
+impl Queue {
+    pub(super) fn new(stats: Arc<Stats>, health: Arc<Health>) -> (Self, mpsc::Receiver<Message>) {
+        // The channel itself is unbounded: places bound it, by count and by bytes, until work is done and
+        // not only until it is received.
+        let (sender, receiver) = mpsc::channel();
+        let queue = Self {
+            sender,
+            stats,
+            health,
+        };
+        (queue, receiver)
+    }
+
+    /// Queues work that somebody waits for.
+    pub(super) fn submit(&self, work: Work) -> Result<oneshot::Receiver<Answer>, Denial> {
+        if matches!(work, Work::Issue { .. }) && !self.health.issuing() {
+            return Err(unavailable(&self.health));
+        }
+        let place = self
+            .place(&work)
+            .ok_or_else(|| Refusal::new(Code::TooBusy, "the log's queue is full"))?;
+        let (done, answer) = oneshot::channel();
+        self.send(Job {
+            work,
+            done: Some(done),
+            place,
+        })
+        .map_err(|()| closed())?;
+        Ok(answer)
+    }
+
+    /// Queues work that nobody waits for, unless the queue is over half full. Answers whether it did.
+    pub(super) fn offer(&self, record: Record) -> bool {
+        let half = self.stats.queued.load(Ordering::Acquire) > limits::LOG_QUEUE / 2;
+        if half || !self.health.issuing() {
+            return false;
+        }
+        let work = Work::Refusal(record);
+        let Some(place) = self.place(&work) else {
+            return false;
+        };
+        self.send(Job {
+            work,
+            done: None,
+            place,
+        })
+        .is_ok()
+    }
+
+    /// Ends the writer after everything that is queued.
+    pub(super) fn close(&self) {
+        let _ = self.sender.send(Message::Close);
+    }
+
+    fn send(&self, job: Job) -> Result<(), ()> {
+        self.sender.send(Message::Job(job)).map_err(|_| ())
+    }
+
+    fn place(&self, work: &Work) -> Option<Place> {
+        let bytes = work.room();
+        let queued = self.stats.queued.fetch_add(1, Ordering::AcqRel);
+        let before = self.stats.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let place = Place {
+            stats: Arc::clone(&self.stats),
+            bytes,
+        };
+        let fits =
+            queued < limits::LOG_QUEUE && before.saturating_add(bytes) <= limits::LOG_QUEUE_BYTES;
+        fits.then_some(place)
+    }
+}
+
+/// The answer while the log is down, with the reason.
+pub(super) fn unavailable(health: &Health) -> Denial {
+    let cause = match &*health.now() {
+        LogHealth::Writing => "the log failed".to_owned(),
+        LogHealth::Failed { cause, .. } => cause.as_ref().to_owned(),
+    };
+    Denial::failed(Fault::LogUnavailable, cause)
+}
+
+/// The answer after the log was closed.
+pub(super) fn closed() -> Denial {
+    Denial::failed(Fault::Draining, "the log is closed")
+}

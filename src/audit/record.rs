@@ -1,0 +1,173 @@
+//! Records: one JSON object a line (DESIGN.md section 8).
+//!
+//! The caller encodes the object without version and sequence; the writer puts them in front while it copies
+//! the bytes. `{"v":1,"seq":7,` and then the object without its brace.
+
+mod act;
+mod encode;
+mod fields;
+mod refusal;
+
+use crate::limits;
+use crate::revocation::Marker;
+use crate::store::Revision;
+use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+
+pub use act::{Act, ActKind};
+pub use encode::Encoder;
+pub(super) use refusal::Group;
+
+/// Version of the record format.
+const VERSION: u8 = 1;
+/// Room for what the writer adds: version, sequence and either a store revision or the marker that
+/// turned an issue into a refusal (a key id of [`limits::KEY_ID`] bytes, each escaped).
+const LEAD: usize = 1024;
+/// Largest encoded object.
+const BODY: usize = limits::RECORD - LEAD;
+/// How an issue begins, so that the writer can turn it into a refusal.
+const ISSUE: &[u8] = br#"{"kind":"issue","#;
+
+/// An encoded record that has no place in the log yet: one JSON object on one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record(Vec<u8>);
+
+/// Why there is no record. Nothing may be issued without one.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Over its bound.
+    #[error("the record has {0} bytes, which is over the bound")]
+    Oversize(usize),
+    /// The policy input, a change or an outbox entry is not JSON as it should be.
+    #[error("part of the record is not the JSON it should be: {0}")]
+    Json(#[from] serde_json::Error),
+    /// No salt could be made.
+    #[error(transparent)]
+    Salt(#[from] crate::clock::NoRandomness),
+    /// An outbox entry is not a record that may come from there.
+    #[error("not a record of an act on one line")]
+    Foreign,
+}
+
+impl Record {
+    fn encode(value: &impl Serialize) -> Result<Self, RecordError> {
+        let mut bytes = Vec::with_capacity(2048);
+        serde_json::to_writer(&mut bytes, value)?;
+        Self::bounded(bytes)
+    }
+
+    fn bounded(bytes: Vec<u8>) -> Result<Self, RecordError> {
+        if bytes.len() > BODY {
+            Err(RecordError::Oversize(bytes.len()))
+        } else {
+            Ok(Self(bytes))
+        }
+    }
+
+    /// Reads a record back that an [`Encoder`] made and the store's outbox kept.
+    ///
+    /// # Errors
+    /// [`RecordError`] when it is none, or not one of an act: issues do not come from the outbox.
+    pub fn from_outbox(bytes: &[u8]) -> Result<Self, RecordError> {
+        #[derive(Deserialize)]
+        struct Shape {
+            #[serde(rename = "kind")]
+            _kind: ActKind,
+        }
+        if bytes.contains(&b'\n') || !bytes.starts_with(br#"{"kind":""#) || !bytes.ends_with(b"}") {
+            return Err(RecordError::Foreign);
+        }
+        let _: Shape = serde_json::from_slice(bytes)?;
+        Self::bounded(bytes.to_vec())
+    }
+
+    /// The encoded object.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What it takes in a batch at most, the writer's part included.
+    pub(super) fn room(&self) -> usize {
+        self.0.len().saturating_add(LEAD)
+    }
+
+    /// Appends the record's line to `out`.
+    pub(super) fn line(&self, out: &mut Vec<u8>, sequence: u64) {
+        start(out, sequence);
+        finish(out, self.0.strip_prefix(b"{"));
+    }
+
+    /// Appends the line of a record that was committed in the store with `revision`.
+    pub(super) fn line_of_store(&self, out: &mut Vec<u8>, sequence: u64, revision: Revision) {
+        start(out, sequence);
+        // Writing to a vector does not fail.
+        let _ = write!(out, r#""store":"{revision}","#);
+        finish(out, self.0.strip_prefix(b"{"));
+    }
+
+    /// Appends an issue's line as the refusal that `marker` made of it at the last moment.
+    pub(super) fn line_as_revoked(&self, out: &mut Vec<u8>, sequence: u64, marker: &Marker) {
+        start(out, sequence);
+        let code = crate::refusal::Code::Revoked.code();
+        let _ = write!(out, r#""kind":"refuse","code":"{code}","detail":"#);
+        let _ = serde_json::to_writer(&mut *out, &detail(marker));
+        out.push(b',');
+        finish(out, self.0.strip_prefix(ISSUE));
+    }
+}
+
+impl From<Record> for std::sync::Arc<[u8]> {
+    fn from(record: Record) -> Self {
+        record.0.into()
+    }
+}
+
+/// What the record says of a marker that came into force between decision and record.
+pub(super) fn detail(marker: &Marker) -> String {
+    match marker {
+        Marker::Credential(id) => format!("revoked before it was recorded: {id}"),
+        Marker::Key(id) => format!("signing key compromised before it was recorded: {id}"),
+    }
+}
+
+fn start(out: &mut Vec<u8>, sequence: u64) {
+    let _ = write!(out, r#"{{"v":{VERSION},"seq":{sequence},"#);
+}
+
+fn finish(out: &mut Vec<u8>, rest: Option<&[u8]>) {
+    out.extend_from_slice(rest.unwrap_or(b"}"));
+    out.push(b'\n');
+}
+
+/// What recovery and readers need of a line.
+#[derive(Debug, Deserialize)]
+pub(super) struct Head {
+    v: u8,
+    seq: u64,
+    #[serde(default)]
+    store: Option<String>,
+    /// Time of an issue in seconds: what the time guard gave out.
+    #[serde(default)]
+    iat: Option<i64>,
+}
+
+impl Head {
+    /// Reads a whole line, without its newline.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let head: Self = serde_json::from_slice(line).ok()?;
+        (head.v == VERSION).then_some(head)
+    }
+
+    pub(super) fn sequence(&self) -> u64 {
+        self.seq
+    }
+
+    pub(super) fn store(&self) -> Option<Revision> {
+        self.store.as_deref().and_then(super::segment::revision)
+    }
+
+    pub(super) fn issued_at(&self) -> Option<i64> {
+        self.iat
+    }
+}

@@ -1,0 +1,217 @@
+use super::*;
+use crate::audit::record::{ActKind, BODY};
+use crate::audit::testing::{NOW, context, key_id, minted, minted_of};
+use crate::authn::{Actor, Credential, Presented, TokenType, Verified};
+use crate::clock::SystemRandomness;
+use crate::clock::testing::TestClock;
+use crate::id::{Audience, CredentialId};
+use crate::limits;
+use crate::policy::{Ask, Binding, Grant, Rule};
+use crate::refusal::{Code, Refusal};
+use crate::revocation::Marker;
+use crate::secret::Secret;
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn encoder() -> Encoder {
+    Encoder::new(TestClock::at(NOW), SystemRandomness::shared())
+}
+
+/// The record's line as the writer makes it, parsed back.
+fn parsed(record: &Record) -> Value {
+    let mut line = Vec::new();
+    record.line(&mut line, 7);
+    assert_eq!(line.pop(), Some(b'\n'));
+    assert!(!line.contains(&b'\n'));
+    let value: Value = serde_json::from_slice(&line).unwrap();
+    assert_eq!((&value["v"], &value["seq"]), (&1.into(), &7.into()));
+    value
+}
+
+#[test]
+fn an_issue_says_everything_and_not_the_token() {
+    let actor = |sub: &str, previous| {
+        Some(Arc::new(Actor {
+            sub: sub.into(),
+            previous,
+        }))
+    };
+    let verified = Verified::of_key_for_test(key_id(), "sub", actor("second", actor("first", None)));
+    let grant = Grant::of_rules_for_test(verified, vec![Rule("r1".into())], "{\"a\":\r\n 1}");
+    let mut context = context();
+    context.request = Some("req-1".into());
+    context.ask = Some(Ask {
+        audience: Audience::parse("api").unwrap(),
+        scopes: None,
+        lifetime: Some(std::time::Duration::from_secs(60)),
+        binding: Binding::Required,
+    });
+    let record = encoder().issue(&minted_of(grant, 3), &context).unwrap();
+    let mut value = parsed(&record);
+    let salt = value["salt"].take();
+    assert_eq!(salt.as_str().unwrap().len(), 22);
+    let nine = "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk";
+    let expected = serde_json::json!({
+        "v": 1, "seq": 7, "kind": "issue", "salt": null,
+        "time": "2027-01-15T08:00:00.000000Z",
+        "face": "grpc", "request": "req-1", "peer": {"address": "192.0.2.7"},
+        "credential": "key:aaaaaaaaaaaaaaaa", "credential_kind": "api_key",
+        "sub": "sub", "client_id": "sub", "owner": "shop", "tenant": "retail",
+        "actors": ["second", "first"],
+        "ask": {"audience": "api", "lifetime": 60, "bind": true},
+        "grant": {
+            "audience": "https://api.example.org", "scopes": ["read"], "lifetime": 900,
+            "not_after": value["grant"]["not_after"], "bound": nine,
+        },
+        "jti": "AAAAAAAAAAAAAAAAAAAAAw", "iat": NOW, "exp": NOW + 900, "kid": "thumbprint",
+        "token_sha256": value["token_sha256"],
+        "lineage": {"c": ["key:aaaaaaaaaaaaaaaa"], "l": ["BwcHBwcHBwcHBwcHBwcHBw"]},
+        "rules": ["r1"], "policy": {"a": 1},
+    });
+    assert_eq!(value, expected);
+    assert_eq!(value["token_sha256"].as_str().unwrap().len(), 43);
+    assert!(!String::from_utf8_lossy(record.as_bytes()).contains("token-3"));
+}
+
+#[test]
+fn salts_differ() {
+    let salt = || parsed(&encoder().issue(&minted(1), &context()).unwrap())["salt"].take();
+    assert_ne!(salt(), salt());
+}
+
+#[test]
+fn a_record_is_bounded_at_n_and_n_plus_one_and_so_is_its_line() {
+    let grant = |input: &str| {
+        let verified = Verified::of_key_for_test(key_id(), "sub", None);
+        Grant::of_rules_for_test(verified, Vec::new(), input)
+    };
+    let encode = |filling: usize| {
+        let input = format!("\"{}\"", "x".repeat(filling));
+        encoder().issue(&minted_of(grant(&input), 1), &context())
+    };
+    let fixed = encode(0).unwrap().as_bytes().len();
+    let largest = encode(BODY - fixed).unwrap();
+    assert!(matches!(
+        encode(BODY - fixed + 1),
+        Err(RecordError::Oversize(_))
+    ));
+    // With the most that the writer can put in front of it.
+    let key = crate::id::KeyId::parse(&"\"".repeat(limits::KEY_ID)).unwrap();
+    let mut line = Vec::new();
+    largest.line_as_revoked(&mut line, u64::MAX, &Marker::Key(key));
+    assert!(line.len() <= limits::RECORD + 1, "{}", line.len());
+    let _: Value = serde_json::from_slice(&line).unwrap();
+}
+
+#[test]
+fn the_fullest_summary_is_a_record() {
+    let network = "2001:db8:aaaa::/48".parse().ok();
+    let group = |code| Group {
+        code,
+        network,
+        count: u64::MAX,
+    };
+    let most = limits::REFUSAL_GROUPS + Code::ALL.len();
+    let groups: Vec<_> = Code::ALL
+        .iter()
+        .cycle()
+        .take(most)
+        .map(|code| group(*code))
+        .collect();
+    let record = encoder().refusals(Timestamp::UNIX_EPOCH, &groups).unwrap();
+    assert_eq!(parsed(&record)["refused"].as_array().unwrap().len(), most);
+}
+
+#[test]
+fn what_is_not_json_is_no_policy_input() {
+    for input in ["", "{", "{} {}", "nul", "{\"a\":\"\n\"}\u{0}"] {
+        let verified = Verified::of_key_for_test(key_id(), "sub", None);
+        let minted = minted_of(Grant::of_rules_for_test(verified, Vec::new(), input), 1);
+        assert!(encoder().issue(&minted, &context()).is_err(), "{input:?}");
+    }
+}
+
+#[test]
+fn no_secret_that_was_presented_is_written() {
+    const CANARY: &str = "canary-2b7e1516";
+    let secret = || Secret::new(CANARY.to_owned());
+    let presented = Presented {
+        subject: Credential::ApiKey(secret()),
+        actor: Some(Credential::Token(secret(), TokenType::Jwt)),
+        peer: Arc::clone(&context().peer),
+    };
+    let context = Context {
+        peer: Arc::clone(&presented.peer),
+        // The nearest that a careless face could come to writing what was presented.
+        request: Some(format!("{presented:?}").into()),
+        ..context()
+    };
+    let verified = Verified::of_key_for_test(key_id(), "sub", None);
+    let grant = Grant::of_rules_for_test(verified, Vec::new(), "{}");
+    let issued_at = Timestamp::UNIX_EPOCH;
+    let id = crate::audit::testing::token_id(1);
+    let minted = Minted::for_test(grant, CANARY, id, issued_at, crate::audit::testing::kid());
+    let refusal = Refusal::new(Code::CredentialRefused, "expired");
+    let refused = Refused::new(&refusal);
+    let act = Act {
+        context: Some(&context),
+        ..Act::new(ActKind::Admin, "key.create")
+    };
+    for record in [
+        encoder().issue(&minted, &context),
+        encoder().refuse(&refused, &context),
+        encoder().act(&act),
+    ] {
+        let record = record.unwrap();
+        let text = String::from_utf8_lossy(record.as_bytes()).into_owned();
+        assert!(
+            text.contains("[redacted]") && !text.contains(CANARY),
+            "{text}"
+        );
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\PC{0,20}",
+        any::<String>(),
+        "[\\x00-\\x1f\"\\\\\u{2028}]{0,8}"
+    ]
+}
+
+proptest! {
+    /// Whatever the texts, a record is one JSON object on one line and says them back.
+    #[test]
+    fn any_text_survives(sub in text(), first in text(), rule in text(), request in text(), input in text()) {
+        let actor = Arc::new(Actor { sub: first.as_str().into(), previous: None });
+        let verified = Verified::of_key_for_test(key_id(), &sub, Some(actor));
+        let policy = serde_json::to_string_pretty(&serde_json::json!({"in": [input.as_str()]})).unwrap();
+        let grant = Grant::of_rules_for_test(verified.clone(), vec![Rule(rule.as_str().into())], &policy);
+        let mut context = context();
+        context.request = Some(request.as_str().into());
+        let refusal = Refusal::new(Code::PolicyDenied, input.clone());
+        let refused = Refused { verified: Some(&verified), ..Refused::new(&refusal) };
+        let act = Act {
+            context: Some(&context),
+            sub: Some(&sub),
+            target: Some(&first),
+            change: Some(&policy),
+            credential: Some(CredentialId::ApiKey(key_id())),
+            ..Act::new(ActKind::Admin, &rule)
+        };
+        let issue = parsed(&encoder().issue(&minted_of(grant, 1), &context).unwrap());
+        prop_assert_eq!(issue["sub"].as_str(), Some(&*sub));
+        prop_assert_eq!(issue["actors"][0].as_str(), Some(&*first));
+        prop_assert_eq!(issue["rules"][0].as_str(), Some(&*rule));
+        prop_assert_eq!(issue["request"].as_str(), Some(&*request));
+        prop_assert_eq!(issue["policy"]["in"][0].as_str(), Some(&*input));
+        let refused = parsed(&encoder().refuse(&refused, &context).unwrap());
+        prop_assert_eq!(refused["detail"].as_str(), Some(&*input));
+        let act = encoder().act(&act).unwrap();
+        prop_assert_eq!(Record::from_outbox(act.as_bytes()).unwrap(), act.clone());
+        let act = parsed(&act);
+        prop_assert_eq!(act["action"].as_str(), Some(&*rule));
+        prop_assert_eq!(act["target"].as_str(), Some(&*first));
+        prop_assert_eq!(act["change"]["in"][0].as_str(), Some(&*input));
+    }
+}

@@ -1,0 +1,196 @@
+//! Opening a log: reads the last segment, drops what no reply can have depended on, and refuses to
+//! start on anything else that is not as it was written.
+
+use super::device::{Device, Space};
+use super::disk;
+use super::segment::{Damage, Header, Line, Lines};
+use crate::limits;
+use crate::store::Revision;
+use jiff::Timestamp;
+use serde::de::IgnoredAny;
+use std::io;
+
+/// The least that a disk leaves unwritten, in bytes.
+const SECTOR: usize = 512;
+
+/// How far the store's outbox was taken over into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// The store revision of the last record taken over.
+    pub revision: Revision,
+    /// That record's sequence in the log.
+    pub sequence: u64,
+}
+
+/// What a log held when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Sequence of the next record; the number of records so far. A log behind
+    /// [`crate::store::LogPosition::sequence`] has lost records.
+    pub next: u64,
+    /// The highest `iat` of any issue, for [`crate::clock::guard::TimeGuard`].
+    pub mark: Option<Timestamp>,
+    /// How far the outbox was taken over.
+    pub drained: Option<Drained>,
+    /// Bytes of a torn tail that were dropped.
+    pub torn: u64,
+}
+
+/// Why a log cannot be opened. The broker does not issue without one.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The device failed.
+    #[error("the log cannot be opened: {0}")]
+    Io(#[from] io::Error),
+    /// A segment is not as it was written, and not in a way that a crash leaves behind.
+    #[error(
+        "{file} is damaged at byte {offset}: {what}; put the file back as it was, or move the log away"
+    )]
+    Damaged {
+        /// The file's name.
+        file: String,
+        /// Where.
+        offset: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// The log belongs to another issuer or node.
+    #[error("the log's origin is {found}, not {expected}")]
+    Origin {
+        /// What the log says.
+        found: String,
+        /// What it should say.
+        expected: String,
+    },
+    /// The writer's thread cannot be started.
+    #[error("the log writer cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Where the writer goes on.
+#[derive(Debug)]
+pub(super) struct Resume {
+    pub(super) header: Header,
+    pub(super) size: u64,
+    pub(super) recovered: Recovered,
+}
+
+/// Reads and repairs the last segment, or creates the first.
+pub(super) fn recover(
+    device: &dyn Device,
+    origin: &str,
+    now: Timestamp,
+) -> Result<Resume, OpenError> {
+    let Some(first) = device.segments()?.pop() else {
+        return create_first(device, origin, now);
+    };
+    let damaged = |damage| match damage {
+        Damage::Io(error) => OpenError::Io(error),
+        Damage::At { offset, what } => OpenError::Damaged {
+            file: disk::name(first),
+            offset,
+            what,
+        },
+    };
+    let lines = Lines::open(device.read(first)?, first).map_err(damaged)?;
+    if lines.header.origin != origin {
+        return Err(OpenError::Origin {
+            found: lines.header.origin,
+            expected: origin.to_owned(),
+        });
+    }
+    let (resume, headed) = scan(lines).map_err(damaged)?;
+    // Only the last batch can be unsure: the one before it was acknowledged, or the segment was closed.
+    let unsure = resume.size.saturating_sub(bytes(limits::LOG_BATCH_BYTES));
+    device.repair(first, unsure.max(headed), resume.size)?;
+    Ok(resume)
+}
+
+fn create_first(device: &dyn Device, origin: &str, now: Timestamp) -> Result<Resume, OpenError> {
+    let header = Header::new(origin, 0, now);
+    let line = header.line()?;
+    device.create(0, &line, Space::Free)?;
+    Ok(Resume {
+        header,
+        size: bytes(line.len()),
+        recovered: Recovered {
+            next: 0,
+            mark: None,
+            drained: None,
+            torn: 0,
+        },
+    })
+}
+
+/// Reads all of a segment. Answers where its header ends, too.
+fn scan<R: io::Read>(mut lines: Lines<R>) -> Result<(Resume, u64), Damage> {
+    let headed = lines.offset;
+    let header = lines.header.clone();
+    let mut mark = header.mark;
+    let mut drained = header.drained();
+    let mut line = Vec::new();
+    let what = loop {
+        match lines.next(&mut line)? {
+            Line::Record(head) => {
+                let issued = head
+                    .issued_at()
+                    .and_then(|s| Timestamp::from_second(s).ok());
+                mark = mark.max(issued);
+                if let Some(revision) = head.store() {
+                    let sequence = head.sequence();
+                    drained = Some(Drained { revision, sequence });
+                }
+            }
+            Line::End => break None,
+            Line::Broken(what) => break Some(what),
+        }
+    };
+    let (next, offset) = (lines.next, lines.offset);
+    let torn = match what {
+        Some(what) => {
+            lines.rest(&mut line, bytes(limits::LOG_BATCH_BYTES).saturating_add(1))?;
+            if !is_torn(&line) {
+                return Err(Damage::At { offset, what });
+            }
+            bytes(line.len())
+        }
+        None => 0,
+    };
+    let recovered = Recovered {
+        next,
+        mark,
+        drained,
+        torn,
+    };
+    let size = offset;
+    Ok((
+        Resume {
+            header,
+            size,
+            recovered,
+        },
+        headed,
+    ))
+}
+
+/// Whether a crash can have left `rest` behind the last whole record: the beginning of a batch that was never made
+/// durable, so that no reply depended on it.
+fn is_torn(rest: &[u8]) -> bool {
+    rest.len() <= limits::LOG_BATCH_BYTES && (is_cut(rest) || has_hole(rest))
+}
+
+/// A line that was not written to its end. A whole object with something behind it that is no newline was.
+fn is_cut(rest: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+    let whole = matches!(values.next(), Some(Ok(_))) && values.byte_offset() < rest.len();
+    !rest.contains(&b'\n') && !whole
+}
+
+/// Blocks that were never written read as zeros, which no record holds. A single zero byte is no such block.
+fn has_hole(rest: &[u8]) -> bool {
+    rest.ends_with(&[0]) || rest.windows(SECTOR).any(|run| run.iter().all(|b| *b == 0))
+}
+
+fn bytes(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

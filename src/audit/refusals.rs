@@ -1,0 +1,177 @@
+//! Which refusals are recorded one by one, and the count of the rest.
+
+use super::record::Group;
+use crate::limits;
+use crate::refusal::Code;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Length of the window in which [`limits::REFUSALS_PER_SECOND`] are recorded one by one.
+const WINDOW: Duration = Duration::from_secs(1);
+/// Prefix lengths that stand for one source: what one site usually has.
+const V4_PREFIX: u8 = 24;
+const V6_PREFIX: u8 = 48;
+
+/// The rate and the table. A lock held for a look-up; the path of issues does not come here.
+#[derive(Debug)]
+pub(super) struct Refusals(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    window: Duration,
+    recorded: u32,
+    since: Timestamp,
+    groups: HashMap<(Code, Option<IpNet>), u64>,
+}
+
+impl Refusals {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self(Mutex::new(State {
+            window: Duration::ZERO,
+            recorded: 0,
+            since: now,
+            groups: HashMap::new(),
+        }))
+    }
+
+    /// Whether a refusal of a known credential is within the rate at the monotonic time `now`.
+    pub(super) fn admit(&self, now: Duration) -> bool {
+        let mut state = self.lock();
+        if now.saturating_sub(state.window) >= WINDOW {
+            state.window = now;
+            state.recorded = 0;
+        }
+        let within = state.recorded < limits::REFUSALS_PER_SECOND;
+        if within {
+            state.recorded = state.recorded.saturating_add(1);
+        }
+        within
+    }
+
+    /// Counts one towards the next summary. Past [`limits::REFUSAL_GROUPS`], by its reason only.
+    pub(super) fn count(&self, code: Code, source: Option<IpAddr>) {
+        let mut state = self.lock();
+        let mut key = (code, source.and_then(network));
+        if state.groups.len() >= limits::REFUSAL_GROUPS && !state.groups.contains_key(&key) {
+            key.1 = None;
+        }
+        let count = state.groups.entry(key).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Hands what was counted to `write`, and forgets it if that answers that it was taken.
+    pub(super) fn flush(&self, now: Timestamp, write: impl FnOnce(Timestamp, &[Group]) -> bool) {
+        let mut state = self.lock();
+        if state.groups.is_empty() {
+            state.since = now;
+            return;
+        }
+        let mut groups: Vec<Group> = state
+            .groups
+            .iter()
+            .map(|(&(code, network), &count)| Group {
+                code,
+                network,
+                count,
+            })
+            .collect();
+        groups.sort_unstable_by_key(|group| (group.code, group.network));
+        if write(state.since, &groups) {
+            state.groups.clear();
+            state.since = now;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn network(address: IpAddr) -> Option<IpNet> {
+    let address = address.to_canonical();
+    let prefix = if address.is_ipv4() {
+        V4_PREFIX
+    } else {
+        V6_PREFIX
+    };
+    IpNet::new(address, prefix).ok().map(|net| net.trunc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(refusals: &Refusals) -> Vec<Group> {
+        let mut all = Vec::new();
+        refusals.flush(Timestamp::UNIX_EPOCH, |_, groups| {
+            all = groups.to_vec();
+            true
+        });
+        all
+    }
+
+    #[test]
+    fn the_rate_holds_at_n_and_n_plus_one_and_begins_anew_each_second() {
+        let refusals = Refusals::new(Timestamp::UNIX_EPOCH);
+        for second in [5, 6] {
+            let now = Duration::from_secs(second);
+            assert!((0..limits::REFUSALS_PER_SECOND).all(|_| refusals.admit(now)));
+            assert!(!refusals.admit(now));
+            assert!(!refusals.admit(now + Duration::from_millis(999)));
+        }
+    }
+
+    #[test]
+    fn sources_are_told_apart_by_network() {
+        let refusals = Refusals::new(Timestamp::UNIX_EPOCH);
+        for source in ["192.0.2.1", "192.0.2.77", "::ffff:192.0.2.9", "192.0.3.1"] {
+            refusals.count(Code::CredentialRefused, source.parse().ok());
+        }
+        for source in ["2001:db8:1:2::1", "2001:db8:1:3::1", "2001:db8:2::1"] {
+            refusals.count(Code::CredentialRefused, source.parse().ok());
+        }
+        refusals.count(Code::TokenRefused, None);
+        let told: Vec<_> = groups(&refusals)
+            .iter()
+            .map(|g| (g.network.map(|net| net.to_string()), g.count))
+            .collect();
+        let net = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            told,
+            [
+                (net("192.0.2.0/24"), 3),
+                (net("192.0.3.0/24"), 1),
+                (net("2001:db8:1::/48"), 2),
+                (net("2001:db8:2::/48"), 1),
+                (None, 1),
+            ]
+        );
+        assert!(groups(&refusals).is_empty());
+    }
+
+    #[test]
+    fn the_table_holds_its_bound_and_loses_no_count() {
+        let refusals = Refusals::new(Timestamp::UNIX_EPOCH);
+        let sources = u32::try_from(limits::REFUSAL_GROUPS * 10).unwrap();
+        for n in 0..sources {
+            let source = IpAddr::from((n << 8).to_be_bytes());
+            refusals.count(Code::CredentialMalformed, Some(source));
+        }
+        let groups = groups(&refusals);
+        assert_eq!(groups.len(), limits::REFUSAL_GROUPS + 1);
+        let counted: u64 = groups.iter().map(|group| group.count).sum();
+        assert_eq!(counted, u64::from(sources));
+    }
+
+    #[test]
+    fn what_was_not_taken_is_told_the_next_time() {
+        let refusals = Refusals::new(Timestamp::UNIX_EPOCH);
+        refusals.count(Code::TokenRefused, None);
+        refusals.flush(Timestamp::UNIX_EPOCH, |_, _| false);
+        assert_eq!(groups(&refusals).len(), 1);
+    }
+}

@@ -1,0 +1,192 @@
+//! A segment: a header line, then one record a line.
+
+use super::record::Head;
+use super::recovery::Drained;
+use crate::limits;
+use crate::store::{Incarnation, Revision};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Read};
+
+/// What the header's `cambist` field says.
+const KIND: &str = "log";
+const VERSION: u8 = 1;
+
+/// A segment's first line. It is no record: the tree's leaves begin with the second line.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Header {
+    /// `log`.
+    #[serde(rename = "cambist")]
+    format: String,
+    version: u8,
+    /// The log's origin.
+    pub(super) origin: String,
+    /// Sequence of the first record.
+    pub(super) first: u64,
+    /// When the segment was begun.
+    pub(super) created: Timestamp,
+    /// The store revision up to which the outbox was taken over before this segment.
+    pub(super) drained: Option<String>,
+    /// Sequence of the record that did.
+    pub(super) drained_at: Option<u64>,
+    /// The highest time given out for an issue before this segment.
+    pub(super) mark: Option<Timestamp>,
+    /// The segment before, and its durable size: what it holds beyond that was never acknowledged and is no
+    /// part of the log.
+    pub(super) previous: Option<Previous>,
+}
+
+/// The end of a closed segment.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Previous {
+    pub(super) first: u64,
+    pub(super) size: u64,
+}
+
+impl Header {
+    pub(super) fn new(origin: &str, first: u64, created: Timestamp) -> Self {
+        Self {
+            format: KIND.to_owned(),
+            version: VERSION,
+            origin: origin.to_owned(),
+            first,
+            created,
+            drained: None,
+            drained_at: None,
+            mark: None,
+            previous: None,
+        }
+    }
+
+    pub(super) fn with_drained(mut self, drained: Option<Drained>) -> Self {
+        self.drained = drained.map(|drained| drained.revision.to_string());
+        self.drained_at = drained.map(|drained| drained.sequence);
+        self
+    }
+
+    /// What [`Header::with_drained`] took.
+    pub(super) fn drained(&self) -> Option<Drained> {
+        Some(Drained {
+            revision: revision(self.drained.as_deref()?)?,
+            sequence: self.drained_at?,
+        })
+    }
+
+    /// The line, with its newline.
+    pub(super) fn line(&self) -> io::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    fn parse(line: &[u8], first: u64) -> Result<Self, &'static str> {
+        let header: Self = serde_json::from_slice(line).map_err(|_| "the header cannot be read")?;
+        if header.format != KIND {
+            Err("not a log segment")
+        } else if header.version != VERSION {
+            Err("a segment of another version of the format")
+        } else if header.first != first {
+            Err("the header does not fit the file's name")
+        } else {
+            Ok(header)
+        }
+    }
+}
+
+/// Reads a revision as [`Revision`] prints it.
+pub(super) fn revision(text: &str) -> Option<Revision> {
+    let (incarnation, counter) = text.split_once('.')?;
+    Some(Revision {
+        incarnation: Incarnation(u128::from_str_radix(incarnation, 16).ok()?),
+        counter: counter.parse().ok()?,
+    })
+}
+
+/// Why a segment's content is not a log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Damage {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Something is wrong at a byte offset.
+    #[error("at byte {offset}: {what}")]
+    At { offset: u64, what: &'static str },
+}
+
+/// A line of a segment.
+pub(super) enum Line {
+    /// A record, and what was read of it.
+    Record(Head),
+    /// Bytes that are no whole record, as far as they were read.
+    Broken(&'static str),
+    /// The segment ends here.
+    End,
+}
+
+/// Reads a segment line by line, checking that sequences have no gap.
+pub(super) struct Lines<R> {
+    input: BufReader<R>,
+    pub(super) header: Header,
+    /// Where the next line begins.
+    pub(super) offset: u64,
+    /// The sequence expected next.
+    pub(super) next: u64,
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn open(input: R, first: u64) -> Result<Self, Damage> {
+        let mut input = BufReader::with_capacity(64 * 1024, input);
+        let mut line = Vec::new();
+        let read = read_line(&mut input, &mut line)?;
+        if line.pop() != Some(b'\n') {
+            let what = "the header is not whole";
+            return Err(Damage::At { offset: 0, what });
+        }
+        let header = Header::parse(&line, first).map_err(|what| Damage::At { offset: 0, what })?;
+        Ok(Self {
+            input,
+            header,
+            offset: read,
+            next: first,
+        })
+    }
+
+    /// Reads the next line into `line`, without its newline if it is a record.
+    pub(super) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
+        line.clear();
+        let read = read_line(&mut self.input, line)?;
+        if read == 0 {
+            return Ok(Line::End);
+        }
+        let Some((b'\n', record)) = line.split_last() else {
+            return Ok(Line::Broken("a line without its end"));
+        };
+        match Head::parse(record) {
+            None => Ok(Line::Broken("not a record")),
+            Some(head) if head.sequence() != self.next => {
+                Ok(Line::Broken("a record out of sequence"))
+            }
+            Some(head) => {
+                line.pop();
+                self.offset = self.offset.saturating_add(read);
+                self.next = self.next.saturating_add(1);
+                Ok(Line::Record(head))
+            }
+        }
+    }
+
+    /// Everything that follows, at most `limit` bytes of it, appended to `rest`.
+    pub(super) fn rest(self, rest: &mut Vec<u8>, limit: u64) -> io::Result<()> {
+        self.input.take(limit).read_to_end(rest)?;
+        Ok(())
+    }
+}
+
+/// Reads up to a newline, but never more than the largest record and its newline.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    let bound = u64::try_from(limits::RECORD).unwrap_or(u64::MAX);
+    let read = input
+        .take(bound.saturating_add(1))
+        .read_until(b'\n', line)?;
+    Ok(u64::try_from(read).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,93 @@
+//! What the log counts: plain atomics that telemetry reads.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Counters and distributions of one log, since it was opened.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Records made durable.
+    pub records: AtomicU64,
+    /// Bytes made durable.
+    pub bytes: AtomicU64,
+    /// Records a group commit carried.
+    pub batch: Distribution,
+    /// Time a group commit took, write and sync, in microseconds.
+    pub commit: Distribution,
+    /// Records that wait for the writer or are being committed.
+    pub queued: AtomicUsize,
+    /// Their bytes.
+    pub queued_bytes: AtomicUsize,
+    /// Issues that a marker stopped at the last moment.
+    pub fenced: AtomicU64,
+    /// Refusals that were not recorded one by one, but counted in a summary.
+    pub summarised: AtomicU64,
+    /// Refusals, or summaries of them, that were not recorded because the queue or the disk was too full.
+    pub dropped: AtomicU64,
+    /// Batches that failed and closed their segment.
+    pub failures: AtomicU64,
+    /// Segments begun.
+    pub segments: AtomicU64,
+}
+
+/// A distribution in powers of two.
+#[derive(Debug, Default)]
+pub struct Distribution {
+    count: AtomicU64,
+    sum: AtomicU64,
+    buckets: [AtomicU64; Self::BUCKETS],
+}
+
+impl Distribution {
+    /// How many buckets there are: bucket `i` counts values below `2^i` and not below half of it; the last
+    /// one everything above as well.
+    pub const BUCKETS: usize = 24;
+
+    pub(super) fn add(&self, value: u64) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(value, Ordering::Relaxed);
+        let bits = u64::BITS.saturating_sub(value.leading_zeros());
+        let at = usize::try_from(bits).map_or(0, |bits| bits.min(Self::BUCKETS - 1));
+        if let Some(bucket) = self.buckets.get(at) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many values.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Their sum.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum.load(Ordering::Relaxed)
+    }
+
+    /// The buckets' counts.
+    #[must_use]
+    pub fn buckets(&self) -> [u64; Self::BUCKETS] {
+        std::array::from_fn(|at| {
+            self.buckets
+                .get(at)
+                .map_or(0, |bucket| bucket.load(Ordering::Relaxed))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_fall_into_the_bucket_of_their_power_of_two() {
+        let distribution = Distribution::default();
+        for value in [0, 1, 2, 3, 4, 1 << 22, (1 << 23) - 1, u64::MAX >> 1] {
+            distribution.add(value);
+        }
+        let buckets = distribution.buckets();
+        assert_eq!(buckets[..4], [1, 1, 2, 1]);
+        assert_eq!(buckets[Distribution::BUCKETS - 1], 3);
+        assert_eq!(distribution.count(), 8);
+    }
+}

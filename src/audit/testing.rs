@@ -1,0 +1,421 @@
+//! Fixtures of the audit tests: a device in memory that fails on command, and tokens to record.
+
+use super::device::{Device, Segment, Space};
+use super::{Context, Log, Options, Recovered, read};
+use crate::authn::{Face, Peer, Verified};
+use crate::clock::SystemRandomness;
+use crate::clock::testing::TestClock;
+use crate::id::{KeyId, KeyPublicId, TokenId};
+use crate::mint::Minted;
+use crate::policy::{Grant, Rule};
+use crate::revocation::HotSet;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+pub(super) const ORIGIN: &str = "https://broker.example.org/node-1";
+pub(super) const NOW: i64 = 1_800_000_000;
+
+/// The calls that can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Append,
+    Sync,
+    Check,
+    Create,
+    KeepReserve,
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing happens.
+    Fails,
+    /// Half of it happens.
+    Short,
+    /// All of it happens, and the caller is told otherwise.
+    Persists,
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    written: Vec<u8>,
+    durable: Vec<u8>,
+    /// What a sync failed on: a later sync holds it for written, and it reads as zeros after a power cut.
+    lost: Vec<Range<usize>>,
+}
+
+impl File {
+    fn synced(bytes: Vec<u8>) -> Self {
+        Self {
+            durable: bytes.clone(),
+            written: bytes,
+            lost: Vec::new(),
+        }
+    }
+
+    /// What a sync that succeeds makes durable, of the first `length` bytes.
+    fn sync(&mut self, length: usize) {
+        self.durable = self.written[..length].to_vec();
+        for range in &self.lost {
+            let end = range.end.min(length);
+            self.durable[range.start.min(end)..end].fill(0);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<u64, File>,
+    faults: VecDeque<(Step, Effect, io::ErrorKind)>,
+    /// Calls made, to fail on no more than is planned and to see that nothing is retried.
+    calls: Vec<Step>,
+    reserve: bool,
+    /// No room but the reserve's.
+    full: bool,
+    available: u64,
+    largest: usize,
+    /// Syncs wait while this is set.
+    held: bool,
+    syncing: bool,
+}
+
+/// Segments in memory. What was written and not synced is lost by [`Memory::power_cut`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Arc<(Mutex<State>, Condvar)>);
+
+impl Memory {
+    pub(super) fn new() -> Arc<Self> {
+        let memory = Self::default();
+        memory.with(|state| state.available = u64::MAX);
+        Arc::new(memory)
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        let result = f(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+        result
+    }
+
+    /// The next call of `step` has this effect.
+    pub(super) fn fail(&self, step: Step, effect: Effect, kind: io::ErrorKind) {
+        self.with(|state| state.faults.push_back((step, effect, kind)));
+    }
+
+    pub(super) fn forget_faults(&self) {
+        self.with(|state| state.faults.clear());
+    }
+
+    pub(super) fn fill(&self, full: bool) {
+        self.with(|state| state.full = full);
+    }
+
+    pub(super) fn set_available(&self, bytes: u64) {
+        self.with(|state| state.available = bytes);
+    }
+
+    /// Makes syncs wait, until released.
+    pub(super) fn hold(&self, held: bool) {
+        self.with(|state| state.held = held);
+    }
+
+    /// Waits until a sync waits.
+    pub(super) fn await_sync(&self) {
+        let state = self.0.0.lock().unwrap();
+        let waited = self
+            .0
+            .1
+            .wait_timeout_while(state, Duration::from_secs(30), |state| !state.syncing)
+            .unwrap();
+        assert!(!waited.1.timed_out());
+    }
+
+    /// What is left after the power is gone.
+    pub(super) fn power_cut(&self) -> Arc<Self> {
+        let after = Self::new();
+        let files = self.with(|state| state.files.clone());
+        after.with(|state| {
+            state.files = files;
+            for file in state.files.values_mut() {
+                *file = File::synced(std::mem::take(&mut file.durable));
+            }
+        });
+        after
+    }
+
+    /// All that was written, synced or not: what is left after the process is gone.
+    pub(super) fn bytes(&self, first: u64) -> Vec<u8> {
+        self.with(|state| state.files[&first].written.clone())
+    }
+
+    pub(super) fn set_bytes(&self, first: u64, bytes: Vec<u8>) {
+        self.with(|state| state.files.insert(first, File::synced(bytes)));
+    }
+
+    /// The largest append so far.
+    pub(super) fn largest_append(&self) -> usize {
+        self.with(|state| state.largest)
+    }
+
+    pub(super) fn calls(&self, step: Step) -> usize {
+        self.with(|state| state.calls.iter().filter(|call| **call == step).count())
+    }
+
+    /// All records, by their parsed lines.
+    pub(super) fn records(self: &Arc<Self>) -> Vec<serde_json::Value> {
+        read::records(Arc::clone(self) as Arc<dyn Device>, 0)
+            .unwrap()
+            .map(|entry| serde_json::from_slice(&entry.unwrap().line).unwrap())
+            .collect()
+    }
+
+    /// Runs a step: `act` is told how much of it is to happen.
+    fn step(
+        &self,
+        step: Step,
+        act: impl FnOnce(&mut State, Effect) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.with(|state| {
+            state.calls.push(step);
+            match state.faults.iter().position(|fault| fault.0 == step) {
+                None => act(state, Effect::Persists),
+                Some(at) => {
+                    let (_, effect, kind) = state.faults.remove(at).unwrap();
+                    if effect != Effect::Fails {
+                        act(state, effect)?;
+                    }
+                    Err(io::Error::new(kind, "injected"))
+                }
+            }
+        })
+    }
+}
+
+impl Device for Memory {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        Ok(self.with(|state| state.files.keys().copied().collect()))
+    }
+
+    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>> {
+        let bytes = self.with(|state| state.files.get(&first).map(|file| file.written.clone()));
+        match bytes {
+            Some(bytes) => Ok(Box::new(io::Cursor::new(bytes))),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn repair(&self, first: u64, unsure: u64, size: u64) -> io::Result<()> {
+        self.with(|state| {
+            let file = state.files.get_mut(&first).unwrap();
+            let (unsure, size) = (
+                usize::try_from(unsure).unwrap(),
+                usize::try_from(size).unwrap(),
+            );
+            file.written.truncate(size);
+            file.lost.retain(|range| range.start < unsure);
+            file.sync(size);
+        });
+        Ok(())
+    }
+
+    fn open(&self, first: u64) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(Handle {
+            memory: self.clone(),
+            first,
+            reserved: false,
+        }))
+    }
+
+    fn create(&self, first: u64, head: &[u8], space: Space) -> io::Result<Box<dyn Segment>> {
+        self.step(Step::Create, |state, effect| {
+            if space == Space::Free && state.full
+                || space == Space::Reserve && !std::mem::take(&mut state.reserve)
+            {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            if effect == Effect::Persists {
+                state.files.insert(first, File::synced(head.to_vec()));
+            }
+            Ok(())
+        })?;
+        Ok(Box::new(Handle {
+            memory: self.clone(),
+            first,
+            reserved: space == Space::Reserve,
+        }))
+    }
+
+    fn keep_reserve(&self) -> io::Result<()> {
+        self.step(Step::KeepReserve, |state, _| {
+            state.reserve |= !state.full;
+            if state.reserve {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        })
+    }
+
+    fn available(&self) -> io::Result<u64> {
+        Ok(self.with(|state| state.available))
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    memory: Memory,
+    first: u64,
+    reserved: bool,
+}
+
+impl Segment for Handle {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.memory.step(Step::Append, |state, effect| {
+            if state.full && !self.reserved {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let bytes = match effect {
+                Effect::Short => &bytes[..bytes.len() / 2],
+                Effect::Persists | Effect::Fails => bytes,
+            };
+            state.largest = state.largest.max(bytes.len());
+            let file = state.files.get_mut(&self.first).unwrap();
+            file.written.extend_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let (lock, changed) = &*self.memory.0;
+        let mut state = lock.lock().unwrap();
+        state.syncing = true;
+        changed.notify_all();
+        let mut state = changed.wait_while(state, |state| state.held).unwrap();
+        state.syncing = false;
+        drop(state);
+        let first = self.first;
+        let synced = self.memory.step(Step::Sync, |state, effect| {
+            let file = state.files.get_mut(&first).unwrap();
+            let unsynced = file.written.len().saturating_sub(file.durable.len());
+            let made = match effect {
+                Effect::Short => unsynced / 2,
+                Effect::Persists | Effect::Fails => unsynced,
+            };
+            file.sync(file.durable.len() + made);
+            Ok(())
+        });
+        synced.inspect_err(|_| {
+            self.memory.with(|state| {
+                let file = state.files.get_mut(&first).unwrap();
+                file.lost.push(file.durable.len()..file.written.len());
+            });
+        })
+    }
+
+    fn check(&self, size: u64) -> io::Result<()> {
+        self.memory.step(Step::Check, |state, _| {
+            let written = state.files.get(&self.first).map(|file| file.written.len());
+            if written == usize::try_from(size).ok() {
+                Ok(())
+            } else {
+                Err(io::Error::other("not the file it was"))
+            }
+        })
+    }
+}
+
+/// A log over a device, and the markers it asks.
+pub(super) struct Opened {
+    pub(super) log: Log,
+    pub(super) recovered: Recovered,
+    pub(super) hot: Arc<HotSet>,
+    pub(super) clock: Arc<TestClock>,
+}
+
+pub(super) fn options() -> Options {
+    Options {
+        retry: Duration::from_millis(1),
+        refusal_floor: 1024,
+        ..Options::default()
+    }
+}
+
+pub(super) fn open(device: &Arc<Memory>) -> Opened {
+    open_with(device, options()).unwrap()
+}
+
+pub(super) fn open_with(
+    device: &Arc<Memory>,
+    options: Options,
+) -> Result<Opened, super::OpenError> {
+    let hot = Arc::<HotSet>::default();
+    let clock = TestClock::at(NOW);
+    let device = Arc::clone(device) as Arc<dyn Device>;
+    let random = SystemRandomness::shared();
+    let (log, recovered) = Log::open(
+        device,
+        ORIGIN,
+        Arc::clone(&hot),
+        Arc::clone(&clock) as _,
+        random,
+        options,
+    )?;
+    Ok(Opened {
+        log,
+        recovered,
+        hot,
+        clock,
+    })
+}
+
+pub(super) fn key_id() -> KeyPublicId {
+    KeyPublicId::parse("aaaaaaaaaaaaaaaa").unwrap()
+}
+
+pub(super) fn kid() -> KeyId {
+    KeyId::parse("thumbprint").unwrap()
+}
+
+pub(super) fn context() -> Context {
+    Context {
+        face: Face::Grpc,
+        peer: Arc::new(Peer {
+            address: Some([192, 0, 2, 7].into()),
+            ..Peer::default()
+        }),
+        ask: None,
+        request: None,
+    }
+}
+
+/// The `n`th token.
+pub(super) fn minted(n: u128) -> Minted {
+    let verified = Verified::of_key_for_test(key_id(), "https://broker.example.org/key/a", None);
+    let rules = vec![Rule("ceiling.key".into())];
+    minted_of(Grant::of_rules_for_test(verified, rules, r#"{"context":{}}"#), n)
+}
+
+pub(super) fn minted_of(grant: Grant, n: u128) -> Minted {
+    let issued_at = Timestamp::from_second(NOW).unwrap();
+    Minted::for_test(grant, &format!("token-{n}"), token_id(n), issued_at, kid())
+}
+
+pub(super) fn token_id(n: u128) -> TokenId {
+    TokenId::new(n.to_be_bytes())
+}
+
+/// Waits until the log is in the state asked for.
+pub(super) async fn until(log: &Log, wanted: impl Fn(&super::LogHealth) -> bool) {
+    let mut changes = log.health_changes();
+    let reached = async {
+        while !wanted(&log.health()) {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reached)
+        .await
+        .expect("the log does not reach the state");
+}

@@ -1,0 +1,6 @@
+//! The log under faults, on a device in memory.
+
+mod faults;
+mod flow;
+mod outbox;
+mod recovery;

@@ -1,0 +1,169 @@
+//! Each call of the writer fails in each way. Whatever happens: who got a token has it on the record, who did
+//! not was told at once, nothing is retried on the segment that failed, and the log goes on in a new one.
+
+use crate::audit::testing::{
+    Effect, Memory, Step, context, minted, open, open_with, options, token_id, until,
+};
+use crate::audit::{Act, ActKind, LogHealth, Options};
+use crate::refusal::{Denial, Fault};
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+fn fault(denial: &Denial) -> Fault {
+    match denial {
+        Denial::Failed { fault, .. } => *fault,
+        Denial::Refused(refusal) => panic!("{refusal}"),
+    }
+}
+
+fn is_writing(health: &LogHealth) -> bool {
+    *health == LogHealth::Writing
+}
+
+/// Every token handed out is there, by its `jti`, exactly once.
+fn assert_recorded(device: &Arc<Memory>, issued: &[u128]) {
+    let records = device.records();
+    for n in issued {
+        let jti = token_id(*n).to_string();
+        let found = records
+            .iter()
+            .filter(|r| r["jti"] == jti && r["kind"] == "issue");
+        assert_eq!(found.count(), 1, "token {n} in {records:#?}");
+    }
+}
+
+/// Step × effect → the log is in a new segment after one batch was refused.
+#[tokio::test]
+async fn each_step_of_a_commit_may_fail_in_each_way() {
+    use {Effect::*, Step::*};
+    for (step, effect) in [
+        (Append, Fails),
+        (Append, Short),
+        (Append, Persists),
+        (Sync, Fails),
+        (Sync, Short),
+        (Sync, Persists),
+        (Check, Fails),
+    ] {
+        for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+            let what = format!("{step:?} {effect:?} {kind:?}");
+            let device = Memory::new();
+            let opened = open(&device);
+            opened.log.issue(minted(1), &context()).await.unwrap();
+            let synced = device.calls(Sync);
+            device.fail(step, effect, kind);
+            let refused = opened.log.issue(minted(2), &context()).await;
+            assert_eq!(
+                fault(&refused.unwrap_err()),
+                Fault::LogUnavailable,
+                "{what}"
+            );
+            until(&opened.log, is_writing).await;
+            assert!(device.calls(Sync) <= synced + 1, "{what}: sync retried");
+            opened.log.issue(minted(3), &context()).await.unwrap();
+            for left in [device.power_cut(), device.clone()] {
+                assert_recorded(&left, &[1, 3]);
+                let records = left.records();
+                assert_eq!(records[1]["kind"], "gap", "{what}");
+                assert_eq!(records[1]["dropped"], 1, "{what}");
+            }
+            opened.log.close().await;
+            assert_eq!(open(&device.power_cut()).recovered.next, 3, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_first_batch_of_a_segment_leaves_no_trace_of_it() {
+    let device = Memory::new();
+    let opened = open(&device);
+    device.fail(Step::Sync, Effect::Persists, ErrorKind::Other);
+    assert!(opened.log.issue(minted(1), &context()).await.is_err());
+    until(&opened.log, is_writing).await;
+    opened.log.issue(minted(2), &context()).await.unwrap();
+    let kinds: Vec<_> = device.records().iter().map(|r| r["kind"].clone()).collect();
+    assert_eq!(kinds, ["gap", "issue"]);
+}
+
+#[tokio::test]
+async fn while_no_segment_can_be_begun_all_is_refused_and_then_the_log_heals() {
+    let device = Memory::new();
+    let opened = open(&device);
+    opened.log.issue(minted(1), &context()).await.unwrap();
+    device.fail(Step::Sync, Effect::Fails, ErrorKind::Other);
+    for effect in [
+        Effect::Fails,
+        Effect::Short,
+        Effect::Persists,
+        Effect::Fails,
+    ] {
+        device.fail(Step::Create, effect, ErrorKind::ReadOnlyFilesystem);
+    }
+    let mut changes = opened.log.health_changes();
+    let refused = opened.log.issue(minted(2), &context()).await;
+    assert_eq!(fault(&refused.unwrap_err()), Fault::LogUnavailable);
+    changes.changed().await.unwrap();
+    until(&opened.log, is_writing).await;
+    opened.log.issue(minted(3), &context()).await.unwrap();
+    assert_eq!(device.calls(Step::Create), 1 + 4 + 1);
+    assert_recorded(&device.power_cut(), &[1, 3]);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_what_the_store_committed_and_nothing_else() {
+    let device = Memory::new();
+    let opened = open(&device);
+    opened.log.issue(minted(1), &context()).await.unwrap();
+    device.fill(true);
+    assert!(opened.log.issue(minted(2), &context()).await.is_err());
+    let failed = |health: &LogHealth| matches!(health, LogHealth::Failed { cause, .. } if cause.contains("full"));
+    until(&opened.log, failed).await;
+    assert!(opened.log.issue(minted(3), &context()).await.is_err());
+    let event = opened.log.event(&Act::new(ActKind::Config, "reload"));
+    assert!(event.await.is_err());
+    let revoke = super::outbox::entry(&opened.log, 5, "key.revoke");
+    let sequence = opened.log.take_over(&[revoke]).await.unwrap();
+    assert_eq!(sequence, 2);
+    device.fill(false);
+    until(&opened.log, is_writing).await;
+    opened.log.issue(minted(4), &context()).await.unwrap();
+    let kinds: Vec<_> = device
+        .power_cut()
+        .records()
+        .iter()
+        .map(|r| r["kind"].clone())
+        .collect();
+    assert_eq!(kinds, ["issue", "gap", "admin", "issue"]);
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_without_reserve_does_not_issue() {
+    let before = Memory::new();
+    open(&before).log.close().await;
+    let device = before.power_cut();
+    device.fill(true);
+    let opened = open(&device);
+    let failed = |health: &LogHealth| !is_writing(health);
+    until(&opened.log, failed).await;
+    assert!(opened.log.issue(minted(1), &context()).await.is_err());
+    device.fill(false);
+    until(&opened.log, is_writing).await;
+    opened.log.issue(minted(2), &context()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rotation_that_fails_leaves_the_segment_in_use() {
+    let device = Memory::new();
+    let tiny = Options {
+        segment_bytes: 1,
+        ..options()
+    };
+    let opened = open_with(&device, tiny).unwrap();
+    opened.log.issue(minted(1), &context()).await.unwrap();
+    device.fail(Step::Create, Effect::Fails, ErrorKind::Other);
+    opened.log.issue(minted(2), &context()).await.unwrap();
+    assert_eq!(*opened.log.health(), LogHealth::Writing);
+    opened.clock.advance(5);
+    opened.log.issue(minted(3), &context()).await.unwrap();
+    assert_recorded(&device.power_cut(), &[1, 2, 3]);
+}

@@ -1,0 +1,201 @@
+//! What a start makes of what a crash, a bad disk or a stranger left behind.
+
+use crate::audit::testing::{Effect, Memory, NOW, Step, context, minted, open, open_with, options};
+use crate::audit::{OpenError, read};
+use crate::limits;
+use jiff::Timestamp;
+use proptest::prelude::*;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+/// A log of `count` issues, closed, as its one segment's bytes.
+fn log_of(count: u128) -> Vec<u8> {
+    let device = Memory::new();
+    let opened = open(&device);
+    runtime().block_on(async {
+        for n in 0..count {
+            opened.log.issue(minted(n), &context()).await.unwrap();
+        }
+        opened.log.close().await;
+    });
+    device.bytes(0)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+}
+
+fn device_of(bytes: Vec<u8>) -> Arc<Memory> {
+    let device = Memory::new();
+    device.set_bytes(0, bytes);
+    device
+}
+
+/// Where the lines of a segment begin, the header's included, and its length.
+fn lines(bytes: &[u8]) -> Vec<usize> {
+    let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
+    std::iter::once(0)
+        .chain(ends.map(|(at, _)| at + 1))
+        .collect()
+}
+
+fn goes_on(device: &Arc<Memory>, next: u64) {
+    let opened = open(device);
+    assert_eq!(opened.recovered.next, next);
+    runtime().block_on(async {
+        let issued = opened.log.issue(minted(99), &context()).await.unwrap();
+        assert_eq!(issued.receipt().index, next);
+        opened.log.close().await;
+    });
+    let records = device.power_cut().records();
+    assert_eq!(records.len() as u64, next + 1);
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_of_the_last_record_is_dropped() {
+    let whole = log_of(3);
+    let starts = lines(&whole);
+    let last = starts[starts.len() - 2];
+    for cut in last..whole.len() {
+        goes_on(&device_of(whole[..cut].to_vec()), 2);
+    }
+    goes_on(&device_of(whole), 3);
+}
+
+#[test]
+fn a_batch_with_blocks_that_were_never_written_is_dropped() {
+    let whole = log_of(6);
+    let starts = lines(&whole);
+    let mut holed = whole;
+    holed[starts[3] + 10..starts[3] + 10 + 512].fill(0);
+    goes_on(&device_of(holed.clone()), 2);
+    // Shorter than any block: somebody's work, or a bad disk.
+    let whole = log_of(6);
+    let mut damaged = whole;
+    damaged[starts[3] + 10..starts[3] + 10 + 511].fill(0);
+    assert!(open_with(&device_of(damaged), options()).is_err());
+}
+
+/// A sync fails and the process dies before a new segment is begun. The next start reads back from memory what may not
+/// be on disk; it must be there once that start has built on it.
+#[test]
+fn what_is_read_back_after_a_failed_sync_is_written_again() {
+    let device = Memory::new();
+    let opened = open(&device);
+    runtime().block_on(async {
+        opened.log.issue(minted(1), &context()).await.unwrap();
+        device.fail(Step::Sync, Effect::Fails, ErrorKind::Other);
+        for _ in 0..100_000 {
+            device.fail(Step::Create, Effect::Fails, ErrorKind::Other);
+        }
+        assert!(opened.log.issue(minted(2), &context()).await.is_err());
+        opened.log.close().await;
+    });
+    device.forget_faults();
+    goes_on(&device, 2);
+    assert_eq!(open(&device.power_cut()).recovered.next, 3);
+}
+
+#[test]
+fn entries_are_the_bytes_that_the_segment_holds() {
+    let whole = log_of(3);
+    let starts = lines(&whole);
+    let all: Vec<_> = read::records(device_of(whole.clone()), 0)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (entry, at) in all.iter().zip(starts.windows(2).skip(1)) {
+        assert_eq!(entry.line, whole[at[0]..at[1] - 1]);
+    }
+    assert_eq!(all.len(), 3);
+}
+
+#[test]
+fn what_may_be_dropped_is_bounded_at_n_and_n_plus_one() {
+    let whole = log_of(1);
+    for (beyond, opens) in [(0, true), (1, false)] {
+        let mut bytes = whole.clone();
+        bytes.resize(whole.len() + limits::LOG_BATCH_BYTES + beyond, 0);
+        assert_eq!(open_with(&device_of(bytes), options()).is_ok(), opens);
+    }
+}
+
+#[test]
+fn damage_before_the_tail_is_named_by_file_and_offset() {
+    let whole = log_of(3);
+    let second = lines(&whole)[2];
+    let mut bytes = whole;
+    bytes[second + 1] = b'!';
+    match open_with(&device_of(bytes.clone()), options()).map(|_| ()) {
+        Err(OpenError::Damaged { file, offset, .. }) => {
+            assert_eq!(file, "00000000000000000000.seg");
+            assert_eq!(offset, second as u64);
+        }
+        other => panic!("{other:?}"),
+    }
+    let device = device_of(bytes);
+    let read: Vec<_> = read::records(device, 0).unwrap().collect();
+    assert_eq!(read.len(), 2);
+    assert!(matches!(read[1], Err(read::ReadError::Damaged { .. })));
+}
+
+#[test]
+fn another_origin_and_another_format_are_refused() {
+    let text = String::from_utf8(log_of(1)).unwrap();
+    for (from, to) in [
+        ("node-1", "node-2"),
+        (r#""version":1"#, r#""version":2"#),
+        (r#""cambist":"log""#, r#""cambist":"box""#),
+        (r#""first":0"#, r#""first":1"#),
+        ("\n", " "),
+    ] {
+        let other = text.replacen(from, to, 1);
+        assert_ne!(other, text);
+        assert!(
+            open_with(&device_of(other.into_bytes()), options()).is_err(),
+            "{from}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_begins_where_it_is_told_and_sees_what_is_missing() {
+    let device = device_of(log_of(3));
+    let from = |n| read::records(Arc::clone(&device) as _, n).unwrap();
+    let sequences: Vec<_> = from(1).map(|entry| entry.unwrap().sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+    assert_eq!(from(3).count(), 0);
+    let later = Memory::new();
+    let moved = String::from_utf8(log_of(1))
+        .unwrap()
+        .replacen(r#""first":0"#, r#""first":7"#, 1);
+    later.set_bytes(7, moved.into_bytes());
+    let mut all = read::records(later, 0).unwrap();
+    assert!(matches!(all.next(), Some(Err(read::ReadError::Missing(0)))));
+}
+
+#[test]
+fn the_mark_is_the_highest_time_of_an_issue() {
+    let opened = open(&device_of(log_of(2)));
+    assert_eq!(opened.recovered.mark, Timestamp::from_second(NOW).ok());
+    assert_eq!(open(&Memory::new()).recovered.mark, None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// A flipped bit anywhere, the last record included, is either noticed at start or changes no
+    /// record's place: it never makes a record vanish.
+    #[test]
+    fn a_flipped_bit_never_drops_a_record(at: prop::sample::Index, bit in 0..8_u8) {
+        thread_local!(static WHOLE: Vec<u8> = log_of(3));
+        let mut bytes = WHOLE.with(Clone::clone);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        if let Ok(opened) = open_with(&device_of(bytes), options()) {
+            prop_assert_eq!(opened.recovered.next, 3, "byte {}", at);
+        }
+    }
+}

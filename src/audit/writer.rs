@@ -1,0 +1,325 @@
+//! The log writer: one thread, the only one that appends.
+//!
+//! After a write, a sync or a check failed, the batch is dropped and its callers are told at once; the segment is
+//! never touched again, because nobody knows what of it is on disk; and a new one begins with a durable `gap` record, tried
+//! again at growing intervals until it succeeds. On a full disk the reserve becomes that segment, and takes only
+//! what the store's outbox brings, revocations among it, until the reserve can be set aside again.
+
+mod batch;
+mod tail;
+
+use super::device::{Device, Space, is_full};
+use super::health::Health;
+use super::log::Options;
+use super::queue::{Job, Message, unavailable};
+use super::record::{Encoder, RecordError};
+use super::recovery::Resume;
+use super::stats::Stats;
+use crate::limits;
+use crate::revocation::HotSet;
+use batch::{Accepts, Batch};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+use tail::{Position, Tail};
+
+/// What the writer shares with the rest of the log.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) device: Arc<dyn Device>,
+    pub(super) origin: Arc<str>,
+    pub(super) hot: Arc<HotSet>,
+    pub(super) encoder: Encoder,
+    pub(super) options: Options,
+    pub(super) stats: Arc<Stats>,
+    pub(super) health: Arc<Health>,
+    pub(super) receiver: Receiver<Message>,
+}
+
+/// The writer.
+#[derive(Debug)]
+pub(super) struct Writer {
+    parts: Parts,
+    tail: Tail,
+    position: Position,
+    /// Whether the reserve is set aside; nothing is issued while it is not.
+    reserve: bool,
+    /// Why the last segment was closed, and how many records were dropped since: the next gap record.
+    failure: Option<(String, u64)>,
+    pause: Duration,
+    /// When a failed log, or a failed rotation, is tried again, by the monotonic clock.
+    retry_at: Duration,
+    space: SpaceCheck,
+    /// Taken from the queue, but too large for the batch before.
+    carried: Option<Job>,
+    closing: bool,
+    buffer: Vec<u8>,
+}
+
+/// Whether there is room for refusals, asked now and then.
+#[derive(Debug, Default)]
+struct SpaceCheck {
+    at: Option<Duration>,
+    low: bool,
+}
+
+/// How often free space is asked for.
+const SPACE_CHECK: Duration = Duration::from_secs(1);
+
+impl Writer {
+    pub(super) fn new(parts: Parts, resume: &Resume) -> io::Result<Self> {
+        let tail = Tail::resume(Arc::clone(&parts.device), Arc::clone(&parts.origin), resume)?;
+        let reserve = match parts.device.keep_reserve() {
+            Ok(()) => true,
+            Err(error) if is_full(&error) => false,
+            Err(error) => return Err(error),
+        };
+        let writer = Self {
+            tail,
+            position: Position {
+                next: resume.recovered.next,
+                mark: resume.recovered.mark,
+                drained: resume.recovered.drained,
+            },
+            reserve,
+            failure: None,
+            pause: parts.options.retry,
+            retry_at: Duration::ZERO,
+            space: SpaceCheck::default(),
+            carried: None,
+            closing: false,
+            buffer: Vec::new(),
+            parts,
+        };
+        writer.tell();
+        Ok(writer)
+    }
+
+    /// Runs until the log is closed or dropped.
+    pub(super) fn run(mut self) {
+        while !self.closing || self.carried.is_some() {
+            let Some(first) = self.next() else {
+                continue;
+            };
+            if self.retry_due() {
+                self.heal();
+            }
+            self.commit(first);
+        }
+    }
+
+    /// Waits for work; while the log is not well, no longer than until it is to be tried again.
+    fn next(&mut self) -> Option<Job> {
+        if let Some(job) = self.carried.take() {
+            return Some(job);
+        }
+        let message = if self.is_well() {
+            self.parts
+                .receiver
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            self.parts.receiver.recv_timeout(self.pause)
+        };
+        match message {
+            Ok(Message::Job(job)) => return Some(job),
+            Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => self.closing = true,
+            Err(RecvTimeoutError::Timeout) => self.heal(),
+        }
+        None
+    }
+
+    /// Commits `first` and whatever else is queued, as far as it fits.
+    fn commit(&mut self, first: Job) {
+        self.rotate_if_due();
+        let started = self.parts.encoder.clock().monotonic();
+        let accepts = self.accepts(started);
+        let health = Arc::clone(&self.parts.health);
+        let open = self.tail.is_open();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut batch = Batch::new(self.position, &mut buffer);
+        let mut room = limits::LOG_BATCH_BYTES;
+        let mut job = Some(first);
+        while let Some(next) = job.take() {
+            room = room.saturating_sub(next.work.room());
+            if open {
+                let (hot, stats) = (&self.parts.hot, &self.parts.stats);
+                batch.add(next, accepts, hot, stats, || unavailable(&health));
+            } else {
+                next.answer(Err(unavailable(&health)));
+            }
+            job = self.more(room);
+        }
+        self.write(batch, started);
+        self.buffer = buffer;
+    }
+
+    /// What else is queued, if it fits into `room`.
+    fn more(&mut self, room: usize) -> Option<Job> {
+        if self.closing {
+            return None;
+        }
+        match self.parts.receiver.try_recv() {
+            Ok(Message::Job(job)) if job.work.room() <= room => return Some(job),
+            Ok(Message::Job(job)) => self.carried = Some(job),
+            Ok(Message::Close) | Err(TryRecvError::Disconnected) => self.closing = true,
+            Err(TryRecvError::Empty) => {}
+        }
+        None
+    }
+
+    fn write(&mut self, batch: Batch<'_>, started: Duration) {
+        if batch.records == 0 {
+            return batch.succeed();
+        }
+        if let Err(error) = self.tail.append(batch.bytes()) {
+            return self.fail(batch, &error);
+        }
+        self.position = batch.position;
+        let stats = &self.parts.stats;
+        let took = self
+            .parts
+            .encoder
+            .clock()
+            .monotonic()
+            .saturating_sub(started);
+        let bytes = u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
+        stats.records.fetch_add(batch.records, Ordering::Relaxed);
+        stats.bytes.fetch_add(bytes, Ordering::Relaxed);
+        stats.batch.add(batch.records);
+        stats
+            .commit
+            .add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        batch.succeed();
+    }
+
+    fn fail(&mut self, batch: Batch<'_>, error: &io::Error) {
+        self.parts.stats.failures.fetch_add(1, Ordering::Relaxed);
+        self.tail.close(self.position.next);
+        let dropped = self.failure.take().map_or(0, |(_, dropped)| dropped);
+        self.failure = Some((error.to_string(), dropped.saturating_add(batch.records)));
+        self.tell();
+        batch.fail(&unavailable(&self.parts.health));
+        self.pause = self.parts.options.retry;
+        self.heal();
+    }
+
+    fn rotate_if_due(&mut self) {
+        let clock = self.parts.encoder.clock();
+        let (now, monotonic) = (clock.now(), clock.monotonic());
+        let (size, age) = (
+            self.parts.options.segment_bytes,
+            self.parts.options.segment_age,
+        );
+        if monotonic < self.retry_at || !self.tail.is_due(self.position.next, now, size, age) {
+            return;
+        }
+        // The segment at hand is still good: if no other can be begun, it simply grows on.
+        match self.tail.begin(self.position, now, None, Space::Free) {
+            Ok(()) => {
+                self.parts.stats.segments.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => self.retry_at = monotonic.saturating_add(limits::LOG_RETRY_MAX),
+        }
+    }
+
+    /// Tries to bring back what is missing: a segment, the reserve.
+    fn heal(&mut self) {
+        let mut opened = self.tail.is_open();
+        if let Some((cause, dropped)) = self.failure.clone() {
+            match self.reopen(&cause, dropped) {
+                Ok(()) => opened = true,
+                Err(error) => {
+                    let now = self.parts.encoder.clock().now();
+                    let cause = format!("{cause}; no new segment: {error}");
+                    self.parts.health.failed(now, &cause);
+                }
+            }
+        }
+        if opened && !self.reserve {
+            self.reserve = self.parts.device.keep_reserve().is_ok();
+        }
+        let monotonic = self.parts.encoder.clock().monotonic();
+        if self.is_well() {
+            self.pause = self.parts.options.retry;
+        } else {
+            self.retry_at = monotonic.saturating_add(self.pause);
+            self.pause = self.pause.saturating_mul(2).min(limits::LOG_RETRY_MAX);
+        }
+        if opened {
+            self.tell();
+        }
+    }
+
+    fn reopen(&mut self, cause: &str, dropped: u64) -> io::Result<()> {
+        let gap = self
+            .parts
+            .encoder
+            .gap(cause, dropped)
+            .map_err(|error: RecordError| io::Error::other(error))?;
+        let now = self.parts.encoder.clock().now();
+        let free = self.tail.begin(self.position, now, Some(&gap), Space::Free);
+        match free {
+            Err(error) if is_full(&error) && self.reserve => {
+                // Used up, whether or not it helps.
+                self.reserve = false;
+                self.tail
+                    .begin(self.position, now, Some(&gap), Space::Reserve)?;
+            }
+            other => other?,
+        }
+        self.position.next = self.position.next.saturating_add(1);
+        self.failure = None;
+        self.parts.stats.segments.fetch_add(1, Ordering::Relaxed);
+        self.parts.stats.records.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn accepts(&mut self, monotonic: Duration) -> Accepts {
+        let due = self
+            .space
+            .at
+            .is_none_or(|at| monotonic.saturating_sub(at) >= SPACE_CHECK);
+        if due {
+            self.space.at = Some(monotonic);
+            let floor = self.parts.options.refusal_floor;
+            let free = self.parts.device.available();
+            self.space.low = free.is_ok_and(|free| free < floor);
+        }
+        Accepts {
+            all: self.reserve,
+            refusals: !self.space.low,
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        self.tail.is_open() && self.reserve
+    }
+
+    fn retry_due(&self) -> bool {
+        !self.is_well() && self.parts.encoder.clock().monotonic() >= self.retry_at
+    }
+
+    /// Makes the state known.
+    fn tell(&self) {
+        let now = self.parts.encoder.clock().now();
+        match &self.failure {
+            Some((cause, _)) => self.parts.health.failed(now, cause),
+            None if self.reserve => self.parts.health.writing(),
+            None => {
+                let cause = "the disk is full: only revocations are recorded";
+                self.parts.health.failed(now, cause);
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// However the writer ends, nobody is told that records are written.
+    fn drop(&mut self) {
+        let now = self.parts.encoder.clock().now();
+        self.parts.health.failed(now, "the log is closed");
+    }
+}

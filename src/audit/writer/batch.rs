@@ -1,0 +1,133 @@
+//! One group commit: which records go in, in what form, and what each caller will be told.
+
+use super::tail::Position;
+use crate::audit::queue::{Answer, Job, Work};
+use crate::audit::record;
+use crate::audit::recovery::Drained;
+use crate::audit::stats::Stats;
+use crate::refusal::{Code, Denial, Refusal};
+use crate::revocation::HotSet;
+use jiff::Timestamp;
+use std::sync::atomic::Ordering;
+
+/// What the log can take just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accepts {
+    /// Anything but what came through the store's outbox.
+    pub(super) all: bool,
+    /// Refusals.
+    pub(super) refusals: bool,
+}
+
+/// Records of one commit with those who wait for them.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// Where the log will be once this is durable.
+    pub(super) position: Position,
+    /// How many records it holds.
+    pub(super) records: u64,
+    buffer: &'a mut Vec<u8>,
+    answers: Vec<(Job, Answer)>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(position: Position, buffer: &'a mut Vec<u8>) -> Self {
+        buffer.clear();
+        Self {
+            position,
+            records: 0,
+            buffer,
+            answers: Vec::new(),
+        }
+    }
+
+    /// The bytes to append.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer
+    }
+
+    /// Adds a job. What cannot be taken is answered with `unavailable` at the end, like all others.
+    ///
+    /// This is the linearisation point of issue and revoke: a marker is in the hot set before
+    /// its own record is queued, so an issue that is looked at after that record is covered here.
+    pub(super) fn add(
+        &mut self,
+        job: Job,
+        accepts: Accepts,
+        hot: &HotSet,
+        stats: &Stats,
+        unavailable: impl FnOnce() -> Denial,
+    ) {
+        let answer = match &job.work {
+            Work::Outbox(entries) => {
+                for (revision, record) in entries {
+                    self.add_from_store(*revision, record);
+                }
+                Ok(self.position.drained.map_or(0, |d| d.sequence))
+            }
+            _ if !accepts.all => Err(unavailable()),
+            Work::Issue {
+                record,
+                fence,
+                issued,
+            } => match hot.covers(fence) {
+                None => {
+                    let issued = Timestamp::from_second(*issued).ok();
+                    self.position.mark = self.position.mark.max(issued);
+                    let sequence = self.take_sequence();
+                    record.line(self.buffer, sequence);
+                    Ok(sequence)
+                }
+                Some(marker) => {
+                    stats.fenced.fetch_add(1, Ordering::Relaxed);
+                    let sequence = self.take_sequence();
+                    record.line_as_revoked(self.buffer, sequence, &marker);
+                    Err(Refusal::new(Code::Revoked, record::detail(&marker)).into())
+                }
+            },
+            Work::Refusal(_) if !accepts.refusals => {
+                stats.dropped.fetch_add(1, Ordering::Relaxed);
+                Ok(0)
+            }
+            Work::Event(record) | Work::Refusal(record) => {
+                let sequence = self.take_sequence();
+                record.line(self.buffer, sequence);
+                Ok(sequence)
+            }
+        };
+        self.answers.push((job, answer));
+    }
+
+    /// Adds an outbox entry, unless the log has it already: a crash may have come between the log's
+    /// commit and the store's.
+    fn add_from_store(&mut self, revision: crate::store::Revision, record: &record::Record) {
+        let known = self.position.drained;
+        if known.is_some_and(|drained| drained.revision.covers(&revision)) {
+            return;
+        }
+        let sequence = self.take_sequence();
+        record.line_of_store(self.buffer, sequence, revision);
+        self.position.drained = Some(Drained { revision, sequence });
+    }
+
+    fn take_sequence(&mut self) -> u64 {
+        let sequence = self.position.next;
+        self.position.next = sequence.saturating_add(1);
+        self.records = self.records.saturating_add(1);
+        sequence
+    }
+
+    /// Tells everybody: the batch is durable.
+    pub(super) fn succeed(self) {
+        for (job, answer) in self.answers {
+            job.answer(answer);
+        }
+    }
+
+    /// Tells everybody: nothing of it counts.
+    pub(super) fn fail(self, denial: &Denial) {
+        for (job, _) in self.answers {
+            job.answer(Err(denial.clone()));
+        }
+    }
+}

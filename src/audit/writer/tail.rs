@@ -1,0 +1,147 @@
+//! The segment that records are appended to.
+
+use crate::audit::device::{Device, Segment, Space};
+use crate::audit::record::Record;
+use crate::audit::recovery::{Drained, Resume};
+use crate::audit::segment::{Header, Previous};
+use jiff::Timestamp;
+use std::io;
+use std::sync::Arc;
+
+/// Where the log is: what has been made durable so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position {
+    /// Sequence of the next record.
+    pub(super) next: u64,
+    /// The highest `iat`.
+    pub(super) mark: Option<Timestamp>,
+    /// How far the store's outbox was taken over.
+    pub(super) drained: Option<Drained>,
+}
+
+/// The open segment, if there is one, and what is needed to begin the next.
+#[derive(Debug)]
+pub(super) struct Tail {
+    device: Arc<dyn Device>,
+    origin: Arc<str>,
+    open: Option<Open>,
+    /// The segment before the open one: the last that holds acknowledged records.
+    previous: Option<Previous>,
+}
+
+#[derive(Debug)]
+struct Open {
+    segment: Box<dyn Segment>,
+    first: u64,
+    size: u64,
+    created: Timestamp,
+}
+
+impl Tail {
+    /// Goes on where recovery stopped.
+    pub(super) fn resume(
+        device: Arc<dyn Device>,
+        origin: Arc<str>,
+        resume: &Resume,
+    ) -> io::Result<Self> {
+        let segment = device.open(resume.header.first)?;
+        segment.check(resume.size)?;
+        Ok(Self {
+            device,
+            origin,
+            open: Some(Open {
+                segment,
+                first: resume.header.first,
+                size: resume.size,
+                created: resume.header.created,
+            }),
+            previous: resume.header.previous,
+        })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Appends `bytes` and makes them durable in the file that everybody sees. After an error the
+    /// segment must be closed.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let open = self.open.as_mut().ok_or_else(not_open)?;
+        open.segment.append(bytes)?;
+        open.segment.sync()?;
+        let size = open.size.saturating_add(length(bytes));
+        open.segment.check(size)?;
+        open.size = size;
+        Ok(())
+    }
+
+    /// Gives the segment up for ever, at its last durable size. `next` is the sequence that was to come.
+    pub(super) fn close(&mut self, next: u64) {
+        self.previous = self.end(next);
+        self.open = None;
+    }
+
+    /// Whether the segment is old or large enough to be followed by another.
+    pub(super) fn is_due(
+        &self,
+        next: u64,
+        now: Timestamp,
+        size: u64,
+        age: std::time::Duration,
+    ) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            let lived = now.duration_since(open.created);
+            let old = !lived.is_negative() && lived.unsigned_abs() >= age;
+            next > open.first && (open.size >= size || old)
+        })
+    }
+
+    /// Begins a segment; the one that was open stays open if that fails. `gap` becomes its first record.
+    pub(super) fn begin(
+        &mut self,
+        position: Position,
+        now: Timestamp,
+        gap: Option<&Record>,
+        space: Space,
+    ) -> io::Result<()> {
+        let previous = self.end(position.next);
+        let mut header =
+            Header::new(&self.origin, position.next, now).with_drained(position.drained);
+        header.mark = position.mark;
+        header.previous = previous;
+        let mut head = header.line()?;
+        if let Some(gap) = gap {
+            gap.line(&mut head, position.next);
+        }
+        let segment = self.device.create(position.next, &head, space)?;
+        let size = length(&head);
+        segment.check(size)?;
+        self.previous = previous;
+        self.open = Some(Open {
+            segment,
+            first: position.next,
+            size,
+            created: now,
+        });
+        Ok(())
+    }
+
+    /// What the next segment's header says of the one before it: this one, unless nothing in it counts.
+    fn end(&self, next: u64) -> Option<Previous> {
+        match &self.open {
+            Some(open) if next > open.first => Some(Previous {
+                first: open.first,
+                size: open.size,
+            }),
+            _ => self.previous,
+        }
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn not_open() -> io::Error {
+    io::Error::other("no segment is open")
+}

@@ -1,0 +1,171 @@
+//! The log on real files: what is done to them under a running broker, and between two runs.
+
+use crate::support::log::{RESERVE, open, until_writing};
+use cambist::audit::{Act, ActKind, Device, Disk, Log, OpenError, Space, read};
+use cambist::refusal::Denial;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const FIRST: &str = "00000000000000000000.seg";
+
+async fn record(log: &Log, target: &str) -> Result<u64, Denial> {
+    let act = Act {
+        target: Some(target),
+        ..Act::new(ActKind::Admin, "key.create")
+    };
+    log.event(&act).await.map(|receipt| receipt.index)
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Each is noticed before the next acknowledgement; the log goes on in a new segment.
+#[tokio::test]
+async fn what_is_done_to_a_segment_under_the_running_writer_is_noticed() {
+    type Deed = fn(&Path);
+    let deeds: [(&str, Deed); 6] = [
+        ("removed", |segment| fs::remove_file(segment).unwrap()),
+        ("moved", |segment| {
+            fs::rename(segment, segment.with_extension("old")).unwrap();
+        }),
+        ("truncated", |segment| {
+            OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(segment)
+                .unwrap();
+        }),
+        ("cut", |segment| {
+            let file = OpenOptions::new().write(true).open(segment).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        }),
+        ("replaced", |segment| {
+            let copy = segment.with_extension("copy");
+            fs::copy(segment, &copy).unwrap();
+            fs::rename(copy, segment).unwrap();
+        }),
+        ("extended", |segment| {
+            let mut file = OpenOptions::new().append(true).open(segment).unwrap();
+            file.write_all(b"{}\n").unwrap();
+        }),
+    ];
+    for (what, deed) in deeds {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, _) = open(folder.path()).unwrap();
+        assert_eq!(record(&log, "a").await.unwrap(), 0);
+        deed(&folder.path().join(FIRST));
+        let refused = record(&log, "b").await.unwrap_err();
+        assert_eq!(refused.code(), "log_unavailable", "{what}");
+        until_writing(&log).await;
+        // The gap record has the place of the dropped one.
+        assert_eq!(record(&log, "c").await.unwrap(), 2, "{what}");
+        log.close().await;
+        drop(log);
+        let (log, recovered) = open(folder.path()).unwrap();
+        assert_eq!(recovered.next, 3, "{what}");
+        log.close().await;
+        let last = fs::read_to_string(segments(folder.path()).pop().unwrap()).unwrap();
+        assert!(
+            last.lines().nth(1).unwrap().contains(r#""kind":"gap""#),
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_gone_is_healed_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, away) = (folder.path().join("log"), folder.path().join("away"));
+    let (log, _) = open(&path).unwrap();
+    record(&log, "a").await.unwrap();
+    fs::rename(&path, &away).unwrap();
+    assert!(record(&log, "b").await.is_err());
+    assert!(record(&log, "c").await.is_err());
+    fs::rename(&away, &path).unwrap();
+    until_writing(&log).await;
+    record(&log, "d").await.unwrap();
+    log.close().await;
+    drop(log);
+    let device = Arc::new(Disk::open(&path, RESERVE).unwrap());
+    let lines: Vec<_> = read::records(device, 0)
+        .unwrap()
+        .map(|entry| String::from_utf8(entry.unwrap().line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0].contains(r#""target":"a""#) && lines[2].contains(r#""target":"d""#));
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_off_and_the_log_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let segment = folder.path().join(FIRST);
+    let (log, _) = open(folder.path()).unwrap();
+    record(&log, "a").await.unwrap();
+    log.close().await;
+    drop(log);
+    let whole = fs::metadata(&segment).unwrap().len();
+    for torn in [&b"{"[..], br#"{"v":1,"seq":1,"kind":"adm"#, &[0; 4096]] {
+        let mut file = OpenOptions::new().append(true).open(&segment).unwrap();
+        file.write_all(torn).unwrap();
+        let (log, recovered) = open(folder.path()).unwrap();
+        assert_eq!((recovered.next, recovered.torn), (1, torn.len() as u64));
+        log.close().await;
+        drop(log);
+        assert_eq!(fs::metadata(&segment).unwrap().len(), whole);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_private_and_has_one_owner() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("log");
+    let (log, _) = open(&folder).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    for entry in fs::read_dir(&folder).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+    match open(&folder) {
+        Err(OpenError::Io(error)) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+        other => panic!("{other:?}"),
+    }
+    log.close().await;
+    drop(log);
+    open(&folder).unwrap();
+}
+
+#[test]
+fn the_reserve_is_kept_on_disk_and_becomes_a_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(folder.path(), RESERVE).unwrap();
+    let allocated = |name: &str| {
+        let file = fs::metadata(folder.path().join(name)).unwrap();
+        (file.len(), file.blocks() * 512 >= RESERVE)
+    };
+    disk.keep_reserve().unwrap();
+    disk.keep_reserve().unwrap();
+    assert_eq!(allocated("reserve"), (0, true));
+    let mut segment = disk.create(0, b"head\n", Space::Reserve).unwrap();
+    assert_eq!(allocated(FIRST), (5, true));
+    segment.append(b"more\n").unwrap();
+    segment.sync().unwrap();
+    segment.check(10).unwrap();
+    assert_eq!(allocated(FIRST), (10, true));
+    assert!(!folder.path().join("reserve").exists());
+    // A leftover of a creation that failed half-way is in nobody's way.
+    fs::write(folder.path().join("next"), b"half").unwrap();
+    disk.create(0, b"again\n", Space::Free)
+        .unwrap()
+        .check(6)
+        .unwrap();
+}
