@@ -12,7 +12,7 @@ use crate::limits;
 use crate::refusal::{Code, Refusal};
 use cedar_policy::{Authorizer, Response};
 use quick_cache::sync::Cache;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +118,22 @@ impl Snapshot {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// The audiences that policies name, in conditions and `@exchange_to` too: one that is not registered is
+    /// likely misspelt.
+    #[must_use]
+    pub fn audiences(&self) -> BTreeSet<Audience> {
+        let books = self.rules.values();
+        let named = books.flat_map(|book| {
+            let literals = book.policy.entity_literals().into_iter();
+            let audiences = literals
+                .filter(|literal| literal.type_name().basename() == "Audience")
+                .filter_map(|literal| Audience::parse(literal.id().unescaped()).ok());
+            let exchange = book.demands.exchange_to.iter().flat_map(|list| list.iter());
+            audiences.chain(exchange.cloned())
+        });
+        named.collect()
     }
 
     /// Decides. Never fails: what goes wrong is a refusal.

@@ -14,4 +14,5 @@ mod config;
 mod jose;
 mod audit_files;
 mod audit_kill;
+mod policy_samples;
 mod support;

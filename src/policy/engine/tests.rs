@@ -181,6 +181,15 @@ fn a_policy_can_demand_binding() {
 }
 
 #[test]
+fn the_audiences_that_policies_name_are_known() {
+    let text = r#"@exchange_to("c d") permit(principal, action, resource == Audience::"a")
+        when { resource != Audience::"b" };
+        forbid(principal in Owner::"o", action, resource);"#;
+    let named: Vec<_> = snapshot(text).audiences().into_iter().collect();
+    assert_eq!(named, audiences("a b c d").to_vec());
+}
+
+#[test]
 fn a_remembered_decision_is_for_the_same_input_only() {
     let text = r#"permit(principal, action, resource) when { context.scopes.contains("r") };"#;
     let snapshot = snapshot(text);
