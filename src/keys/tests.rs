@@ -1,1 +1,340 @@
+use super::stored::entry_key;
+use super::*;
+use crate::clock::SystemRandomness;
+use crate::id::KeyId;
+use crate::limits;
+use crate::store::{Entry, Op, Value};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
 
+const TOKEN: Duration = limits::MAX_LIFETIME;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn timing() -> Timing {
+    Timing::new(Duration::from_secs(3 * 3600), TOKEN).unwrap()
+}
+
+fn kek(byte: u8) -> Kek {
+    Kek::new(Zeroizing::new([byte; Kek::LENGTH])).unwrap()
+}
+
+/// A ring and what verifiers and tokens in the field rely on.
+#[derive(Default)]
+struct Model {
+    ring: Ring,
+    made: u32,
+    now: i64,
+    last_signed: BTreeMap<KeyId, i64>,
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Advance(i64),
+    Settle(SigningAlgorithm),
+    Rotate,
+    Compromise(prop::sample::Index),
+}
+
+impl Model {
+    fn settle(&mut self, algorithm: SigningAlgorithm) {
+        let made = &mut self.made;
+        let fresh = || {
+            *made += 1;
+            KeyId::parse(&format!("k{made:06}")).map_err(|_| ())
+        };
+        self.ring
+            .settle(at(self.now), &timing(), algorithm, fresh)
+            .unwrap();
+    }
+
+    /// One change of the ring, held against every promise.
+    fn step(&mut self, act: &Act) {
+        let before = self.ring.clone();
+        match act {
+            Act::Advance(seconds) => self.now += seconds,
+            Act::Settle(algorithm) => self.settle(*algorithm),
+            Act::Rotate => {
+                let _ = self.ring.rotate(at(self.now), &timing());
+                self.settle(SigningAlgorithm::Es256);
+            }
+            Act::Compromise(index) => {
+                let keys: Vec<_> = self.ring.members().map(|(id, _)| id.clone()).collect();
+                if !keys.is_empty() {
+                    let _ = self.ring.compromise(index.get(&keys), at(self.now));
+                }
+                self.settle(SigningAlgorithm::Es256);
+            }
+        }
+        if self.made == 0 {
+            return;
+        }
+        let lives =
+            |want: fn(&Life) -> bool| self.ring.members().filter(|(_, m)| want(&m.life)).count();
+        assert_eq!(
+            lives(|life| matches!(life, Life::Active { .. })),
+            1,
+            "{:?}",
+            self.ring
+        );
+        assert_eq!(
+            lives(|life| matches!(life, Life::Prepared)),
+            1,
+            "{:?}",
+            self.ring
+        );
+        let published = self
+            .ring
+            .members()
+            .filter(|(_, m)| m.is_published())
+            .count();
+        assert!(published <= limits::PUBLISHED_KEYS, "{published}");
+
+        let (active, member) = self.ring.active().unwrap();
+        let held = before.active().is_some_and(|(id, _)| {
+            self.ring
+                .members()
+                .any(|(other, m)| other == id && m.is_published())
+        });
+        if held && before.active().map(|(id, _)| id) != Some(active) {
+            let ahead = at(self.now).duration_since(member.created).unsigned_abs();
+            assert!(
+                ahead >= limits::PUBLISH_AHEAD,
+                "{active} signs {ahead:?} after its publication"
+            );
+        }
+        self.last_signed.insert(active.clone(), self.now);
+        let compromised: Vec<_> = before
+            .members()
+            .chain(self.ring.members())
+            .filter(|(_, m)| !m.is_published())
+            .map(|(id, _)| id.clone())
+            .collect();
+        self.last_signed.retain(|id, _| !compromised.contains(id));
+        let needed = i64::try_from((TOKEN + limits::LEEWAY).as_secs()).unwrap();
+        for (id, last) in &self.last_signed {
+            let there = self
+                .ring
+                .members()
+                .any(|(other, m)| other == id && m.is_published());
+            assert!(
+                there || self.now >= last + needed,
+                "{id} is gone while its tokens live"
+            );
+        }
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let algorithm =
+        prop_oneof![9 => Just(SigningAlgorithm::Es256), 1 => Just(SigningAlgorithm::Ed25519)];
+    prop_oneof![
+        6 => (0_i64..8000).prop_map(Act::Advance),
+        6 => algorithm.prop_map(Act::Settle),
+        3 => Just(Act::Rotate),
+        1 => any::<prop::sample::Index>().prop_map(Act::Compromise),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_ring_keeps_every_promise(acts in prop::collection::vec(act(), 1..80)) {
+        let mut model = Model::default();
+        model.step(&Act::Settle(SigningAlgorithm::Es256));
+        for act in &acts {
+            model.step(act);
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_where_it_belongs(secret: Vec<u8>, flip in any::<prop::sample::Index>()) {
+        let (mine, random) = (kek(1), SystemRandomness::default());
+        let sealed = mine.seal(&secret, "here", &random).unwrap();
+        let opened = mine.open(&sealed, "here");
+        prop_assert_eq!(opened.as_deref(), Ok(&secret));
+        prop_assert_eq!(mine.open(&sealed, "there"), Err(SealingFault::NotAuthentic));
+        let other = matches!(kek(2).open(&sealed, "here"), Err(SealingFault::OtherKek { .. }));
+        prop_assert!(other);
+        let mut bytes = sealed.ciphertext.clone().into_bytes();
+        let place = flip.index(bytes.len());
+        bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+        let changed = Sealed { ciphertext: String::from_utf8(bytes).unwrap(), ..sealed };
+        prop_assert_eq!(mine.open(&changed, "here"), Err(SealingFault::NotAuthentic));
+    }
+
+    #[test]
+    fn arbitrary_values_never_panic(bytes: Vec<u8>) {
+        let ring = KeyRing::new(Arc::new(kek(1)), timing());
+        let key = entry_key(&KeyId::parse("k").unwrap()).unwrap();
+        prop_assert!(ring.apply(&Op::Put(key, Value::new(bytes).unwrap())).is_err());
+    }
+}
+
+/// Rotating as fast as possible stops at the bound and goes on when a key has expired.
+#[test]
+fn the_published_set_is_bounded_at_n() {
+    let slow = Timing::new(
+        Duration::from_secs(3600),
+        Duration::from_secs(7 * 24 * 3600),
+    )
+    .unwrap();
+    let (mut ring, mut made, mut now) = (Ring::default(), 0, 0);
+    let mut settle = |ring: &mut Ring, now| {
+        let fresh = || {
+            made += 1;
+            Ok::<_, ()>(KeyId::parse(&format!("k{made}")).unwrap())
+        };
+        ring.settle(at(now), &slow, SigningAlgorithm::Es256, fresh)
+            .unwrap();
+    };
+    settle(&mut ring, now);
+    let mut rotated = 0;
+    loop {
+        now += 600;
+        match ring.rotate(at(now), &slow) {
+            Ok(()) => rotated += 1,
+            Err(error) => break assert_eq!(error, NotYet::Full),
+        }
+        settle(&mut ring, now);
+    }
+    // Two keys at first, one more with each rotation.
+    assert_eq!(rotated, limits::PUBLISHED_KEYS - 2);
+    now += 8 * 24 * 3600;
+    settle(&mut ring, now);
+    assert!(ring.members().count() < limits::PUBLISHED_KEYS);
+}
+
+#[test]
+fn a_spare_that_caches_may_lack_does_not_sign() {
+    let mut model = Model::default();
+    model.settle(SigningAlgorithm::Es256);
+    let ahead = i64::try_from(limits::PUBLISH_AHEAD.as_secs()).unwrap();
+    assert_eq!(
+        model.ring.rotate(at(ahead - 1), &timing()),
+        Err(NotYet::Until(at(ahead)))
+    );
+    assert_eq!(model.ring.rotate(at(ahead), &timing()), Ok(()));
+    assert!(limits::PUBLISH_AHEAD >= 2 * limits::JWKS_MAX_AGE);
+}
+
+#[test]
+fn timings_that_do_not_fit_are_refused() {
+    assert_eq!(
+        Timing::new(limits::PUBLISH_AHEAD, TOKEN),
+        Err(InvalidTiming::RotatesTooFast)
+    );
+    assert_eq!(
+        Timing::new(limits::ROTATE_AFTER, Duration::ZERO),
+        Err(InvalidTiming::NoLifetime)
+    );
+}
+
+#[test]
+fn signatures_are_as_long_as_their_buffers() {
+    for algorithm in [
+        SigningAlgorithm::Es256,
+        SigningAlgorithm::Ed25519,
+        SigningAlgorithm::Rs256,
+    ] {
+        let key = SigningKey::generate(algorithm).unwrap();
+        let token = key.sign_jws("a.b".to_owned()).unwrap();
+        assert_eq!(token.len(), "a.b.".len() + key.signature_chars());
+        let again = SigningKey::from_pkcs8(algorithm, &key.to_pkcs8().unwrap()).unwrap();
+        assert_eq!(again.jwk(), key.jwk());
+    }
+}
+
+fn entry(key: &SigningKey, life: Life, kek: &Kek) -> Entry {
+    let member = Member {
+        created: at(0),
+        algorithm: key.algorithm(),
+        life,
+    };
+    let stored = StoredKey::seal(key, member, kek, &SystemRandomness::default()).unwrap();
+    Entry {
+        key: entry_key(key.id()).unwrap(),
+        value: stored.value().unwrap(),
+        modified: 1,
+    }
+}
+
+/// Invariant 12: bad material leaves the old in place.
+#[test]
+fn what_fails_our_verifier_changes_nothing() {
+    let ring = KeyRing::new(Arc::new(kek(1)), timing());
+    let make = || SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+    let (good, other) = (make(), make());
+    let active = Life::Active { since: at(0) };
+    ring.reset(&[entry(&good, active, &kek(1))]).unwrap();
+    let before = ring.view();
+
+    let later = Life::Active { since: at(1) };
+    let sound = entry(&other, later, &kek(1));
+    let swap = |part: &str, with: &Entry| {
+        let mut mine: serde_json::Value = serde_json::from_slice(sound.value.as_bytes()).unwrap();
+        let theirs: serde_json::Value = serde_json::from_slice(with.value.as_bytes()).unwrap();
+        mine[part] = theirs[part].clone();
+        Value::new(serde_json::to_vec(&mine).unwrap()).unwrap()
+    };
+    let elsewhere = entry(&make(), later, &kek(1));
+    let mut version: serde_json::Value = serde_json::from_slice(sound.value.as_bytes()).unwrap();
+    version["version"] = 2.into();
+    let bad = [
+        (&sound.key, swap("sealed", &elsewhere)),
+        (&sound.key, swap("jwk", &elsewhere)),
+        (&elsewhere.key, sound.value.clone()),
+        (&sound.key, entry(&other, later, &kek(2)).value),
+        (
+            &sound.key,
+            Value::new(serde_json::to_vec(&version).unwrap()).unwrap(),
+        ),
+    ];
+    for (key, value) in bad {
+        assert!(ring.apply(&Op::Put(key.clone(), value.clone())).is_err());
+        let fresh = Entry {
+            key: key.clone(),
+            value,
+            modified: 2,
+        };
+        assert!(ring.reset(&[fresh]).is_err());
+        assert!(Arc::ptr_eq(&ring.view(), &before), "the old view stays");
+    }
+    ring.apply(&Op::Put(sound.key, sound.value)).unwrap();
+    assert_eq!(ring.view().active.as_ref().unwrap().id(), other.id());
+    assert!(ring.view().jwks.find(other.id().as_str()) < ring.view().jwks.find(good.id().as_str()));
+}
+
+#[test]
+fn nothing_private_is_printed_or_published() {
+    let key = SigningKey::generate(SigningAlgorithm::Ed25519).unwrap();
+    let secret = key.to_pkcs8().unwrap();
+    let ring = KeyRing::new(Arc::new(kek(1)), timing());
+    let entry = entry(&key, Life::Active { since: at(0) }, &kek(1));
+    let stored: StoredKey = serde_json::from_slice(entry.value.as_bytes()).unwrap();
+    ring.reset(&[entry]).unwrap();
+    let shown = format!(
+        "{key:?} {ring:?} {:?} {:?} {stored:?} {}",
+        kek(1),
+        ring.view(),
+        ring.view().jwks
+    );
+    // The last 32 bytes of the document are the seed, whichever way it is written.
+    let seed = &secret[secret.len() - 32..];
+    use base64::Engine as _;
+    let forms = [
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(seed),
+        base64::engine::general_purpose::STANDARD_NO_PAD.encode(seed),
+        seed.iter().map(|byte| format!("{byte:02x}")).collect(),
+        format!("{seed:?}"),
+    ];
+    for form in forms {
+        assert!(!shown.contains(&form));
+    }
+    assert!(!ring.view().jwks.contains("\"d\""));
+}
