@@ -11,6 +11,7 @@ use std::time::Duration;
 
 /// What is exchanged and for what.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Token")]
 pub struct AskArgs {
     /// Whom the token is for
     #[arg(long, env = "CAMBIST_AUDIENCE", value_name = "NAME")]

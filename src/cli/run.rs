@@ -27,10 +27,10 @@ pub struct RunArgs {
     #[command(flatten)]
     ask: AskArgs,
     /// Keep the token in this file, renewed while the command runs and removed at its end
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Delivery")]
     file: Option<PathBuf>,
     /// The variable for the token, or for the file's path [default: CAMBIST_TOKEN, CAMBIST_TOKEN_FILE]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Delivery")]
     variable: Option<Variable>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
