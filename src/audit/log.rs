@@ -5,7 +5,7 @@ use super::device::Device;
 use super::health::{Health, LogHealth};
 use super::issued::{Issued, Receipt};
 use super::queue::{Answer, Queue, Work, closed};
-use super::record::{Act, Encoder, Record, RecordError};
+use super::record::{Act, Encoder, Record, RecordError, StoreRecord};
 use super::recovery::{OpenError, Recovered, recover};
 use super::refusals::Refusals;
 use super::stats::Stats;
@@ -15,7 +15,7 @@ use crate::limits;
 use crate::mint::Minted;
 use crate::refusal::{Denial, Fault};
 use crate::revocation::HotSet;
-use crate::store::{OutboxEntry, Revision};
+use crate::store::OutboxEntry;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -213,10 +213,10 @@ impl Log {
         wait(queued)
     }
 
-    fn read_back(&self, entry: &OutboxEntry) -> Result<(Revision, Record), RecordError> {
+    fn read_back(&self, entry: &OutboxEntry) -> Result<StoreRecord, RecordError> {
         let record = Record::from_outbox(&entry.record)
             .or_else(|_| self.0.encoder.unreadable(&entry.record))?;
-        Ok((entry.revision, record))
+        StoreRecord::new(entry, record)
     }
 
     /// The log's origin.

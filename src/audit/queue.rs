@@ -1,12 +1,11 @@
 //! The bounded queue between callers and the one writer.
 
 use super::health::{Health, LogHealth};
-use super::record::Record;
+use super::record::{Record, StoreRecord};
 use super::stats::Stats;
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::revocation::Fence;
-use crate::store::Revision;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -29,7 +28,7 @@ pub(super) enum Work {
     /// Nobody waits for it.
     Refusal(Record),
     /// Entries of the store's outbox in order: all in one batch, or none.
-    Outbox(Vec<(Revision, Record)>),
+    Outbox(Vec<StoreRecord>),
 }
 
 impl Work {
@@ -39,7 +38,7 @@ impl Work {
             Self::Issue { record, .. } | Self::Event(record) | Self::Refusal(record) => {
                 record.room()
             }
-            Self::Outbox(records) => records.iter().map(|(_, record)| record.room()).sum(),
+            Self::Outbox(records) => records.iter().map(StoreRecord::room).sum(),
         }
     }
 }

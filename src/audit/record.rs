@@ -10,7 +10,7 @@ mod refusal;
 
 use crate::limits;
 use crate::revocation::Marker;
-use crate::store::Revision;
+use crate::store::{OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 
@@ -98,14 +98,6 @@ impl Record {
         finish(out, self.0.strip_prefix(b"{"));
     }
 
-    /// Appends the line of a record that was committed in the store with `revision`.
-    pub(super) fn line_of_store(&self, out: &mut Vec<u8>, sequence: u64, revision: Revision) {
-        start(out, sequence);
-        // Writing to a vector does not fail.
-        let _ = write!(out, r#""store":"{revision}","#);
-        finish(out, self.0.strip_prefix(b"{"));
-    }
-
     /// Appends an issue's line as the refusal that `marker` made of it at the last moment.
     pub(super) fn line_as_revoked(&self, out: &mut Vec<u8>, sequence: u64, marker: &Marker) {
         start(out, sequence);
@@ -114,6 +106,52 @@ impl Record {
         let _ = serde_json::to_writer(&mut *out, &detail(marker));
         out.push(b',');
         finish(out, self.0.strip_prefix(ISSUE));
+    }
+}
+
+/// A record that was committed in the store, with what the log must hold of that commit: its revision and
+/// the changes that must never be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoreRecord {
+    revision: Revision,
+    member: Vec<u8>,
+    record: Record,
+}
+
+impl StoreRecord {
+    /// Joins an outbox entry and its record, read back.
+    ///
+    /// # Errors
+    /// [`RecordError::Oversize`], which the bounds of a batch exclude.
+    pub(super) fn new(entry: &OutboxEntry, record: Record) -> Result<Self, RecordError> {
+        let member = serde_json::to_vec(&StoreMember::from(entry))?;
+        let joined = Self {
+            revision: entry.revision,
+            member,
+            record,
+        };
+        match joined.room() {
+            room if room > limits::RECORD => Err(RecordError::Oversize(room)),
+            _ => Ok(joined),
+        }
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// As [`Record::room`].
+    pub(super) fn room(&self) -> usize {
+        self.record.room().saturating_add(self.member.len())
+    }
+
+    /// Appends the record's line to `out`.
+    pub(super) fn line(&self, out: &mut Vec<u8>, sequence: u64) {
+        start(out, sequence);
+        out.extend_from_slice(br#""store":"#);
+        out.extend_from_slice(&self.member);
+        out.push(b',');
+        finish(out, self.record.0.strip_prefix(b"{"));
     }
 }
 
@@ -140,13 +178,19 @@ fn finish(out: &mut Vec<u8>, rest: Option<&[u8]>) {
     out.push(b'\n');
 }
 
+/// What recovery needs of the `store` member: the lasting changes are skipped.
+#[derive(Debug, Deserialize)]
+struct Position {
+    rev: String,
+}
+
 /// What recovery and readers need of a line.
 #[derive(Debug, Deserialize)]
 pub(super) struct Head {
     v: u8,
     seq: u64,
     #[serde(default)]
-    store: Option<String>,
+    store: Option<Position>,
     /// Time of an issue in seconds: what the time guard gave out.
     #[serde(default)]
     iat: Option<i64>,
@@ -164,7 +208,9 @@ impl Head {
     }
 
     pub(super) fn store(&self) -> Option<Revision> {
-        self.store.as_deref().and_then(super::segment::revision)
+        self.store
+            .as_ref()
+            .and_then(|position| position.rev.parse().ok())
     }
 
     pub(super) fn issued_at(&self) -> Option<i64> {

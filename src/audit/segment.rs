@@ -67,7 +67,7 @@ impl Header {
     /// What [`Header::with_drained`] took.
     pub(super) fn drained(&self) -> Option<Drained> {
         Some(Drained {
-            revision: revision(self.drained.as_deref()?)?,
+            revision: self.drained.as_deref()?.parse().ok()?,
             sequence: self.drained_at?,
         })
     }
@@ -91,15 +91,6 @@ impl Header {
             Ok(header)
         }
     }
-}
-
-/// Reads a revision as [`Revision`] prints it.
-pub(super) fn revision(text: &str) -> Option<Revision> {
-    let (incarnation, counter) = text.split_once('.')?;
-    Some(Revision {
-        incarnation: Incarnation(u128::from_str_radix(incarnation, 16).ok()?),
-        counter: counter.parse().ok()?,
-    })
 }
 
 /// Why a segment's content is not a log.

@@ -395,7 +395,10 @@ pub(super) fn context() -> Context {
 pub(super) fn minted(n: u128) -> Minted {
     let verified = Verified::of_key_for_test(key_id(), "https://broker.example.org/key/a", None);
     let rules = vec![Rule("ceiling.key".into())];
-    minted_of(Grant::of_rules_for_test(verified, rules, r#"{"context":{}}"#), n)
+    minted_of(
+        Grant::of_rules_for_test(verified, rules, r#"{"context":{}}"#),
+        n,
+    )
 }
 
 pub(super) fn minted_of(grant: Grant, n: u128) -> Minted {

@@ -9,10 +9,10 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod audit_files;
+mod audit_kill;
 mod client;
 mod config;
 mod jose;
-mod audit_files;
-mod audit_kill;
 mod policy_samples;
 mod support;

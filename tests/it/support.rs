@@ -2,7 +2,6 @@
 
 pub(crate) mod clock;
 pub(crate) mod jws;
+pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod standin;
-pub mod clock;
-pub(crate) mod log;

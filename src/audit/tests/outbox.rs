@@ -25,6 +25,7 @@ pub(super) fn entry(log: &Log, counter: u64, action: &str) -> OutboxEntry {
     OutboxEntry {
         revision: revision(counter),
         record: record.into(),
+        effects: Vec::new(),
     }
 }
 
@@ -90,7 +91,7 @@ fn actions(device: &Arc<Memory>) -> Vec<String> {
     acts.map(|act| {
         format!(
             "{} {}",
-            act["store"].as_str().unwrap(),
+            act["store"]["rev"].as_str().unwrap(),
             act["action"].as_str().unwrap()
         )
     })
@@ -212,6 +213,7 @@ async fn an_entry_that_is_no_record_holds_nothing_up_and_breaks_nothing() {
         let bad = OutboxEntry {
             revision: revision(counter),
             record: bytes.into(),
+            effects: Vec::new(),
         };
         opened.log.take_over(&[bad]).await.unwrap();
     }

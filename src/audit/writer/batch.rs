@@ -60,9 +60,7 @@ impl<'a> Batch<'a> {
     ) {
         let answer = match &job.work {
             Work::Outbox(entries) => {
-                for (revision, record) in entries {
-                    self.add_from_store(*revision, record);
-                }
+                entries.iter().for_each(|entry| self.add_from_store(entry));
                 Ok(self.position.drained.map_or(0, |d| d.sequence))
             }
             _ if !accepts.all => Err(unavailable()),
@@ -100,13 +98,14 @@ impl<'a> Batch<'a> {
 
     /// Adds an outbox entry, unless the log has it already: a crash may have come between the log's
     /// commit and the store's.
-    fn add_from_store(&mut self, revision: crate::store::Revision, record: &record::Record) {
+    fn add_from_store(&mut self, entry: &record::StoreRecord) {
+        let revision = entry.revision();
         let known = self.position.drained;
         if known.is_some_and(|drained| drained.revision.covers(&revision)) {
             return;
         }
         let sequence = self.take_sequence();
-        record.line_of_store(self.buffer, sequence, revision);
+        entry.line(self.buffer, sequence);
         self.position.drained = Some(Drained { revision, sequence });
     }
 

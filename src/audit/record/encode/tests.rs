@@ -36,7 +36,8 @@ fn an_issue_says_everything_and_not_the_token() {
             previous,
         }))
     };
-    let verified = Verified::of_key_for_test(key_id(), "sub", actor("second", actor("first", None)));
+    let verified =
+        Verified::of_key_for_test(key_id(), "sub", actor("second", actor("first", None)));
     let grant = Grant::of_rules_for_test(verified, vec![Rule("r1".into())], "{\"a\":\r\n 1}");
     let mut context = context();
     context.request = Some("req-1".into());
