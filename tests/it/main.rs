@@ -9,4 +9,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod lifecycle;
+mod listener;
 mod support;
+mod trust;
