@@ -15,4 +15,7 @@ mod client;
 mod config;
 mod jose;
 mod policy_samples;
+mod lifecycle;
+mod listener;
 mod support;
+mod trust;
