@@ -24,6 +24,7 @@
 //! Where several policies permit, the most restrictive annotation of each kind holds.
 
 mod annotation;
+mod candidate;
 mod ceiling;
 mod decide;
 mod depth;
@@ -40,6 +41,7 @@ mod slice;
 #[cfg(test)]
 mod testing;
 
+pub use candidate::Candidate;
 pub use ceiling::Settings;
 pub use decide::Policy;
 pub use diagnostic::Diagnostic;

@@ -38,7 +38,7 @@ pub struct Document {
 
 /// A policy and what was read from it.
 #[derive(Debug)]
-pub(super) struct Rulebook {
+pub(super) struct CompiledPolicy {
     pub(super) rule: Rule,
     pub(super) policy: cedar_policy::Policy,
     pub(super) demands: Demands,
@@ -49,9 +49,9 @@ pub(super) struct Rulebook {
 
 /// A document whose policies are valid, each for itself.
 #[derive(Debug)]
-pub(super) struct Compiled {
+pub(super) struct CompiledDocument {
     pub(super) document: Document,
-    pub(super) rulebooks: Vec<Arc<Rulebook>>,
+    pub(super) policies: Vec<Arc<CompiledPolicy>>,
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -63,7 +63,7 @@ pub fn check(text: &str) -> Vec<Diagnostic> {
         text: text.to_owned(),
         origin: Origin::Store,
     };
-    match Compiled::new(document) {
+    match CompiledDocument::new(document) {
         Ok(compiled) => compiled.warnings,
         Err(findings) => findings,
     }
@@ -76,7 +76,7 @@ fn is_name(text: &str) -> bool {
     (1..=limits::NAME).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-impl Compiled {
+impl CompiledDocument {
     /// Reads and checks a document.
     pub(super) fn new(document: Document) -> Result<Self, Vec<Diagnostic>> {
         let model = model().map_err(|finding| vec![finding])?;
@@ -94,17 +94,17 @@ impl Compiled {
         }
         depth::check(source.text)
             .map_err(|deep| vec![source.error("", deep.at, deep.what.message())])?;
-        let (rulebooks, mut findings) = depth::with_stack(|| {
-            let (rulebooks, mut findings) = read(source)?;
-            findings.extend(validate(model, source, &rulebooks)?);
-            Ok::<_, Vec<Diagnostic>>((rulebooks, findings))
+        let (policies, mut findings) = depth::with_stack(|| {
+            let (policies, mut findings) = read(source)?;
+            findings.extend(validate(model, source, &policies)?);
+            Ok::<_, Vec<Diagnostic>>((policies, findings))
         })?;
         findings.sort_by_key(|finding| (finding.line, finding.column));
         if findings.iter().any(|finding| !finding.warning) {
             return Err(findings);
         }
         Ok(Self {
-            rulebooks: rulebooks.into_iter().map(Arc::new).collect(),
+            policies: policies.into_iter().map(Arc::new).collect(),
             warnings: findings,
             document,
         })
@@ -112,7 +112,7 @@ impl Compiled {
 }
 
 /// Parses the text, names its policies and reads their annotations.
-fn read(source: Source<'_>) -> Result<(Vec<Rulebook>, Vec<Diagnostic>), Vec<Diagnostic>> {
+fn read(source: Source<'_>) -> Result<(Vec<CompiledPolicy>, Vec<Diagnostic>), Vec<Diagnostic>> {
     let parsed = PolicySet::from_str(source.text).map_err(|errors| {
         let found = errors.iter().map(|error| source.found("", 0, error));
         found.collect::<Vec<_>>()
@@ -125,7 +125,7 @@ fn read(source: Source<'_>) -> Result<(Vec<Rulebook>, Vec<Diagnostic>), Vec<Diag
         let message = "templates cannot be used: nothing here fills in `?principal` or `?resource`";
         findings.push(source.error(name, at, message).help(Some(help)));
     }
-    let mut rulebooks = Vec::with_capacity(parsed.num_of_policies());
+    let mut policies = Vec::with_capacity(parsed.num_of_policies());
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut end = 0_usize;
     for (index, policy) in in_order(&parsed).into_iter().enumerate() {
@@ -162,7 +162,7 @@ fn read(source: Source<'_>) -> Result<(Vec<Rulebook>, Vec<Diagnostic>), Vec<Diag
             }
         }
         match demands(policy, place) {
-            Ok(demands) => rulebooks.push(Rulebook {
+            Ok(demands) => policies.push(CompiledPolicy {
                 rule: Rule(name.as_str().into()),
                 policy: policy.new_id(PolicyId::new(&name)),
                 demands,
@@ -172,7 +172,7 @@ fn read(source: Source<'_>) -> Result<(Vec<Rulebook>, Vec<Diagnostic>), Vec<Diag
             Err(errors) => findings.extend(errors),
         }
     }
-    Ok((rulebooks, findings))
+    Ok((policies, findings))
 }
 
 /// The policies in the order of the text: the parser numbers them `policy0`, `policy1` and so on.
@@ -191,13 +191,13 @@ fn in_order(parsed: &PolicySet) -> Vec<&cedar_policy::Policy> {
 fn validate(
     model: &Model,
     source: Source<'_>,
-    rulebooks: &[Rulebook],
+    policies: &[CompiledPolicy],
 ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-    let set = PolicySet::from_policies(rulebooks.iter().map(|book| book.policy.clone()))
+    let set = PolicySet::from_policies(policies.iter().map(|compiled| compiled.policy.clone()))
         .map_err(|error| vec![source.found("", 0, &error)])?;
-    let starts: HashMap<&str, usize> = rulebooks
+    let starts: HashMap<&str, usize> = policies
         .iter()
-        .map(|book| (book.rule.0.as_ref(), book.start))
+        .map(|compiled| (compiled.rule.0.as_ref(), compiled.start))
         .collect();
     let start = |id: &PolicyId| {
         let id: &str = id.as_ref();

@@ -1,7 +1,7 @@
 //! The engine: one immutable set of policies, and the decisions it makes.
 
 use super::ceiling::{Narrowed, Stopped, narrow, within};
-use super::document::{Compiled, Rulebook};
+use super::document::{CompiledDocument, CompiledPolicy};
 use super::grant::Rule;
 use super::input::{Input, RecordedInputRef};
 use super::model::{Model, Question, subject};
@@ -24,9 +24,9 @@ pub(super) mod tests;
 pub struct Snapshot {
     pub(super) model: &'static Model,
     pub(super) revision: Arc<str>,
-    pub(super) documents: Vec<Arc<Compiled>>,
+    pub(super) documents: Vec<Arc<CompiledDocument>>,
     pub(super) slices: Slices,
-    pub(super) rules: HashMap<Arc<str>, Arc<Rulebook>>,
+    pub(super) rules: HashMap<Arc<str>, Arc<CompiledPolicy>>,
     pub(super) authorizer: Authorizer,
     /// Decisions made at this revision. A decision depends on its input alone, and the whole input is the key,
     /// so a remembered one is what deciding again would give; the memory ends with the revision.
@@ -124,13 +124,17 @@ impl Snapshot {
     /// likely misspelt.
     #[must_use]
     pub fn audiences(&self) -> BTreeSet<Audience> {
-        let books = self.rules.values();
-        let named = books.flat_map(|book| {
-            let literals = book.policy.entity_literals().into_iter();
+        let policies = self.rules.values();
+        let named = policies.flat_map(|compiled| {
+            let literals = compiled.policy.entity_literals().into_iter();
             let audiences = literals
                 .filter(|literal| literal.type_name().basename() == "Audience")
                 .filter_map(|literal| Audience::parse(literal.id().unescaped()).ok());
-            let exchange = book.demands.exchange_to.iter().flat_map(|list| list.iter());
+            let exchange = compiled
+                .demands
+                .exchange_to
+                .iter()
+                .flat_map(|list| list.iter());
             audiences.chain(exchange.cloned())
         });
         named.collect()
@@ -244,11 +248,11 @@ impl Snapshot {
         let mut lifetime = Duration::from_secs(narrowed.lifetime);
         let mut exchange = narrowed.exchange;
         for rule in permits {
-            let Some(rulebook) = self.rules.get(&rule.0) else {
+            let Some(compiled) = self.rules.get(&rule.0) else {
                 let detail = format!("`{rule}` is not a policy in force");
                 return Err(Refusal::new(Code::PolicyDenied, detail));
             };
-            let demands = &rulebook.demands;
+            let demands = &compiled.demands;
             if let Some(ceiling) = demands.max_lifetime {
                 lifetime = lifetime.min(ceiling);
             }

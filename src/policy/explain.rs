@@ -2,7 +2,7 @@
 
 use super::ceiling::{Narrowed, narrow};
 use super::depth;
-use super::document::Rulebook;
+use super::document::CompiledPolicy;
 use super::engine::Snapshot;
 use super::grant::Rule;
 use super::input::Input;
@@ -90,12 +90,12 @@ impl Snapshot {
     fn failed(&self, input: &Input, narrowed: &Narrowed) -> Option<Vec<FailedCondition>> {
         let subject = subject(input).ok()?;
         let question = self.model.question(input, &subject, narrowed).ok()?;
-        let books = self
+        let shown = self
             .slices
             .shown(input, &subject)
-            .flat_map(|bucket| &bucket.rulebooks);
-        let mut failed: Vec<FailedCondition> = books
-            .flat_map(|book| self.conditions(book, &question))
+            .flat_map(|bucket| &bucket.policies);
+        let mut failed: Vec<FailedCondition> = shown
+            .flat_map(|compiled| self.conditions(compiled, &question))
             .collect();
         failed.sort_by(|a, b| a.rule.cmp(&b.rule));
         Some(failed)
@@ -103,13 +103,13 @@ impl Snapshot {
 
     /// The conditions of one policy that do not hold. A condition that cannot be evaluated counts only if none
     /// before it is false: what guards it may well be what is false.
-    fn conditions(&self, book: &Rulebook, question: &Question) -> Vec<FailedCondition> {
+    fn conditions(&self, compiled: &CompiledPolicy, question: &Question) -> Vec<FailedCondition> {
         let mut failed = Vec::new();
         // A `forbid` that does not hold forbids nothing.
-        if book.policy.effect() == Effect::Forbid {
+        if compiled.policy.effect() == Effect::Forbid {
             return failed;
         }
-        let Ok(json) = book.policy.to_json() else {
+        let Ok(json) = compiled.policy.to_json() else {
             return failed;
         };
         for condition in pieces(&json) {
@@ -122,7 +122,7 @@ impl Snapshot {
                 Err(error) => format!(" (could not be evaluated: {error})"),
             };
             failed.push(FailedCondition {
-                rule: book.rule.clone(),
+                rule: compiled.rule.clone(),
                 condition: format!("{}{reason}", text(&json, &condition)),
             });
             if matches!(condition, Piece::Scope) {

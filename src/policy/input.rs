@@ -156,19 +156,8 @@ impl Input {
                 tenant: verified.tenant().cloned(),
                 labels: Arc::clone(verified.labels()),
             },
-            audience: AudienceFacts {
-                name: audience.name.clone(),
-                owner: audience.owner.clone(),
-                tenant: audience.tenant.clone(),
-                scopes: audience.scopes.clone(),
-                bound: audience.bound,
-                max_lifetime: audience.max_lifetime().map(|lifetime| lifetime.as_secs()),
-            },
-            ask: Wanted {
-                scopes: ask.scopes.clone(),
-                lifetime: ask.lifetime.as_ref().map(Duration::as_secs),
-                binding: ask.binding,
-            },
+            audience: AudienceFacts::of(audience),
+            ask: Wanted::of(ask),
             ceilings: Ceilings {
                 audiences: ceiling.audiences.clone(),
                 scopes: ceiling.scopes.clone(),
@@ -183,6 +172,29 @@ impl Input {
                 proves_key: verified.confirmation().is_some(),
                 actors: chain(verified.actor()),
             },
+        }
+    }
+}
+
+impl AudienceFacts {
+    pub(super) fn of(audience: &AudienceSpec) -> Self {
+        Self {
+            name: audience.name.clone(),
+            owner: audience.owner.clone(),
+            tenant: audience.tenant.clone(),
+            scopes: audience.scopes.clone(),
+            bound: audience.bound,
+            max_lifetime: audience.max_lifetime().map(|lifetime| lifetime.as_secs()),
+        }
+    }
+}
+
+impl Wanted {
+    pub(super) fn of(ask: &Ask) -> Self {
+        Self {
+            scopes: ask.scopes.clone(),
+            lifetime: ask.lifetime.as_ref().map(Duration::as_secs),
+            binding: ask.binding,
         }
     }
 }

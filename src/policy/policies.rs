@@ -1,7 +1,7 @@
 //! Publication: which policies are in force, and how others take their place.
 
 use super::diagnostic::{Diagnostic, Source};
-use super::document::{Compiled, Document, Origin, Rulebook};
+use super::document::{CompiledDocument, CompiledPolicy, Document, Origin};
 use super::engine::{Snapshot, memory};
 use super::model::{model, revision};
 use super::slice::Slices;
@@ -139,7 +139,7 @@ impl Policies {
         // Nothing is left half-done by a thread that dies here: the set is swapped whole.
         let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.current.load();
-        let mut documents: Vec<Arc<Compiled>> = Vec::new();
+        let mut documents: Vec<Arc<CompiledDocument>> = Vec::new();
         documents.extend(
             old.documents
                 .iter()
@@ -152,7 +152,7 @@ impl Policies {
             let same = old.documents.iter().find(|old| old.document == document);
             match same
                 .cloned()
-                .map_or_else(|| Compiled::new(document).map(Arc::new), Ok)
+                .map_or_else(|| CompiledDocument::new(document).map(Arc::new), Ok)
             {
                 Ok(compiled) => documents.push(compiled),
                 Err(found) => findings.extend(found),
@@ -183,28 +183,25 @@ fn from(origin: Origin, mut documents: Vec<Document>) -> Vec<Document> {
 
 /// Puts documents that are valid by themselves together. Returns warnings with the set.
 fn build(
-    mut documents: Vec<Arc<Compiled>>,
+    mut documents: Vec<Arc<CompiledDocument>>,
 ) -> Result<(Snapshot, Vec<Diagnostic>), Vec<Diagnostic>> {
     let model = model().map_err(|finding| vec![finding])?;
     documents.sort_by(|a, b| a.document.name.cmp(&b.document.name));
     let mut findings = unique_documents(&documents);
     let mut warnings: Vec<Diagnostic> = Vec::new();
-    let mut rules: HashMap<Arc<str>, Arc<Rulebook>> = HashMap::new();
+    let mut rules: HashMap<Arc<str>, Arc<CompiledPolicy>> = HashMap::new();
     let mut slices = Slices::default();
     let mut open = 0_usize;
-    for compiled in &documents {
-        warnings.extend(compiled.warnings.iter().cloned());
+    for document in &documents {
+        warnings.extend(document.warnings.iter().cloned());
         let source = Source {
-            name: &compiled.document.name,
-            text: &compiled.document.text,
+            name: &document.document.name,
+            text: &document.document.text,
         };
-        for rulebook in &compiled.rulebooks {
-            let name = &rulebook.rule.0;
-            let refuse = |message: String| source.error(name, rulebook.start, message);
-            if rules
-                .insert(Arc::clone(name), Arc::clone(rulebook))
-                .is_some()
-            {
+        for policy in &document.policies {
+            let name = &policy.rule.0;
+            let refuse = |message: String| source.error(name, policy.start, message);
+            if rules.insert(Arc::clone(name), Arc::clone(policy)).is_some() {
                 findings.push(refuse(format!("another policy is named `{name}` too")));
                 continue;
             }
@@ -212,12 +209,12 @@ fn build(
                 findings.push(refuse(format!("more than {} policies", limits::POLICIES)));
                 return Err(findings);
             }
-            open = open.saturating_add(usize::from(rulebook.scope.is_open()));
-            if rulebook.scope.is_open() && open > limits::UNINDEXED_POLICIES {
+            open = open.saturating_add(usize::from(policy.scope.is_open()));
+            if policy.scope.is_open() && open > limits::UNINDEXED_POLICIES {
                 findings.push(refuse(unindexed()).help(Some(NAME_ONE)));
             }
-            match slices.add(rulebook) {
-                Ok(count) if count == limits::CROWDED_POLICIES + 1 && !rulebook.scope.is_open() => {
+            match slices.add(policy) {
+                Ok(count) if count == limits::CROWDED_POLICIES + 1 && !policy.scope.is_open() => {
                     warnings.push(refuse(crowded()).help(Some(NAME_BOTH)).warning());
                 }
                 Ok(_) => {}
@@ -259,7 +256,7 @@ fn crowded() -> String {
     )
 }
 
-fn unique_documents(sorted: &[Arc<Compiled>]) -> Vec<Diagnostic> {
+fn unique_documents(sorted: &[Arc<CompiledDocument>]) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     let next = sorted.iter().skip(1);
     for (one, two) in sorted.iter().zip(next) {

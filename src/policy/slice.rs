@@ -5,7 +5,7 @@
 //! them would be false in its scope, before its conditions: leaving it out changes neither the decision, nor
 //! the deciding policies, nor the errors (invariant 14).
 
-use super::document::Rulebook;
+use super::document::CompiledPolicy;
 use super::input::Input;
 use super::model::Subject;
 use cedar_policy::{EntityUid, PolicySet, PrincipalConstraint, ResourceConstraint};
@@ -55,7 +55,7 @@ pub(super) struct Slices {
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
     pub(super) set: PolicySet,
-    pub(super) rulebooks: Vec<Arc<Rulebook>>,
+    pub(super) policies: Vec<Arc<CompiledPolicy>>,
 }
 
 impl ScopeKey {
@@ -100,14 +100,14 @@ impl Selector {
 
 impl Slices {
     /// Puts a policy into its bucket; says how many the bucket holds now.
-    pub(super) fn add(&mut self, rulebook: &Arc<Rulebook>) -> Result<usize, String> {
-        let principal = self.number(&rulebook.scope.principal);
-        let audience = self.number(&rulebook.scope.audience);
+    pub(super) fn add(&mut self, compiled: &Arc<CompiledPolicy>) -> Result<usize, String> {
+        let principal = self.number(&compiled.scope.principal);
+        let audience = self.number(&compiled.scope.audience);
         let bucket = self.buckets.entry((principal, audience)).or_default();
-        let policy = rulebook.policy.clone();
+        let policy = compiled.policy.clone();
         bucket.set.add(policy).map_err(|e| e.to_string())?;
-        bucket.rulebooks.push(Arc::clone(rulebook));
-        Ok(bucket.rulebooks.len())
+        bucket.policies.push(Arc::clone(compiled));
+        Ok(bucket.policies.len())
     }
 
     fn number(&mut self, selector: &Selector) -> Number {

@@ -168,16 +168,16 @@ fn policies_are_named_by_id_or_by_place() {
         .map(|_| "permit(principal, action, resource);\n")
         .collect();
     text.insert_str(0, "@id(\"first\") ");
-    let compiled = Compiled::new(document("team/shop", &text)).unwrap();
+    let compiled = CompiledDocument::new(document("team/shop", &text)).unwrap();
     let names: Vec<_> = compiled
-        .rulebooks
+        .policies
         .iter()
         .map(|b| b.rule.0.as_ref())
         .collect();
     assert_eq!(names[0], "first");
     assert_eq!(names[1], "team/shop:2");
     assert_eq!(names[11], "team/shop:12");
-    let starts: Vec<_> = compiled.rulebooks.iter().map(|b| b.start).collect();
+    let starts: Vec<_> = compiled.policies.iter().map(|b| b.start).collect();
     assert!(
         starts.windows(2).all(|pair| pair[0] < pair[1]),
         "{starts:?}"
@@ -197,7 +197,7 @@ fn documents_are_named_and_bounded() {
         ("a b".to_owned(), false),
     ] {
         assert_eq!(
-            Compiled::new(document(&name, "")).is_ok(),
+            CompiledDocument::new(document(&name, "")).is_ok(),
             accepted,
             "{name}"
         );
@@ -211,7 +211,7 @@ proptest! {
     #[test]
     fn nothing_panics(text in "\\PC*", name in "\\PC{0,8}") {
         let _ = check(&text);
-        let _ = Compiled::new(document(&name, &text));
+        let _ = CompiledDocument::new(document(&name, &text));
     }
 
     #[test]
