@@ -10,4 +10,6 @@
 )]
 
 mod jose;
+mod keys;
 mod support;
+mod verify;
