@@ -23,6 +23,7 @@ mod time_claims;
 pub use algorithm::Algorithm;
 pub use error::JoseError;
 pub use json::from_slice;
+pub(crate) use json::non_null;
 pub use jwk::Jwk;
 pub use jws::{Unbelieved, Unverified, VerifiedJws, VerifiedJwt};
 pub use key::VerifyingKey;

@@ -32,7 +32,7 @@ pub(super) fn present<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Er
 }
 
 /// An optional member that must not be `null` when it is there.
-pub(super) fn non_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn non_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     input: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(input).map(Some)

@@ -58,3 +58,40 @@ pub fn openid_configuration(issuer: &str, algorithms: &[&str]) -> Value {
 pub fn jwks_uri(issuer: &str) -> String {
     format!("{}{JWKS_PATH}", issuer.strip_suffix('/').unwrap_or(issuer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_documents_name_the_issuer_and_its_keys() {
+        for issuer in ["https://example.org", "https://example.org/team"] {
+            for document in [
+                authorization_server(issuer),
+                openid_configuration(issuer, &["ES256"]),
+            ] {
+                assert_eq!(document["issuer"], issuer);
+                let keys = format!("{issuer}/.well-known/jwks.json");
+                assert_eq!(document["jwks_uri"], keys);
+                // RFC 8414 section 3.2: claims with zero elements must be omitted.
+                let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+                assert!(!document.as_object().unwrap().values().any(empty));
+                assert!(document.get("token_endpoint").is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn strict_openid_clients_find_what_they_demand() {
+        let document = openid_configuration("https://example.org", &["ES256", "RS256"]);
+        for name in [
+            "response_types_supported",
+            "subject_types_supported",
+            "id_token_signing_alg_values_supported",
+        ] {
+            assert!(document[name].is_array(), "{name}");
+        }
+        let algorithms = &document["id_token_signing_alg_values_supported"];
+        assert_eq!(*algorithms, json!(["ES256", "RS256"]));
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::authn::{Actor, Lineage, Reach};
 use crate::id::{Audience, CredentialId, ScopeSet, TokenId};
-use crate::jose::{JoseError, NumericDate, Validity};
+use crate::jose::{JoseError, NumericDate, Validity, non_null};
 use crate::limits;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -64,11 +64,11 @@ pub(super) struct Text {
     client_id: Arc<str>,
     #[serde(default, deserialize_with = "scopes")]
     scope: ScopeSet,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "non_null")]
     cnf: Option<Confirmation>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "non_null")]
     act: Option<Acting>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "non_null")]
     may_act: Option<MayAct>,
     cmb: Ancestry,
 }
@@ -84,7 +84,7 @@ struct Confirmation {
 #[serde(deny_unknown_fields)]
 struct Acting {
     sub: Arc<str>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "non_null")]
     act: Option<Box<Acting>>,
 }
 
@@ -99,9 +99,9 @@ struct Ancestry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Exchange {
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "non_null")]
     any: Option<bool>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "non_null")]
     aud: Option<Vec<Audience>>,
 }
 
@@ -119,11 +119,6 @@ impl<const N: usize> TryFrom<String> for Digest<N> {
             .map(Self)
             .ok_or("not a digest in base64url")
     }
-}
-
-/// An optional member that must not be `null` when it is there.
-fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(input: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(input).map(Some)
 }
 
 fn scopes<'de, D: Deserializer<'de>>(input: D) -> Result<ScopeSet, D::Error> {

@@ -19,3 +19,6 @@ mod lifecycle;
 mod listener;
 mod support;
 mod trust;
+mod keys;
+mod support;
+mod verify;

@@ -7,3 +7,7 @@ pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod standin;
 pub(crate) mod svid;
+pub mod clock;
+pub mod https;
+pub mod jws;
+pub mod plain_store;
