@@ -17,6 +17,7 @@
 pub mod audit;
 pub mod authn;
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod id;
