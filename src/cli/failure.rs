@@ -11,11 +11,11 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     exit: Exit,
-    code: String,
-    what: String,
-    why: String,
-    next: String,
-    problems: Vec<Problem>,
+    code: Box<str>,
+    what: Box<str>,
+    why: Box<str>,
+    next: Box<str>,
+    problems: Box<[Problem]>,
 }
 
 /// The error object of `--json`, on standard error.
@@ -45,11 +45,11 @@ impl Failure {
     pub fn new(exit: Exit, code: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             exit,
-            code: code.into(),
-            what: what.into(),
-            why: String::new(),
-            next: String::new(),
-            problems: Vec::new(),
+            code: code.into().into(),
+            what: what.into().into(),
+            why: Box::default(),
+            next: Box::default(),
+            problems: Box::default(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Failure {
             count => format!("the configuration is not valid: {count} problems"),
         };
         Self {
-            problems,
+            problems: problems.into(),
             ..Self::new(Exit::Configuration, "configuration", what)
         }
     }
@@ -81,14 +81,14 @@ impl Failure {
     /// With the cause.
     #[must_use]
     pub fn why(mut self, why: impl ToString) -> Self {
-        self.why = why.to_string();
+        self.why = why.to_string().into();
         self
     }
 
     /// With what to do next.
     #[must_use]
     pub fn next(mut self, next: impl Into<String>) -> Self {
-        self.next = next.into();
+        self.next = next.into().into();
         self
     }
 
@@ -121,15 +121,15 @@ impl Failure {
     /// The lines for people: what, then each cause, then what to do.
     pub(super) fn lines(&self) -> (String, Vec<(&'static str, String)>) {
         let mut lines = Vec::new();
-        for problem in &self.problems {
+        for problem in self.problems.iter() {
             lines.push(("", problem.to_string()));
         }
         if !self.why.is_empty() {
-            lines.push(("why", self.why.clone()));
+            lines.push(("why", self.why.to_string()));
         }
         if !self.next.is_empty() {
-            lines.push(("next", self.next.clone()));
+            lines.push(("next", self.next.to_string()));
         }
-        (self.what.clone(), lines)
+        (self.what.to_string(), lines)
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn distances_are_coarse() {
         let now = Timestamp::from_second(1_000_000_000).unwrap();
-        let at = |second| relative(Timestamp::from_second(1_000_000_000 + second).ok(), now);
+        let at = |second: i64| relative(Timestamp::from_second(1_000_000_000 + second).ok(), now);
         assert_eq!(at(3 * 86_400 + 5), "2001-09-12T01:46:45Z (in 3d)");
         assert_eq!(at(-90), "2001-09-09T01:45:10Z (1m ago)");
         assert_eq!(relative(None, now), "");

@@ -9,5 +9,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod cli;
+mod cli_tls;
 mod config;
 mod support;

@@ -47,19 +47,36 @@ impl Failure {
         };
         let code = name(status.code());
         match exit {
-            Exit::Unreachable => match alert(status) {
-                Some(alert) => Self::new(exit, "tls_alert", "the broker ended the TLS connection")
-                    .why(format!("it sent the alert {alert:?}"))
-                    .next("check --cert and --key: the broker may demand a certificate, or not believe this one"),
-                None => Self::new(exit, code, "the broker cannot be reached")
-                    .why(status.message())
-                    .next("check that the broker runs, and --server"),
-            },
+            Exit::Unreachable => Self::broken(status),
             Exit::Fault => Self::new(exit, code, "the call failed")
                 .why(status.message())
                 .next("check that --server names a broker of this version; its own log says more"),
             _ => Self::new(exit, code, "refused").why(status.message()),
         }
+    }
+
+    fn broken(status: &Status) -> Self {
+        // With TLS 1.3 a refused client certificate shows at the first call: as an alert, or, where the
+        // end of the connection overtakes it, as nothing but that.
+        const CERTIFICATE: &str =
+            "check --cert and --key: the broker may demand a certificate, or not believe this one";
+        let failure = |code, what| Self::new(Exit::Unreachable, code, what);
+        if let Some(alert) = alert(status) {
+            return failure("tls_alert", "the broker ended the TLS connection")
+                .why(format!("it sent the alert {alert}"))
+                .next(CERTIFICATE);
+        }
+        if broken_connection(status) {
+            return failure(
+                "connection_closed",
+                "the connection ended before an answer came",
+            )
+            .why(status.message())
+            .next(CERTIFICATE);
+        }
+        failure(name(status.code()), "the broker cannot be reached")
+            .why(status.message())
+            .next("check that the broker runs, and --server")
     }
 }
 
@@ -116,14 +133,12 @@ fn broken_connection(status: &Status) -> bool {
         .any(|cause| cause.is::<std::io::Error>() || cause.is::<tonic::transport::Error>())
 }
 
-/// With TLS 1.3 a refused client certificate shows at the first call, as an alert.
-fn alert(status: &Status) -> Option<rustls::AlertDescription> {
+/// The name of the TLS alert that ended the connection. HTTP/2 keeps only the text of what broke it.
+fn alert(status: &Status) -> Option<String> {
     causes(status).find_map(|cause| {
-        let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-        match inner.downcast_ref::<rustls::Error>()? {
-            rustls::Error::AlertReceived(alert) => Some(*alert),
-            _ => None,
-        }
+        let cause = cause.downcast_ref::<std::io::Error>()?.to_string();
+        let alert = cause.strip_prefix("received fatal alert: ")?;
+        Some(alert.to_owned())
     })
 }
 
