@@ -18,6 +18,7 @@ pub mod audit;
 pub mod authn;
 
 pub mod client;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod id;

@@ -1,2 +1,30 @@
 //! The `cambist` command.
-fn main() {}
+
+use cambist::cli::{Cli, Exit, Failure, World};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // Both fail only when a provider is there already, and nothing ran before this.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let cli = match Cli::parse_from_args(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let world = World::system(cli.output());
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(cli.run(&world)).into(),
+        Err(error) => {
+            world
+                .output
+                .fail(&Failure::fault("the runtime cannot start").why(error));
+            Exit::Fault.into()
+        }
+    }
+}

@@ -12,6 +12,8 @@
 mod audit_files;
 mod audit_kill;
 mod client;
+mod cli;
+mod cli_tls;
 mod config;
 mod jose;
 mod policy_samples;

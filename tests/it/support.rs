@@ -11,3 +11,6 @@ pub mod clock;
 pub mod https;
 pub mod jws;
 pub mod plain_store;
+pub(crate) mod admin;
+pub mod clock;
+pub(crate) mod command;

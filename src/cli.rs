@@ -1,0 +1,133 @@
+//! The `cambist` command: one file a noun.
+//!
+//! Results go to standard output, as text or, with `--json`, as one document with a `version`; everything else
+//! goes to standard error. Exit codes are [`Exit`]'s. Secrets come from files or standard input only.
+
+pub mod audience;
+pub mod backup;
+pub mod check_config;
+pub mod clock;
+pub mod completions;
+pub mod connect;
+mod exit;
+mod failure;
+mod input;
+pub mod jwt;
+pub mod key;
+mod output;
+mod page;
+pub mod policy;
+pub mod restore;
+pub mod signing_key;
+mod time;
+mod world;
+
+pub use exit::Exit;
+pub use failure::Failure;
+pub use output::{Output, Progress};
+pub use world::World;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+/// A token-exchange broker for workload identity
+#[derive(Debug, Parser)]
+#[command(
+    name = "cambist",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 fault, 2 usage, 3 refused, 4 unreachable, 5 verification failed, \
+                        78 bad configuration."
+)]
+pub struct Cli {
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what is wrong with a configuration file, where, and what would be right
+    CheckConfig(check_config::CheckConfigArgs),
+    /// API keys: create, look at, replace, stop
+    Key(key::KeyArgs),
+    /// Audiences: what tokens are for
+    Audience(audience::AudienceArgs),
+    /// Policies: who may exchange what for which audience
+    Policy(policy::PolicyArgs),
+    /// The keys that sign tokens
+    SigningKey(signing_key::SigningKeyArgs),
+    /// Copy the store while it is in use
+    Backup(backup::BackupArgs),
+    /// Tokens
+    Jwt(jwt::JwtArgs),
+    /// The broker's clock
+    Clock(clock::ClockArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+}
+
+impl Cli {
+    /// Parses a command line, the program's name first.
+    ///
+    /// # Errors
+    /// The exit code, once help, version or the complaint has been printed.
+    pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
+        let args: Vec<OsString> = args.into_iter().collect();
+        // Looked for by hand, since a line that does not parse has no flags.
+        let json = args
+            .iter()
+            .take_while(|arg| *arg != "--")
+            .any(|arg| arg == "--json");
+        Self::try_parse_from(args).map_err(|error| {
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            if json && !asked {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                let what = first.trim_start_matches("error: ").to_owned();
+                Output::new(true).fail(&Failure::usage(what));
+                return Exit::Usage;
+            }
+            // Nobody is left to tell when this fails.
+            let _ = error.print();
+            if asked { Exit::Ok } else { Exit::Usage }
+        })
+    }
+
+    /// Where results go.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        Output::new(self.json)
+    }
+
+    /// Does what the command line asks for.
+    pub async fn run(self, world: &World) -> Exit {
+        let done = match self.command {
+            Command::CheckConfig(args) => check_config::run(&args, world),
+            Command::Key(args) => key::run(args, world).await,
+            Command::Audience(args) => audience::run(args, world).await,
+            Command::Policy(args) => policy::run(args, world).await,
+            Command::SigningKey(args) => signing_key::run(args, world).await,
+            Command::Backup(args) => backup::run(args, world).await,
+            Command::Jwt(args) => jwt::run(args, world),
+            Command::Clock(args) => clock::run(args, world).await,
+            Command::Completions(args) => completions::run(&args),
+        };
+        match done {
+            Ok(()) => Exit::Ok,
+            Err(failure) => {
+                world.output.fail(&failure);
+                failure.exit()
+            }
+        }
+    }
+}

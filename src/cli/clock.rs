@@ -1,0 +1,51 @@
+//! `cambist clock`: an operator's word on the broker's time.
+
+use super::connect::ConnectArgs;
+use super::failure::Failure;
+use super::time::from_proto;
+use super::world::World;
+use crate::proto::ConfirmClockRequest;
+use crate::proto::inventory_client::InventoryClient;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// The broker's clock
+#[derive(Args, Debug)]
+pub struct ClockArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(subcommand)]
+    command: ClockCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClockCommand {
+    /// Say that the broker's clock is right after a step, so that it issues again
+    Confirm,
+}
+
+#[derive(Serialize)]
+struct Confirmed {
+    /// The broker's time.
+    now: Option<Timestamp>,
+    /// How far this machine's clock is ahead of it, in seconds.
+    ahead_seconds: Option<i64>,
+}
+
+pub(super) async fn run(args: ClockArgs, world: &World) -> Result<(), Failure> {
+    let ClockCommand::Confirm = args.command;
+    let mut client = InventoryClient::new(args.connect.connect().await?.channel);
+    let answer = client.confirm_clock(ConfirmClockRequest {}).await;
+    let answer = answer.map_err(|status| Failure::from_status(&status))?;
+    let now = from_proto(answer.into_inner().now);
+    let confirmed = Confirmed {
+        now,
+        ahead_seconds: now.map(|now| world.clock.now().as_second() - now.as_second()),
+    };
+    world.output.show(&confirmed, || {
+        let now = now.map_or_else(|| "unknown".to_owned(), |now| now.to_string());
+        let ahead = confirmed.ahead_seconds.unwrap_or_default();
+        format!("The broker's clock is confirmed: {now}; this machine's is {ahead} s ahead of it.")
+    })
+}

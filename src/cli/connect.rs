@@ -1,0 +1,233 @@
+//! Which broker, and how it is reached: flags, then the environment, then the client's configuration file.
+
+mod dial;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use clap::Args;
+use serde::Deserialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// The flags that every command with a broker behind it has.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
+    /// The broker: https://host:port, or unix:///path
+    #[arg(long, env = "CAMBIST_SERVER", global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// File with the only certificate authorities that are believed, in PEM
+    #[arg(long, env = "CAMBIST_CA", global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// File with the client certificate chain, in PEM
+    #[arg(long, env = "CAMBIST_CERT", global = true, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// File with the client certificate's private key, in PEM
+    #[arg(long, env = "CAMBIST_CERT_KEY", global = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// File with settings that flags and environment leave open [default: ~/.config/cambist/client.toml]
+    #[arg(
+        long,
+        env = "CAMBIST_CLIENT_CONFIG",
+        global = true,
+        value_name = "FILE"
+    )]
+    pub client_config: Option<PathBuf>,
+}
+
+/// The broker's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// TLS, at `https://host[:port]`.
+    Https(http::uri::Authority),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Https(authority) => write!(f, "https://{authority}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+/// Settings that are complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the broker is.
+    pub server: Server,
+    /// The certificate authorities that are believed; always there with TLS.
+    pub ca: Option<PathBuf>,
+    /// Certificate chain and private key of the client.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// The client's configuration file. Paths in it count from its directory.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    server: Option<String>,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// An open connection.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) channel: Channel,
+}
+
+impl ConnectArgs {
+    /// Completes the settings. `variable` reads the environment, for the file's own place only.
+    ///
+    /// # Errors
+    /// When they are not complete, contradict each other, or the file is wrong.
+    pub fn resolve(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Failure> {
+        let file = self.file(variable)?;
+        // An empty variable is as good as none: that is how people unset one for a single command.
+        let given =
+            |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let server = self
+            .server
+            .clone()
+            .filter(|text| !text.is_empty())
+            .or(file.server);
+        let server = server.ok_or_else(|| {
+            Failure::usage("no broker is named").next(
+                "name it with --server, in CAMBIST_SERVER, or as `server` in ~/.config/cambist/client.toml",
+            )
+        })?;
+        let server = parse(&server)?;
+        let ca = given(&self.ca).or(file.ca);
+        if matches!(server, Server::Https(_)) && ca.is_none() {
+            let failure = Failure::usage(
+                "no certificate authority is named, and no system-wide one is believed",
+            );
+            return Err(failure.next("name the broker's with --ca or in CAMBIST_CA"));
+        }
+        let identity = match (
+            given(&self.cert).or(file.cert),
+            given(&self.key).or(file.key),
+        ) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => {
+                let failure = Failure::usage(
+                    "a client certificate needs its private key, and the other way round",
+                );
+                return Err(failure.next("give both --cert and --key"));
+            }
+        };
+        Ok(Settings {
+            server,
+            ca,
+            identity,
+        })
+    }
+
+    fn file(&self, variable: impl Fn(&str) -> Option<String>) -> Result<File, Failure> {
+        let named = self
+            .client_config
+            .clone()
+            .filter(|path| !path.as_os_str().is_empty());
+        let usual = || {
+            let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+            let base = set("XDG_CONFIG_HOME")
+                .map(PathBuf::from)
+                .or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")))?;
+            Some(base.join("cambist").join("client.toml"))
+        };
+        let Some(path) = named.clone().or_else(usual) else {
+            return Ok(File::default());
+        };
+        let wrong = |why: String| {
+            let what = format!("{} is not usable", path.display());
+            Failure::new(Exit::Configuration, "configuration", what).why(why)
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(File::default());
+            }
+            read => read.map_err(|error| wrong(error.to_string()))?,
+        };
+        let file: File = toml::from_str(&text).map_err(|error| {
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, line_after);
+            wrong(format!("line {line}: {}", error.message()))
+                .next("it may hold `server`, `ca`, `cert` and `key`")
+        })?;
+        let base = path.parent().unwrap_or(Path::new("/"));
+        let beside = |path: Option<PathBuf>| path.map(|path| base.join(path));
+        Ok(File {
+            server: file.server,
+            ca: beside(file.ca),
+            cert: beside(file.cert),
+            key: beside(file.key),
+        })
+    }
+
+    /// Connects to the broker that the settings name.
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        let settings = self.resolve(|name| std::env::var(name).ok())?;
+        let channel = dial::channel(&settings).await?;
+        Ok(Connection { channel })
+    }
+}
+
+impl Connection {
+    /// What to do after a write whose outcome is not known: repeat it under the same name.
+    pub(super) fn unsure(status: &Status, idempotency_key: &str) -> Failure {
+        let failure = Failure::from_status(status);
+        match failure.exit() {
+            Exit::Unreachable | Exit::Fault => failure.next(format!(
+                "it may have been done; to find out safely, repeat it with --idempotency-key {idempotency_key}"
+            )),
+            _ => failure,
+        }
+    }
+}
+
+fn line_after(before: &str) -> usize {
+    before.matches('\n').count() + 1
+}
+
+fn parse(text: &str) -> Result<Server, Failure> {
+    let wrong = |why: &str| {
+        Failure::usage(format!("{text} is not a broker's address"))
+            .why(why)
+            .next("give it as https://host:port or unix:///path")
+    };
+    if let Some(path) = text.strip_prefix("unix://") {
+        return if path.starts_with('/') {
+            Ok(Server::Unix(path.into()))
+        } else {
+            Err(wrong("the socket's path is not absolute"))
+        };
+    }
+    let uri: http::Uri = text.parse().map_err(|error| wrong(&format!("{error}")))?;
+    match (
+        uri.scheme_str(),
+        uri.authority(),
+        uri.path_and_query().map_or("/", |path| path.as_str()),
+    ) {
+        (Some("https"), Some(authority), "/") if !authority.as_str().contains('@') => {
+            Ok(Server::Https(authority.clone()))
+        }
+        (Some("http"), ..) => Err(wrong(
+            "without TLS, anybody on the way could take the tokens",
+        )),
+        _ => Err(wrong(
+            "it is more, or less, than a scheme, a host and a port",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Why a command did not do what it was asked: what happened, why, and what to do next.
+
+mod advice;
+mod status;
+
+use super::exit::Exit;
+use crate::config::Problem;
+use serde::Serialize;
+
+/// A command's failure. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    exit: Exit,
+    code: Box<str>,
+    what: Box<str>,
+    why: Box<str>,
+    next: Box<str>,
+    problems: Box<[Problem]>,
+}
+
+/// The error object of `--json`, on standard error.
+#[derive(Serialize)]
+pub(super) struct Document<'f> {
+    version: u8,
+    error: Body<'f>,
+}
+
+#[derive(Serialize)]
+struct Body<'f> {
+    /// Stable: a refusal's or a fault's code, or one of the command's own.
+    code: &'f str,
+    exit: u8,
+    message: &'f str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cause: &'f str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    help: &'f str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'f [Problem],
+}
+
+impl Failure {
+    /// A failure with its stable code.
+    #[must_use]
+    pub fn new(exit: Exit, code: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            exit,
+            code: code.into().into(),
+            what: what.into().into(),
+            why: Box::default(),
+            next: Box::default(),
+            problems: Box::default(),
+        }
+    }
+
+    /// The command line asks for something that makes no sense.
+    #[must_use]
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", what)
+    }
+
+    /// Something on this machine failed.
+    #[must_use]
+    pub fn fault(what: impl Into<String>) -> Self {
+        Self::new(Exit::Fault, "fault", what)
+    }
+
+    /// The broker's configuration is wrong.
+    #[must_use]
+    pub fn configuration(problems: Vec<Problem>) -> Self {
+        let what = match problems.len() {
+            1 => "the configuration is not valid: 1 problem".to_owned(),
+            count => format!("the configuration is not valid: {count} problems"),
+        };
+        Self {
+            problems: problems.into(),
+            ..Self::new(Exit::Configuration, "configuration", what)
+        }
+    }
+
+    /// With the cause.
+    #[must_use]
+    pub fn why(mut self, why: impl ToString) -> Self {
+        self.why = why.to_string().into();
+        self
+    }
+
+    /// With what to do next.
+    #[must_use]
+    pub fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = next.into().into();
+        self
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub(super) fn document(&self) -> Document<'_> {
+        Document {
+            version: 1,
+            error: Body {
+                code: &self.code,
+                exit: self.exit.code(),
+                message: &self.what,
+                cause: &self.why,
+                help: &self.next,
+                problems: &self.problems,
+            },
+        }
+    }
+
+    /// The lines for people: what, then each cause, then what to do.
+    pub(super) fn lines(&self) -> (String, Vec<(&'static str, String)>) {
+        let mut lines = Vec::new();
+        for problem in self.problems.iter() {
+            lines.push(("", problem.to_string()));
+        }
+        if !self.why.is_empty() {
+            lines.push(("why", self.why.to_string()));
+        }
+        if !self.next.is_empty() {
+            lines.push(("next", self.next.to_string()));
+        }
+        (self.what.to_string(), lines)
+    }
+}

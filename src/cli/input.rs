@@ -1,0 +1,68 @@
+//! Reading what must not stand on a command line: secrets come from a file or from standard input.
+
+use super::failure::Failure;
+use crate::secret::Secret;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// A file, or standard input as `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    File(PathBuf),
+    Stdin,
+}
+
+impl From<std::ffi::OsString> for Source {
+    fn from(text: std::ffi::OsString) -> Self {
+        if text == "-" {
+            Self::Stdin
+        } else {
+            Self::File(text.into())
+        }
+    }
+}
+
+impl Source {
+    /// Reads a secret of at most `limit` bytes, without the line break that editors leave.
+    ///
+    /// # Errors
+    /// When it cannot be read, is longer, or is not text. Nothing of the content is told.
+    pub(super) fn secret(&self, limit: usize) -> Result<Secret, Failure> {
+        let text = Zeroizing::new(self.text(limit)?);
+        Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// Reads text of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Source::secret`].
+    pub(super) fn text(&self, limit: usize) -> Result<String, Failure> {
+        let name = self.name();
+        let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Zeroizing::new(Vec::new());
+        let read = match self {
+            Self::Stdin => io::stdin().lock().take(bound).read_to_end(&mut bytes),
+            Self::File(path) => {
+                File::open(path).and_then(|file| file.take(bound).read_to_end(&mut bytes))
+            }
+        };
+        read.map_err(|error| Failure::usage(format!("{name} cannot be read")).why(error))?;
+        if bytes.len() > limit {
+            return Err(Failure::usage(format!(
+                "{name} is longer than {limit} bytes"
+            )));
+        }
+        std::str::from_utf8(&bytes)
+            .map(str::to_owned)
+            .map_err(|_| Failure::usage(format!("{name} is not text")))
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Stdin => "standard input".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}

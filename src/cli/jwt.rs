@@ -1,0 +1,128 @@
+//! `cambist jwt`: what a token says.
+
+use super::failure::Failure;
+use super::input::Source;
+use super::time::relative;
+use super::world::World;
+use crate::limits;
+use crate::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Tokens
+#[derive(Args, Debug)]
+pub struct JwtArgs {
+    #[command(subcommand)]
+    command: JwtCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum JwtCommand {
+    /// Show what a token says about itself, without verifying anything
+    Inspect {
+        /// The file with the token, or - for standard input
+        #[arg(default_value = "-", value_name = "FILE")]
+        file: Source,
+    },
+}
+
+/// What an unverified token says.
+#[derive(Serialize)]
+struct Inspected {
+    /// Always false: nothing was.
+    verified: bool,
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+}
+
+pub(super) fn run(args: JwtArgs, world: &World) -> Result<(), Failure> {
+    let JwtCommand::Inspect { file } = args.command;
+    let inspected = inspect(&file.secret(limits::TOKEN)?)?;
+    world
+        .output
+        .warn("NOT VERIFIED. Anybody can write such a token: believe nothing of it.");
+    world
+        .output
+        .show(&inspected, || inspected.text(world.clock.now()))
+}
+
+fn inspect(token: &Secret) -> Result<Inspected, Failure> {
+    let parts: Vec<&str> = token.expose().split('.').collect();
+    let [header, claims, _] = parts.as_slice() else {
+        let why = match parts.len() {
+            5 => "it has five parts: it is encrypted (RFC 7516)",
+            _ => "it does not have three parts with dots between",
+        };
+        return Err(not_a_token(why));
+    };
+    Ok(Inspected {
+        verified: false,
+        header: object(header, "header")?,
+        claims: object(claims, "claims")?,
+    })
+}
+
+fn object(part: &str, name: &str) -> Result<Map<String, Value>, Failure> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| not_a_token(&format!("its {name} are not base64url without padding")))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|_| not_a_token(&format!("its {name} are not a JSON object")))
+}
+
+/// Nothing of the text is repeated: it may be another secret in the wrong place.
+fn not_a_token(why: &str) -> Failure {
+    Failure::usage("this is not a signed token (RFC 7515)").why(why)
+}
+
+impl Inspected {
+    fn text(&self, now: Timestamp) -> String {
+        let pretty =
+            |part: &Map<String, Value>| serde_json::to_string_pretty(part).unwrap_or_default();
+        let mut text = format!(
+            "header {}\nclaims {}",
+            pretty(&self.header),
+            pretty(&self.claims)
+        );
+        for (name, label) in [("iat", "issued"), ("nbf", "not before"), ("exp", "expires")] {
+            let at = self.claims.get(name).and_then(Value::as_i64);
+            let at = at.and_then(|second| Timestamp::from_second(second).ok());
+            if at.is_some() {
+                text = format!("{text}\n{label}: {}", relative(at, now));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_or_refused(text in "[A-Za-z0-9_.-]{0,80}") {
+            let _ = inspect(&Secret::new(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_repeated() {
+        for text in [
+            "cmb_secret",
+            "a.b.c.d.e",
+            "e30.e30",
+            "e30.%%.x",
+            "e30.W10.x",
+        ] {
+            let failure = inspect(&Secret::new(text.to_owned())).err().unwrap();
+            assert!(!format!("{failure:?}").contains(text), "{text}");
+        }
+        assert!(inspect(&Secret::new("e30.e30.".to_owned())).is_ok());
+    }
+}

@@ -1,0 +1,297 @@
+//! `cambist key`: API keys, from creation to revocation.
+
+mod create;
+mod view;
+
+use super::connect::{ConnectArgs, Connection};
+use super::failure::Failure;
+use super::output::{fields, table};
+use super::page;
+use super::world::World;
+use crate::id::KeyPublicId;
+use crate::limits;
+use crate::proto::inventory_client::InventoryClient;
+use crate::proto::{
+    GetKeyRequest, Key, ListKeysRequest, ListKeysResponse, ResumeKeyRequest, RevokeKeyRequest,
+    SuspendKeyRequest,
+};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::collections::HashMap;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use view::View;
+
+/// API keys: create, look at, replace, stop.
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key; its secret is shown once
+    Create(Box<create::CreateArgs>),
+    /// List keys
+    List(ListArgs),
+    /// Show one key
+    Show {
+        /// The key's public id: the 16 characters after cmb_
+        id: String,
+    },
+    /// Make a successor with the same reach; its secret is shown once
+    Rotate(create::RotateArgs),
+    /// Stop a key until it is resumed
+    Suspend(ChangeArgs),
+    /// Let a suspended key go on
+    Resume(ChangeArgs),
+    /// End a key and every token made from it, for ever
+    Revoke(ChangeArgs),
+}
+
+#[derive(Args, Debug)]
+struct ListArgs {
+    /// Only this owner's
+    #[arg(long)]
+    owner: Option<String>,
+    /// Only those that may ask for this audience
+    #[arg(long)]
+    audience: Option<String>,
+    /// Only those with this label
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+#[derive(Args, Debug)]
+struct ChangeArgs {
+    /// The key's public id: the 16 characters after cmb_
+    id: String,
+    /// Why, for the record
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+/// What every write takes.
+#[derive(Args, Debug)]
+pub(super) struct WriteArgs {
+    /// Only if it is still at this revision [default: whatever it is at now]
+    #[arg(long)]
+    pub(super) revision: Option<u64>,
+    /// A name for this write, so that repeating it is harmless [default: a random one]
+    #[arg(long, value_name = "NAME")]
+    pub(super) idempotency_key: Option<String>,
+}
+
+/// One key, as `--json` prints it.
+#[derive(Serialize)]
+struct One {
+    key: View,
+    /// At which the change is in force.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    revision: String,
+}
+
+#[derive(Serialize)]
+struct Many {
+    keys: Vec<View>,
+}
+
+page::page!(ListKeysResponse, keys, Key);
+
+#[derive(Clone, Copy)]
+enum Change {
+    Suspend,
+    Resume,
+    Revoke,
+}
+
+pub(super) async fn run(args: KeyArgs, world: &World) -> Result<(), Failure> {
+    let connect = args.connect;
+    match args.command {
+        KeyCommand::Create(args) => create::create(*args, &connect, world).await,
+        KeyCommand::Rotate(args) => create::rotate(args, &connect, world).await,
+        KeyCommand::List(args) => list(args, &connect, world).await,
+        KeyCommand::Show { id } => show(&id, &connect, world).await,
+        KeyCommand::Suspend(args) => change(Change::Suspend, args, &connect, world).await,
+        KeyCommand::Resume(args) => change(Change::Resume, args, &connect, world).await,
+        KeyCommand::Revoke(args) => change(Change::Revoke, args, &connect, world).await,
+    }
+}
+
+async fn list(args: ListArgs, connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
+    let channel = connect.connect().await?.channel;
+    let labels: HashMap<String, String> = args.labels.into_iter().collect();
+    let (owner, audience) = (
+        args.owner.unwrap_or_default(),
+        args.audience.unwrap_or_default(),
+    );
+    let keys = page::all(async |page_token| {
+        let request = ListKeysRequest {
+            page_size: u32::try_from(limits::PAGE).unwrap_or_default(),
+            page_token,
+            owner: owner.clone(),
+            audience: audience.clone(),
+            labels: labels.clone(),
+        };
+        InventoryClient::new(channel.clone())
+            .list_keys(request)
+            .await
+    })
+    .await?;
+    let many = Many {
+        keys: keys.into_iter().map(View::from).collect(),
+    };
+    world.output.show(&many, || {
+        let rows = many
+            .keys
+            .iter()
+            .map(|key| key.row(world.clock.now()))
+            .collect();
+        table(&View::HEADER, rows, "There are no keys.")
+    })
+}
+
+async fn show(id: &str, connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
+    let id = public_id(id)?;
+    let mut client = InventoryClient::new(connect.connect().await?.channel);
+    let key = current(&mut client, id).await?;
+    print(key, String::new(), world)
+}
+
+async fn change(
+    change: Change,
+    args: ChangeArgs,
+    connect: &ConnectArgs,
+    world: &World,
+) -> Result<(), Failure> {
+    let id = public_id(&args.id)?;
+    let idempotency_key = world.idempotency_key(args.write.idempotency_key.as_deref())?;
+    let mut client = InventoryClient::new(connect.connect().await?.channel);
+    // A key's last use or another administrator may move its revision between look and write.
+    const ATTEMPTS: usize = 5;
+    let mut attempt = 1;
+    loop {
+        let revision = match args.write.revision {
+            Some(revision) => revision,
+            None => current(&mut client, id).await?.revision,
+        };
+        match apply(
+            &mut client,
+            change,
+            id,
+            &args.reason,
+            &idempotency_key,
+            revision,
+        )
+        .await
+        {
+            Ok((key, at)) => {
+                let key = key.ok_or_else(no_key)?;
+                return print(key, at, world);
+            }
+            Err(status)
+                if moved(&status) && args.write.revision.is_none() && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+            }
+            Err(status) => return Err(Connection::unsure(&status, &idempotency_key)),
+        }
+    }
+}
+
+async fn apply(
+    client: &mut InventoryClient<Channel>,
+    change: Change,
+    id: KeyPublicId,
+    reason: &str,
+    idempotency_key: &str,
+    expected_revision: u64,
+) -> Result<(Option<Key>, String), Status> {
+    let (id, reason) = (id.to_string(), reason.to_owned());
+    let idempotency_key = idempotency_key.to_owned();
+    match change {
+        Change::Suspend => {
+            let request = SuspendKeyRequest {
+                id,
+                reason,
+                idempotency_key,
+                expected_revision,
+            };
+            let answer = client.suspend_key(request).await?.into_inner();
+            Ok((answer.key, String::new()))
+        }
+        Change::Resume => {
+            let request = ResumeKeyRequest {
+                id,
+                reason,
+                idempotency_key,
+                expected_revision,
+            };
+            let answer = client.resume_key(request).await?.into_inner();
+            Ok((answer.key, String::new()))
+        }
+        Change::Revoke => {
+            let request = RevokeKeyRequest {
+                id,
+                reason,
+                idempotency_key,
+                expected_revision,
+            };
+            let answer = client.revoke_key(request).await?.into_inner();
+            Ok((answer.key, answer.revision))
+        }
+    }
+}
+
+fn print(key: Key, revision: String, world: &World) -> Result<(), Failure> {
+    let one = One {
+        key: key.into(),
+        revision,
+    };
+    world.output.show(&one, || {
+        let mut rows = one.key.fields(world.clock.now());
+        rows.push(("in force at", one.revision.clone()));
+        fields(&rows)
+    })
+}
+
+async fn current(client: &mut InventoryClient<Channel>, id: KeyPublicId) -> Result<Key, Failure> {
+    let request = GetKeyRequest { id: id.to_string() };
+    let answer = client.get_key(request).await;
+    let answer = answer.map_err(|status| Failure::from_status(&status))?;
+    answer.into_inner().key.ok_or_else(no_key)
+}
+
+fn no_key() -> Failure {
+    Failure::fault("the broker's answer makes no sense").why("it names no key")
+}
+
+/// Whether the thing was written to since it was looked at.
+fn moved(status: &Status) -> bool {
+    status.code() == Code::Aborted
+}
+
+/// Parses a public id. A whole key is not repeated in the complaint: it was a mistake to type it at all.
+pub(super) fn public_id(text: &str) -> Result<KeyPublicId, Failure> {
+    KeyPublicId::parse(text).map_err(|error| {
+        if text.starts_with("cmb_") {
+            Failure::usage(
+                "this looks like a whole key, whose secret must not stand on a command line",
+            )
+            .next("give only the 16 characters after cmb_; if the key is in use, rotate it now")
+        } else {
+            Failure::usage(format!("{text} is no key's id")).why(error)
+        }
+    })
+}
+
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or("a label is NAME=VALUE")
+}

@@ -1,0 +1,173 @@
+//! Where a command's results go: one JSON document, or text for people; errors apart from results.
+
+use super::failure::Failure;
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const FAINT: Style = Style::new().dimmed();
+
+/// The command's two channels. Colours are left out where nobody sees them (`NO_COLOR`, no terminal).
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+}
+
+/// A result as `--json` prints it.
+#[derive(Serialize)]
+struct Document<'b, T: Serialize> {
+    version: u8,
+    #[serde(flatten)]
+    body: &'b T,
+}
+
+impl Output {
+    /// JSON documents, or text.
+    #[must_use]
+    pub const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether results are JSON.
+    #[must_use]
+    pub const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints the result: `body` as a document with a version, or what `text` makes of it.
+    ///
+    /// # Errors
+    /// When standard output cannot be written. A reader who has left is no error.
+    pub fn show<T: Serialize>(
+        self,
+        body: &T,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        let text = if self.json {
+            serde_json::to_string(&Document { version: 1, body })
+                .map_err(|error| Failure::fault("the result cannot be printed").why(error))?
+        } else {
+            text()
+        };
+        match writeln!(anstream::stdout().lock(), "{}", text.trim_end()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::fault("standard output cannot be written").why(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells people something beside the result; JSON readers are not bothered.
+    pub fn note(self, text: &str) {
+        if !self.json {
+            let _ = writeln!(anstream::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Warns people, on standard error; JSON documents say it in a field.
+    pub fn warn(self, text: &str) {
+        if !self.json {
+            let _ = writeln!(
+                anstream::stderr().lock(),
+                "{WARNING}warning:{WARNING:#} {text}"
+            );
+        }
+    }
+
+    /// Says why the command failed, on standard error.
+    pub fn fail(self, failure: &Failure) {
+        let mut stderr = anstream::stderr().lock();
+        if self.json {
+            let text = serde_json::to_string(&failure.document()).unwrap_or_default();
+            let _ = writeln!(stderr, "{text}");
+            return;
+        }
+        let (what, lines) = failure.lines();
+        let _ = writeln!(stderr, "{BAD}error:{BAD:#} {}", visible(&what));
+        for (label, line) in lines {
+            // Problems carry their own line breaks; everything else is one line of somebody's text.
+            let _ = match label {
+                "" => writeln!(stderr, "{line}"),
+                _ => writeln!(stderr, "  {FAINT}{label}:{FAINT:#} {}", visible(&line)),
+            };
+        }
+    }
+
+    /// Shows that something is going on, where somebody watches; cleared when dropped.
+    #[must_use]
+    pub fn progress(self, text: &'static str) -> Progress {
+        if self.json {
+            return Progress(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner().with_message(text);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress(bar)
+    }
+}
+
+/// A sign of life that ends with this value.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Text from elsewhere without what a terminal would obey.
+#[must_use]
+pub(super) fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// A table as wide as the terminal; `nothing` where it would be empty.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
+    if rows.is_empty() {
+        return nothing.to_owned();
+    }
+    let mut table = plain();
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| visible(cell)));
+    }
+    trimmed(&table)
+}
+
+/// One thing's fields, a line each; empty ones are left out.
+pub(super) fn fields(rows: &[(&str, String)]) -> String {
+    let mut table = plain();
+    for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        table.add_row([(*name).to_owned(), visible(value)]);
+    }
+    trimmed(&table)
+}
+
+fn plain() -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn trimmed(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,376 @@
+//! `cambist policy`: who may exchange what for which audience, and why (not).
+
+mod explain;
+
+use super::connect::{ConnectArgs, Connection};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::input::Source;
+use super::key::WriteArgs;
+use super::output::{table, visible};
+use super::page;
+use super::world::World;
+use crate::limits;
+use crate::proto::policy_client::PolicyClient;
+use crate::proto::{
+    CheckPoliciesRequest, DeletePoliciesRequest, ListPoliciesRequest, ListPoliciesResponse,
+    PolicyDiagnostic, PolicyDocument, PutPoliciesRequest,
+};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::path::PathBuf;
+use tonic::transport::Channel;
+
+/// Policies: who may exchange what for which audience
+#[derive(Args, Debug)]
+pub struct PolicyArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Say what is wrong with Cedar files, without loading them; exits with 3 if anything is
+    Check {
+        /// Cedar files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Say what would be decided for an exchange, and why; exits with 3 if it would be refused
+    Explain(explain::ExplainArgs),
+    /// Write a document of policies
+    Put {
+        /// The document's name
+        name: String,
+        /// The file with the Cedar text, or - for standard input
+        #[arg(value_name = "FILE")]
+        file: Source,
+        /// Write over the document of this name
+        #[arg(long, conflicts_with = "revision")]
+        replace: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// List documents of policies; with --json, their text as well
+    List,
+    /// Take a document of policies away
+    Delete {
+        /// The document's name
+        name: String,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+#[derive(Serialize)]
+struct Checked {
+    valid: bool,
+    files: Vec<CheckedFile>,
+}
+
+#[derive(Serialize)]
+struct CheckedFile {
+    file: String,
+    valid: bool,
+    policies: u32,
+    diagnostics: Vec<Diagnostic>,
+}
+
+#[derive(Serialize)]
+struct Diagnostic {
+    policy: String,
+    /// 1-based; 0 when not known.
+    line: u32,
+    column: u32,
+    message: String,
+    help: String,
+    warning: bool,
+}
+
+#[derive(Serialize)]
+struct Written {
+    name: String,
+    revision: u64,
+    policy_revision: String,
+    warnings: Vec<Diagnostic>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    documents: Vec<Document>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    name: String,
+    text: String,
+    from_configuration: bool,
+    revision: u64,
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    deleted: String,
+    policy_revision: String,
+}
+
+page::page!(ListPoliciesResponse, documents, PolicyDocument);
+
+pub(super) async fn run(args: PolicyArgs, world: &World) -> Result<(), Failure> {
+    let connect = args.connect;
+    match args.command {
+        PolicyCommand::Check { files } => check(files, &connect, world).await,
+        PolicyCommand::Explain(args) => explain::run(args, &connect, world).await,
+        PolicyCommand::Put {
+            name,
+            file,
+            replace,
+            write,
+        } => put(name, &file, replace, write, &connect, world).await,
+        PolicyCommand::List => list(&connect, world).await,
+        PolicyCommand::Delete { name, write } => delete(name, write, &connect, world).await,
+    }
+}
+
+async fn check(files: Vec<PathBuf>, connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
+    let mut texts = Vec::new();
+    for path in files {
+        let source = Source::File(path);
+        texts.push((source.name(), source.text(limits::MESSAGE)?));
+    }
+    let mut client = PolicyClient::new(connect.connect().await?.channel);
+    let mut checked = Checked {
+        valid: true,
+        files: Vec::new(),
+    };
+    for (file, text) in texts {
+        let answer = client.check_policies(CheckPoliciesRequest { text }).await;
+        let answer = answer
+            .map_err(|status| Failure::from_status(&status))?
+            .into_inner();
+        checked.valid &= answer.valid;
+        checked.files.push(CheckedFile {
+            file,
+            valid: answer.valid,
+            policies: answer.policies,
+            diagnostics: answer
+                .diagnostics
+                .into_iter()
+                .map(Diagnostic::from)
+                .collect(),
+        });
+    }
+    world.output.show(&checked, || {
+        let lines: Vec<String> = checked.files.iter().map(CheckedFile::text).collect();
+        lines.join("\n")
+    })?;
+    if checked.valid {
+        return Ok(());
+    }
+    let invalid = checked.files.iter().filter(|file| !file.valid).count();
+    let what = format!(
+        "the broker would refuse {invalid} of {} files",
+        checked.files.len()
+    );
+    Err(Failure::new(Exit::Refused, "policies_not_valid", what))
+}
+
+async fn put(
+    name: String,
+    file: &Source,
+    replace: bool,
+    write: WriteArgs,
+    connect: &ConnectArgs,
+    world: &World,
+) -> Result<(), Failure> {
+    let text = file.text(limits::MESSAGE)?;
+    let idempotency_key = world.idempotency_key(write.idempotency_key.as_deref())?;
+    let channel = connect.connect().await?.channel;
+    let expected_revision = match write.revision {
+        Some(revision) => revision,
+        None if replace => current(&channel, &name).await?,
+        None => 0,
+    };
+    let request = PutPoliciesRequest {
+        name,
+        text,
+        idempotency_key: idempotency_key.clone(),
+        expected_revision,
+    };
+    let answer = PolicyClient::new(channel).put_policies(request).await;
+    let answer = answer
+        .map_err(|status| Connection::unsure(&status, &idempotency_key))?
+        .into_inner();
+    let document = answer.document.unwrap_or_default();
+    let written = Written {
+        name: document.name,
+        revision: document.revision,
+        policy_revision: answer.policy_revision,
+        warnings: answer.warnings.into_iter().map(Diagnostic::from).collect(),
+    };
+    for warning in &written.warnings {
+        world.output.warn(&warning.text(&file.name()));
+    }
+    world.output.show(&written, || {
+        let (name, revision) = (visible(&written.name), &written.policy_revision);
+        format!("The policies of {name} are in force as of revision {revision}.")
+    })
+}
+
+async fn list(connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
+    let channel = connect.connect().await?.channel;
+    let documents = documents(&channel).await?.into_iter().map(Document::from);
+    let listed = Listed {
+        documents: documents.collect(),
+    };
+    world.output.show(&listed, || {
+        let row = |document: &Document| {
+            let origin = if document.from_configuration {
+                "configuration"
+            } else {
+                "api"
+            };
+            let revision = document.revision.to_string();
+            vec![
+                document.name.clone(),
+                origin.to_owned(),
+                revision,
+                document.text.len().to_string(),
+            ]
+        };
+        let rows = listed.documents.iter().map(row).collect();
+        table(
+            &["NAME", "FROM", "REVISION", "BYTES"],
+            rows,
+            "There are no policies.",
+        )
+    })
+}
+
+async fn delete(
+    name: String,
+    write: WriteArgs,
+    connect: &ConnectArgs,
+    world: &World,
+) -> Result<(), Failure> {
+    let idempotency_key = world.idempotency_key(write.idempotency_key.as_deref())?;
+    let channel = connect.connect().await?.channel;
+    let expected_revision = match write.revision {
+        Some(revision) => revision,
+        None => current(&channel, &name).await?,
+    };
+    let request = DeletePoliciesRequest {
+        name: name.clone(),
+        idempotency_key: idempotency_key.clone(),
+        expected_revision,
+    };
+    let answer = PolicyClient::new(channel).delete_policies(request).await;
+    let answer = answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;
+    let deleted = Deleted {
+        deleted: name,
+        policy_revision: answer.into_inner().policy_revision,
+    };
+    world.output.show(&deleted, || {
+        format!("The policies of {} are gone.", visible(&deleted.deleted))
+    })
+}
+
+async fn documents(channel: &Channel) -> Result<Vec<PolicyDocument>, Failure> {
+    page::all(async |page_token| {
+        let request = ListPoliciesRequest {
+            page_size: u32::try_from(limits::PAGE).unwrap_or_default(),
+            page_token,
+        };
+        PolicyClient::new(channel.clone())
+            .list_policies(request)
+            .await
+    })
+    .await
+}
+
+/// The revision that the document of this name is at.
+async fn current(channel: &Channel, name: &str) -> Result<u64, Failure> {
+    let found = documents(channel)
+        .await?
+        .into_iter()
+        .find(|document| document.name == name);
+    found.map(|document| document.revision).ok_or_else(|| {
+        Failure::new(
+            Exit::Refused,
+            "not_found",
+            "there is no document of policies of this name",
+        )
+        .next("check the name with `cambist policy list`")
+    })
+}
+
+impl CheckedFile {
+    fn text(&self) -> String {
+        let verdict = if self.valid { "valid" } else { "NOT VALID" };
+        let mut lines = vec![format!(
+            "{}: {verdict}, {} policies",
+            self.file, self.policies
+        )];
+        lines.extend(
+            self.diagnostics
+                .iter()
+                .map(|diagnostic| diagnostic.text(&self.file)),
+        );
+        lines.join("\n")
+    }
+}
+
+impl Diagnostic {
+    fn text(&self, file: &str) -> String {
+        let kind = if self.warning { "warning" } else { "error" };
+        let place = match self.line {
+            0 => file.to_owned(),
+            line => format!("{file}:{line}:{}", self.column),
+        };
+        let mut text = format!("{place}: {kind}: {}", visible(&self.message));
+        if !self.help.is_empty() {
+            text = format!("{text}\n  help: {}", visible(&self.help));
+        }
+        text
+    }
+}
+
+impl From<PolicyDiagnostic> for Diagnostic {
+    fn from(diagnostic: PolicyDiagnostic) -> Self {
+        let PolicyDiagnostic {
+            policy,
+            line,
+            column,
+            message,
+            help,
+            warning,
+        } = diagnostic;
+        Self {
+            policy,
+            line,
+            column,
+            message,
+            help,
+            warning,
+        }
+    }
+}
+
+impl From<PolicyDocument> for Document {
+    fn from(document: PolicyDocument) -> Self {
+        let PolicyDocument {
+            name,
+            text,
+            from_configuration,
+            revision,
+        } = document;
+        Self {
+            name,
+            text,
+            from_configuration,
+            revision,
+        }
+    }
+}
