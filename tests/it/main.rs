@@ -19,6 +19,7 @@ mod jose;
 mod policy_samples;
 mod lifecycle;
 mod listener;
+mod house;
 mod support;
 mod trust;
 mod keys;

@@ -1,0 +1,9 @@
+//! The rules of the house that no compiler or lint knows, asserted from the source text.
+//!
+//! The tables are the documentation: who may use whom in [`layers`], what we may link in [`licences`].
+
+mod bounds;
+mod layers;
+mod licences;
+mod source;
+mod text;
