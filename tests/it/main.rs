@@ -9,4 +9,8 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod store_conformance;
+mod store_embedded;
+mod store_recovery;
+mod store_replica;
 mod support;

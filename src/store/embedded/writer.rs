@@ -198,7 +198,7 @@ impl Writer {
     fn write_alone(&mut self, write: Write) -> Result<Outcome, CommitError> {
         let reserved = write.is_reserved();
         let writes = [write];
-        loop {
+        for attempt in 0.. {
             if let Some(reason) = self.shared.doubt() {
                 return Err(CommitError::Refused(reason));
             }
@@ -209,7 +209,7 @@ impl Writer {
                         .next()
                         .ok_or_else(|| full("no outcome"));
                 }
-                Err(Failed::Full) if reserved && self.reserve.give_up() => {}
+                Err(Failed::Full) if reserved && self.make_room(attempt) => {}
                 Err(Failed::Full) if reserved => return Err(full("the reserve is used up")),
                 Err(Failed::Full) => return Err(full("nothing was written")),
                 Err(Failed::Nothing(reason)) => return Err(CommitError::Refused(reason)),
@@ -219,6 +219,20 @@ impl Writer {
                 }
             }
         }
+        Err(full("the reserve is used up"))
+    }
+
+    /// Makes room for a reserved write that is to be tried again; false when nothing is left to make it from.
+    ///
+    /// First the write-ahead log's pages go into the file, so that the log is written from its beginning again, where it
+    /// needs no room, whoever else takes what is free. Only when the file itself has to grow is a step of the reserve
+    /// given up, and then the file takes a whole chunk of it ([`limits::STORE_CHUNK`]).
+    fn make_room(&mut self, attempt: u32) -> bool {
+        let given = attempt == 0 || self.reserve.give_up();
+        // Should this fail, the log goes on growing instead.
+        let passive = "PRAGMA wal_checkpoint(PASSIVE)";
+        self.connection.query_row(passive, [], |_| Ok(())).ok();
+        given
     }
 
     fn publish(&mut self, outcome: &Outcome) {
@@ -248,10 +262,10 @@ impl Writer {
 
     fn renew(&mut self, incarnation: Incarnation) -> Result<Revision, StoreFault> {
         self.sound()?;
-        loop {
+        for attempt in 0.. {
             match renew(&self.connection, &mut self.meta, incarnation) {
                 Ok(()) => break,
-                Err(Failed::Full) if self.reserve.give_up() => {}
+                Err(Failed::Full) if self.make_room(attempt) => {}
                 Err(Failed::Full) => return Err(StoreFault("the disk is full".to_owned())),
                 Err(Failed::Nothing(reason)) => return Err(StoreFault(reason)),
                 Err(Failed::Doubt(reason)) => {
