@@ -4,11 +4,13 @@ mod backup;
 mod child;
 mod damage;
 mod full_disk;
+mod limits_kept;
 
 use crate::support::stores::{key, load_all, open, put, value};
 use cambist::limits;
-use cambist::store::embedded::OpenError;
-use cambist::store::{CommitError, Event, Store};
+use cambist::store::embedded::{EmbeddedStore, OpenError};
+use cambist::store::recovery::Lineage;
+use cambist::store::{CommitError, Event, Op, Revision, Store};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ async fn what_was_written_is_there_after_opening_again() {
     );
     assert_eq!(store.outbox(9).await.unwrap()[0].revision, revision);
     // A watcher from before the restart goes on where it was.
-    let start = cambist::store::Revision {
+    let start = Revision {
         counter: 0,
         ..revision
     };
@@ -171,8 +173,36 @@ async fn a_new_incarnation_lets_everyone_load_again() {
     store.close().await;
 }
 
+/// All that a store can tell.
+#[derive(Debug, PartialEq)]
+struct Content {
+    entries: Vec<cambist::store::Entry>,
+    records: Vec<cambist::store::OutboxEntry>,
+    history: Vec<(Revision, Vec<Op>)>,
+    lineage: Lineage,
+}
+
+impl Content {
+    async fn of(store: &EmbeddedStore) -> Self {
+        let lineage = store.lineage().await.unwrap();
+        let mut from = lineage.revision;
+        from.counter = lineage.ancestors.last().map_or(0, |last| last.counter);
+        let mut events = store.watch(from).await.unwrap();
+        let mut history = Vec::new();
+        while let Some(Event::Changed { revision, ops }) = events.recv().await {
+            history.push((revision, ops.to_vec()));
+        }
+        Self {
+            entries: load_all(store, "").await.0,
+            records: store.outbox(usize::MAX).await.unwrap(),
+            history,
+            lineage,
+        }
+    }
+}
+
 /// A store with entries of many sizes, history, records, and an ancestor; closed, so all of it is in one file.
-async fn furnished(path: &Path) -> Vec<cambist::store::Entry> {
+async fn furnished(path: &Path) -> Content {
     let store = open(path).unwrap();
     store.commit(put("early", "")).await.unwrap();
     store.renew().await.unwrap();
@@ -181,12 +211,15 @@ async fn furnished(path: &Path) -> Vec<cambist::store::Entry> {
         let batch = put(&format!("k/{number:02}"), content).record(vec![b'r'; number]);
         store.commit(batch.unwrap()).await.unwrap();
     }
-    store.renew().await.unwrap();
-    store
-        .commit(put("k/40", "last").record(*b"after").unwrap())
-        .await
-        .unwrap();
-    let (entries, _, _) = load_all(&store, "").await;
+    let content = Content::of(&store).await;
+    assert_eq!(
+        (
+            content.entries.len(),
+            content.history.len(),
+            content.records.len()
+        ),
+        (41, 40, 40)
+    );
     store.close().await;
-    entries
+    content
 }

@@ -410,6 +410,13 @@ async fn a_restored_backup_gets_back_what_must_not_be_lost() {
     store.commit(lasting("uses/k", "3")).await.unwrap();
     log.drain(&store, true).await;
     store.commit(lasting("uses/k", "2")).await.unwrap();
+    // Suspended, and taken back before the backup: that stays as the backup has it.
+    store.commit(lasting("suspended/k", "yes")).await.unwrap();
+    let resumed = Batch::new().delete(key("suspended/k")).unwrap();
+    store
+        .commit(resumed.record(*b"resumed").unwrap())
+        .await
+        .unwrap();
     // The record of the second spend waits in the backup's outbox, and is in the log soon after.
     store.backup(&copy).await.unwrap();
     store.commit(lasting("uses/k", "1")).await.unwrap();
@@ -430,6 +437,7 @@ async fn a_restored_backup_gets_back_what_must_not_be_lost() {
     ));
     assert_eq!(content(&store, "uses/k").await.unwrap(), "1");
     assert_eq!(content(&store, "revoked/x").await.unwrap(), "yes");
+    assert_eq!(content(&store, "suspended/k").await, None);
     assert_eq!(
         content(&store, "label").await,
         None,

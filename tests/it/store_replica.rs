@@ -225,6 +225,12 @@ async fn waiting_for_a_revision_ends_one_way_or_the_other() {
         .wait_for(|revision| revision.covers(&ahead))
         .await
         .unwrap();
+    // Of an incarnation that has ended, nothing comes any more.
+    store.renew();
+    let renewed = store.commit(put("a", "2")).await.unwrap();
+    replica.applied(renewed, PATIENCE).await.unwrap();
+    let old = replica.applied(ahead, Duration::from_millis(50)).await;
+    assert_eq!(old, Err(NotApplied::Late));
     // An outcome that is not known may still happen, and is then applied like any other.
     store.script([Fault::UnknownHappened]);
     assert!(matches!(
@@ -232,8 +238,8 @@ async fn waiting_for_a_revision_ends_one_way_or_the_other() {
         Err(CommitError::Unknown(_))
     ));
     let unknown = Revision {
-        counter: ahead.counter + 1,
-        ..ahead
+        counter: renewed.counter + 1,
+        ..renewed
     };
     replica.applied(unknown, PATIENCE).await.unwrap();
     let waiting = {

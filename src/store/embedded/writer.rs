@@ -181,6 +181,12 @@ impl Writer {
                     to.tell(Err(CommitError::Unknown(reason.clone())));
                 }
             }
+            // To try each by itself would only wait as long again for each.
+            Err(Failed::Busy(reason)) => {
+                for to in waiting {
+                    to.tell(Err(CommitError::Refused(reason.clone())));
+                }
+            }
             // One write of the group may be why; each is tried by itself.
             Err(Failed::Full | Failed::Nothing(_)) => {
                 for (write, to) in writes.into_iter().zip(waiting) {
@@ -212,7 +218,9 @@ impl Writer {
                 Err(Failed::Full) if reserved && self.make_room(attempt) => {}
                 Err(Failed::Full) if reserved => return Err(full("the reserve is used up")),
                 Err(Failed::Full) => return Err(full("nothing was written")),
-                Err(Failed::Nothing(reason)) => return Err(CommitError::Refused(reason)),
+                Err(Failed::Busy(reason) | Failed::Nothing(reason)) => {
+                    return Err(CommitError::Refused(reason));
+                }
                 Err(Failed::Doubt(reason)) => {
                     self.shared.set_doubt(&reason);
                     return Err(CommitError::Unknown(reason));
@@ -256,7 +264,7 @@ impl Writer {
         match group::change_meta(&self.connection, &mut self.meta, next, forget) {
             Ok(()) => self.history.forgotten(floor),
             Err(Failed::Doubt(reason)) => self.shared.set_doubt(&reason),
-            Err(Failed::Full | Failed::Nothing(_)) => {}
+            Err(Failed::Busy(_) | Failed::Full | Failed::Nothing(_)) => {}
         }
     }
 
@@ -267,7 +275,9 @@ impl Writer {
                 Ok(()) => break,
                 Err(Failed::Full) if self.make_room(attempt) => {}
                 Err(Failed::Full) => return Err(StoreFault("the disk is full".to_owned())),
-                Err(Failed::Nothing(reason)) => return Err(StoreFault(reason)),
+                Err(Failed::Busy(reason) | Failed::Nothing(reason)) => {
+                    return Err(StoreFault(reason));
+                }
                 Err(Failed::Doubt(reason)) => {
                     self.shared.set_doubt(&reason);
                     return Err(StoreFault(reason));
@@ -330,7 +340,9 @@ impl From<Failed> for SqlFault {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Full => Self::Doubt("the disk is full".to_owned()),
-            Failed::Nothing(reason) | Failed::Doubt(reason) => Self::Doubt(reason),
+            Failed::Busy(reason) | Failed::Nothing(reason) | Failed::Doubt(reason) => {
+                Self::Doubt(reason)
+            }
         }
     }
 }

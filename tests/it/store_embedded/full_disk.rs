@@ -1,9 +1,10 @@
-//! A full disk: a small file system of its own, in a mount namespace that ends with the child process.
+//! Writes that fail: a full disk (a small file system of its own, in a mount namespace that ends with the child
+//! process), and a disk that breaks off in the middle (a limit on the size of files).
 
 use super::child::{folder, myself};
 use crate::support::stores::{key, open, put, value};
 use cambist::limits;
-use cambist::store::{Batch, CommitError, LogPosition, Store};
+use cambist::store::{Batch, CommitError, Event, LogPosition, Store};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -21,11 +22,84 @@ fn a_revocation_succeeds_on_a_full_disk() {
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--map-root-user", "sh", "-c", MOUNT, "sh"]);
     let test = "store_embedded::full_disk::a_revocation_succeeds_on_a_full_disk";
-    let output = myself(test, folder.path(), unshare).output().unwrap();
+    run(myself(test, folder.path(), unshare));
+}
+
+fn run(mut child: Command) {
+    let output = child.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, errors) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{out}\n{errors}");
     assert!(out.contains("1 passed"), "the child ran no test: {out}");
+}
+
+/// Files end at ten MiB in the child; the signal that says so is ignored, so that writes fail.
+const LIMIT: &str = "trap '' XFSZ; ulimit -f 20480; exec \"$@\"";
+
+#[test]
+fn a_commit_that_fails_half_way_ends_writing_until_the_store_is_opened_again() {
+    if let Some(folder) = folder() {
+        return on_a_failing_disk(&folder);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", LIMIT, "sh"]);
+    let test = "store_embedded::full_disk::a_commit_that_fails_half_way_ends_writing_until_the_store_is_opened_again";
+    run(myself(test, folder.path(), limited));
+}
+
+#[tokio::main]
+async fn on_a_failing_disk(folder: &Path) {
+    let path = folder.join("store.db");
+    let store = open(&path).unwrap();
+    // A load in progress keeps the write-ahead log growing, until it cannot.
+    for number in 0..=limits::STORE_PAGE {
+        store
+            .commit(put(&format!("small/{number}"), ""))
+            .await
+            .unwrap();
+    }
+    assert!(store.load("", None).await.unwrap().next.is_some());
+    let mut last = store.revision().await.unwrap();
+    let mut events = store.watch(last).await.unwrap();
+    let content = |revision: u64| vec![u8::try_from(revision % 251).unwrap(); limits::STORE_VALUE];
+    let outcome = loop {
+        match store.commit(put("large", content(last.counter + 1))).await {
+            Ok(revision) => last = revision,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(outcome, CommitError::Unknown(_)), "{outcome:?}");
+    // Nothing is written any more, not even with the reserve, and nothing is confirmed; reading goes on.
+    for batch in [put("a", ""), revocation(1)] {
+        let outcome = store.commit(batch).await;
+        assert!(
+            matches!(outcome, Err(CommitError::Refused(_))),
+            "{outcome:?}"
+        );
+    }
+    assert!(store.watch(last).await.is_err());
+    assert_eq!(store.revision().await.unwrap(), last);
+    assert_eq!(
+        store.read(&key("large")).await.unwrap().unwrap().value,
+        value(content(last.counter))
+    );
+    store.close().await;
+    while let Some(event) = events.recv().await {
+        if let Event::Changed { revision, .. } | Event::Current { revision, .. } = event {
+            assert!(last.covers(&revision));
+        }
+    }
+    // Opened again, the unknown one has happened or has not, whole.
+    let store = open(&path).unwrap();
+    let head = store.revision().await.unwrap().counter;
+    assert!(head == last.counter || head == last.counter + 1);
+    assert_eq!(
+        store.read(&key("large")).await.unwrap().unwrap().value,
+        value(content(head))
+    );
+    store.commit(put("a", "")).await.unwrap();
+    store.close().await;
 }
 
 /// Writes zeros until not a byte more fits.
