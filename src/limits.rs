@@ -139,8 +139,10 @@ pub const STORE_SNAPSHOTS: usize = 8;
 /// Store: bytes kept on disk beside the store for revocation and recovery. The largest batch, written
 /// to the write-ahead log with its history and then to the file, fits more than once.
 pub const STORE_RESERVE: u64 = 8 * 1024 * 1024;
-/// Store: bytes of the reserve given up at a time.
-pub const STORE_RESERVE_STEP: u64 = 256 * 1024;
+/// Store: bytes by which its file grows, so that what the reserve gives up is not taken page by page by others.
+pub const STORE_CHUNK: u32 = 64 * 1024;
+/// Store: bytes of the reserve given up at a time. What a write leaves of a step may be taken by anyone.
+pub const STORE_RESERVE_STEP: u64 = 128 * 1024;
 /// Store: most keys with lasting changes that recovery redoes at one start; more needs a newer backup.
 pub const STORE_REDO: usize = 10_000_000;
 /// Store: bad values that a replica names; further ones are only counted as one.

@@ -14,3 +14,5 @@ pub mod plain_store;
 pub(crate) mod admin;
 pub mod clock;
 pub(crate) mod command;
+pub(crate) mod hostile_store;
+pub(crate) mod stores;

@@ -36,6 +36,8 @@ pub(super) enum Outcome {
 /// Why a transaction was not committed.
 #[derive(Debug)]
 pub(super) enum Failed {
+    /// Nothing was begun, because another program held the file for [`crate::limits::STORE_BUSY`].
+    Busy(String),
     /// Nothing changed; the disk is full.
     Full,
     /// Nothing changed.
@@ -163,6 +165,7 @@ fn before_commit(connection: &Connection, fault: &SqlFault) -> Failed {
     let (full, doubt) = (fault.is_full(), matches!(fault, SqlFault::Doubt(_)));
     match rollback(connection) {
         Err(error) => Failed::Doubt(format!("{fault}; undoing it failed: {error}")),
+        Ok(()) if fault.is_busy() => Failed::Busy(fault.to_string()),
         Ok(()) if full => Failed::Full,
         Ok(()) if doubt => Failed::Doubt(fault.to_string()),
         Ok(()) => Failed::Nothing(fault.to_string()),

@@ -8,7 +8,7 @@ use crate::clock::{Random, random};
 use crate::limits;
 use crate::store::{Incarnation, Revision};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, FileControl, OpenFlags};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -41,6 +41,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, SqlFault> {
             "the file system does not take a write-ahead log (journal mode is {mode})"
         )));
     }
+    let mut chunk = i32::try_from(limits::STORE_CHUNK).unwrap_or(i32::MAX);
+    connection.file_control(Some("main"), FileControl::ChunkSize(&mut chunk))?;
     // fullfsync: elsewhere than on Linux an ordinary fsync may stop at the disk's cache.
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON; PRAGMA foreign_keys = ON;",
@@ -136,9 +138,10 @@ pub(super) fn unusable(path: &Path) -> impl FnOnce(SqlFault) -> OpenError {
 /// can make it ignore the write-ahead log, or read the text in another encoding.
 fn header(path: &Path) -> Result<(), OpenError> {
     let mut bytes = Vec::with_capacity(100);
-    File::open(path)
-        .and_then(|file| file.take(100).read_to_end(&mut bytes))
-        .map_err(at(path))?;
+    let file = File::open(path).map_err(at(path))?;
+    let length = file.metadata().map_err(at(path))?.len();
+    let read = file.take(100).read_to_end(&mut bytes);
+    read.map_err(at(path))?;
     let field = |offset: usize| {
         let four = bytes.get(offset..offset.saturating_add(4));
         let four = four.and_then(|four| <[u8; 4]>::try_from(four).ok());
@@ -168,11 +171,22 @@ fn header(path: &Path) -> Result<(), OpenError> {
             known: FORMAT,
         });
     }
+    let log = beside(path, "-wal");
+    let log = exists(&log)? && log.metadata().map_err(at(&log))?.len() > 0;
+    // While there is a write-ahead log, the file's own length may be behind; it grows by more than its pages.
+    let page = bytes
+        .get(16..18)
+        .and_then(|two| <[u8; 2]>::try_from(two).ok());
+    let pages = field(28).map(u64::from).unwrap_or_default();
+    let least = page.map(|page| u64::from(u16::from_be_bytes(page)).saturating_mul(pages));
+    if !log && least.is_none_or(|least| least == 0 || least > length) {
+        return Err(damaged("it is shorter than it says"));
+    }
     // A backup at rest is in rollback mode (1), a store in write-ahead mode (2).
     if !matches!(bytes.get(18..20), Some([1, 1] | [2, 2])) {
         return Err(damaged("its journal mode is unknown"));
     }
-    if bytes.get(18) == Some(&1) && exists(&beside(path, "-wal"))? {
+    if bytes.get(18) == Some(&1) && log {
         return Err(damaged("it has a write-ahead log that it does not know of"));
     }
     if field(56) != Some(1) || field(52) != Some(0) || field(64) != Some(0) {

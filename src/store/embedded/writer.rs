@@ -181,6 +181,12 @@ impl Writer {
                     to.tell(Err(CommitError::Unknown(reason.clone())));
                 }
             }
+            // To try each by itself would only wait as long again for each.
+            Err(Failed::Busy(reason)) => {
+                for to in waiting {
+                    to.tell(Err(CommitError::Refused(reason.clone())));
+                }
+            }
             // One write of the group may be why; each is tried by itself.
             Err(Failed::Full | Failed::Nothing(_)) => {
                 for (write, to) in writes.into_iter().zip(waiting) {
@@ -198,7 +204,7 @@ impl Writer {
     fn write_alone(&mut self, write: Write) -> Result<Outcome, CommitError> {
         let reserved = write.is_reserved();
         let writes = [write];
-        loop {
+        for attempt in 0.. {
             if let Some(reason) = self.shared.doubt() {
                 return Err(CommitError::Refused(reason));
             }
@@ -209,16 +215,32 @@ impl Writer {
                         .next()
                         .ok_or_else(|| full("no outcome"));
                 }
-                Err(Failed::Full) if reserved && self.reserve.give_up() => {}
+                Err(Failed::Full) if reserved && self.make_room(attempt) => {}
                 Err(Failed::Full) if reserved => return Err(full("the reserve is used up")),
                 Err(Failed::Full) => return Err(full("nothing was written")),
-                Err(Failed::Nothing(reason)) => return Err(CommitError::Refused(reason)),
+                Err(Failed::Busy(reason) | Failed::Nothing(reason)) => {
+                    return Err(CommitError::Refused(reason));
+                }
                 Err(Failed::Doubt(reason)) => {
                     self.shared.set_doubt(&reason);
                     return Err(CommitError::Unknown(reason));
                 }
             }
         }
+        Err(full("the reserve is used up"))
+    }
+
+    /// Makes room for a reserved write that is to be tried again; false when nothing is left to make it from.
+    ///
+    /// First the write-ahead log's pages go into the file, so that the log is written from its beginning again, where it
+    /// needs no room, whoever else takes what is free. Only when the file itself has to grow is a step of the reserve
+    /// given up, and then the file takes a whole chunk of it ([`limits::STORE_CHUNK`]).
+    fn make_room(&mut self, attempt: u32) -> bool {
+        let given = attempt == 0 || self.reserve.give_up();
+        // Should this fail, the log goes on growing instead.
+        let passive = "PRAGMA wal_checkpoint(PASSIVE)";
+        self.connection.query_row(passive, [], |_| Ok(())).ok();
+        given
     }
 
     fn publish(&mut self, outcome: &Outcome) {
@@ -242,18 +264,20 @@ impl Writer {
         match group::change_meta(&self.connection, &mut self.meta, next, forget) {
             Ok(()) => self.history.forgotten(floor),
             Err(Failed::Doubt(reason)) => self.shared.set_doubt(&reason),
-            Err(Failed::Full | Failed::Nothing(_)) => {}
+            Err(Failed::Busy(_) | Failed::Full | Failed::Nothing(_)) => {}
         }
     }
 
     fn renew(&mut self, incarnation: Incarnation) -> Result<Revision, StoreFault> {
         self.sound()?;
-        loop {
+        for attempt in 0.. {
             match renew(&self.connection, &mut self.meta, incarnation) {
                 Ok(()) => break,
-                Err(Failed::Full) if self.reserve.give_up() => {}
+                Err(Failed::Full) if self.make_room(attempt) => {}
                 Err(Failed::Full) => return Err(StoreFault("the disk is full".to_owned())),
-                Err(Failed::Nothing(reason)) => return Err(StoreFault(reason)),
+                Err(Failed::Busy(reason) | Failed::Nothing(reason)) => {
+                    return Err(StoreFault(reason));
+                }
                 Err(Failed::Doubt(reason)) => {
                     self.shared.set_doubt(&reason);
                     return Err(StoreFault(reason));
@@ -316,7 +340,9 @@ impl From<Failed> for SqlFault {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Full => Self::Doubt("the disk is full".to_owned()),
-            Failed::Nothing(reason) | Failed::Doubt(reason) => Self::Doubt(reason),
+            Failed::Busy(reason) | Failed::Nothing(reason) | Failed::Doubt(reason) => {
+                Self::Doubt(reason)
+            }
         }
     }
 }

@@ -1,0 +1,635 @@
+//! The store's contract (`src/store.rs`), held against every implementation.
+
+use crate::support::hostile_store::{HostileStore, Hostility};
+use crate::support::stores::{PATIENCE, change, clock, event, key, load_all, open, put, value};
+use cambist::limits;
+use cambist::store::{
+    Batch, CommitError, Event, Expect, Key, LoadError, LogPosition, Op, Revision, Store, TooLarge,
+    Value,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+macro_rules! conformance {
+    ($($check:ident)*) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let folder = tempfile::tempdir().unwrap();
+                let store = std::sync::Arc::new(super::open(&folder.path().join("store.db")).unwrap());
+                tokio::time::timeout(super::PATIENCE, super::$check(store.clone())).await.unwrap();
+                store.close().await;
+            })*
+        }
+        mod hostile {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let store = super::HostileStore::new(11, super::Hostility::CALM, super::clock());
+                tokio::time::timeout(super::PATIENCE, super::$check(std::sync::Arc::new(store))).await.unwrap();
+            })*
+        }
+    };
+}
+
+conformance! {
+    values_at_their_bounds_come_back
+    a_compare_holds_or_nothing_changes
+    revisions_rise_by_one_and_carry_over
+    a_watch_delivers_every_revision_whole_and_in_order
+    a_quiet_store_confirms_each_second
+    a_load_is_at_one_revision_over_all_its_pages
+    a_load_gives_one_prefix_in_order
+    abandoned_loads_do_not_use_up_the_store
+    the_outbox_is_drained_in_order
+    a_log_position_does_not_go_back
+    a_lasting_change_needs_a_record
+    a_slow_watcher_loads_again
+    a_compacted_watch_loads_again
+    a_foreign_revision_loads_again
+    watchers_are_bounded
+    one_of_many_racing_commits_wins
+}
+
+fn bytes(length: usize) -> Vec<u8> {
+    vec![b'x'; length]
+}
+
+#[test]
+fn keys_and_values_keep_their_bounds() {
+    for (length, fits) in [
+        (0, false),
+        (1, true),
+        (limits::STORE_KEY, true),
+        (limits::STORE_KEY + 1, false),
+    ] {
+        assert_eq!(
+            Key::new(&"k".repeat(length)).is_ok(),
+            fits,
+            "key of {length}"
+        );
+    }
+    for (length, fits) in [
+        (0, true),
+        (limits::STORE_VALUE, true),
+        (limits::STORE_VALUE + 1, false),
+    ] {
+        assert_eq!(Value::new(bytes(length)).is_ok(), fits, "value of {length}");
+    }
+}
+
+#[test]
+fn a_batch_keeps_its_bounds() {
+    let full = (0..limits::STORE_BATCH - 1).fold(Batch::new(), |batch, number| {
+        batch.put(key(&format!("k{number}")), value("")).unwrap()
+    });
+    let full = full.expect(key("k0"), Expect::Absent).unwrap();
+    assert_eq!(full.clone().delete(key("more")).unwrap_err(), TooLarge);
+    assert_eq!(
+        full.clone()
+            .expect(key("more"), Expect::Absent)
+            .unwrap_err(),
+        TooLarge
+    );
+    let full = full.record(*b"a record is no operation").unwrap();
+    let again = full.put(key("k3"), value("the same key again")).unwrap();
+    assert_eq!(again.ops().len(), limits::STORE_BATCH - 1);
+
+    // Fifteen full values, and one that fills the batch to its last byte, with one byte for each key.
+    let heavy = (0..15).fold(Batch::new(), |batch, number| {
+        let name = char::from_digit(number, 16).unwrap().to_string();
+        batch
+            .put(key(&name), value(bytes(limits::STORE_VALUE)))
+            .unwrap()
+    });
+    let rest = limits::STORE_BATCH_BYTES - 15 * (limits::STORE_VALUE + 1) - 1;
+    assert!(heavy.clone().put(key("z"), value(bytes(rest))).is_ok());
+    assert_eq!(
+        heavy.clone().record(bytes(limits::STORE_RECORD)).is_ok(),
+        rest >= limits::STORE_RECORD
+    );
+    let heavy = heavy.put(key("z"), value(bytes(rest - 1))).unwrap();
+    assert!(heavy.clone().record(bytes(1)).is_ok());
+    assert_eq!(heavy.record(bytes(2)).unwrap_err(), TooLarge);
+
+    assert!(Batch::new().record(bytes(limits::STORE_RECORD)).is_ok());
+    assert_eq!(
+        Batch::new()
+            .record(bytes(limits::STORE_RECORD + 1))
+            .unwrap_err(),
+        TooLarge
+    );
+    let lasting = Batch::new().put_lasting(key("k"), value(bytes(3))).unwrap();
+    let member = serde_json::to_vec(&lasting.effects()[0]).unwrap().len() + 1;
+    assert!(
+        lasting
+            .clone()
+            .record(bytes(limits::STORE_RECORD - member))
+            .is_ok()
+    );
+    assert!(
+        lasting
+            .record(bytes(limits::STORE_RECORD - member + 1))
+            .is_err()
+    );
+}
+
+async fn values_at_their_bounds_come_back(store: Arc<dyn Store>) {
+    let long = key(&"ü".repeat(limits::STORE_KEY / 2));
+    let large = value(bytes(limits::STORE_VALUE));
+    let batch = Batch::new().put(long.clone(), large.clone()).unwrap();
+    let batch = batch.put(key("nothing"), value("")).unwrap();
+    let batch = batch.put(key("zero\0byte"), value([0, 255])).unwrap();
+    let revision = store.commit(batch).await.unwrap();
+    for (key, value) in [
+        (long, large),
+        (key("nothing"), value("")),
+        (key("zero\0byte"), value([0, 255])),
+    ] {
+        let entry = store.read(&key).await.unwrap().unwrap();
+        assert_eq!((entry.value, entry.modified), (value, revision.counter));
+    }
+    assert_eq!(store.read(&key("zero")).await.unwrap(), None);
+}
+
+async fn a_compare_holds_or_nothing_changes(store: Arc<dyn Store>) {
+    let absent = |batch: Batch, name: &str| batch.expect(key(name), Expect::Absent).unwrap();
+    let first = store.commit(absent(put("a", "1"), "a")).await.unwrap();
+    assert_eq!(
+        store.commit(absent(put("a", "2"), "a")).await,
+        Err(CommitError::Conflict)
+    );
+    // One of several compares fails: none of the changes happens, nor the record.
+    let several = absent(put("b", "1"), "b").record(*b"r").unwrap();
+    let several = several
+        .expect(key("a"), Expect::Unmodified(first.counter + 1))
+        .unwrap();
+    assert_eq!(store.commit(several).await, Err(CommitError::Conflict));
+    assert_eq!(store.read(&key("b")).await.unwrap(), None);
+    assert_eq!(store.outbox(9).await.unwrap(), []);
+    assert_eq!(store.revision().await.unwrap(), first);
+    let unmodified = |at| {
+        put("a", "3")
+            .expect(key("a"), Expect::Unmodified(at))
+            .unwrap()
+    };
+    let second = store.commit(unmodified(first.counter)).await.unwrap();
+    assert_eq!(
+        store.commit(unmodified(first.counter)).await,
+        Err(CommitError::Conflict)
+    );
+    store
+        .commit(Batch::new().delete(key("a")).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        store.commit(unmodified(second.counter)).await,
+        Err(CommitError::Conflict)
+    );
+    store.commit(absent(put("a", "4"), "a")).await.unwrap();
+}
+
+async fn revisions_rise_by_one_and_carry_over(store: Arc<dyn Store>) {
+    let mut last = store.revision().await.unwrap();
+    assert_eq!(last.counter, 0);
+    for batch in [
+        put("a", "1"),
+        Batch::new(),
+        Batch::new().delete(key("a")).unwrap(),
+    ] {
+        let revision = store.commit(batch).await.unwrap();
+        assert_eq!(
+            revision,
+            Revision {
+                counter: last.counter + 1,
+                ..last
+            }
+        );
+        assert_eq!(store.revision().await.unwrap(), revision);
+        last = revision;
+    }
+}
+
+async fn a_watch_delivers_every_revision_whole_and_in_order(store: Arc<dyn Store>) {
+    let start = store.revision().await.unwrap();
+    let write = |number: u32| {
+        let batch = put("pair/left", number.to_string());
+        batch
+            .put(key("pair/right"), value(number.to_string()))
+            .unwrap()
+    };
+    for number in 0..20 {
+        store.commit(write(number)).await.unwrap();
+    }
+    store.commit(Batch::new()).await.unwrap();
+    // Part of it is history when the watch begins, part comes while it runs.
+    let mut events = store.watch(start).await.unwrap();
+    let writer = Arc::clone(&store);
+    let racing = tokio::spawn(async move {
+        for number in 20..40 {
+            writer.commit(write(number)).await.unwrap();
+        }
+    });
+    for counter in 1..=41 {
+        let Some(Event::Changed { revision, ops }) = change(&mut events).await else {
+            panic!("no revision {counter}");
+        };
+        assert_eq!(revision, Revision { counter, ..start });
+        let number = if counter > 21 {
+            counter - 2
+        } else {
+            counter - 1
+        };
+        let whole =
+            [write(u32::try_from(number).unwrap()).ops(), &[]][usize::from(counter == 21)].to_vec();
+        assert_eq!(ops.to_vec(), whole, "revision {counter}");
+    }
+    racing.await.unwrap();
+}
+
+async fn a_quiet_store_confirms_each_second(store: Arc<dyn Store>) {
+    let head = store.commit(put("a", "1")).await.unwrap();
+    let mut events = store.watch(head).await.unwrap();
+    let mut last = None;
+    for _ in 0..3 {
+        let Some(Event::Current { revision, as_of }) = event(&mut events).await else {
+            panic!("no confirmation");
+        };
+        assert_eq!(revision, head);
+        assert!(last < Some(as_of), "a confirmation must be new");
+        last = Some(as_of);
+    }
+}
+
+async fn a_load_is_at_one_revision_over_all_its_pages(store: Arc<dyn Store>) {
+    let count = limits::STORE_PAGE * 2 + 5;
+    for start in (0..count).step_by(100) {
+        let batch = (start..count.min(start + 100)).fold(Batch::new(), |batch, number| {
+            batch
+                .put(key(&format!("k/{number:06}")), value("old"))
+                .unwrap()
+        });
+        store.commit(batch).await.unwrap();
+    }
+    let first = store.load("k/", None).await.unwrap();
+    // What is written after the first page is not part of the load, wherever it falls.
+    for name in ["k/000000", "k/000000x", "k/002003"] {
+        store.commit(put(name, "new")).await.unwrap();
+    }
+    store
+        .commit(Batch::new().delete(key("k/002004")).unwrap())
+        .await
+        .unwrap();
+    let (mut entries, mut next) = (first.entries, first.next);
+    while let Some(cursor) = next {
+        let page = store.load("k/", Some(cursor)).await.unwrap();
+        assert_eq!(page.revision, first.revision);
+        entries.extend(page.entries);
+        next = page.next;
+    }
+    assert_eq!(entries.len(), count);
+    assert!(entries.iter().all(|entry| entry.value == value("old")));
+    assert!(entries.is_sorted_by(|a, b| a.key < b.key));
+    let (entries, revision, pages) = load_all(store.as_ref(), "k/").await;
+    assert_eq!(
+        (entries.len(), revision, pages),
+        (count, store.revision().await.unwrap(), 3)
+    );
+}
+
+async fn a_load_gives_one_prefix_in_order(store: Arc<dyn Store>) {
+    let names = ["a", "a/", "a/b", "a/é", "a0", "b", "Z"];
+    for name in names {
+        store.commit(put(name, name)).await.unwrap();
+    }
+    for (prefix, expected) in [
+        ("a/", vec!["a/", "a/b", "a/é"]),
+        ("", vec!["Z", "a", "a/", "a/b", "a/é", "a0", "b"]),
+        ("c", vec![]),
+    ] {
+        let (entries, _, _) = load_all(store.as_ref(), prefix).await;
+        let found: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(found, expected, "prefix {prefix:?}");
+    }
+}
+
+async fn abandoned_loads_do_not_use_up_the_store(store: Arc<dyn Store>) {
+    for start in 0..11 {
+        let batch = (0..100).fold(Batch::new(), |batch, number| {
+            batch
+                .put(key(&format!("k/{start}/{number}")), value(""))
+                .unwrap()
+        });
+        store.commit(batch).await.unwrap();
+    }
+    let mut cursors = Vec::new();
+    for round in 0..limits::STORE_SNAPSHOTS + 1 {
+        cursors.push(store.load("k/", None).await.unwrap().next.unwrap());
+        store.commit(put("other", round.to_string())).await.unwrap();
+    }
+    // The oldest gave way; all others can still be had.
+    let mut cursors = cursors.into_iter();
+    let gone = store.load("k/", cursors.next()).await;
+    assert!(matches!(gone, Err(LoadError::Restart)));
+    for cursor in cursors {
+        assert_eq!(
+            store.load("k/", Some(cursor)).await.unwrap().entries.len(),
+            100
+        );
+    }
+}
+
+async fn the_outbox_is_drained_in_order(store: Arc<dyn Store>) {
+    let record = |number: u8| put("k", [number]).record([number]).unwrap();
+    let mut revisions = Vec::new();
+    for number in 0..5 {
+        revisions.push(store.commit(record(number)).await.unwrap());
+        store.commit(put("k", "without a record")).await.unwrap();
+    }
+    let numbers = |entries: &[cambist::store::OutboxEntry]| -> Vec<u8> {
+        entries.iter().map(|entry| entry.record[0]).collect()
+    };
+    assert_eq!(numbers(&store.outbox(3).await.unwrap()), [0, 1, 2]);
+    let waiting = store.outbox(100).await.unwrap();
+    assert_eq!(numbers(&waiting), [0, 1, 2, 3, 4]);
+    assert!(
+        waiting
+            .iter()
+            .map(|entry| entry.revision)
+            .eq(revisions.iter().copied())
+    );
+    assert_eq!(store.log_position().await.unwrap(), None);
+    let position = LogPosition {
+        origin: "example.org/one".to_owned(),
+        sequence: 41,
+        counter: revisions[2].counter,
+    };
+    store.drained(position.clone()).await.unwrap();
+    assert_eq!(numbers(&store.outbox(100).await.unwrap()), [3, 4]);
+    assert_eq!(store.log_position().await.unwrap(), Some(position.clone()));
+    // Telling it twice does no harm, and draining is no revision.
+    let head = store.revision().await.unwrap();
+    store.drained(position).await.unwrap();
+    assert_eq!(store.revision().await.unwrap(), head);
+    assert_eq!(numbers(&store.outbox(100).await.unwrap()), [3, 4]);
+}
+
+async fn a_log_position_does_not_go_back(store: Arc<dyn Store>) {
+    for _ in 0..3 {
+        store
+            .commit(put("k", "").record(*b"r").unwrap())
+            .await
+            .unwrap();
+    }
+    let at = |sequence, counter| LogPosition {
+        origin: "example.org/one".to_owned(),
+        sequence,
+        counter,
+    };
+    store.drained(at(10, 2)).await.unwrap();
+    for wrong in [at(9, 2), at(10, 1), at(11, 4)] {
+        assert!(store.drained(wrong.clone()).await.is_err(), "{wrong:?}");
+        assert_eq!(store.log_position().await.unwrap(), Some(at(10, 2)));
+        assert_eq!(store.outbox(9).await.unwrap().len(), 1);
+    }
+}
+
+async fn a_lasting_change_needs_a_record(store: Arc<dyn Store>) {
+    let lasting = || {
+        Batch::new()
+            .put_lasting(key("revoked/x"), value("1"))
+            .unwrap()
+    };
+    assert!(matches!(
+        store.commit(lasting()).await,
+        Err(CommitError::Refused(_))
+    ));
+    assert_eq!(store.read(&key("revoked/x")).await.unwrap(), None);
+    let batch = lasting().put(key("plain"), value("2")).unwrap();
+    let batch = batch
+        .delete_lasting(key("y"))
+        .unwrap()
+        .record(*b"r")
+        .unwrap();
+    let effects = batch.effects();
+    assert_eq!(effects.len(), 2);
+    store.commit(batch).await.unwrap();
+    assert_eq!(store.outbox(9).await.unwrap()[0].effects, effects);
+}
+
+async fn a_slow_watcher_loads_again(store: Arc<dyn Store>) {
+    let mut events = store.watch(store.revision().await.unwrap()).await.unwrap();
+    let count = limits::STORE_WATCH_QUEUE + 10;
+    commit_many(&store, count).await;
+    // It gets a whole run from the start, and then is told, or finds the watch closed.
+    let mut expected = 0;
+    loop {
+        match change(&mut events).await {
+            Some(Event::Changed { revision, .. }) => {
+                expected += 1;
+                assert_eq!(revision.counter, expected);
+            }
+            Some(Event::LoadAgain) | None => break,
+            Some(Event::Current { .. }) => {}
+        }
+    }
+    assert!(expected < u64::try_from(count).unwrap());
+}
+
+async fn a_compacted_watch_loads_again(store: Arc<dyn Store>) {
+    let start = store.revision().await.unwrap();
+    let kept = usize::try_from(limits::STORE_HISTORY).unwrap();
+    commit_many(&store, kept).await;
+    let mut events = store.watch(start).await.unwrap();
+    assert!(
+        change(&mut events).await.is_some(),
+        "history is kept or said to be gone"
+    );
+    drop(events);
+    commit_many(&store, 600).await;
+    let head = store.revision().await.unwrap();
+    let near = Revision {
+        counter: head.counter - 1,
+        ..head
+    };
+    let mut events = store.watch(near).await.unwrap();
+    assert!(matches!(
+        change(&mut events).await,
+        Some(Event::Changed { .. })
+    ));
+    let mut events = store.watch(start).await.unwrap();
+    assert!(matches!(event(&mut events).await, Some(Event::LoadAgain)));
+    assert!(event(&mut events).await.is_none());
+}
+
+async fn a_foreign_revision_loads_again(store: Arc<dyn Store>) {
+    let head = store.commit(put("a", "1")).await.unwrap();
+    let other = cambist::store::Incarnation(!head.incarnation.0);
+    let ahead = Revision {
+        counter: head.counter + 1,
+        ..head
+    };
+    for foreign in [
+        Revision {
+            incarnation: other,
+            ..head
+        },
+        ahead,
+    ] {
+        let mut events = store.watch(foreign).await.unwrap();
+        assert!(matches!(event(&mut events).await, Some(Event::LoadAgain)));
+        assert!(event(&mut events).await.is_none());
+    }
+}
+
+async fn watchers_are_bounded(store: Arc<dyn Store>) {
+    let head = store.revision().await.unwrap();
+    let mut watchers = Vec::new();
+    for _ in 0..limits::STORE_WATCHERS {
+        watchers.push(store.watch(head).await.unwrap());
+    }
+    assert!(store.watch(head).await.is_err());
+    watchers.pop();
+    assert!(store.watch(head).await.is_ok());
+}
+
+async fn one_of_many_racing_commits_wins(store: Arc<dyn Store>) {
+    for round in 0..5 {
+        let name = format!("once/{round}");
+        let tasks: Vec<_> = (0..64)
+            .map(|number: u32| {
+                let (store, name) = (Arc::clone(&store), name.clone());
+                let batch = put(&name, number.to_string()).expect(key(&name), Expect::Absent);
+                tokio::spawn(async move { (number, store.commit(batch.unwrap()).await) })
+            })
+            .collect();
+        let mut won = Vec::new();
+        for task in tasks {
+            match task.await.unwrap() {
+                (number, Ok(_)) => won.push(number),
+                (_, outcome) => assert_eq!(outcome, Err(CommitError::Conflict)),
+            }
+        }
+        let entry = store.read(&key(&name)).await.unwrap().unwrap();
+        assert_eq!(won.len(), 1);
+        assert_eq!(entry.value, value(won[0].to_string()));
+    }
+    assert_eq!(store.revision().await.unwrap().counter, 5);
+}
+
+async fn commit_many(store: &Arc<dyn Store>, count: usize) {
+    let tasks: Vec<_> = (0..64)
+        .map(|task| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                for number in (task..count).step_by(64) {
+                    let batch = put(&format!("many/{task}"), number.to_string());
+                    store.commit(batch).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// One step of the model: compares and changes over a handful of keys.
+type Step = (Vec<(u8, Option<u8>)>, Vec<(u8, Option<u8>)>);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let some = || prop::collection::vec((0..5_u8, prop::option::of(0..4_u8)), 0..4);
+    prop::collection::vec((some(), some()), 1..25)
+}
+
+/// The model: a map, and the whole history of maps.
+async fn follows_the_model(store: Arc<dyn Store>, steps: Vec<Step>) {
+    let mut model: BTreeMap<Key, (Value, u64)> = BTreeMap::new();
+    let mut histories = vec![Vec::new()];
+    let start = store.revision().await.unwrap();
+    for (compares, changes) in steps {
+        let name = |number: u8| key(&format!("k{number}"));
+        let mut batch = Batch::new();
+        let mut holds = true;
+        for (number, back) in compares {
+            // Some compares are right by construction, the others mostly wrong.
+            let known = model.get(&name(number)).map(|(_, at)| *at);
+            let expect = match back {
+                None => Expect::Absent,
+                Some(0) => known.map_or(Expect::Absent, Expect::Unmodified),
+                Some(back) => Expect::Unmodified(u64::from(back)),
+            };
+            holds &= match expect {
+                Expect::Absent => known.is_none(),
+                Expect::Unmodified(at) => known == Some(at),
+            };
+            batch = batch.expect(name(number), expect).unwrap();
+        }
+        for (number, content) in changes {
+            batch = match content {
+                Some(content) => batch.put(name(number), value([content])).unwrap(),
+                None => batch.delete(name(number)).unwrap(),
+            };
+        }
+        let ops = batch.ops().to_vec();
+        let outcome = store.commit(batch).await;
+        if !holds {
+            assert_eq!(outcome, Err(CommitError::Conflict));
+            continue;
+        }
+        let revision = outcome.unwrap();
+        assert_eq!(revision.counter, u64::try_from(histories.len()).unwrap());
+        for op in &ops {
+            match op {
+                Op::Put(key, value) => {
+                    model.insert(key.clone(), (value.clone(), revision.counter));
+                }
+                Op::Delete(key) => {
+                    model.remove(key);
+                }
+            }
+        }
+        histories.push(ops);
+    }
+    let (entries, revision, _) = load_all(store.as_ref(), "").await;
+    assert_eq!(
+        revision.counter,
+        u64::try_from(histories.len()).unwrap() - 1
+    );
+    let found: BTreeMap<_, _> = entries
+        .into_iter()
+        .map(|entry| (entry.key, (entry.value, entry.modified)))
+        .collect();
+    assert_eq!(found, model);
+    let mut events = store.watch(start).await.unwrap();
+    for (counter, expected) in histories.into_iter().enumerate().skip(1) {
+        let Some(Event::Changed { revision, ops }) = change(&mut events).await else {
+            panic!("no revision {counter}");
+        };
+        assert_eq!(revision.counter, u64::try_from(counter).unwrap());
+        assert_eq!(ops.to_vec(), expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_run_of_commits_follows_the_model(steps in steps(), seed: u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let hostile = HostileStore::new(seed, Hostility::CALM, clock());
+            follows_the_model(Arc::new(hostile), steps.clone()).await;
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.db");
+            let store = Arc::new(open(&path).unwrap());
+            follows_the_model(store.clone(), steps).await;
+            let before = load_all(store.as_ref(), "").await;
+            store.close().await;
+            // Closed and opened again, it is the same.
+            let store = open(&path).unwrap();
+            assert_eq!(load_all(&store, "").await, before);
+            store.close().await;
+        });
+    }
+}

@@ -1,0 +1,550 @@
+//! Recovery: a backup that was put back neither un-revokes nor un-spends.
+
+use crate::support::hostile_store::{Fault, HostileStore};
+use crate::support::stores::{clock, key, open, put, value};
+use cambist::store::embedded::{EmbeddedStore, restore};
+use cambist::store::recovery::{
+    CUTOFF, CutOff, Lineage, LogEnd, Recovery, RedoError, RollbackError, accept_rollback, decide,
+    redo,
+};
+use cambist::store::{
+    Batch, CommitError, Incarnation, Key, LogPosition, Op, Revision, Store, StoreMember, Value,
+};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+const ORIGIN: &str = "example.org/one";
+
+fn at(incarnation: u128, counter: u64) -> Revision {
+    Revision {
+        incarnation: Incarnation(incarnation),
+        counter,
+    }
+}
+
+fn position(sequence: u64, counter: u64) -> Option<LogPosition> {
+    Some(LogPosition {
+        origin: ORIGIN.to_owned(),
+        sequence,
+        counter,
+    })
+}
+
+fn end(sequence: u64, taken: Option<Revision>) -> Option<LogEnd> {
+    Some(LogEnd {
+        origin: ORIGIN.to_owned(),
+        sequence,
+        taken,
+    })
+}
+
+#[test]
+fn store_and_log_are_compared() {
+    let behind = |from_sequence, renew| Recovery::StoreBehind {
+        from_sequence,
+        renew,
+    };
+    let store = |revision, ancestors: &[Revision], log| Lineage {
+        revision,
+        ancestors: ancestors.to_vec(),
+        log,
+    };
+    let elsewhere = Some(LogEnd {
+        origin: "example.org/two".to_owned(),
+        sequence: 30,
+        taken: Some(at(1, 50)),
+    });
+    let table = [
+        (
+            "both new",
+            store(at(1, 0), &[], None),
+            None,
+            Recovery::InStep,
+        ),
+        (
+            "in step",
+            store(at(1, 50), &[], position(20, 48)),
+            end(20, Some(at(1, 48))),
+            Recovery::InStep,
+        ),
+        (
+            "issues since",
+            store(at(1, 50), &[], position(20, 48)),
+            end(90, Some(at(1, 48))),
+            Recovery::InStep,
+        ),
+        (
+            "crash before the store was told",
+            store(at(1, 50), &[], position(20, 48)),
+            end(22, Some(at(1, 50))),
+            Recovery::InStep,
+        ),
+        (
+            "never told",
+            store(at(1, 50), &[], None),
+            end(22, Some(at(1, 50))),
+            Recovery::InStep,
+        ),
+        (
+            "issues only",
+            store(at(1, 0), &[], None),
+            end(22, None),
+            Recovery::InStep,
+        ),
+        (
+            "lost its newest",
+            store(at(1, 50), &[], position(20, 48)),
+            end(25, Some(at(1, 51))),
+            behind(21, true),
+        ),
+        (
+            "old backup",
+            store(at(2, 50), &[at(1, 50)], position(20, 48)),
+            end(90, Some(at(1, 80))),
+            behind(21, false),
+        ),
+        (
+            "backup from before any drain",
+            store(at(2, 5), &[at(1, 5)], None),
+            end(90, Some(at(1, 80))),
+            behind(0, false),
+        ),
+        (
+            "backup of a backup",
+            store(at(3, 60), &[at(1, 50), at(2, 60)], position(20, 48)),
+            end(90, Some(at(2, 61))),
+            behind(21, false),
+        ),
+        (
+            "backup, nothing lost",
+            store(at(2, 50), &[at(1, 50)], position(20, 48)),
+            end(90, Some(at(1, 50))),
+            Recovery::InStep,
+        ),
+        (
+            "redone, then stopped",
+            store(at(2, 55), &[at(1, 50)], position(90, 50)),
+            end(90, Some(at(1, 80))),
+            Recovery::InStep,
+        ),
+        (
+            "log rolled back",
+            store(at(1, 50), &[], position(20, 48)),
+            end(19, Some(at(1, 48))),
+            Recovery::LogBehind,
+        ),
+        (
+            "log gone",
+            store(at(1, 50), &[], position(20, 48)),
+            None,
+            Recovery::LogBehind,
+        ),
+        (
+            "log of another node",
+            store(at(1, 50), &[], position(20, 48)),
+            elsewhere,
+            Recovery::Foreign,
+        ),
+        (
+            "store of another node",
+            store(at(9, 50), &[], None),
+            end(90, Some(at(1, 48))),
+            Recovery::Foreign,
+        ),
+        (
+            "log that never took",
+            store(at(1, 50), &[], position(20, 48)),
+            end(21, None),
+            Recovery::Foreign,
+        ),
+    ];
+    for (name, store, log, expected) in table {
+        assert_eq!(decide(&store, log.as_ref()), expected, "{name}");
+    }
+}
+
+fn member(revision: Revision, batch: &Batch) -> String {
+    let member = StoreMember {
+        rev: revision,
+        effect: batch.effects(),
+    };
+    serde_json::to_string(&member).unwrap()
+}
+
+type Members = Vec<Result<(u64, String), Infallible>>;
+
+#[test]
+fn a_log_that_cannot_be_complete_is_said_to_be() {
+    let store = Lineage {
+        revision: at(2, 3),
+        ancestors: vec![at(1, 3)],
+        log: None,
+    };
+    let plain = |counter| member(at(1, counter), &Batch::new());
+    let ok: Members = vec![Ok((4, plain(3))), Ok((7, plain(4))), Ok((8, plain(6)))];
+    assert!(redo(&store, at(1, 6), ok.clone()).unwrap().is_empty());
+    let is_gap =
+        |taken, members: Members| matches!(redo(&store, taken, members), Err(RedoError::Gap(_)));
+    assert!(is_gap(at(1, 7), ok.clone()), "the last record is missing");
+    assert!(is_gap(at(1, 6), vec![]), "nothing is there");
+    assert!(
+        is_gap(at(1, 4), vec![Ok((8, plain(6))), Ok((9, plain(4)))]),
+        "revisions in disorder"
+    );
+    assert!(
+        is_gap(at(1, 6), vec![Ok((8, plain(4))), Ok((8, plain(6)))]),
+        "a sequence twice"
+    );
+    for wrong in [
+        "",
+        "{}",
+        r#"{"rev":"1.2"}"#,
+        r#"{"rev":"00000000000000000000000000000001.6","effect":[{"put":"k"}]}"#,
+    ] {
+        let members: Members = vec![Ok((4, wrong.to_owned()))];
+        assert!(
+            matches!(
+                redo(&store, at(1, 6), members),
+                Err(RedoError::Member { sequence: 4, .. })
+            ),
+            "{wrong}"
+        );
+    }
+    let broken = vec![Ok((4, plain(3))), Err("checksum")];
+    assert!(matches!(
+        redo(&store, at(1, 6), broken),
+        Err(RedoError::Log(_))
+    ));
+}
+
+/// What happens in the model: on one of a few keys, a use is spent, the key is revoked, or an owner edits it.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Spend(u8),
+    Revoke(u8),
+    Edit(u8),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = (0..3_u8, 0..4_u8).prop_map(|(kind, id)| match kind {
+        0 => Act::Spend(id),
+        1 => Act::Revoke(id),
+        _ => Act::Edit(id),
+    });
+    prop::collection::vec(act, 1..60)
+}
+
+/// The store's content in the model.
+type Content = BTreeMap<Key, Value>;
+
+fn batch_of(act: Act, content: &Content) -> Batch {
+    match act {
+        Act::Spend(id) => {
+            let name = key(&format!("uses/{id}"));
+            let left = content.get(&name).map_or(100, |left| left.as_bytes()[0]) - 1;
+            Batch::new().put_lasting(name, value([left])).unwrap()
+        }
+        Act::Revoke(id) => Batch::new()
+            .put_lasting(key(&format!("revoked/{id}")), value("1"))
+            .unwrap(),
+        Act::Edit(id) => put(&format!("label/{id}"), "edited"),
+    }
+}
+
+fn apply(content: &mut Content, ops: &[Op]) {
+    for op in ops {
+        match op {
+            Op::Put(key, value) => content.insert(key.clone(), value.clone()),
+            Op::Delete(key) => content.remove(key),
+        };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Wherever the backup was taken, however far an earlier redo came: afterwards no use is back and nothing
+    /// revoked is good, at any moment between, and redoing again changes nothing.
+    #[test]
+    fn redoing_is_complete_and_monotone(acts in acts(), backup in 0..60_usize, done in 0..3_usize) {
+        let mut content = Content::new();
+        let mut saved = (Content::new(), 0);
+        let mut members: Members = Vec::new();
+        for (number, act) in acts.iter().enumerate() {
+            if number == backup.min(acts.len() - 1) {
+                saved = (content.clone(), number);
+            }
+            let batch = batch_of(*act, &content);
+            apply(&mut content, batch.ops());
+            let counter = u64::try_from(number).unwrap() + 1;
+            members.push(Ok((counter * 3, member(at(1, counter), &batch))));
+        }
+        let counter = u64::try_from(saved.1).unwrap();
+        let store = Lineage { revision: at(2, counter), ancestors: vec![at(1, counter)], log: None };
+        let taken = at(1, u64::try_from(acts.len()).unwrap());
+        let batches = redo(&store, taken, members).unwrap().batches().unwrap();
+        let mut restored = saved.0;
+        // An attempt that was cut short, and then a whole one.
+        for batch in batches.iter().take(done).chain(&batches) {
+            let before = restored.clone();
+            apply(&mut restored, batch.ops());
+            for (key, value) in &before {
+                let now = restored.get(key);
+                prop_assert!(now.is_some(), "{key} is gone");
+                prop_assert!(!key.as_str().starts_with("uses/") || now.unwrap().as_bytes() <= value.as_bytes());
+            }
+            prop_assert!(batch.is_reserved());
+        }
+        let lasting = |content: &Content| -> Content {
+            let kept = |key: &Key| !key.as_str().starts_with("label/");
+            content.iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        prop_assert_eq!(lasting(&restored), lasting(&content));
+    }
+}
+
+#[test]
+fn what_is_to_be_redone_fits_into_batches() {
+    let store = Lineage {
+        revision: at(2, 0),
+        ancestors: vec![at(1, 0)],
+        log: None,
+    };
+    let members = (1..=250_u64).map(|counter| {
+        let batch =
+            Batch::new().put_lasting(key(&format!("revoked/{counter}")), value(vec![b'x'; 9_000]));
+        Ok::<_, Infallible>((counter, member(at(1, counter), &batch.unwrap())))
+    });
+    let missing = redo(&store, at(1, 250), members).unwrap();
+    assert_eq!(missing.len(), 250);
+    let batches = missing.batches().unwrap();
+    assert_eq!(
+        batches.iter().map(|batch| batch.ops().len()).sum::<usize>(),
+        250
+    );
+    assert!(batches.len() >= 3);
+}
+
+/// A log in memory: takes over the outbox as the log writer does.
+#[derive(Default)]
+struct Log {
+    members: Vec<(u64, String)>,
+    end: Option<LogEnd>,
+}
+
+impl Log {
+    async fn drain(&mut self, store: &dyn Store, tell: bool) {
+        for entry in store.outbox(1_000).await.unwrap() {
+            let taken = self.end.as_ref().and_then(|end| end.taken);
+            if taken.is_some_and(|taken| taken.covers(&entry.revision)) {
+                continue;
+            }
+            // Between the store's records there are others.
+            let sequence = self.end.as_ref().map_or(5, |end| end.sequence + 3);
+            let member = serde_json::to_string(&StoreMember::from(&entry)).unwrap();
+            self.members.push((sequence, member));
+            self.end = end(sequence, Some(entry.revision));
+        }
+        let end = self.end.as_ref().unwrap();
+        if tell {
+            let told = position(end.sequence, end.taken.unwrap().counter).unwrap();
+            store.drained(told).await.unwrap();
+        }
+    }
+
+    /// What the broker does at start, before it serves.
+    async fn recover(&self, store: &EmbeddedStore) -> Recovery {
+        let end = self.end.as_ref().unwrap();
+        let decision = decide(&store.lineage().await.unwrap(), Some(end));
+        if let Recovery::StoreBehind {
+            from_sequence,
+            renew,
+        } = decision
+        {
+            if renew {
+                store.renew().await.unwrap();
+            }
+            let lineage = store.lineage().await.unwrap();
+            let from = self
+                .members
+                .iter()
+                .filter(|(sequence, _)| *sequence >= from_sequence);
+            let members = from.cloned().map(Ok::<_, Infallible>);
+            let missing = redo(&lineage, end.taken.unwrap(), members).unwrap();
+            for batch in missing.batches().unwrap() {
+                store.commit(batch).await.unwrap();
+            }
+            let held = lineage.last_of(end.taken.unwrap().incarnation).unwrap();
+            store
+                .drained(position(end.sequence, held.counter).unwrap())
+                .await
+                .unwrap();
+        }
+        decision
+    }
+}
+
+fn lasting(name: &str, content: &str) -> Batch {
+    let batch = Batch::new().put_lasting(key(name), value(content)).unwrap();
+    batch
+        .record(format!("{name} is {content}").into_bytes())
+        .unwrap()
+}
+
+async fn content(store: &dyn Store, name: &str) -> Option<String> {
+    let entry = store.read(&key(name)).await.unwrap()?;
+    Some(String::from_utf8(entry.value.as_bytes().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_restored_backup_gets_back_what_must_not_be_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (
+        folder.path().join("store.db"),
+        folder.path().join("copy.db"),
+    );
+    let mut log = Log::default();
+    let store = open(&path).unwrap();
+    store.commit(lasting("uses/k", "3")).await.unwrap();
+    log.drain(&store, true).await;
+    store.commit(lasting("uses/k", "2")).await.unwrap();
+    // Suspended, and taken back before the backup: that stays as the backup has it.
+    store.commit(lasting("suspended/k", "yes")).await.unwrap();
+    let resumed = Batch::new().delete(key("suspended/k")).unwrap();
+    store
+        .commit(resumed.record(*b"resumed").unwrap())
+        .await
+        .unwrap();
+    // The record of the second spend waits in the backup's outbox, and is in the log soon after.
+    store.backup(&copy).await.unwrap();
+    store.commit(lasting("uses/k", "1")).await.unwrap();
+    store.commit(lasting("revoked/x", "yes")).await.unwrap();
+    store
+        .commit(put("label", "late").record(*b"label").unwrap())
+        .await
+        .unwrap();
+    log.drain(&store, true).await;
+    store.close().await;
+    restore(&copy, &path, true).unwrap();
+
+    let store = open(&path).unwrap();
+    assert_eq!(content(&store, "uses/k").await.unwrap(), "2");
+    assert!(matches!(
+        log.recover(&store).await,
+        Recovery::StoreBehind { renew: false, .. }
+    ));
+    assert_eq!(content(&store, "uses/k").await.unwrap(), "1");
+    assert_eq!(content(&store, "revoked/x").await.unwrap(), "yes");
+    assert_eq!(content(&store, "suspended/k").await, None);
+    assert_eq!(
+        content(&store, "label").await,
+        None,
+        "only what lasts is redone"
+    );
+    assert_eq!(
+        store.outbox(9).await.unwrap(),
+        [],
+        "the log had this record already"
+    );
+    assert_eq!(log.recover(&store).await, Recovery::InStep);
+    // Life goes on, and the two stay in step.
+    let records = log.members.len();
+    store.commit(lasting("uses/k", "0")).await.unwrap();
+    log.drain(&store, true).await;
+    assert_eq!(log.members.len(), records + 1);
+    assert_eq!(log.recover(&store).await, Recovery::InStep);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_newest_revisions_gets_them_back_under_a_new_incarnation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut log = Log::default();
+    let store = open(&path).unwrap();
+    store.commit(lasting("uses/k", "3")).await.unwrap();
+    log.drain(&store, true).await;
+    store.close().await;
+    // The file as it was, without what the write-ahead log gets from now on: a disk that lied.
+    let early = std::fs::read(&path).unwrap();
+    let store = open(&path).unwrap();
+    let lost = store.commit(lasting("uses/k", "2")).await.unwrap();
+    log.drain(&store, false).await;
+    store.close().await;
+    std::fs::write(&path, early).unwrap();
+
+    let store = open(&path).unwrap();
+    assert!(matches!(
+        log.recover(&store).await,
+        Recovery::StoreBehind { renew: true, .. }
+    ));
+    assert_eq!(content(&store, "uses/k").await.unwrap(), "2");
+    // The lost counter was served with other content: it must not come again.
+    assert_ne!(
+        store.revision().await.unwrap().incarnation,
+        lost.incarnation
+    );
+    assert_eq!(log.recover(&store).await, Recovery::InStep);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_accepted_rollback_suspends_and_never_moves_the_cut_off_back() {
+    let store = HostileStore::calm(clock());
+    let cutoff = async || -> Option<Timestamp> {
+        let entry = store.read(&key(CUTOFF)).await.unwrap()?;
+        Some(
+            serde_json::from_slice::<CutOff>(entry.value.as_bytes())
+                .unwrap()
+                .at,
+        )
+    };
+    let second = |second| Timestamp::from_second(second).unwrap();
+    let suspend = || {
+        vec![
+            lasting("key/one", "suspended"),
+            lasting("key/two", "suspended"),
+        ]
+    };
+    // While a suspension is not certain, there is no cut-off: the next start asks again.
+    for fault in [Fault::Refused, Fault::UnknownLost, Fault::UnknownHappened] {
+        store.script([fault]);
+        let outcome = accept_rollback(&store, second(50), suspend(), b"r").await;
+        assert!(matches!(
+            outcome,
+            Err(RollbackError::Commit(
+                CommitError::Refused(_) | CommitError::Unknown(_)
+            ))
+        ));
+        assert_eq!(cutoff().await, None);
+    }
+    store.fill(Some(100));
+    let revision = accept_rollback(&store, second(100), suspend(), b"accepted")
+        .await
+        .unwrap();
+    assert_eq!(cutoff().await, Some(second(100)));
+    for name in ["key/one", "key/two"] {
+        assert_eq!(content(&store, name).await.unwrap(), "suspended");
+    }
+    let records = store.outbox(99).await.unwrap();
+    let last = records.last().unwrap();
+    assert_eq!(
+        (last.revision, &*last.record, last.effects.len()),
+        (revision, &b"accepted"[..], 1)
+    );
+    accept_rollback(&store, second(90), vec![], b"r")
+        .await
+        .unwrap();
+    assert_eq!(cutoff().await, Some(second(100)));
+    accept_rollback(&store, second(110), vec![], b"r")
+        .await
+        .unwrap();
+    assert_eq!(cutoff().await, Some(second(110)));
+    // An unreadable cut-off is not overwritten.
+    store.fill(None);
+    store.commit(put(CUTOFF, "what?")).await.unwrap();
+    let outcome = accept_rollback(&store, second(120), vec![], b"r").await;
+    assert!(matches!(outcome, Err(RollbackError::Value(_))));
+}
