@@ -15,7 +15,7 @@ const SUFFIX: &str = ".seg";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 const UNNAMED: &str = "next";
-/// Unit of [`MetadataExt::blocks`].
+/// What the operating system counts a file's blocks in, in bytes.
 const BLOCK: u64 = 512;
 
 /// A log folder, held by one process at a time.

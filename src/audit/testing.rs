@@ -71,6 +71,8 @@ impl File {
 struct State {
     files: BTreeMap<u64, File>,
     faults: VecDeque<(Step, Effect, io::ErrorKind)>,
+    /// Fails until told otherwise.
+    broken: Option<Step>,
     /// Calls made, to fail on no more than is planned and to see that nothing is retried.
     calls: Vec<Step>,
     reserve: bool,
@@ -105,8 +107,13 @@ impl Memory {
         self.with(|state| state.faults.push_back((step, effect, kind)));
     }
 
-    pub(super) fn forget_faults(&self) {
-        self.with(|state| state.faults.clear());
+    /// All calls of `step` fail, until mended.
+    pub(super) fn break_down(&self, step: Step) {
+        self.with(|state| state.broken = Some(step));
+    }
+
+    pub(super) fn mend(&self) {
+        self.with(|state| state.broken = None);
     }
 
     pub(super) fn fill(&self, full: bool) {
@@ -180,6 +187,9 @@ impl Memory {
     ) -> io::Result<()> {
         self.with(|state| {
             state.calls.push(step);
+            if state.broken == Some(step) {
+                return Err(io::Error::other("injected"));
+            }
             match state.faults.iter().position(|fault| fault.0 == step) {
                 None => act(state, Effect::Persists),
                 Some(at) => {

@@ -186,10 +186,12 @@ async fn a_fault_is_told_and_then_overcome() {
     *store.failures.lock().unwrap() = 1;
     store.push(entry(&opened.log, 1, "key.revoke"));
     device.fail(Step::Append, Effect::Short, ErrorKind::Other);
+    device.break_down(Step::Create);
     let (_apply, applied) = watch::channel(revision(1));
     let (outbox, drain) = Outbox::new(Arc::clone(&store) as _, opened.log.clone(), applied);
     let draining = tokio::spawn(drain.run());
     assert!(outbox.passed(revision(1)).await.is_err());
+    device.mend();
     while outbox.passed(revision(1)).await.is_err() {
         tokio::task::yield_now().await;
     }

@@ -1,10 +1,12 @@
 //! What a start makes of what a crash, a bad disk or a stranger left behind.
 
-use crate::audit::testing::{Effect, Memory, NOW, Step, context, minted, open, open_with, options};
+use crate::audit::recovery::recover;
+use crate::audit::testing::{
+    Effect, Memory, NOW, ORIGIN, Step, context, minted, open, open_with, options,
+};
 use crate::audit::{OpenError, read};
 use crate::limits;
 use jiff::Timestamp;
-use proptest::prelude::*;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -87,13 +89,11 @@ fn what_is_read_back_after_a_failed_sync_is_written_again() {
     runtime().block_on(async {
         opened.log.issue(minted(1), &context()).await.unwrap();
         device.fail(Step::Sync, Effect::Fails, ErrorKind::Other);
-        for _ in 0..100_000 {
-            device.fail(Step::Create, Effect::Fails, ErrorKind::Other);
-        }
+        device.break_down(Step::Create);
         assert!(opened.log.issue(minted(2), &context()).await.is_err());
         opened.log.close().await;
     });
-    device.forget_faults();
+    device.mend();
     goes_on(&device, 2);
     assert_eq!(open(&device.power_cut()).recovered.next, 3);
 }
@@ -183,19 +183,19 @@ fn the_mark_is_the_highest_time_of_an_issue() {
     assert_eq!(open(&Memory::new()).recovered.mark, None);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
-    /// A flipped bit anywhere, the last record included, is either noticed at start or changes no
-    /// record's place: it never makes a record vanish.
-    #[test]
-    fn a_flipped_bit_never_drops_a_record(at: prop::sample::Index, bit in 0..8_u8) {
-        thread_local!(static WHOLE: Vec<u8> = log_of(3));
-        let mut bytes = WHOLE.with(Clone::clone);
-        let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
-        if let Ok(opened) = open_with(&device_of(bytes), options()) {
-            prop_assert_eq!(opened.recovered.next, 3, "byte {}", at);
+/// A flipped bit anywhere, the last record included, is either noticed at start or changes no record's place: it never
+/// makes a record vanish.
+#[test]
+fn a_flipped_bit_never_drops_a_record() {
+    let whole = log_of(3);
+    let now = Timestamp::from_second(NOW).unwrap();
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            if let Ok(resume) = recover(&*device_of(bytes), ORIGIN, now) {
+                assert_eq!(resume.recovered.next, 3, "bit {bit} of byte {at}");
+            }
         }
     }
 }
