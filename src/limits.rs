@@ -64,8 +64,10 @@ pub const ROOTS: usize = 64;
 pub const TRUST_DOMAINS: usize = 1024;
 /// Largest PROXY v2 header in bytes, its 16 fixed ones included: addresses and the TLVs that balancers add.
 pub const PROXY_HEADER: usize = 1024;
-/// Connections in the middle of their handshake on one listener; a further one is closed at once.
+/// Connections in the middle of their handshake on one listener; a further one takes the place of the oldest.
 pub const HANDSHAKES: usize = 512;
+/// Refused connections that one listener logs in a second; all are counted.
+pub const REFUSAL_LINES: u32 = 20;
 /// Open connections on one listener, by default.
 pub const CONNECTIONS: usize = 10_000;
 /// Open connections that any configuration may allow: what a process can have files for.

@@ -10,6 +10,7 @@ mod admission;
 mod connection;
 mod identity;
 mod observer;
+mod port;
 mod proxy;
 mod request;
 mod settings;

@@ -3,22 +3,40 @@
 use super::observer::Outcome;
 use super::settings::ConnectionLimits;
 use crate::limits;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// The places of one listener.
 #[derive(Debug)]
 pub(super) struct Admission {
     connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Handshakes>,
     sources: Arc<Sources>,
 }
 
 /// A connection's place among all; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// Handshakes in progress, oldest first. When one too many begins the oldest is given up: an honest client
+/// needs milliseconds, so whoever holds all places with slow handshakes only ever loses his own.
+#[derive(Debug, Default)]
+struct Handshakes {
+    next: AtomicU64,
+    pending: Mutex<BTreeMap<u64, CancellationToken>>,
+}
+
+/// A connection's place among the handshakes; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    number: u64,
+    given_up: CancellationToken,
+    handshakes: Arc<Handshakes>,
+}
 
 /// Open connections by source. Entries go with their last connection, so there are no more of them than
 /// there are connections.
@@ -41,7 +59,7 @@ impl Admission {
             connections: Arc::new(Semaphore::new(
                 limits.connections.min(Semaphore::MAX_PERMITS),
             )),
-            handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES)),
+            handshakes: Arc::default(),
             sources: Arc::new(Sources {
                 most: limits.connections_per_source,
                 open: Mutex::default(),
@@ -51,12 +69,29 @@ impl Admission {
 
     /// A place among all connections.
     pub(super) fn connection(&self) -> Result<Place, Outcome> {
-        take(&self.connections, Outcome::TooManyConnections)
+        Arc::clone(&self.connections)
+            .try_acquire_owned()
+            .map(Place)
+            .map_err(|_| Outcome::TooManyConnections)
     }
 
-    /// A place among the handshakes. None is waited for: those that are slow must not hold up the others.
-    pub(super) fn handshake(&self) -> Result<Place, Outcome> {
-        take(&self.handshakes, Outcome::TooManyHandshakes)
+    /// A place among the handshakes, which the oldest one may have to leave.
+    pub(super) fn handshake(&self) -> Handshake {
+        let number = self.handshakes.next.fetch_add(1, Ordering::Relaxed);
+        let given_up = CancellationToken::new();
+        let mut pending = self.handshakes.lock();
+        if pending.len() >= limits::HANDSHAKES
+            && let Some((_, oldest)) = pending.pop_first()
+        {
+            oldest.cancel();
+        }
+        pending.insert(number, given_up.clone());
+        drop(pending);
+        Handshake {
+            number,
+            given_up,
+            handshakes: Arc::clone(&self.handshakes),
+        }
     }
 
     /// A place among the connections of `address`.
@@ -76,8 +111,27 @@ impl Admission {
     }
 }
 
+impl Handshake {
+    /// Waits until a later handshake needs the place.
+    pub(super) async fn given_up(&self) {
+        self.given_up.cancelled().await;
+    }
+}
+
+impl Handshakes {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.handshakes.lock().remove(&self.number);
+    }
+}
+
 impl Sources {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,11 +146,6 @@ impl Drop for SourcePlace {
             }
         }
     }
-}
-
-fn take(places: &Arc<Semaphore>, full: Outcome) -> Result<Place, Outcome> {
-    let place = Arc::clone(places).try_acquire_owned();
-    place.map(Place).map_err(|_| full)
 }
 
 /// An IPv6 host has a whole /64 to choose its address from.
@@ -135,15 +184,26 @@ mod tests {
         );
         held.pop();
         assert!(admission.connection().is_ok());
-        let held: Vec<_> = (0..limits::HANDSHAKES)
-            .map(|_| admission.handshake().unwrap())
+    }
+
+    #[test]
+    fn the_oldest_handshake_makes_room_for_one_too_many() {
+        let admission = admission();
+        let mut held: Vec<_> = (0..limits::HANDSHAKES)
+            .map(|_| admission.handshake())
             .collect();
-        assert_eq!(
-            admission.handshake().unwrap_err(),
-            Outcome::TooManyHandshakes
-        );
+        let given_up = |held: &[Handshake]| {
+            let numbers = held.iter().filter(|h| h.given_up.is_cancelled());
+            numbers.map(|h| h.number).collect::<Vec<_>>()
+        };
+        assert!(given_up(&held).is_empty());
+        held.push(admission.handshake());
+        assert_eq!(given_up(&held), [0]);
+        drop(held.split_off(3));
+        held.push(admission.handshake());
+        assert_eq!(given_up(&held), [0]);
         drop(held);
-        assert!(admission.handshake().is_ok());
+        assert!(admission.handshakes.lock().is_empty());
     }
 
     #[test]

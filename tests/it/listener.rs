@@ -115,10 +115,12 @@ async fn a_call_ends_with_its_deadline() {
 async fn old_tls_is_refused() {
     let mut server = Server::start();
     let mut stream = TcpStream::connect(server.socket()).await.unwrap();
-    // A ClientHello of TLS 1.1: version 3.2, one cipher suite, no extensions.
+    // A ClientHello of TLS 1.1: version 3.2, one cipher suite, and signature algorithms, without which a
+    // server of today would not even look at the version.
     let mut body = vec![3, 2];
     body.extend([7; 32]);
     body.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+    body.extend([0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
     let length = u8::try_from(body.len()).unwrap();
     let mut hello = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
     hello.extend(body);

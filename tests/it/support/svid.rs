@@ -296,6 +296,8 @@ pub(crate) type BadCase = (&'static str, Identity, &'static str);
 /// Everything that [`bad_cases`] is judged against.
 pub(crate) struct World {
     pub(crate) home: Authority,
+    /// Believed as well, for its own domain.
+    pub(crate) neighbour: Authority,
     pub(crate) stale: Authority,
     pub(crate) lapsed: Authority,
     pub(crate) revoked_domain: TrustDomain,
@@ -307,6 +309,7 @@ impl World {
     pub(crate) fn new() -> Self {
         Self {
             home: Authority::new("example.org"),
+            neighbour: Authority::new("neighbour.example.org"),
             stale: Authority::new("stale.example.org"),
             lapsed: Authority::with("lapsed.example.org", |ca| shift(ca, -30 * DAY, -DAY)),
             revoked_domain: TrustDomain::parse("gone.example.org").unwrap(),
@@ -320,6 +323,7 @@ impl World {
             self.stale
                 .bundle_with(vec![self.stale.crl(&[], -2 * DAY, -1)]),
             self.lapsed.bundle(),
+            self.neighbour.bundle(),
             BundleMaterial {
                 trust_domain: self.revoked_domain.clone(),
                 roots: Vec::new(),
@@ -365,7 +369,8 @@ impl World {
             ("unknown domain", foreign.workload(), "unknown_trust_domain"),
             (
                 "one known domain's authority speaks for another",
-                self.stale.issue(|c| name(c, "spiffe://example.org/web")),
+                self.neighbour
+                    .issue(|c| name(c, "spiffe://example.org/web")),
                 "unknown_issuer",
             ),
             ("unknown authority", renamed.workload(), "unknown_issuer"),
