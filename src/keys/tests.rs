@@ -195,14 +195,14 @@ fn the_published_set_is_bounded_at_n() {
     };
     settle(&mut ring, now);
     let mut rotated = 0;
-    loop {
+    let full = (0..2 * limits::PUBLISHED_KEYS).find_map(|_| {
         now += 600;
-        match ring.rotate(at(now), &slow) {
-            Ok(()) => rotated += 1,
-            Err(error) => break assert_eq!(error, NotYet::Full),
-        }
+        let refused = ring.rotate(at(now), &slow).err();
+        rotated += usize::from(refused.is_none());
         settle(&mut ring, now);
-    }
+        refused
+    });
+    assert_eq!(full, Some(NotYet::Full));
     // Two keys at first, one more with each rotation.
     assert_eq!(rotated, limits::PUBLISHED_KEYS - 2);
     now += 8 * 24 * 3600;
