@@ -179,7 +179,7 @@ pub(super) fn entry_id(key: &Key) -> Result<Option<KeyId>, String> {
 }
 
 /// What a sealed key is bound to: it opens nowhere else.
-fn context(purpose: Purpose, id: &KeyId, algorithm: SigningAlgorithm) -> String {
+pub(super) fn context(purpose: Purpose, id: &KeyId, algorithm: SigningAlgorithm) -> String {
     format!(
         "cambist/signing/v1|{}|{}|{id}",
         purpose.name(),

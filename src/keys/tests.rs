@@ -195,14 +195,14 @@ fn the_published_set_is_bounded_at_n() {
     };
     settle(&mut ring, now);
     let mut rotated = 0;
-    loop {
+    let full = (0..2 * limits::PUBLISHED_KEYS).find_map(|_| {
         now += 600;
-        match ring.rotate(at(now), &slow) {
-            Ok(()) => rotated += 1,
-            Err(error) => break assert_eq!(error, NotYet::Full),
-        }
+        let refused = ring.rotate(at(now), &slow).err();
+        rotated += usize::from(refused.is_none());
         settle(&mut ring, now);
-    }
+        refused
+    });
+    assert_eq!(full, Some(NotYet::Full));
     // Two keys at first, one more with each rotation.
     assert_eq!(rotated, limits::PUBLISHED_KEYS - 2);
     now += 8 * 24 * 3600;
@@ -285,15 +285,25 @@ fn what_fails_our_verifier_changes_nothing() {
     let elsewhere = entry(&make(), later, &kek(1));
     let mut version: serde_json::Value = serde_json::from_slice(sound.value.as_bytes()).unwrap();
     version["version"] = 2.into();
+    // A public key of another, under this key's id; and, sealed by who holds our key, a private key of another.
+    let mut impostor: serde_json::Value =
+        serde_json::from_slice(elsewhere.value.as_bytes()).unwrap();
+    impostor["jwk"]["kid"] = other.id().as_str().into();
+    impostor["life"] = serde_json::json!({"state": "retired", "since": at(1)});
+    let mut foreign: serde_json::Value = serde_json::from_slice(sound.value.as_bytes()).unwrap();
+    let context = stored::context(Purpose::AccessToken, other.id(), other.algorithm());
+    let secret = make().to_pkcs8().unwrap();
+    let sealed = kek(1).seal(&secret, &context, &SystemRandomness::default());
+    foreign["sealed"] = serde_json::to_value(sealed.unwrap()).unwrap();
+    let value = |json: &serde_json::Value| Value::new(serde_json::to_vec(json).unwrap()).unwrap();
     let bad = [
         (&sound.key, swap("sealed", &elsewhere)),
         (&sound.key, swap("jwk", &elsewhere)),
         (&elsewhere.key, sound.value.clone()),
         (&sound.key, entry(&other, later, &kek(2)).value),
-        (
-            &sound.key,
-            Value::new(serde_json::to_vec(&version).unwrap()).unwrap(),
-        ),
+        (&sound.key, value(&version)),
+        (&sound.key, value(&impostor)),
+        (&sound.key, value(&foreign)),
     ];
     for (key, value) in bad {
         assert!(ring.apply(&Op::Put(key.clone(), value.clone())).is_err());
