@@ -313,10 +313,8 @@ fn named_files_are_looked_at() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    let text = format!(
-        "issuer = \"https://a\"\nnode = \"n\"\ndata = \"data\"\n[[listener]]\naddress = \"unix:c.sock\"\n\
-         [keys]\nseal_key_file = \"seal.key\"\n[policy]\nfiles = [\"policies\"]\n"
-    );
+    let text = "issuer = \"https://a\"\nnode = \"n\"\ndata = \"data\"\n[[listener]]\naddress = \"unix:c.sock\"\n\
+         [keys]\nseal_key_file = \"seal.key\"\n[policy]\nfiles = [\"policies\"]\n";
     std::fs::write(at("cambist.toml"), text).unwrap();
     let config = Config::load(&at("cambist.toml")).unwrap();
     let keys = |config: &Config| -> Vec<String> {

@@ -12,4 +12,5 @@
 mod cli;
 mod cli_tls;
 mod config;
+mod config_deploy;
 mod support;
