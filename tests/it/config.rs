@@ -325,6 +325,12 @@ fn named_files_are_looked_at() {
             .collect()
     };
     assert_eq!(keys(&config), ["keys.seal_key_file", "policy.files"]);
+    let lines: Vec<usize> = config
+        .check_files()
+        .iter()
+        .map(|problem| problem.line)
+        .collect();
+    assert_eq!(lines, [7, 9]);
     std::fs::create_dir(at("policies")).unwrap();
     std::fs::write(at("seal.key"), "secret").unwrap();
     let open_to = |mode| {
