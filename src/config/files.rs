@@ -106,6 +106,7 @@ impl Config {
                 );
             }
         }
+        problems.sort_by_key(|problem| (problem.line, problem.column));
         problems
     }
 }
