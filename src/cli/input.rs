@@ -66,3 +66,29 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_hold_at_n_and_n_plus_one_and_line_ends_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let read = |content: &[u8], limit| {
+            std::fs::write(&path, content).unwrap();
+            Source::File(path.clone()).secret(limit)
+        };
+        assert_eq!(read(b"abcdefg\n", 8), Ok(Secret::new("abcdefg".to_owned())));
+        for content in [&b"abcdefgh\n"[..], b"\xff"] {
+            let failure = read(content, 8).unwrap_err();
+            assert!(!format!("{failure:?}").contains("abcdefgh"));
+        }
+        assert!(
+            Source::File(directory.path().join("absent"))
+                .secret(8)
+                .is_err()
+        );
+        assert_eq!(Source::from(std::ffi::OsString::from("-")), Source::Stdin);
+    }
+}

@@ -1,6 +1,7 @@
 //! `cambist policy`: who may exchange what for which audience, and why (not).
 
 mod explain;
+mod view;
 
 use super::connect::{ConnectArgs, Connection};
 use super::exit::Exit;
@@ -14,12 +15,12 @@ use crate::limits;
 use crate::proto::policy_client::PolicyClient;
 use crate::proto::{
     CheckPoliciesRequest, DeletePoliciesRequest, ListPoliciesRequest, ListPoliciesResponse,
-    PolicyDiagnostic, PolicyDocument, PutPoliciesRequest,
+    PolicyDocument, PutPoliciesRequest,
 };
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use std::path::PathBuf;
 use tonic::transport::Channel;
+use view::{Checked, CheckedFile, Deleted, Diagnostic, Document, Listed, Written};
 
 /// Policies: who may exchange what for which audience
 #[derive(Args, Debug)]
@@ -62,58 +63,6 @@ enum PolicyCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
-}
-
-#[derive(Serialize)]
-struct Checked {
-    valid: bool,
-    files: Vec<CheckedFile>,
-}
-
-#[derive(Serialize)]
-struct CheckedFile {
-    file: String,
-    valid: bool,
-    policies: u32,
-    diagnostics: Vec<Diagnostic>,
-}
-
-#[derive(Serialize)]
-struct Diagnostic {
-    policy: String,
-    /// 1-based; 0 when not known.
-    line: u32,
-    column: u32,
-    message: String,
-    help: String,
-    warning: bool,
-}
-
-#[derive(Serialize)]
-struct Written {
-    name: String,
-    revision: u64,
-    policy_revision: String,
-    warnings: Vec<Diagnostic>,
-}
-
-#[derive(Serialize)]
-struct Listed {
-    documents: Vec<Document>,
-}
-
-#[derive(Serialize)]
-struct Document {
-    name: String,
-    text: String,
-    from_configuration: bool,
-    revision: u64,
-}
-
-#[derive(Serialize)]
-struct Deleted {
-    deleted: String,
-    policy_revision: String,
 }
 
 page::page!(ListPoliciesResponse, documents, PolicyDocument);
@@ -304,73 +253,4 @@ async fn current(channel: &Channel, name: &str) -> Result<u64, Failure> {
         )
         .next("check the name with `cambist policy list`")
     })
-}
-
-impl CheckedFile {
-    fn text(&self) -> String {
-        let verdict = if self.valid { "valid" } else { "NOT VALID" };
-        let mut lines = vec![format!(
-            "{}: {verdict}, {} policies",
-            self.file, self.policies
-        )];
-        lines.extend(
-            self.diagnostics
-                .iter()
-                .map(|diagnostic| diagnostic.text(&self.file)),
-        );
-        lines.join("\n")
-    }
-}
-
-impl Diagnostic {
-    fn text(&self, file: &str) -> String {
-        let kind = if self.warning { "warning" } else { "error" };
-        let place = match self.line {
-            0 => file.to_owned(),
-            line => format!("{file}:{line}:{}", self.column),
-        };
-        let mut text = format!("{place}: {kind}: {}", visible(&self.message));
-        if !self.help.is_empty() {
-            text = format!("{text}\n  help: {}", visible(&self.help));
-        }
-        text
-    }
-}
-
-impl From<PolicyDiagnostic> for Diagnostic {
-    fn from(diagnostic: PolicyDiagnostic) -> Self {
-        let PolicyDiagnostic {
-            policy,
-            line,
-            column,
-            message,
-            help,
-            warning,
-        } = diagnostic;
-        Self {
-            policy,
-            line,
-            column,
-            message,
-            help,
-            warning,
-        }
-    }
-}
-
-impl From<PolicyDocument> for Document {
-    fn from(document: PolicyDocument) -> Self {
-        let PolicyDocument {
-            name,
-            text,
-            from_configuration,
-            revision,
-        } = document;
-        Self {
-            name,
-            text,
-            from_configuration,
-            revision,
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! Reading the configuration file, and looking at the files that it names.
 
+use super::document::Document;
+use super::problem::KeyPath;
 use super::{Address, Config, Problem};
 use crate::limits;
 use std::fs::File;
@@ -9,14 +11,7 @@ use std::path::Path;
 
 /// Reads a configuration file's text.
 pub(super) fn read(path: &Path) -> Result<String, Problem> {
-    let whole = |message: String, help: &str| Problem {
-        file: path.to_owned(),
-        line: 0,
-        column: 0,
-        key: String::new(),
-        message,
-        help: help.to_owned(),
-    };
+    let whole = |message: String, help: &str| whole(path, message, help);
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => whole(
             "there is no such file".into(),
@@ -65,47 +60,66 @@ impl Config {
     /// secret, whether others could read it too.
     #[must_use]
     pub fn check_files(&self) -> Vec<Problem> {
+        // Read again only for the places: the answer stands without them.
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let document = Document::parse(&self.path, &text).ok();
         let mut problems = Vec::new();
-        let mut look = |key: String, path: &Path, secret: bool| {
-            if let Some(message) = fault(path, secret) {
-                problems.push(Problem {
-                    file: self.path.clone(),
-                    line: 0,
-                    column: 0,
-                    key,
-                    message: format!("{}: {message}", path.display()),
-                    help: String::new(),
-                });
-            }
+        let mut look = |at: KeyPath, path: &Path, secret: bool| {
+            let Some(message) = fault(path, secret) else {
+                return;
+            };
+            let message = format!("{}: {message}", path.display());
+            problems.push(match &document {
+                Some(document) => document.problem(&at, message),
+                None => whole(&self.path, message, ""),
+            });
         };
+        let root = KeyPath::default();
         if let Some(tls) = &self.tls {
-            look("tls.certificate".into(), &tls.certificate, false);
-            look("tls.key".into(), &tls.key, true);
+            let at = root.key("tls");
+            look(at.key("certificate"), &tls.certificate, false);
+            look(at.key("key"), &tls.key, true);
         }
-        look("keys.seal_key_file".into(), &self.keys.seal_key_file, true);
-        for domain in &self.trust_domains {
-            for path in std::iter::once(&domain.bundle).chain(&domain.crls) {
-                look(format!("trust_domain `{}`", domain.name), path, false);
+        let seal = root.key("keys").key("seal_key_file");
+        look(seal, &self.keys.seal_key_file, true);
+        for (index, domain) in self.trust_domains.iter().enumerate() {
+            let at = root.key("trust_domain").index(index);
+            look(at.key("bundle"), &domain.bundle, false);
+            for (index, crl) in domain.crls.iter().enumerate() {
+                look(at.key("crls").index(index), crl, false);
             }
         }
+        let policies = root.key("policy").key("files");
         match self.policy.list() {
             Ok(files) => files
                 .iter()
-                .for_each(|path| look("policy.files".into(), path, false)),
-            Err((path, _)) => look("policy.files".into(), &path, false),
+                .for_each(|path| look(policies.clone(), path, false)),
+            Err((path, _)) => look(policies, &path, false),
         }
-        for listener in &self.listeners {
-            if let Address::Unix(path) = &listener.address
-                && !path.parent().is_some_and(Path::is_dir)
-            {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if let Address::Unix(socket) = &listener.address {
+                let directory = socket.parent().unwrap_or(socket);
                 look(
-                    "listener.address".into(),
-                    path.parent().unwrap_or(path),
+                    root.key("listener").index(index).key("address"),
+                    directory,
                     false,
                 );
             }
         }
+        problems.sort_by_key(|problem| (problem.line, problem.column));
         problems
+    }
+}
+
+/// A problem with the file as a whole.
+fn whole(file: &Path, message: String, help: &str) -> Problem {
+    Problem {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        key: String::new(),
+        message,
+        help: help.to_owned(),
     }
 }
 

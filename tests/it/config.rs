@@ -313,10 +313,8 @@ fn named_files_are_looked_at() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    let text = format!(
-        "issuer = \"https://a\"\nnode = \"n\"\ndata = \"data\"\n[[listener]]\naddress = \"unix:c.sock\"\n\
-         [keys]\nseal_key_file = \"seal.key\"\n[policy]\nfiles = [\"policies\"]\n"
-    );
+    let text = "issuer = \"https://a\"\nnode = \"n\"\ndata = \"data\"\n[[listener]]\naddress = \"unix:c.sock\"\n\
+         [keys]\nseal_key_file = \"seal.key\"\n[policy]\nfiles = [\"policies\"]\n";
     std::fs::write(at("cambist.toml"), text).unwrap();
     let config = Config::load(&at("cambist.toml")).unwrap();
     let keys = |config: &Config| -> Vec<String> {
@@ -327,6 +325,12 @@ fn named_files_are_looked_at() {
             .collect()
     };
     assert_eq!(keys(&config), ["keys.seal_key_file", "policy.files"]);
+    let lines: Vec<usize> = config
+        .check_files()
+        .iter()
+        .map(|problem| problem.line)
+        .collect();
+    assert_eq!(lines, [7, 9]);
     std::fs::create_dir(at("policies")).unwrap();
     std::fs::write(at("seal.key"), "secret").unwrap();
     let open_to = |mode| {

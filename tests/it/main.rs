@@ -24,6 +24,7 @@ mod store_conformance;
 mod store_embedded;
 mod store_recovery;
 mod store_replica;
+mod config_deploy;
 mod support;
 mod trust;
 mod keys;

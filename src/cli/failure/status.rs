@@ -34,8 +34,11 @@ impl Failure {
                 .next(advice::after_fault(*fault));
         }
         // A newer broker's code: the gRPC code still tells a refusal from a failure.
-        let exit = exit_of(status.code());
-        Self::new(exit, reason, format!("refused: {}", status.message()))
+        match exit_of(status.code()) {
+            Exit::Refused => Self::new(Exit::Refused, reason, "refused"),
+            exit => Self::new(exit, reason, "the broker failed"),
+        }
+        .why(status.message())
     }
 
     /// A peer that is no broker, or a connection that broke.
