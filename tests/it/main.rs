@@ -11,4 +11,5 @@
 
 mod house;
 mod interop;
+mod rivals;
 mod support;
