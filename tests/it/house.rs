@@ -5,5 +5,5 @@
 mod bounds;
 mod layers;
 mod licences;
-mod source;
+pub(crate) mod source;
 mod text;

@@ -25,6 +25,8 @@ mod store_embedded;
 mod store_recovery;
 mod store_replica;
 mod config_deploy;
+mod interop;
+mod rivals;
 mod support;
 mod trust;
 mod keys;

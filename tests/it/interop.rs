@@ -1,0 +1,7 @@
+//! Foreign clients: what we publish is enough for strangers who have none of our code.
+//!
+//! The scripts are under `tests/interop/`, their libraries are what `tests/setup` installed.
+
+mod foreign;
+mod issuer;
+mod verifiers;

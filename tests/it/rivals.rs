@@ -1,0 +1,140 @@
+//! The security bugs that others shipped, each held against us: the test that would find it here, or why
+//! there is no room for it.
+
+use crate::house::source;
+
+/// Why a bug of theirs is not one of ours.
+enum Cover {
+    /// The test that fails if it is, by module and name.
+    Test(&'static str),
+    /// Nothing here could have it, and why.
+    NotOurs(&'static str),
+}
+use Cover::{NotOurs, Test};
+
+const RIVALS: &[(&str, Cover)] = &[
+    // Bootstrap credentials.
+    (
+        "SPIRE 1.14.2, x509pop: CPU exhaustion before authentication by huge keys and long chains",
+        Test("trust::sizes_hold_at_n_and_n_plus_one"),
+    ),
+    (
+        "SPIRE 1.14.2: a request forged on the server's side through an attestation callback",
+        Test("jose::attacks::headers_that_ask_for_more_are_refused"),
+    ),
+    (
+        "SPIRE 1.14.6 aws_iid, 1.15.1 azure_imds: one field was verified, another was used",
+        Test("jose::attacks::repeated_members_are_refused_at_every_level"),
+    ),
+    (
+        "step-ca 0.29.0: authorisation bypassed in the ACME and SCEP provisioners and in SSH revocation",
+        NotOurs("there is no ACME, SCEP or SSH face"),
+    ),
+    // Connections.
+    (
+        "SPIRE 1.14.3: a resumed TLS session skipped the check against the current bundle",
+        Test("listener::certificates::no_session_is_resumed_so_no_check_is_skipped"),
+    ),
+    (
+        "RFC 9700 section 4.13: a certificate or address forwarded in a header is believed",
+        Test("listener::forwarded_headers_are_not_believed"),
+    ),
+    // Tokens that come in.
+    (
+        "SPIRE: a JWT without exp is accepted",
+        Test("mint::tests::own_tokens_are_recognised_and_no_others"),
+    ),
+    (
+        "ZITADEL GHSA-g5h5-m4hm-xjrr, keycloak#51000: the audience of a foreign token is not checked",
+        NotOurs("foreign tokens are not taken; our own name who may present them"),
+    ),
+    (
+        "keycloak#43394: a JWT-SVID with an iss claim breaks the authentication of SPIFFE clients",
+        NotOurs("JWT-SVIDs are not taken"),
+    ),
+    (
+        "github-actions-cache-server#254: the address of the keys is derived instead of read",
+        Test("verify::keys_are_fetched_by_the_issuers_metadata"),
+    ),
+    // What is made of them.
+    (
+        "ZITADEL CVE-2026-56668: an exchange widens the scope",
+        Test("policy::ceiling::tests::what_is_left_is_never_above_any_ceiling"),
+    ),
+    (
+        "OpenBao CVE-2026-46405: an answer holds both an error and a token",
+        NotOurs("an answer is a Result: Issued, the only type with a token to send, or a Denial"),
+    ),
+    (
+        "keycloak#53029: introspection leaves out act",
+        NotOurs("there is no introspection; a token's claims say all there is"),
+    ),
+    // Policy.
+    (
+        "OpenBao GHSA-59w7-v8rr-pr4p: a wildcard or slash in a claim's value widens a templated policy",
+        Test("policy::engine::tests::names_in_values_are_never_patterns_and_never_folded"),
+    ),
+    (
+        "OpenBao CVE-2025-64761: case-folding of policy names grants root",
+        Test("policy::engine::tests::names_in_values_are_never_patterns_and_never_folded"),
+    ),
+    (
+        "Cedar: a forbid whose evaluation fails is skipped, and the request allowed",
+        Test("policy::engine::tests::an_error_in_any_policy_in_reach_denies"),
+    ),
+    // The record.
+    (
+        "OpenBao CVE-2025-62513, CVE-2025-62705: secrets as bytes or raw bodies slip past the log's hashing",
+        Test("audit::record::encode::tests::no_secret_that_was_presented_is_written"),
+    ),
+    (
+        "OpenBao CVE-2025-54997: the path of an audit sink is a way to write files",
+        NotOurs("the folder of the log is configured at start; no call names a path"),
+    ),
+    (
+        "hashicorp/vault#31718: the log is removed and the server goes on writing to the unlinked file",
+        Test("audit_files::what_is_done_to_a_segment_under_the_running_writer_is_noticed"),
+    ),
+    // Keys.
+    (
+        "spiffe/spire#4429: a new key at each restart makes the published set grow",
+        Test("keys::a_restart_opens_the_same_keys_and_another_kek_does_not"),
+    ),
+];
+
+#[test]
+fn each_bug_of_theirs_is_covered_here() {
+    let tests: Vec<_> = source::rust().iter().flat_map(tests_of).collect();
+    assert!(tests.len() > 100, "found {} tests only", tests.len());
+    let missing: Vec<_> = RIVALS
+        .iter()
+        .filter_map(|(bug, cover)| match cover {
+            Test(name) => (!tests.iter().any(|test| test == name)).then_some((bug, *name)),
+            NotOurs(why) => why.is_empty().then_some((bug, "no reason")),
+        })
+        .collect();
+    assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+/// The tests of a file as the runner names them, but for the name of a `mod tests` inside it.
+fn tests_of(file: &source::Source) -> Vec<String> {
+    let path = file.path.trim_end_matches(".rs");
+    let path = ["src/", "tests/it/"]
+        .iter()
+        .find_map(|under| path.strip_prefix(under));
+    let Some(module) = path.map(|path| path.replace('/', "::")) else {
+        return Vec::new();
+    };
+    let code = file.test_code();
+    let functions = code.match_indices("fn ").filter_map(|(at, _)| {
+        let before = &code[..at];
+        let attributes = &before[before.rfind(['{', '}', ';']).map_or(0, |end| end + 1)..];
+        let squeezed: String = attributes.split_whitespace().collect();
+        let test = squeezed.contains("[test]") || squeezed.contains("[tokio::test");
+        let name = code[at + 3..]
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()?;
+        test.then(|| format!("{module}::{name}"))
+    });
+    functions.collect()
+}
