@@ -235,12 +235,8 @@ pub const UNIX_PATH: usize = 107;
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// API-key life that no configuration exceeds.
 pub const LONGEST_KEY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// Size at which a log segment is closed, by default, in bytes.
-pub const SEGMENT: u64 = 64 * 1024 * 1024;
 /// Smallest size at which a log segment may be closed, in bytes: a thousand small files help nobody.
 pub const SMALLEST_SEGMENT: u64 = 1024 * 1024;
-/// Age at which a log segment is closed, by default.
-pub const SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Client: time to connect, TLS handshake included; a broker that needs longer is as good as away.
 pub const CLIENT_CONNECT: Duration = Duration::from_secs(10);
 /// Client: time for one exchange once connected, its durable record included.

@@ -101,8 +101,8 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            segment_bytes: limits::SEGMENT,
-            segment_age: limits::SEGMENT_AGE,
+            segment_bytes: limits::LOG_SEGMENT_BYTES,
+            segment_age: limits::LOG_SEGMENT_AGE,
             sync: Sync::Data,
         }
     }

@@ -1,18 +1,15 @@
 //! What the tests share.
 
+pub(crate) mod admin;
 pub(crate) mod clock;
+pub(crate) mod command;
 pub(crate) mod edge;
+pub(crate) mod hostile_store;
+pub(crate) mod https;
 pub(crate) mod jws;
 pub(crate) mod log;
 pub(crate) mod pki;
+pub(crate) mod plain_store;
 pub(crate) mod standin;
-pub(crate) mod svid;
-pub mod clock;
-pub mod https;
-pub mod jws;
-pub mod plain_store;
-pub(crate) mod admin;
-pub mod clock;
-pub(crate) mod command;
-pub(crate) mod hostile_store;
 pub(crate) mod stores;
+pub(crate) mod svid;
