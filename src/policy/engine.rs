@@ -11,6 +11,7 @@ use crate::id::{Audience, ScopeSet};
 use crate::limits;
 use crate::refusal::{Code, Refusal};
 use cedar_policy::{Authorizer, Response};
+use jiff::Timestamp;
 use quick_cache::sync::Cache;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -142,45 +143,62 @@ impl Snapshot {
 
     /// Decides. Never fails: what goes wrong is a refusal.
     #[must_use]
-    pub fn decide(&self, input: Input) -> Arc<Decision> {
-        // Each own token has its own end, so remembering would only push others out.
-        if input.principal.kind == CredentialKind::OwnToken {
-            return Arc::new(self.decide_afresh(&input));
+    pub fn decide(&self, mut input: Input) -> Arc<Decision> {
+        // Each own token ends at another instant, which no rule looks at: it is left out of the key, or no token
+        // would find what its siblings were told, and put back into what is recorded.
+        let own = input.principal.kind == CredentialKind::OwnToken;
+        let not_after = input.ceilings.not_after;
+        if own {
+            input.ceilings.not_after = Timestamp::MIN;
         }
-        if let Some(decision) = self.remembered.get(&input) {
+        let known = self.remembered.get(&input);
+        let decision = known.unwrap_or_else(|| {
+            let decision = Arc::new(self.decide_afresh(&input));
+            self.remembered.insert(input.clone(), Arc::clone(&decision));
+            decision
+        });
+        if !own {
             return decision;
         }
-        let decision = Arc::new(self.decide_afresh(&input));
-        self.remembered.insert(input, Arc::clone(&decision));
-        decision
+        input.ceilings.not_after = not_after;
+        let outcome = decision.outcome.clone();
+        Arc::new(self.record(&input, outcome, Arc::clone(&decision.rules)))
     }
 
     /// Decides without looking at what was decided before.
     #[must_use]
     pub fn decide_afresh(&self, input: &Input) -> Decision {
+        let (outcome, rules) = self.outcome(input);
+        self.record(input, outcome, rules)
+    }
+
+    fn record(
+        &self,
+        input: &Input,
+        outcome: Result<Allowed, Refusal>,
+        rules: Arc<[Rule]>,
+    ) -> Decision {
         let recorded = RecordedInputRef {
             version: 1,
             policies: &self.revision,
             schema: &self.model.revision,
             input,
         };
-        let json: Arc<str> = match serde_json::to_string(&recorded) {
-            Ok(json) => json.into(),
+        match serde_json::to_string(&recorded) {
+            Ok(json) => Decision {
+                outcome,
+                rules,
+                input: json.into(),
+            },
             // What cannot be recorded cannot be allowed.
             Err(error) => {
                 let detail = format!("the policy input cannot be encoded: {error}");
-                return Decision {
+                Decision {
                     outcome: Err(Refusal::new(Code::PolicyDenied, detail)),
                     rules: Arc::default(),
                     input: Arc::from("null"),
-                };
+                }
             }
-        };
-        let (outcome, rules) = self.outcome(input);
-        Decision {
-            outcome,
-            rules,
-            input: json,
         }
     }
 

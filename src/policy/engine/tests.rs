@@ -200,10 +200,21 @@ fn a_remembered_decision_is_for_the_same_input_only() {
     let mut other = input.clone();
     other.ceilings.scopes = Reach::Listed(scopes("w"));
     assert!(snapshot.decide(other).outcome.is_err());
-    let mut token = input;
+}
+
+#[test]
+fn own_tokens_share_what_is_remembered_but_not_what_is_recorded() {
+    let snapshot = snapshot("permit(principal, action, resource);");
+    let mut token = key_input();
     token.principal.kind = CredentialKind::OwnToken;
-    let own = snapshot.decide(token.clone());
-    assert!(!Arc::ptr_eq(&own, &snapshot.decide(token)));
+    for second in [1_900_000_000, 1_900_000_001] {
+        token.ceilings.not_after = Timestamp::from_second(second).unwrap();
+        let decision = snapshot.decide(token.clone());
+        assert!(decision.outcome.is_ok());
+        let recorded: RecordedInput = serde_json::from_str(&decision.input).unwrap();
+        assert_eq!(recorded.input, token);
+        assert_eq!(snapshot.remembered.len(), 1);
+    }
 }
 
 #[test]
