@@ -1,6 +1,6 @@
 //! What the tests share.
 
 pub mod clock;
-pub mod https;
-pub mod jws;
-pub mod plain_store;
+pub(crate) mod https;
+pub(crate) mod jws;
+pub(crate) mod plain_store;

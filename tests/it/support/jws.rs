@@ -8,15 +8,15 @@ use cambist::jose::{Jwk, KeySet, VerifyingKey};
 use serde_json::{Value, json};
 
 /// An ES256 key of somebody else.
-pub struct Signer(EcdsaKeyPair);
+pub(crate) struct Signer(EcdsaKeyPair);
 
 impl Signer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
     /// The public key as a JWK, with `kid` "k".
-    pub fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let point = self.0.public_key().as_ref();
         json!({
             "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k",
@@ -25,13 +25,13 @@ impl Signer {
         })
     }
 
-    pub fn keys(&self) -> KeySet {
+    pub(crate) fn keys(&self) -> KeySet {
         let jwk: Jwk = serde_json::from_value(self.jwk()).unwrap();
         KeySet::new([VerifyingKey::from_jwk(&jwk).unwrap()]).unwrap()
     }
 
     /// A token of exactly this header and payload text.
-    pub fn sign(&self, header: &str, payload: &str) -> String {
+    pub(crate) fn sign(&self, header: &str, payload: &str) -> String {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let input = format!("{}.{}", encode(header), encode(payload));
         let signature = self.0.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
@@ -39,7 +39,7 @@ impl Signer {
     }
 
     /// A token with the usual header and these claims.
-    pub fn token(&self, typ: &str, claims: &Value) -> String {
+    pub(crate) fn token(&self, typ: &str, claims: &Value) -> String {
         let header = json!({"alg": "ES256", "typ": typ, "kid": "k"});
         self.sign(&header.to_string(), &claims.to_string())
     }
