@@ -215,7 +215,7 @@ pub const LEEWAY: Duration = Duration::from_secs(60);
 pub const JWKS_MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// How long a key is published before it signs: twice the time that a cache may keep the set without it, because
 /// a cache may have been filled from another cache.
-pub const PUBLISH_AHEAD: Duration = Duration::from_secs(2 * 5 * 60);
+pub const PUBLISH_AHEAD: Duration = Duration::from_secs(2 * JWKS_MAX_AGE.as_secs());
 /// Age at which the active signing key is replaced, by default.
 pub const ROTATE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Time that fetching one metadata document or key set may take.

@@ -13,3 +13,7 @@ pub(crate) mod plain_store;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
+pub mod clock;
+pub(crate) mod https;
+pub(crate) mod jws;
+pub(crate) mod plain_store;

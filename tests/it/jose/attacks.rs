@@ -41,6 +41,15 @@ fn a_sound_token_is_read() {
 }
 
 #[test]
+fn people_may_look_at_what_nobody_believes() {
+    let token = Unverified::parse(&TOKEN).unwrap().inspect().unwrap();
+    assert_eq!(token.header["kid"], "k");
+    assert_eq!(token.claims["sub"], "spiffe://example.org/a");
+    let repeated = SIGNER.sign(r#"{"alg":"ES256"}"#, r#"{"sub":"a","sub":"b"}"#);
+    assert!(Unverified::parse(&repeated).unwrap().inspect().is_err());
+}
+
+#[test]
 fn another_type_is_refused() {
     for typ in [
         "JWT",

@@ -9,14 +9,16 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 /// A server, for as long as the test's runtime lives.
-pub struct Https {
-    pub origin: String,
-    pub ca: CertificateDer<'static>,
+pub(crate) struct Https {
+    pub(crate) origin: String,
+    pub(crate) ca: CertificateDer<'static>,
 }
 
 impl Https {
     /// Answers each path with a head (status and header lines) and a body, made when the origin is known.
-    pub async fn serve(answers: impl FnOnce(&str) -> HashMap<String, (String, String)>) -> Self {
+    pub(crate) async fn serve(
+        answers: impl FnOnce(&str) -> HashMap<String, (String, String)>,
+    ) -> Self {
         let mut params = CertificateParams::default();
         params
             .distinguished_name

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 /// What becomes of the next commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mishap {
+pub(crate) enum Mishap {
     /// Somebody else's commit comes first.
     Overtaken(Vec<Op>),
     /// Committed, and the answer is lost.
@@ -30,14 +30,14 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-pub struct PlainStore(Mutex<Inner>);
+pub(crate) struct PlainStore(Mutex<Inner>);
 
 impl PlainStore {
-    pub fn will(&self, mishap: Mishap) {
+    pub(crate) fn will(&self, mishap: Mishap) {
         self.0.lock().unwrap().mishaps.push_back(mishap);
     }
 
-    pub fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         let inner = self.0.lock().unwrap();
         let entry = |(key, (value, modified)): (&String, &(Value, u64))| Entry {
             key: Key::new(key).unwrap(),
@@ -48,21 +48,21 @@ impl PlainStore {
     }
 
     /// The records of all commits, in order.
-    pub fn records(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn records(&self) -> Vec<Vec<u8>> {
         self.0.lock().unwrap().records.clone()
     }
 
     /// How many commits were allowed to use the reserve.
-    pub fn reserved(&self) -> u64 {
+    pub(crate) fn reserved(&self) -> u64 {
         self.0.lock().unwrap().reserved
     }
 
     /// The writes of the last commit, in order.
-    pub fn last_ops(&self) -> Vec<Op> {
+    pub(crate) fn last_ops(&self) -> Vec<Op> {
         self.0.lock().unwrap().last.clone()
     }
 
-    pub fn counter(&self) -> u64 {
+    pub(crate) fn counter(&self) -> u64 {
         self.0.lock().unwrap().counter
     }
 }
