@@ -1,10 +1,132 @@
 //! Authentication: [`Presented`] → [`Verified`], the only maker of `Verified`.
 //!
 //! One file a credential kind. A request has one subject and at most one actor, in a fixed table of
-//! combinations; everything that is presented must verify; what fails ends the request.
+//! combinations; everything that is presented must verify; what fails ends the request: nothing falls
+//! through to another kind.
+//!
+//! | subject | actor | client certificate of the connection |
+//! |---|---|---|
+//! | API key | none | optional: binds |
+//! | peer certificate | none | required: is the subject, binds |
+//! | own token | none | required: proves its party, or acts; binds |
+//! | own token | API key | optional: binds |
+//! | own token | peer certificate | required: acts, binds |
+//! | own token | own token | required: proves the actor token's party; binds |
+//!
+//! Anything else is [`Code::CombinationNotAllowed`].
 
+mod admin;
+mod api_key;
+mod own_token;
 mod presented;
+mod suppose;
 mod verified;
+mod workload_cert;
 
+pub use admin::{Administrator, Administrators};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
+pub use suppose::Supposed;
 pub use verified::{Actor, Ceiling, CredentialKind, Lineage, Reach, Uses, Verified};
+
+use crate::id::{CredentialId, Label};
+use crate::inventory::{Audiences, Keys};
+use crate::mint::Mint;
+use crate::refusal::{Code, Refusal};
+use crate::revocation::HotSet;
+use crate::trust::TrustStore;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Verifies what callers present, from memory alone.
+#[derive(Debug)]
+pub struct Authn {
+    keys: Arc<Keys>,
+    audiences: Arc<Audiences>,
+    trust: Arc<TrustStore>,
+    tokens: Arc<Mint>,
+    hot: Arc<HotSet>,
+    no_labels: Arc<BTreeMap<Label, Label>>,
+}
+
+/// A request that failed authentication.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Why.
+    pub refusal: Refusal,
+    /// The credential, where the caller proved to hold it.
+    pub credential: Option<CredentialId>,
+    /// The credential that the caller named, proven or not.
+    pub claimed: Option<CredentialId>,
+}
+
+impl Rejected {
+    fn anonymous(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            credential: None,
+            claimed: None,
+        }
+    }
+}
+
+impl Authn {
+    /// Authentication over the given state.
+    #[must_use]
+    pub fn new(
+        keys: Arc<Keys>,
+        audiences: Arc<Audiences>,
+        trust: Arc<TrustStore>,
+        tokens: Arc<Mint>,
+        hot: Arc<HotSet>,
+    ) -> Self {
+        Self {
+            keys,
+            audiences,
+            trust,
+            tokens,
+            hot,
+            no_labels: Arc::default(),
+        }
+    }
+
+    /// Drops markers of what can no longer be alive.
+    pub fn expire_markers(&self, now: Timestamp) {
+        self.hot.expire(now);
+    }
+
+    /// Whether a credential is one that this broker knows of, and not an id that anybody may have made up.
+    #[must_use]
+    pub fn is_registered(&self, credential: &CredentialId) -> bool {
+        match credential {
+            CredentialId::ApiKey(id) => self.keys.find(id).is_some(),
+            // Certificates get here only after the handshake has verified them.
+            CredentialId::Certificate(_) => true,
+        }
+    }
+
+    /// Verifies everything that a request presents.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the credential where it is known.
+    pub fn verify(&self, presented: &Presented, now: Timestamp) -> Result<Verified, Rejected> {
+        let peer = &*presented.peer;
+        if peer.certificate.is_some() {
+            // Whatever its part in the request, a certificate that is shown must still be good.
+            workload_cert::recheck(self, peer, now)?;
+        }
+        match (&presented.subject, &presented.actor) {
+            (Credential::ApiKey(text), None) => api_key::verify(self, text, peer, now),
+            (Credential::PeerCertificate, None) => workload_cert::verify(self, peer, now),
+            (Credential::Token(text, _), actor) => {
+                own_token::verify(self, text, actor.as_ref(), peer, now)
+            }
+            (Credential::ApiKey(_) | Credential::PeerCertificate, Some(_)) => {
+                Err(Rejected::anonymous(Refusal::new(
+                    Code::CombinationNotAllowed,
+                    "only a token can be presented together with an actor",
+                )))
+            }
+        }
+    }
+}

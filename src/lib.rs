@@ -14,13 +14,17 @@
 //! Each stage consumes the previous stage's proof by value, and only that stage can make the next one. An
 //! unrecorded token cannot be sent, and the compiler says so.
 
+pub mod app;
 pub mod audit;
 pub mod authn;
 
-pub mod client;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
+pub mod exchange;
+pub mod grpc;
+pub mod http;
 pub mod id;
 pub mod inventory;
 pub mod jose;

@@ -9,8 +9,8 @@ use std::time::Duration;
 pub const SPIFFE_ID: usize = 2048;
 /// Longest trust-domain name in bytes (SPIFFE-ID section 2.1).
 pub const TRUST_DOMAIN: usize = 255;
-/// Longest audience name or alias in bytes: a URI that people still type.
-pub const AUDIENCE: usize = 512;
+/// Longest audience name or alias in bytes: a URI that people still type, and a store key with its prefix.
+pub const AUDIENCE: usize = 480;
 /// Longest scope token in bytes.
 pub const SCOPE: usize = 128;
 /// Most scopes in one ask, grant or key; keeps tokens within header limits.
@@ -151,6 +151,8 @@ pub const STORE_REDO: usize = 10_000_000;
 pub const REPLICA_FAULTS: usize = 64;
 /// Largest page that a list call answers with.
 pub const PAGE: usize = 500;
+/// Policy documents on one page of a list: each may hold a store value's worth of text.
+pub const POLICY_PAGE: u32 = 20;
 /// Policies that no index key covers; they are shown to every request, so they are few.
 pub const UNINDEXED_POLICIES: usize = 64;
 /// Most policies that are loaded.
@@ -193,6 +195,8 @@ pub const CONNECTION_GRACE: Duration = Duration::from_secs(60);
 pub const DRAIN: Duration = Duration::from_secs(25);
 /// How often files are looked at even if no change was announced.
 pub const FILE_POLL: Duration = Duration::from_secs(30);
+/// How long an administrative call waits until its change is applied on this node.
+pub const APPLY: Duration = Duration::from_secs(10);
 /// How long the store's view may be out of date before issuance stops, by default.
 pub const STALENESS: Duration = Duration::from_secs(60);
 /// Token lifetime where nobody asks for another.
@@ -207,6 +211,8 @@ pub const LOG_SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 pub const LOG_RETRY_MIN: Duration = Duration::from_millis(100);
 /// Longest pause before a log that failed is tried again: how late a repaired disk is noticed.
 pub const LOG_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Clock difference that a verifier of our tokens may allow itself; markers outlive tokens by it.
+pub const VERIFIER_LEEWAY: Duration = Duration::from_secs(5 * 60);
 /// Step of the wall clock against the monotonic one that stops issuance.
 pub const CLOCK_STEP: Duration = Duration::from_secs(5);
 /// Clock difference that verifiers forgive, by default and at most.

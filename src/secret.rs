@@ -1,5 +1,7 @@
 //! Values that must not be printed, kept or compared carelessly.
 
+pub mod api_key;
+
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use subtle::ConstantTimeEq;

@@ -305,3 +305,29 @@ pub enum LoadError {
     #[error(transparent)]
     Fault(#[from] StoreFault),
 }
+
+/// Every entry whose key starts with `prefix`, at one revision.
+///
+/// # Errors
+/// [`StoreFault`], also when the load had to begin anew too often.
+pub async fn load_all(store: &dyn Store, prefix: &str) -> Result<Vec<Entry>, StoreFault> {
+    const ATTEMPTS: usize = 8;
+    'restart: for _ in 0..ATTEMPTS {
+        let (mut entries, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = match store.load(prefix, cursor).await {
+                Ok(page) => page,
+                Err(LoadError::Restart) => continue 'restart,
+                Err(LoadError::Fault(fault)) => return Err(fault),
+            };
+            entries.extend(page.entries);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+    Err(StoreFault(
+        "the store kept changing under a load".to_owned(),
+    ))
+}

@@ -1,6 +1,7 @@
 //! Logs, metrics, readiness, and the listener that shows them.
 
 mod log;
+mod log_stats;
 mod metrics;
 pub mod ops;
 mod readiness;

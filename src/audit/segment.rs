@@ -3,7 +3,6 @@
 use super::record::Head;
 use super::recovery::Drained;
 use crate::limits;
-use crate::store::{Incarnation, Revision};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read};

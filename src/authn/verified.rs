@@ -28,6 +28,7 @@ pub struct Verified {
     pub(super) must_bind: bool,
     pub(super) uses: Uses,
     pub(super) lineage: Lineage,
+    pub(super) may_act: Option<Arc<str>>,
     pub(super) actor: Option<Arc<Actor>>,
     pub(super) fence: Fence,
 }
@@ -198,6 +199,12 @@ impl Verified {
         &self.lineage
     }
 
+    /// The only principal that may act for the subject, as the presented token says.
+    #[must_use]
+    pub fn may_act(&self) -> Option<&Arc<str>> {
+        self.may_act.as_ref()
+    }
+
     /// The actor chain, if someone acts for the subject.
     #[must_use]
     pub fn actor(&self) -> Option<&Arc<Actor>> {
@@ -237,6 +244,7 @@ impl Verified {
             must_bind: false,
             uses: Uses::Unlimited,
             lineage,
+            may_act: None,
             actor,
             fence: Fence::default(),
         }
@@ -267,6 +275,7 @@ impl Verified {
             confirmation,
             must_bind: false,
             uses: Uses::Unlimited,
+            may_act: None,
             actor: None,
             fence: Fence::default(),
         }
@@ -296,6 +305,7 @@ impl Verified {
                 ancestors: vec![[7; 16]],
                 exchange: Reach::Policy,
             },
+            may_act: None,
             actor,
             fence: Fence {
                 credentials: vec![credential],

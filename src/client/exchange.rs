@@ -81,6 +81,7 @@ impl Ask {
             } else {
                 Binding::Unspecified.into()
             },
+            may_act: String::new(),
         })
     }
 }

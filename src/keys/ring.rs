@@ -145,6 +145,19 @@ impl Timing {
     }
 }
 
+impl Life {
+    /// The name in listings and records.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Active { .. } => "active",
+            Self::Retired { .. } => "retired",
+            Self::Compromised { .. } => "compromised",
+        }
+    }
+}
+
 impl Member {
     /// Whether it is in the published set.
     #[must_use]

@@ -7,7 +7,7 @@ use crate::clock::Random;
 use crate::id::KeyId;
 use crate::jose::from_slice;
 use crate::store::{
-    Batch, CommitError, Expect, Key, LoadError, Op, Revision, Store, StoreFault, TooLarge, Value,
+    Batch, CommitError, Expect, Key, Op, Revision, Store, StoreFault, TooLarge, Value, load_all,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -202,39 +202,22 @@ impl Rotation {
     }
 
     async fn load(&self) -> Result<Stored, RotationError> {
-        'restart: for _ in 0..ATTEMPTS {
-            let mut stored = Stored::default();
-            let mut cursor = None;
-            loop {
-                let page = match self.store.load(PREFIX, cursor).await {
-                    Ok(page) => page,
-                    Err(LoadError::Restart) => continue 'restart,
-                    Err(LoadError::Fault(fault)) => return Err(fault.into()),
-                };
-                for entry in &page.entries {
-                    match entry_id(&entry.key).map_err(RotationError::Malformed)? {
-                        Some(id) => {
-                            let key = StoredKey::read(&id, &entry.value)
-                                .map_err(RotationError::Malformed)?;
-                            stored.keys.insert(id, key);
-                        }
-                        None => {
-                            let head = from_slice(entry.value.as_bytes()).map_err(|error| {
-                                RotationError::Malformed(format!("{HEAD}: {error}"))
-                            })?;
-                            stored.head = Some((entry.modified, head));
-                        }
-                    }
+        let mut stored = Stored::default();
+        for entry in load_all(&*self.store, PREFIX).await? {
+            match entry_id(&entry.key).map_err(RotationError::Malformed)? {
+                Some(id) => {
+                    let key =
+                        StoredKey::read(&id, &entry.value).map_err(RotationError::Malformed)?;
+                    stored.keys.insert(id, key);
                 }
-                cursor = page.next;
-                if cursor.is_none() {
-                    return Ok(stored);
+                None => {
+                    let head = from_slice(entry.value.as_bytes())
+                        .map_err(|error| RotationError::Malformed(format!("{HEAD}: {error}")))?;
+                    stored.head = Some((entry.modified, head));
                 }
             }
         }
-        Err(RotationError::Refused(
-            "others kept changing the store".to_owned(),
-        ))
+        Ok(stored)
     }
 
     fn prepare(

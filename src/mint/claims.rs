@@ -18,6 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::sync::Arc;
 
 /// All claims of a token, in the order of the text.
 #[derive(Serialize)]
@@ -35,6 +36,8 @@ pub(super) struct Claims<'a> {
     pub(super) cnf: Option<Confirmation<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) act: Option<Acting<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) may_act: Option<MayAct<'a>>,
     pub(super) cmb: Ancestry<'a>,
 }
 
@@ -81,15 +84,25 @@ impl Serialize for Acting<'_> {
     }
 }
 
+/// `may_act` (RFC 8693 section 4.4).
+#[derive(Serialize)]
+pub(super) struct MayAct<'a> {
+    pub(super) sub: &'a str,
+}
+
 /// `cmb`.
-pub(super) struct Ancestry<'a>(pub(super) &'a Lineage);
+pub(super) struct Ancestry<'a> {
+    pub(super) lineage: &'a Lineage,
+    /// What policy left of the lineage's own ceiling.
+    pub(super) exchange: &'a Reach<Arc<[Audience]>>,
+}
 
 impl Serialize for Ancestry<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(Some(3))?;
-        map.serialize_entry("c", &Credentials(&self.0.credentials))?;
-        map.serialize_entry("l", &Digests(&self.0.ancestors))?;
-        map.serialize_entry("x", &Exchange(&self.0.exchange))?;
+        map.serialize_entry("c", &Credentials(&self.lineage.credentials))?;
+        map.serialize_entry("l", &Digests(&self.lineage.ancestors))?;
+        map.serialize_entry("x", &Exchange(self.exchange))?;
         map.end()
     }
 }
@@ -110,7 +123,7 @@ impl Serialize for Digests<'_> {
     }
 }
 
-struct Exchange<'a>(&'a Reach<std::sync::Arc<[Audience]>>);
+struct Exchange<'a>(&'a Reach<Arc<[Audience]>>);
 
 impl Serialize for Exchange<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {

@@ -1,7 +1,7 @@
 //! Signing what was granted, and reading back what was signed.
 
 use super::Minted;
-use super::claims::{Acting, Ancestry, Claims, Confirmation, Shown};
+use super::claims::{Acting, Ancestry, Claims, Confirmation, MayAct, Shown};
 use super::own::{OwnClaims, Text};
 use crate::authn::{Reach, Verified};
 use crate::clock::{Random, random};
@@ -89,7 +89,11 @@ impl Mint {
                 .bound_to()
                 .map(|certificate| Confirmation { certificate }),
             act: verified.actor().map(|actor| Acting(actor)),
-            cmb: Ancestry(verified.lineage()),
+            may_act: grant.may_act().map(|sub| MayAct { sub }),
+            cmb: Ancestry {
+                lineage: verified.lineage(),
+                exchange: grant.exchange(),
+            },
         };
         let token = sign(key, &claims)?;
         Ok(Minted {
@@ -116,6 +120,12 @@ impl Mint {
                 "no whole second is left before the end of what the token is made from",
             ))
         }
+    }
+
+    /// Whether a key is active.
+    #[must_use]
+    pub fn can_sign(&self) -> bool {
+        self.ring.view().active.is_some()
     }
 
     /// Verifies a token of this broker: signature by a published key, issuer, type and times. Who may present it is

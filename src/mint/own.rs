@@ -4,6 +4,7 @@ use crate::authn::{Actor, Lineage, Reach};
 use crate::id::{Audience, CredentialId, ScopeSet, TokenId};
 use crate::jose::{JoseError, NumericDate, Validity, non_null};
 use crate::limits;
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -124,6 +125,36 @@ impl<const N: usize> TryFrom<String> for Digest<N> {
 fn scopes<'de, D: Deserializer<'de>>(input: D) -> Result<ScopeSet, D::Error> {
     let text = String::deserialize(input)?;
     ScopeSet::parse(&text).map_err(serde::de::Error::custom)
+}
+
+impl OwnClaims {
+    /// How the token stands in the `cmb.l` of its descendants: the first 128 bits of SHA-256 over issuer, a zero
+    /// byte and `jti`.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 16] {
+        let mut context = Context::new(&SHA256);
+        context.update(self.issuer.as_bytes());
+        context.update(&[0]);
+        context.update(self.id.to_string().as_bytes());
+        let mut digest = [0; 16];
+        digest
+            .iter_mut()
+            .zip(context.finish().as_ref())
+            .for_each(|(to, from)| *to = *from);
+        digest
+    }
+
+    /// Whether `sub`, a principal of ours, may become the actor (RFC 8693 section 4.4).
+    #[must_use]
+    pub fn may_be_acted_for_by(&self, sub: &str) -> bool {
+        self.may_act.as_ref().is_none_or(|named| {
+            named.sub == sub
+                && named
+                    .iss
+                    .as_deref()
+                    .is_none_or(|issuer| issuer == &*self.issuer)
+        })
+    }
 }
 
 impl Text {

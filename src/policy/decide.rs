@@ -69,7 +69,19 @@ impl Policy {
             let refusal = Refusal::new(Code::BindingRequired, "the proved key is gone");
             return refuse(verified, refusal, rules, input);
         }
+        let may_act = match (verified.may_act(), &ask.may_act) {
+            (Some(named), Some(wanted)) if named != wanted => {
+                let refusal = Refusal::new(
+                    Code::ActorNotAllowed,
+                    "may_act would name another party than before",
+                );
+                return refuse(verified, refusal, rules, input);
+            }
+            (Some(named), _) => Some(Arc::clone(named)),
+            (None, wanted) => wanted.clone(),
+        };
         Ok(Grant {
+            may_act,
             audience: audience.name.clone(),
             scopes: allowed.scopes.clone(),
             lifetime: allowed.lifetime,

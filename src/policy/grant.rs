@@ -20,6 +20,8 @@ pub struct Ask {
     pub lifetime: Option<Duration>,
     /// Whether the token is to be bound to the caller's key.
     pub binding: Binding,
+    /// The only principal that may act for the subject with this token (RFC 8693 section 4.4).
+    pub may_act: Option<Arc<str>>,
 }
 
 /// Whether a token is bound to the key that the caller proved (RFC 8705 section 3).
@@ -60,6 +62,7 @@ pub struct Grant {
     pub(super) not_after: Timestamp,
     pub(super) bound_to: Option<[u8; 32]>,
     pub(super) exchange: Reach<Arc<[Audience]>>,
+    pub(super) may_act: Option<Arc<str>>,
     pub(super) rules: Arc<[Rule]>,
     pub(super) input: Arc<str>,
 }
@@ -121,6 +124,12 @@ impl Grant {
         &self.exchange
     }
 
+    /// The only principal that may act for the subject with the token (RFC 8693 section 4.4).
+    #[must_use]
+    pub fn may_act(&self) -> Option<&str> {
+        self.may_act.as_deref()
+    }
+
     /// The rules that decided: the policies that permit it, by name.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -142,6 +151,7 @@ impl Grant {
         let not_after = verified.ceiling().not_after;
         Self {
             exchange: verified.lineage().exchange.clone(),
+            may_act: None,
             verified,
             audience: Audience::parse(audience).unwrap(),
             scopes: ScopeSet::parse(scopes).unwrap(),
@@ -168,6 +178,7 @@ impl Grant {
     pub(crate) fn of_rules_for_test(verified: Verified, rules: Vec<Rule>, input: &str) -> Self {
         Self {
             exchange: verified.lineage().exchange.clone(),
+            may_act: None,
             verified,
             audience: Audience::parse("https://api.example.org").unwrap(),
             scopes: ScopeSet::parse("read").unwrap(),

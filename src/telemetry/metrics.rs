@@ -1,6 +1,9 @@
 //! What is counted. Names end up on dashboards: they change as rarely as codes do.
 
-use crate::authn::CredentialKind;
+use super::log_stats::LogStats;
+use crate::audit::Stats;
+use crate::authn::{Credential, CredentialKind};
+use crate::exchange::Observer as Answers;
 use crate::listener::{Observer, Outcome};
 use crate::refusal::{Code, Denial, Fault};
 use crate::trust::CertificateRefusal;
@@ -12,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -38,9 +42,7 @@ pub struct Metrics {
     refusals: Vec<Counter>,
     attempts: Family<ByOutcome, Counter>,
     connections: Gauge,
-    log_records: Counter,
-    log_batches: Counter,
-    log_batch_seconds: Histogram,
+    log: LogStats,
     store_staleness: Gauge<f64, AtomicU64>,
     reloads: Family<ByReload, Counter>,
     certificate_expiry: Gauge,
@@ -154,14 +156,7 @@ impl Metrics {
             exchange_seconds: seconds(r, "exchange", "Time of exchanges, from request to reply"),
             tokens_issued: add(r, "tokens_issued", "Tokens issued", Counter::default()),
             connections: add(r, "connections", "Open connections", Gauge::default()),
-            log_records: add(r, "log_records", "Records made durable", Counter::default()),
-            log_batches: add(
-                r,
-                "log_batches",
-                "Group commits of the log",
-                Counter::default(),
-            ),
-            log_batch_seconds: seconds(r, "log_batch", "Time of group commits of the log"),
+            log: log_stats(r),
             store_staleness: unit(r, "store_staleness", "Age of the view of the store"),
             reloads: add(
                 r,
@@ -204,18 +199,9 @@ impl Metrics {
         self.tokens_issued.inc();
     }
 
-    /// A "no", on whichever face.
-    pub fn refused(&self, code: Code) {
-        if let Some(counter) = self.refusals.get(code as usize) {
-            counter.inc();
-        }
-    }
-
-    /// The log made `records` durable in one commit.
-    pub fn log_committed(&self, records: u64, took: Duration) {
-        self.log_records.inc_by(records);
-        self.log_batches.inc();
-        self.log_batch_seconds.observe(took.as_secs_f64());
+    /// Shows the counters of this log from now on; the first one stays.
+    pub fn follow_log(&self, stats: &Arc<Stats>) {
+        let _first_stays = self.log.0.set(Arc::clone(stats));
     }
 
     /// How old the view of the store is.
@@ -266,6 +252,40 @@ impl Observer for Metrics {
     fn closed(&self) {
         self.connections.dec();
     }
+}
+
+impl Answers for Metrics {
+    fn answered(&self, subject: &Credential, denial: Option<&Denial>, took: Duration) {
+        let kind = match subject {
+            Credential::ApiKey(_) => CredentialKind::ApiKey,
+            Credential::PeerCertificate => CredentialKind::Certificate,
+            Credential::Token(..) => CredentialKind::OwnToken,
+        };
+        let outcome = match denial {
+            None => {
+                self.token_issued();
+                ExchangeOutcome::Issued
+            }
+            Some(Denial::Refused(refusal)) => {
+                Answers::refused(self, refusal.code());
+                ExchangeOutcome::Refused(refusal.code())
+            }
+            Some(Denial::Failed { fault, .. }) => ExchangeOutcome::Failed(*fault),
+        };
+        self.exchanged(Some(kind), outcome, took);
+    }
+
+    fn refused(&self, code: Code) {
+        if let Some(counter) = self.refusals.get(code as usize) {
+            counter.inc();
+        }
+    }
+}
+
+fn log_stats(registry: &mut Registry) -> LogStats {
+    let stats = LogStats::default();
+    registry.register_collector(Box::new(stats.clone()));
+    stats
 }
 
 fn by_outcome(
@@ -325,9 +345,11 @@ mod tests {
             ExchangeOutcome::Refused(Code::PolicyDenied),
             Duration::from_micros(60),
         );
-        metrics.refused(Code::PolicyDenied);
+        Answers::refused(&metrics, Code::PolicyDenied);
         metrics.token_issued();
-        metrics.log_committed(7, Duration::from_millis(1));
+        let stats = Arc::<Stats>::default();
+        stats.records.store(7, std::sync::atomic::Ordering::Relaxed);
+        metrics.follow_log(&stats);
         metrics.store_is_stale_for(Duration::from_millis(1500));
         metrics.reloaded("server certificate", false);
         metrics.attempt(Outcome::Certificate("certificate_revoked"));
@@ -340,7 +362,7 @@ mod tests {
             r#"cambist_refusals_total{code="policy_denied"} 1"#,
             "cambist_tokens_issued_total 1",
             "cambist_log_records_total 7",
-            "cambist_log_batches_total 1",
+            "cambist_log_commit_seconds_count 0",
             "cambist_store_staleness_seconds 1.5",
             r#"cambist_reloads_total{what="server certificate",result="refused"} 1"#,
             r#"cambist_connection_attempts_total{outcome="certificate_revoked"} 1"#,

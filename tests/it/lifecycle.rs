@@ -213,7 +213,7 @@ async fn operations_show_metrics_life_and_readiness() {
         (status.as_u16(), text.as_str()),
         (200, r#"{"ready":true,"reasons":[]}"#)
     );
-    metrics.refused(Code::TooBusy);
+    cambist::exchange::Observer::refused(&*metrics, Code::TooBusy);
     let (status, headers, text) = client.get("/metrics").await.unwrap();
     assert_eq!(status, 200);
     assert_eq!(

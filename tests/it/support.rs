@@ -13,7 +13,3 @@ pub(crate) mod plain_store;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
-pub mod clock;
-pub(crate) mod https;
-pub(crate) mod jws;
-pub(crate) mod plain_store;

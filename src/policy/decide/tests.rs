@@ -33,6 +33,7 @@ fn ask(lifetime: Option<Duration>) -> Ask {
         scopes: None,
         lifetime,
         binding: Binding::WherePossible,
+        may_act: None,
     }
 }
 

@@ -46,6 +46,7 @@ fn an_issue_says_everything_and_not_the_token() {
         scopes: None,
         lifetime: Some(std::time::Duration::from_secs(60)),
         binding: Binding::Required,
+        may_act: None,
     });
     let record = encoder().issue(&minted_of(grant, 3), &context).unwrap();
     let mut value = parsed(&record);

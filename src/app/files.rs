@@ -1,0 +1,173 @@
+//! What the configuration names by path: read at the start, and again when it changes.
+
+use super::World;
+use crate::config::{self, Config, PolicyFiles};
+use crate::keys::SigningAlgorithm;
+use crate::lifecycle::files::FileWatch;
+use crate::limits;
+use crate::listener::{
+    ClientCertificates, ConnectionLimits, Faces, IdentityFiles, ListenAddress, ListenerConfig,
+    ServerIdentity,
+};
+use crate::policy::{Diagnostic, Document, Origin, Policies};
+use crate::telemetry::Metrics;
+use crate::trust::TrustStore;
+use crate::trust::fetch::{DomainFiles, TrustFiles};
+use anyhow::{Context as _, anyhow};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Creates the folder of store and log; one that others may look into is refused.
+pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    if !path.exists() {
+        let created = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path);
+        created.with_context(|| format!("the data folder {shown} cannot be created"))?;
+    }
+    let mode = std::fs::metadata(path)
+        .with_context(|| format!("the data folder {shown}"))?
+        .permissions()
+        .mode();
+    if mode & 0o022 != 0 {
+        return Err(anyhow!(
+            "the data folder {shown} can be written by others; it must be the broker's alone (0700)"
+        ));
+    }
+    Ok(())
+}
+
+/// Policies from files, checked as a whole before any is in force.
+pub(super) fn load_policies(files: &PolicyFiles, policies: &Policies) -> anyhow::Result<()> {
+    let listed = files
+        .list()
+        .map_err(|(path, error)| anyhow!("{}: {error}", path.display()))?;
+    let mut documents = Vec::with_capacity(listed.len());
+    for path in listed {
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        if text.len() > limits::POLICY_DOCUMENT {
+            return Err(anyhow!(
+                "{}: larger than {} bytes",
+                path.display(),
+                limits::POLICY_DOCUMENT
+            ));
+        }
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        documents.push(Document {
+            name,
+            text,
+            origin: Origin::Configuration,
+        });
+    }
+    let loaded = policies.set_configured(documents).map_err(diagnosed)?;
+    for warning in &loaded.warnings {
+        tracing::warn!(%warning, "policy");
+    }
+    tracing::info!(policies = loaded.policies, revision = %loaded.revision, "policies in force");
+    Ok(())
+}
+
+/// What is wrong with policies, a line each.
+pub(super) fn diagnosed(found: Vec<Diagnostic>) -> anyhow::Error {
+    let lines: Vec<String> = found
+        .iter()
+        .filter(|one| !one.warning)
+        .map(ToString::to_string)
+        .collect();
+    anyhow!("{}", lines.join("\n"))
+}
+
+/// Reads the trust bundles, and keeps reading them when they change.
+pub(super) fn follow_trust(
+    config: &Config,
+    world: &World,
+    trust: &Arc<TrustStore>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<()> {
+    let domains = config.trust_domains.iter().map(|domain| DomainFiles {
+        trust_domain: domain.name.clone(),
+        bundle: Some(domain.bundle.clone()),
+        crls: domain.crls.clone(),
+        revoked: false,
+    });
+    let files = TrustFiles::new(domains.collect());
+    files.load_into(trust)?;
+    let (watch, trust) = (FileWatch::new("trust", files.paths()), Arc::clone(trust));
+    watch.start(&world.lifecycle, Arc::clone(metrics), move || {
+        Ok(files.load_into(&trust).map(drop)?)
+    });
+    Ok(())
+}
+
+/// Reads the server's certificate, and keeps reading it when it changes.
+pub(super) fn follow_identity(
+    config: &Config,
+    world: &World,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Arc<ServerIdentity>>> {
+    let Some(tls) = &config.tls else {
+        return Ok(None);
+    };
+    let files = IdentityFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+    };
+    let identity = ServerIdentity::load(files, Arc::clone(&world.clock))?;
+    metrics.certificate_expires(identity.not_after());
+    let (watch, reloaded, seen) = (
+        FileWatch::new("tls", identity.paths()),
+        Arc::clone(&identity),
+        Arc::clone(metrics),
+    );
+    watch.start(&world.lifecycle, Arc::clone(metrics), move || {
+        reloaded.reload()?;
+        seen.certificate_expires(reloaded.not_after());
+        Ok(())
+    });
+    Ok(Some(identity))
+}
+
+/// A listener's configuration, with the limits that all listeners share.
+pub(super) fn listener(from: &config::Listener, shared: &config::Limits) -> ListenerConfig {
+    ListenerConfig {
+        address: match &from.address {
+            config::Address::Tcp(address) => ListenAddress::Tcp(*address),
+            config::Address::Unix(path) => ListenAddress::Unix(path.clone()),
+        },
+        client_certificates: Some(match from.client_certificates {
+            config::ClientCertificates::None => ClientCertificates::None,
+            config::ClientCertificates::Optional => ClientCertificates::Optional,
+            config::ClientCertificates::Required => ClientCertificates::Required,
+        }),
+        proxy_from: from.proxy_from.clone(),
+        faces: Faces {
+            grpc: from.faces.contains(&config::Face::Grpc),
+            http: from.faces.contains(&config::Face::Http),
+        },
+        limits: ConnectionLimits {
+            connections: shared.connections,
+            connections_per_source: shared.source_connections,
+            streams: shared.streams,
+            handshake: shared.handshake,
+            idle: shared.idle,
+            age: shared.age,
+            ..ConnectionLimits::default()
+        },
+    }
+}
+
+/// The signing algorithm that is configured.
+pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
+    match configured {
+        config::Algorithm::Es256 => SigningAlgorithm::Es256,
+        config::Algorithm::Ed25519 => SigningAlgorithm::Ed25519,
+        config::Algorithm::Rs256 => SigningAlgorithm::Rs256,
+    }
+}

@@ -1,0 +1,84 @@
+//! What an operator asks of this node.
+
+use crate::audit::{Act, ActKind, Log};
+use crate::clock::guard::TimeGuard;
+use crate::inventory::{Author, Copied, Maintenance};
+use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::store::Reply;
+use crate::store::embedded::EmbeddedStore;
+use jiff::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+
+/// This node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) guard: Arc<TimeGuard>,
+    pub(super) log: Log,
+}
+
+impl Node {
+    async fn recorded(
+        &self,
+        action: &'static str,
+        change: &str,
+        author: &Author,
+    ) -> Result<(), Denial> {
+        let who = author.who.to_string();
+        let act = Act {
+            context: Some(&author.context),
+            sub: Some(&who),
+            change: Some(change),
+            ..Act::new(ActKind::Admin, action)
+        };
+        self.log.event(&act).await.map(drop)
+    }
+}
+
+impl Maintenance for Node {
+    fn backup<'a>(
+        &'a self,
+        path: &'a Path,
+        author: &'a Author,
+    ) -> Reply<'a, Result<Copied, Denial>> {
+        Box::pin(async move {
+            if !path.is_absolute() {
+                return Err(Refusal::new(
+                    Code::InvalidRequest,
+                    "path: must be absolute on the broker's host",
+                )
+                .into());
+            }
+            let target = serde_json::json!({ "path": path }).to_string();
+            self.recorded("store.backup", &target, author).await?;
+            // The path is the administrator's own choice: what is wrong with it is theirs to know.
+            let refused = |error: &dyn std::fmt::Display| {
+                Refusal::new(Code::InvalidRequest, format!("path: {error}"))
+            };
+            let revision = self
+                .store
+                .backup(path)
+                .await
+                .map_err(|error| refused(&error))?;
+            let bytes = tokio::fs::metadata(path)
+                .await
+                .map_err(|error| refused(&error))?
+                .len();
+            Ok(Copied { revision, bytes })
+        })
+    }
+
+    fn confirm_clock<'a>(&'a self, author: &'a Author) -> Reply<'a, Result<Timestamp, Denial>> {
+        Box::pin(async move {
+            let before = self.guard.mark().map(|mark| mark.to_string());
+            let change =
+                serde_json::json!({ "mark_before": before, "now": self.guard.wall() }).to_string();
+            self.recorded("clock.confirm", &change, author).await?;
+            self.guard.confirm();
+            self.guard
+                .now()
+                .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))
+        })
+    }
+}

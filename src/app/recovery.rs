@@ -1,0 +1,132 @@
+//! Before anything is served: store and log each hold the other's last position. If the store is behind (an
+//! old backup was put back), what must never be lost is done again from the log; where that cannot be complete,
+//! the broker does not start unless the operator accepts it.
+
+use crate::audit::{Act, ActKind, Device, Disk, Log, Recovered, read};
+use crate::clock::guard::TimeGuard;
+use crate::inventory::{self, KEY_PREFIX};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::recovery::{LogEnd, Recovery, accept_rollback, decide, redo};
+use crate::store::{LogPosition, Revision, Store, load_all};
+use anyhow::{Context as _, anyhow};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// What is read of a record.
+#[derive(Deserialize)]
+struct Member<'a> {
+    #[serde(borrow)]
+    store: Option<&'a RawValue>,
+}
+
+pub(super) async fn bring_up(
+    store: &EmbeddedStore,
+    disk: Arc<Disk>,
+    log: &Log,
+    recovered: &Recovered,
+    guard: &TimeGuard,
+    accept: bool,
+) -> anyhow::Result<()> {
+    let end = recovered.next.checked_sub(1).map(|sequence| LogEnd {
+        origin: log.origin().to_string(),
+        sequence,
+        taken: recovered.drained.map(|drained| drained.revision),
+    });
+    match decide(&store.lineage().await?, end.as_ref()) {
+        Recovery::InStep => Ok(()),
+        Recovery::StoreBehind {
+            from_sequence,
+            renew,
+        } => {
+            let (Some(end), Some(taken)) = (&end, recovered.drained) else {
+                return Err(anyhow!(
+                    "the log does not say how far it had taken the store over"
+                ));
+            };
+            replay(store, disk, end, taken.revision, from_sequence, renew).await?;
+            note(log, "recovery.replay", from_sequence, end.sequence).await
+        }
+        Recovery::LogBehind if accept => roll_back(store, log, guard).await,
+        Recovery::Foreign if accept => roll_back(store, log, guard).await,
+        Recovery::LogBehind => Err(anyhow!(
+            "the log lacks records that the store saw: put the log's folder back as it was, or start with \
+             --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+        )),
+        Recovery::Foreign => Err(anyhow!(
+            "store and log do not belong together: put back the two of one time, or start with \
+             --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+        )),
+    }
+}
+
+async fn replay(
+    store: &EmbeddedStore,
+    disk: Arc<Disk>,
+    end: &LogEnd,
+    taken: Revision,
+    from: u64,
+    renew: bool,
+) -> anyhow::Result<()> {
+    if renew {
+        store.renew().await?;
+    }
+    let device: Arc<dyn Device> = disk;
+    let records = read::records(device, from)?;
+    let members = records.filter_map(|record| match record {
+        Err(error) => Some(Err(error.to_string())),
+        Ok(entry) => match serde_json::from_slice::<Member<'_>>(&entry.line) {
+            Err(error) => Some(Err(format!("record {}: {error}", entry.sequence))),
+            Ok(member) => member
+                .store
+                .map(|text| Ok((entry.sequence, text.get().to_owned()))),
+        },
+    });
+    let lost = redo(&store.lineage().await?, taken, members)?;
+    tracing::warn!(
+        changes = lost.len(),
+        "the store is behind the log: revocations and spends are done again"
+    );
+    for batch in lost.batches()? {
+        store
+            .commit(batch)
+            .await
+            .context("what the store lost cannot be done again")?;
+    }
+    let counter = store.revision().await?.counter;
+    let position = LogPosition {
+        origin: end.origin.clone(),
+        sequence: end.sequence,
+        counter,
+    };
+    Ok(store.drained(position).await?)
+}
+
+async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyhow::Result<()> {
+    let now = guard.wall();
+    tracing::warn!(
+        "the rollback is accepted: use-limited keys are suspended, tokens so far are cut off"
+    );
+    let keys = load_all(store, KEY_PREFIX).await?;
+    let suspensions = inventory::suspend_limited(&keys).context("a key cannot be suspended")?;
+    let change = serde_json::json!({ "cut_off": now }).to_string();
+    let act = Act {
+        change: Some(&change),
+        ..Act::new(ActKind::Recovery, "recovery.accept_rollback")
+    };
+    let record = log.encoder().act(&act)?;
+    accept_rollback(store, now, suspensions, record.as_bytes()).await?;
+    Ok(())
+}
+
+async fn note(log: &Log, action: &'static str, from: u64, to: u64) -> anyhow::Result<()> {
+    let change = serde_json::json!({ "from": from, "to": to }).to_string();
+    let act = Act {
+        change: Some(&change),
+        ..Act::new(ActKind::Recovery, action)
+    };
+    log.event(&act)
+        .await
+        .map(drop)
+        .context("the recovery cannot be put on the record")
+}

@@ -1,0 +1,25 @@
+//! When a change is in force: applied to this node's memory, and its record durable in the log.
+
+use crate::audit::Outbox;
+use crate::inventory::Settled;
+use crate::limits;
+use crate::refusal::{Denial, Fault};
+use crate::store::replica::Replica;
+use crate::store::{Reply, Revision};
+
+/// The replica and the outbox together.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) replica: Replica,
+    pub(super) outbox: Outbox,
+}
+
+impl Settled for InForce {
+    fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>> {
+        Box::pin(async move {
+            let applied = self.replica.applied(revision, limits::APPLY).await;
+            applied.map_err(|error| Denial::failed(Fault::StoreUnavailable, error.to_string()))?;
+            self.outbox.passed(revision).await
+        })
+    }
+}

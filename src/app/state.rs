@@ -1,0 +1,100 @@
+//! What follows the store: each prefix and who takes its changes.
+
+use crate::inventory::{AUDIENCE_PREFIX, Audiences, KEY_PREFIX, Keys, POLICY_PREFIX, PolicyAdmin};
+use crate::keys::{KeyRing, Life, PREFIX as SIGNING_PREFIX};
+use crate::revocation::{HotSet, Marker};
+use crate::store::replica::Apply;
+use crate::store::{Entry, Op, Revision};
+use jiff::Timestamp;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+type Reset = Box<dyn Fn(&[Entry]) -> Result<(), String> + Send + Sync>;
+type Change = Box<dyn Fn(&Op, Revision) -> Result<(), String> + Send + Sync>;
+
+/// One prefix of the store and what is done with it.
+struct Follower {
+    prefix: &'static str,
+    reset: Reset,
+    change: Change,
+}
+
+impl Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follower")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Apply for Follower {
+    fn prefix(&self) -> &str {
+        self.prefix
+    }
+
+    fn reset(&self, entries: &[Entry], _revision: Revision) -> Result<(), String> {
+        (self.reset)(entries)
+    }
+
+    fn apply(&self, op: &Op, revision: Revision) -> Result<(), String> {
+        (self.change)(op, revision)
+    }
+}
+
+/// Everything that follows the store.
+pub(super) fn followers(
+    keys: &Arc<Keys>,
+    audiences: &Arc<Audiences>,
+    policies: &Arc<PolicyAdmin>,
+    ring: &Arc<KeyRing>,
+    hot: &Arc<HotSet>,
+) -> Vec<Arc<dyn Apply>> {
+    let (k, ka) = (Arc::clone(keys), Arc::clone(keys));
+    let (a, aa) = (Arc::clone(audiences), Arc::clone(audiences));
+    let (p, pa) = (Arc::clone(policies), Arc::clone(policies));
+    let (r, ra) = (Arc::clone(ring), Arc::clone(ring));
+    let (h, ha) = (Arc::clone(hot), Arc::clone(hot));
+    vec![
+        follower(
+            KEY_PREFIX,
+            move |e| k.reset(e),
+            move |op, at| ka.apply(op, at.counter),
+        ),
+        follower(
+            AUDIENCE_PREFIX,
+            move |e| a.reset(e),
+            move |op, at| aa.apply(op, at.counter),
+        ),
+        follower(
+            POLICY_PREFIX,
+            move |e| p.reset(e),
+            move |op, at| pa.apply(op, at.counter),
+        ),
+        follower(
+            SIGNING_PREFIX,
+            move |entries| r.reset(entries).map(|()| mark_compromised(&r, &h)),
+            move |op, _| ra.apply(op).map(|()| mark_compromised(&ra, &ha)),
+        ),
+    ]
+}
+
+fn follower(
+    prefix: &'static str,
+    reset: impl Fn(&[Entry]) -> Result<(), String> + Send + Sync + 'static,
+    change: impl Fn(&Op, Revision) -> Result<(), String> + Send + Sync + 'static,
+) -> Arc<dyn Apply> {
+    Arc::new(Follower {
+        prefix,
+        reset: Box::new(reset),
+        change: Box::new(change),
+    })
+}
+
+/// Tokens of a compromised key are worth nothing, those already in the log writer's queue included.
+fn mark_compromised(ring: &KeyRing, hot: &HotSet) {
+    for (id, member) in ring.ring().members() {
+        if matches!(member.life, Life::Compromised { .. }) {
+            hot.insert(Marker::Key(id.clone()), Timestamp::MAX);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the broker does regularly, by itself.
+
+use super::{Memory, World, files};
+use crate::audit::{Act, ActKind, LogHealth};
+use crate::config::Config;
+use crate::exchange::Exchange;
+use crate::inventory::{Keys, SigningAdmin, USAGE_PREFIX, flush_usage, restore_usage};
+use crate::lifecycle::Lifecycle;
+use crate::lifecycle::files::FileWatch;
+use crate::policy::Policies;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::load_all;
+use crate::telemetry::{Metrics, Readiness};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+/// How often the clock, the log and the store are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often usage counters are written and signing keys are looked at, in looks.
+const SELDOM: u32 = 30;
+
+/// What is looked after.
+pub(super) struct Subjects {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) signing: Arc<SigningAdmin>,
+    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) policies: Arc<Policies>,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// The standard health service: serving until the drain begins.
+pub(super) fn health(lifecycle: &Lifecycle) -> HealthServer<impl Health> {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    let drain = lifecycle.shutdown().drain.clone();
+    lifecycle.spawn("health", async move {
+        drain.cancelled().await;
+        reporter
+            .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
+        Ok::<_, anyhow::Error>(())
+    });
+    service
+}
+
+/// Policy files are read again when they change; a bad set leaves the old one in force.
+pub(super) fn watch_policies(
+    config: &Config,
+    world: &World,
+    memory: &Memory,
+    metrics: &Arc<Metrics>,
+) {
+    let (sources, policies) = (config.policy.clone(), Arc::clone(&memory.policies));
+    let mut paths = config.policy.files.clone();
+    paths.extend(config.policy.list().unwrap_or_default());
+    let watch = FileWatch::new("policies", paths);
+    watch.start(&world.lifecycle, Arc::clone(metrics), move || {
+        Ok(files::load_policies(&sources, &policies)?)
+    });
+}
+
+/// Takes over the usage counters of the last run.
+pub(super) async fn restore_usage_of(keys: &Keys, store: &EmbeddedStore) -> anyhow::Result<()> {
+    restore_usage(keys, &load_all(store, USAGE_PREFIX).await?);
+    Ok(())
+}
+
+/// Starts the regular work. It ends, after a last round, when nothing asks any more.
+pub(super) fn start(world: &World, subjects: Subjects) {
+    let quiet = world.lifecycle.quiet().clone();
+    look(&subjects);
+    world.lifecycle.spawn("upkeep", async move {
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut round: u32 = 0;
+        loop {
+            tokio::select! {
+                () = quiet.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            look(&subjects);
+            if round.is_multiple_of(SELDOM) {
+                seldom(&subjects).await;
+            }
+            round = round.wrapping_add(1);
+        }
+        finish(&subjects).await;
+        Ok::<_, anyhow::Error>(())
+    });
+}
+
+fn look(subjects: &Subjects) {
+    let Subjects {
+        exchange,
+        policies,
+        readiness,
+        metrics,
+        ..
+    } = subjects;
+    exchange.log.tick();
+    let steady = exchange.guard.observe();
+    condition(
+        readiness,
+        "clock",
+        steady
+            .then_some(())
+            .ok_or("the wall clock cannot be trusted"),
+    );
+    let health = exchange.log.health();
+    condition(
+        readiness,
+        "log",
+        match &*health {
+            LogHealth::Writing => Ok(()),
+            LogHealth::Failed { cause, .. } => Err(cause.as_ref()),
+        },
+    );
+    let now = exchange.guard.wall();
+    let fresh = exchange.replica.is_fresh(now, exchange.staleness);
+    condition(
+        readiness,
+        "store",
+        fresh
+            .then_some(())
+            .ok_or("the store has not confirmed the state for too long"),
+    );
+    let signs = exchange.mint.can_sign();
+    condition(
+        readiness,
+        "keys",
+        signs.then_some(()).ok_or("no signing key is active"),
+    );
+    let rejected = exchange.replica.rejected();
+    let loaded = rejected
+        .first()
+        .map_or(Ok(()), |reason| Err(reason.as_str()));
+    condition(
+        readiness,
+        "policies",
+        loaded.and(if policies.snapshot().is_empty() {
+            Err("no policy is loaded: everything is denied")
+        } else {
+            Ok(())
+        }),
+    );
+    let age = exchange
+        .replica
+        .as_of()
+        .map(|as_of| now.duration_since(as_of));
+    metrics.store_is_stale_for(
+        age.and_then(|age| Duration::try_from(age).ok())
+            .unwrap_or_default(),
+    );
+}
+
+fn condition(readiness: &Readiness, name: &'static str, holds: Result<(), &str>) {
+    match holds {
+        Ok(()) => readiness.met(name),
+        Err(reason) => readiness.unmet(name, reason.to_owned()),
+    }
+}
+
+async fn seldom(subjects: &Subjects) {
+    let Subjects {
+        exchange,
+        signing,
+        store,
+        ..
+    } = subjects;
+    if let Err(error) = flush_usage(&exchange.keys, &**store).await {
+        tracing::warn!(%error, "usage counters are not written; tried again later");
+    }
+    // Expiry is told by a clock that can be trusted, or not at all.
+    if let Ok(now) = exchange.guard.now() {
+        exchange.authn.expire_markers(now);
+        if let Err(denial) = signing.upkeep().await {
+            tracing::warn!(
+                code = denial.code(),
+                "signing keys are not rotated; tried again later"
+            );
+        }
+    }
+}
+
+async fn finish(subjects: &Subjects) {
+    let Subjects {
+        exchange, store, ..
+    } = subjects;
+    if let Err(error) = flush_usage(&exchange.keys, &**store).await {
+        tracing::warn!(%error, "usage counters of this run are lost");
+    }
+    if let Err(denial) = exchange
+        .log
+        .event(&Act::new(ActKind::Stop, "broker.stop"))
+        .await
+    {
+        tracing::warn!(code = denial.code(), "the stop is not on the record");
+    }
+    exchange.log.close().await;
+    store.close().await;
+}

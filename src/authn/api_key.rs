@@ -1,0 +1,167 @@
+//! API keys.
+//!
+//! A key whose text passes its checksum is refused alike whether it is unknown, wrong, expired,
+//! suspended, revoked or off its network (invariant 4): every check runs, in one order, and one
+//! answer comes out.
+
+use super::{Authn, Ceiling, CredentialKind, Lineage, Peer, Reach, Rejected, Uses, Verified};
+use crate::id::CredentialId;
+use crate::inventory::{KeyEntry, Standing};
+use crate::refusal::{Code, Refusal};
+use crate::revocation::Fence;
+use crate::secret::{Secret, api_key};
+use jiff::Timestamp;
+use std::net::IpAddr;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+/// What an unknown id is compared with, so that it costs what a known one does.
+const NO_DIGEST: [u8; 32] = [0; 32];
+
+pub(super) fn verify(
+    authn: &Authn,
+    text: &Secret,
+    peer: &Peer,
+    now: Timestamp,
+) -> Result<Verified, Rejected> {
+    let malformed = |_| Refusal::new(Code::CredentialMalformed, "not of an API key's form");
+    let parsed = api_key::parse(text.expose())
+        .map_err(malformed)
+        .map_err(Rejected::anonymous)?;
+    let credential = CredentialId::ApiKey(parsed.id);
+    let entry = authn.keys.find(&parsed.id);
+
+    let digest = entry
+        .as_ref()
+        .map_or(&NO_DIGEST, |entry| &entry.key().digest);
+    let is_right = bool::from(digest.ct_eq(&parsed.digest)) & entry.is_some();
+    let checks = Checks::of(authn, entry.as_deref(), &credential, peer, now);
+    match entry {
+        Some(entry) if is_right & checks.passed() => {
+            entry.usage().note(now);
+            Ok(verified(&entry, peer))
+        }
+        entry => {
+            let cause = match entry {
+                None => "no key of this id",
+                Some(_) if !is_right => "the secret is wrong",
+                Some(_) => checks.cause(),
+            };
+            Err(Rejected {
+                refusal: Refusal::new(Code::CredentialRefused, cause),
+                // Only a caller that proved the secret did this with the key.
+                credential: is_right.then_some(credential),
+                claimed: Some(credential),
+            })
+        }
+    }
+}
+
+/// Whether a key that is presented rightly would be accepted.
+pub(super) fn admissible(
+    authn: &Authn,
+    entry: &KeyEntry,
+    peer: &Peer,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let checks = Checks::of(
+        authn,
+        Some(entry),
+        &CredentialId::ApiKey(entry.key().id),
+        peer,
+        now,
+    );
+    if checks.passed() {
+        Ok(())
+    } else {
+        Err(Refusal::new(Code::CredentialRefused, checks.cause()))
+    }
+}
+
+/// Everything but the secret. All of it is looked at, whatever comes out first.
+struct Checks {
+    standing: Standing,
+    is_unmarked: bool,
+    is_at_home: bool,
+}
+
+impl Checks {
+    fn of(
+        authn: &Authn,
+        entry: Option<&KeyEntry>,
+        id: &CredentialId,
+        peer: &Peer,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            standing: entry.map_or(Standing::Revoked, |entry| entry.standing(now)),
+            is_unmarked: !authn.hot.credential(id),
+            is_at_home: entry.is_some_and(|entry| is_in_network(entry, peer.address)),
+        }
+    }
+
+    fn passed(&self) -> bool {
+        (self.standing == Standing::Active) & self.is_unmarked & self.is_at_home
+    }
+
+    /// For records and for those who may ask; never for the caller.
+    fn cause(&self) -> &'static str {
+        match self.standing {
+            Standing::Revoked => "the key is revoked",
+            Standing::Suspended => "the key is suspended",
+            Standing::Lapsed => "the key has lapsed",
+            Standing::Active if !self.is_unmarked => "a marker covers the key",
+            Standing::Active => "the caller is outside the key's networks",
+        }
+    }
+}
+
+/// A key without networks is used from anywhere; one with networks never over a transport
+/// that has no address.
+fn is_in_network(entry: &KeyEntry, address: Option<IpAddr>) -> bool {
+    let networks = &entry.key().spec.networks;
+    networks.is_empty()
+        || address.is_some_and(|address| networks.iter().any(|net| net.contains(&address)))
+}
+
+pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
+    let key = entry.key();
+    let credential = CredentialId::ApiKey(key.id);
+    Verified {
+        kind: CredentialKind::ApiKey,
+        sub: Arc::clone(entry.sub()),
+        client_id: Arc::clone(entry.sub()),
+        credential,
+        owner: Some(key.spec.owner.clone()),
+        tenant: key.spec.tenant.clone(),
+        labels: Arc::clone(entry.labels()),
+        ceiling: Ceiling {
+            audiences: Reach::Listed(Arc::clone(entry.audiences())),
+            scopes: Reach::Listed(key.spec.scopes.clone()),
+            not_after: key.spec.expires,
+        },
+        confirmation: peer
+            .certificate
+            .as_ref()
+            .map(|certificate| *certificate.fingerprint()),
+        must_bind: false,
+        uses: key
+            .spec
+            .uses
+            .map_or(Uses::Unlimited, |limit| Uses::Limited {
+                key: key.id,
+                limit,
+            }),
+        lineage: Lineage {
+            credentials: vec![credential],
+            ancestors: Vec::new(),
+            exchange: Reach::Listed(Arc::clone(entry.audiences())),
+        },
+        may_act: None,
+        actor: None,
+        fence: Fence {
+            credentials: vec![credential],
+            keys: Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,352 @@
+//! Own tokens, exchanged again (DESIGN.md section 3).
+//!
+//! Only the party that a token was issued to may present it, or a principal that serves its audience, who
+//! then becomes the actor. What comes out reaches no further than what went in: scopes, audiences, lifetime,
+//! binding. All of it is decided by what the verified token says, never by which parameters came.
+
+use super::{
+    Actor, Authn, Ceiling, Credential, CredentialKind, Lineage, Peer, Reach, Rejected, Uses,
+    Verified, api_key, workload_cert,
+};
+use crate::id::{Audience, CredentialId, KeyId};
+use crate::inventory::{KeyEntry, Standing};
+use crate::jose::VerifiedJwt;
+use crate::limits;
+use crate::mint::OwnClaims;
+use crate::refusal::{Code, Refusal};
+use crate::revocation::Fence;
+use crate::secret::Secret;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// A token of ours whose signature, issuer, type and times were verified.
+type OwnToken = VerifiedJwt<OwnClaims>;
+
+pub(super) fn verify(
+    authn: &Authn,
+    text: &Secret,
+    actor: Option<&Credential>,
+    peer: &Peer,
+    now: Timestamp,
+) -> Result<Verified, Rejected> {
+    let token = authn
+        .tokens
+        .verify_own(text.expose(), now)
+        .map_err(Rejected::anonymous)?;
+    let root = root(&token);
+    let rejected = |refusal| Rejected {
+        refusal,
+        credential: root,
+        claimed: root,
+    };
+
+    let presenter = match actor {
+        Some(credential) => presenter(authn, credential, peer, now)?,
+        None if peer.certificate.is_some() => {
+            presenter(authn, &Credential::PeerCertificate, peer, now)?
+        }
+        None => {
+            let cause = "a token alone does not say who presents it";
+            return Err(rejected(Refusal::new(Code::PresenterNotAllowed, cause)));
+        }
+    };
+    let root_key = living_ancestry(authn, &token, now).map_err(rejected)?;
+    let relation = relation(authn, &token, &presenter).map_err(rejected)?;
+    build(
+        authn,
+        &token,
+        root_key.as_deref(),
+        presenter,
+        relation,
+        peer,
+    )
+    .map_err(rejected)
+}
+
+/// Who presents the token, verified.
+struct Presenter {
+    sub: Arc<str>,
+    not_after: Timestamp,
+    lineage: Lineage,
+    keys: Vec<KeyId>,
+}
+
+fn presenter(
+    authn: &Authn,
+    credential: &Credential,
+    peer: &Peer,
+    now: Timestamp,
+) -> Result<Presenter, Rejected> {
+    let verified = match credential {
+        Credential::ApiKey(text) => api_key::verify(authn, text, peer, now)?,
+        Credential::PeerCertificate => workload_cert::verify(authn, peer, now)?,
+        Credential::Token(text, _) => return actor_token(authn, text, peer, now),
+    };
+    if matches!(verified.uses, Uses::Limited { .. }) {
+        // A use is spent for a token of the key's own, which acting for another is not.
+        let refusal = Refusal::new(
+            Code::CombinationNotAllowed,
+            "a key of finite use cannot act for another",
+        );
+        let credential = Some(verified.credential);
+        return Err(Rejected {
+            refusal,
+            credential,
+            claimed: credential,
+        });
+    }
+    Ok(Presenter {
+        sub: verified.sub,
+        not_after: verified.ceiling.not_after,
+        lineage: verified.lineage,
+        keys: Vec::new(),
+    })
+}
+
+/// An actor token stands for its subject only in the hands of the party it was issued to.
+fn actor_token(
+    authn: &Authn,
+    text: &Secret,
+    peer: &Peer,
+    now: Timestamp,
+) -> Result<Presenter, Rejected> {
+    let token = authn
+        .tokens
+        .verify_own(text.expose(), now)
+        .map_err(Rejected::anonymous)?;
+    let root = root(&token);
+    let rejected = |code, cause| Rejected {
+        refusal: Refusal::new(code, cause),
+        credential: root,
+        claimed: root,
+    };
+    let holder = workload_cert::recheck(authn, peer, now)?;
+    if &*token.claims().client_id != holder.spiffe_id().as_str() {
+        return Err(rejected(
+            Code::PresenterNotAllowed,
+            "the actor token was issued to another party",
+        ));
+    }
+    if token
+        .claims()
+        .bound_to
+        .is_some_and(|bound| bound != *holder.fingerprint())
+    {
+        return Err(rejected(
+            Code::BindingRequired,
+            "the actor token is bound to another key",
+        ));
+    }
+    if token.claims().actor.is_some() {
+        return Err(rejected(
+            Code::ActorNotAllowed,
+            "an actor token cannot itself be one of delegation",
+        ));
+    }
+    living_ancestry(authn, &token, now).map_err(|refusal| Rejected {
+        refusal,
+        credential: root,
+        claimed: root,
+    })?;
+    let lineage = descend(&token);
+    Ok(Presenter {
+        sub: Arc::clone(&token.claims().sub),
+        not_after: token.claims().expires_at,
+        lineage,
+        keys: vec![token.key().clone()],
+    })
+}
+
+/// Every credential and key in the ancestry must still be good; answers with the root when it is an API key.
+fn living_ancestry(
+    authn: &Authn,
+    token: &OwnToken,
+    now: Timestamp,
+) -> Result<Option<Arc<KeyEntry>>, Refusal> {
+    let refused = |cause| Err(Refusal::new(Code::TokenRefused, cause));
+    if authn.hot.covers(&fence(token)).is_some() {
+        return refused("a credential or key in the token's ancestry is revoked");
+    }
+    let mut root = None;
+    for (place, credential) in token.claims().lineage.credentials.iter().enumerate() {
+        let CredentialId::ApiKey(id) = credential else {
+            continue;
+        };
+        match authn.keys.find(id) {
+            Some(entry) if entry.standing(now) == Standing::Active => {
+                if place == 0 {
+                    root = Some(entry);
+                }
+            }
+            _ => return refused("an API key in the token's ancestry is no longer active"),
+        }
+    }
+    Ok(root)
+}
+
+/// How the presenter stands to the token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// It was issued to the presenter.
+    Party,
+    /// The presenter serves its audience, and becomes the actor.
+    Server,
+}
+
+fn relation(authn: &Authn, token: &OwnToken, presenter: &Presenter) -> Result<Relation, Refusal> {
+    if token.claims().client_id == presenter.sub {
+        return Ok(Relation::Party);
+    }
+    let audience = authn.audiences.find(&token.claims().audience);
+    if !audience.is_some_and(|entry| entry.spec.is_served_by(&presenter.sub)) {
+        let cause = "the presenter is neither the token's party nor serves its audience";
+        return Err(Refusal::new(Code::PresenterNotAllowed, cause));
+    }
+    // RFC 8693 section 4.4: what the token says about who may act is decisive.
+    if token.claims().may_be_acted_for_by(&presenter.sub) {
+        Ok(Relation::Server)
+    } else {
+        Err(Refusal::new(
+            Code::ActorNotAllowed,
+            "the token's may_act names another party",
+        ))
+    }
+}
+
+fn build(
+    authn: &Authn,
+    token: &OwnToken,
+    root_key: Option<&KeyEntry>,
+    presenter: Presenter,
+    relation: Relation,
+    peer: &Peer,
+) -> Result<Verified, Refusal> {
+    let proven = peer
+        .certificate
+        .as_ref()
+        .map(|certificate| *certificate.fingerprint());
+    let must_bind = token.claims().bound_to.is_some();
+    if must_bind && relation == Relation::Party && proven != token.claims().bound_to {
+        return Err(Refusal::new(
+            Code::BindingRequired,
+            "the token is bound to a key that the caller did not prove",
+        ));
+    }
+    let mut lineage = descend(token);
+    let mut fence = fence(token);
+    let mut not_after = token.claims().expires_at;
+    let (client_id, actor) = match relation {
+        Relation::Party => (
+            Arc::clone(&token.claims().client_id),
+            token.claims().actor.clone(),
+        ),
+        Relation::Server => {
+            merge(&mut lineage.credentials, presenter.lineage.credentials);
+            merge(&mut lineage.ancestors, presenter.lineage.ancestors);
+            fence.credentials.clone_from(&lineage.credentials);
+            fence.keys.extend(presenter.keys);
+            not_after = not_after.min(presenter.not_after);
+            let actor = Actor {
+                sub: Arc::clone(&presenter.sub),
+                previous: token.claims().actor.clone(),
+            };
+            (presenter.sub, Some(Arc::new(actor)))
+        }
+    };
+    if !lineage.fits() {
+        return Err(Refusal::new(
+            Code::LineageFull,
+            "more credentials or ancestors than a token can carry",
+        ));
+    }
+    if actor
+        .as_ref()
+        .is_some_and(|actor| actor.depth() > limits::ACTORS)
+    {
+        return Err(Refusal::new(
+            Code::LineageFull,
+            "more actors than a token can carry",
+        ));
+    }
+    let root =
+        root(token).ok_or_else(|| Refusal::new(Code::TokenRefused, "the token has no ancestry"))?;
+    if let Some(key) = root_key {
+        not_after = not_after.min(key.key().spec.expires);
+    }
+    let kept = token
+        .claims()
+        .may_act
+        .as_ref()
+        .filter(|_| relation == Relation::Party);
+    Ok(Verified {
+        kind: CredentialKind::OwnToken,
+        sub: Arc::clone(&token.claims().sub),
+        client_id,
+        credential: root,
+        owner: root_key.map(|key| key.key().spec.owner.clone()),
+        tenant: root_key.and_then(|key| key.key().spec.tenant.clone()),
+        labels: root_key.map_or_else(
+            || Arc::clone(&authn.no_labels),
+            |key| Arc::clone(key.labels()),
+        ),
+        ceiling: Ceiling {
+            audiences: within(&lineage.exchange, root_key.map(KeyEntry::audiences)),
+            scopes: Reach::Listed(token.claims().scopes.clone()),
+            not_after,
+        },
+        confirmation: proven,
+        must_bind,
+        uses: Uses::Unlimited,
+        lineage,
+        // Under delegation it has done its work: the actor is the one that was named.
+        may_act: kept.map(|named| named.sub.as_str().into()),
+        actor,
+        fence,
+    })
+}
+
+/// What a token made from this one descends from.
+fn descend(token: &OwnToken) -> Lineage {
+    let mut lineage = token.claims().lineage.clone();
+    merge(&mut lineage.ancestors, vec![token.claims().digest()]);
+    lineage
+}
+
+/// The credential that the ancestry begins with.
+fn root(token: &OwnToken) -> Option<CredentialId> {
+    token.claims().lineage.credentials.first().copied()
+}
+
+fn fence(token: &OwnToken) -> Fence {
+    Fence {
+        credentials: token.claims().lineage.credentials.clone(),
+        keys: vec![token.key().clone()],
+    }
+}
+
+fn merge<T: PartialEq>(into: &mut Vec<T>, more: Vec<T>) {
+    for item in more {
+        if !into.contains(&item) {
+            into.push(item);
+        }
+    }
+}
+
+/// The audiences that both the token's exchange ceiling and its root key allow today.
+fn within(
+    ceiling: &Reach<Arc<[Audience]>>,
+    root: Option<&Arc<[Audience]>>,
+) -> Reach<Arc<[Audience]>> {
+    match (ceiling, root) {
+        (Reach::Policy, None) => Reach::Policy,
+        (Reach::Policy, Some(root)) => Reach::Listed(Arc::clone(root)),
+        (Reach::Listed(ceiling), None) => Reach::Listed(Arc::clone(ceiling)),
+        (Reach::Listed(ceiling), Some(root)) => Reach::Listed(
+            ceiling
+                .iter()
+                .filter(|audience| root.contains(audience))
+                .cloned()
+                .collect(),
+        ),
+    }
+}

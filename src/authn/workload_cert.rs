@@ -1,0 +1,72 @@
+//! Workload certificates: X.509-SVIDs that the TLS handshake verified.
+
+use super::{Authn, Ceiling, CredentialKind, Lineage, Peer, Reach, Rejected, Uses, Verified};
+use crate::id::CredentialId;
+use crate::refusal::{Code, Refusal};
+use crate::revocation::Fence;
+use crate::trust::WorkloadCertificate;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verified, Rejected> {
+    let certificate = recheck(authn, peer, now)?;
+    let credential = CredentialId::Certificate(*certificate.fingerprint());
+    let sub: Arc<str> = certificate.spiffe_id().as_str().into();
+    Ok(Verified {
+        kind: CredentialKind::Certificate,
+        sub: Arc::clone(&sub),
+        client_id: sub,
+        credential,
+        owner: None,
+        tenant: None,
+        labels: Arc::clone(&authn.no_labels),
+        ceiling: Ceiling {
+            audiences: Reach::Policy,
+            scopes: Reach::Policy,
+            not_after: certificate.not_after(),
+        },
+        confirmation: Some(*certificate.fingerprint()),
+        must_bind: false,
+        uses: Uses::Unlimited,
+        lineage: Lineage {
+            credentials: vec![credential],
+            ancestors: Vec::new(),
+            exchange: Reach::Policy,
+        },
+        may_act: None,
+        actor: None,
+        fence: Fence {
+            credentials: vec![credential],
+            keys: Vec::new(),
+        },
+    })
+}
+
+/// The peer's certificate, still good: a connection outlives a certificate, a bundle and a CRL.
+pub(super) fn recheck<'a>(
+    authn: &Authn,
+    peer: &'a Peer,
+    now: Timestamp,
+) -> Result<&'a WorkloadCertificate, Rejected> {
+    let missing = || {
+        Rejected::anonymous(Refusal::new(
+            Code::CertificateMissing,
+            "the peer showed no certificate",
+        ))
+    };
+    let certificate = peer.certificate.as_deref().ok_or_else(missing)?;
+    let credential = CredentialId::Certificate(*certificate.fingerprint());
+    let refused = |cause| Rejected {
+        refusal: Refusal::new(Code::CredentialRefused, cause),
+        credential: Some(credential),
+        claimed: Some(credential),
+    };
+    authn
+        .trust
+        .recheck(certificate, now)
+        .map_err(|error| refused(error.to_string()))?;
+    if authn.hot.credential(&credential) {
+        return Err(refused("the certificate is revoked".to_owned()));
+    }
+    Ok(certificate)
+}

@@ -1,0 +1,220 @@
+//! The exchange: the one place that sees all stages.
+
+mod explain;
+
+pub use explain::Hypothesis;
+
+use crate::audit::{Context, Issued, Log, Refused};
+use crate::authn::{Authn, Credential, Presented, Rejected, Uses};
+use crate::clock::guard::TimeGuard;
+use crate::clock::{Random, random};
+use crate::id::KeyPublicId;
+use crate::inventory::{AudienceEntry, Audiences, Changes, Keys, spend};
+use crate::mint::Mint;
+use crate::policy::{Ask, Grant, Policy};
+use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::secret::api_key;
+use crate::store::replica::Replica;
+use jiff::Timestamp;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// Is told of every answer. Called on the hot path: counts, and nothing else.
+pub trait Observer: Debug + Send + Sync {
+    /// An exchange was answered: with a token where there is no denial.
+    fn answered(&self, subject: &Credential, denial: Option<&Denial>, took: Duration);
+    /// A call was refused that was no exchange.
+    fn refused(&self, code: Code);
+}
+
+/// Credential and ask in, issued token out.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Makes `Verified`.
+    pub authn: Authn,
+    /// Finds the audience that is asked for.
+    pub audiences: Arc<Audiences>,
+    /// Knows which keys are of finite use.
+    pub keys: Arc<Keys>,
+    /// Makes `Grant`.
+    pub policy: Policy,
+    /// Spends uses of finite-use keys.
+    pub changes: Arc<Changes>,
+    /// Makes `Minted`.
+    pub mint: Arc<Mint>,
+    /// Makes `Issued`.
+    pub log: Log,
+    /// Gives the time, or refuses to.
+    pub guard: Arc<TimeGuard>,
+    /// Randomness for jitter.
+    pub random: Arc<dyn Random>,
+    /// Says how old the state is that decisions are made from.
+    pub replica: Replica,
+    /// How old it may be.
+    pub staleness: Duration,
+    /// Work that must end before the process does.
+    pub tasks: TaskTracker,
+    /// Counts what is answered.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Exchange {
+    /// Runs one request through all stages. `context` holds the ask.
+    ///
+    /// # Errors
+    /// [`Denial`]: a refusal, which is on its way to the record, or a failure of ours.
+    pub async fn run(
+        self: &Arc<Self>,
+        presented: &Presented,
+        ask: &Ask,
+        context: &Context,
+    ) -> Result<Issued, Denial> {
+        let start = self.guard.clock().monotonic();
+        let answer = self.answer(presented, ask, context).await;
+        let took = self.guard.clock().monotonic().saturating_sub(start);
+        self.observer
+            .answered(&presented.subject, answer.as_ref().err(), took);
+        answer
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        presented: &Presented,
+        ask: &Ask,
+        context: &Context,
+    ) -> Result<Issued, Denial> {
+        let now = self.time()?;
+        let verified = self
+            .authn
+            .verify(presented, now)
+            .map_err(|rejected| self.reject(rejected, context))?;
+        let uses = verified.uses();
+        let audience = match self.audience(ask) {
+            Ok(audience) => audience,
+            Err(refusal) => {
+                self.log.refuse(
+                    &Refused {
+                        verified: Some(&verified),
+                        ..Refused::new(&refusal)
+                    },
+                    context,
+                );
+                return Err(refusal.into());
+            }
+        };
+        let decided = self
+            .policy
+            .decide(verified, ask, &audience.spec, presented.peer.address);
+        let grant = decided.map_err(|refused| {
+            let known = Refused {
+                verified: Some(&refused.verified),
+                rules: &refused.rules,
+                input: Some(&refused.input),
+                ..Refused::new(&refused.refusal)
+            };
+            self.log.refuse(&known, context);
+            refused.refusal
+        })?;
+        match uses {
+            Uses::Unlimited => self.issue(grant, now, context).await,
+            Uses::Limited { key, limit } => {
+                self.spend_and_issue(key, limit, grant, context.clone())
+                    .await
+            }
+        }
+    }
+
+    /// Puts a refusal on the record that never got as far as a stage.
+    pub fn refused(&self, refusal: &Refusal, context: &Context) {
+        self.observer.refused(refusal.code());
+        self.log.refuse(&Refused::new(refusal), context);
+    }
+
+    /// Whether the credential names a key of finite use.
+    #[must_use]
+    pub fn is_finite(&self, credential: &Credential) -> bool {
+        let Credential::ApiKey(text) = credential else {
+            return false;
+        };
+        let entry = api_key::parse(text.expose())
+            .ok()
+            .and_then(|parsed| self.keys.find(&parsed.id));
+        entry.is_some_and(|entry| entry.key().spec.uses.is_some())
+    }
+
+    /// A random number from `low` to `high`, for jitter; `low` when there is no randomness.
+    #[must_use]
+    pub fn between(&self, low: u64, high: u64) -> u64 {
+        let span = high.saturating_sub(low).saturating_add(1);
+        let drawn = random::<8>(&*self.random)
+            .map(u64::from_le_bytes)
+            .unwrap_or_default();
+        low.saturating_add(drawn.checked_rem(span).unwrap_or_default())
+    }
+
+    /// Time for this request, if the node may issue at all.
+    fn time(&self) -> Result<Timestamp, Denial> {
+        let now = self
+            .guard
+            .now()
+            .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))?;
+        if !self.replica.is_fresh(self.guard.wall(), self.staleness) {
+            return Err(Denial::failed(
+                Fault::Stale,
+                "the store has not confirmed the state for too long",
+            ));
+        }
+        Ok(now)
+    }
+
+    fn audience(&self, ask: &Ask) -> Result<Arc<AudienceEntry>, Refusal> {
+        let unknown = || Refusal::new(Code::AudienceUnknown, "no audience of this name or alias");
+        self.audiences.find(&ask.audience).ok_or_else(unknown)
+    }
+
+    fn reject(&self, rejected: Rejected, context: &Context) -> Denial {
+        // A key id that anybody may have made up is not a credential's doing: it is only counted.
+        let credential = rejected.claimed.filter(|id| self.authn.is_registered(id));
+        self.log.refuse(
+            &Refused {
+                credential,
+                ..Refused::new(&rejected.refusal)
+            },
+            context,
+        );
+        rejected.refusal.into()
+    }
+
+    /// Mints and records. Everything up to the record's place in the log's queue happens before the first
+    /// await, so a caller that goes away leaves either nothing or a whole record.
+    async fn issue(
+        &self,
+        grant: Grant,
+        now: Timestamp,
+        context: &Context,
+    ) -> Result<Issued, Denial> {
+        let minted = self.mint.mint(grant, now)?;
+        self.log.issue(minted, context).await
+    }
+
+    /// Spends a use, then issues, in a task of its own: a caller that goes away cannot stop between the two.
+    async fn spend_and_issue(
+        self: &Arc<Self>,
+        key: KeyPublicId,
+        limit: u32,
+        grant: Grant,
+        context: Context,
+    ) -> Result<Issued, Denial> {
+        let this = Arc::clone(self);
+        let work = async move {
+            spend(&this.changes, key, limit).await?;
+            let now = this.time()?;
+            this.issue(grant, now, &context).await
+        };
+        let lost =
+            |error| Denial::failed(Fault::Internal, format!("the issuing task ended: {error}"));
+        self.tasks.spawn(work).await.map_err(lost)?
+    }
+}

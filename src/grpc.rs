@@ -1,0 +1,81 @@
+//! The gRPC face: messages in, domain calls, messages out. Methods are short; decisions are elsewhere.
+
+mod audience;
+mod convert;
+mod exchange;
+mod inventory;
+mod lease;
+mod page;
+mod policy;
+mod status;
+
+pub use exchange::TokenExchangeService;
+pub use inventory::InventoryService;
+pub use policy::PolicyService;
+
+use crate::audit::Context;
+use crate::authn::{Administrators, Face, Peer};
+use crate::exchange::Exchange;
+use crate::inventory::{Author, Precondition};
+use crate::policy::Ask;
+use crate::refusal::Refusal;
+use std::sync::Arc;
+use tonic::{Request, Status};
+
+/// The connection that a request came over, as the listener proved it.
+fn peer<T>(request: &Request<T>) -> Result<Arc<Peer>, Status> {
+    request
+        .extensions()
+        .get::<Arc<Peer>>()
+        .cloned()
+        .ok_or_else(|| Status::internal("the listener named no peer"))
+}
+
+fn context(peer: Arc<Peer>, ask: Option<Ask>) -> Context {
+    Context {
+        face: Face::Grpc,
+        peer,
+        ask,
+        request: None,
+    }
+}
+
+/// Who may make administrative calls, and how that is told.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Verifies peers.
+    pub exchange: Arc<Exchange>,
+    /// Who is allowed.
+    pub administrators: Arc<Administrators>,
+}
+
+impl Gate {
+    /// The administrator who makes this call; anybody else is refused, on the record.
+    fn author<T>(&self, request: &Request<T>) -> Result<Author, Status> {
+        let context = context(peer(request)?, None);
+        let now = self.exchange.guard.wall();
+        match self
+            .exchange
+            .authn
+            .administrator(&context.peer, &self.administrators, now)
+        {
+            Ok(who) => Ok(Author { who, context }),
+            Err(refusal) => {
+                self.exchange.refused(&refusal, &context);
+                Err(status::from_refusal(&refusal))
+            }
+        }
+    }
+}
+
+/// The write that a request is, from its common fields. Zero means that no revision is expected.
+fn precondition(idempotency_key: &str, expected_revision: u64) -> Result<Precondition, Refusal> {
+    let parsed = Some(idempotency_key)
+        .filter(|key| !key.is_empty())
+        .map(str::parse)
+        .transpose();
+    Ok(Precondition {
+        idempotency_key: parsed.map_err(|error| convert::invalid("idempotency_key", error))?,
+        expected_revision: Some(expected_revision).filter(|revision| *revision != 0),
+    })
+}

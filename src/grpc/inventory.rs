@@ -1,0 +1,297 @@
+//! `cambist.v1.Inventory`.
+
+mod key;
+mod keys;
+mod signing;
+
+use super::page::Page;
+use super::{Gate, audience, convert, precondition, status};
+use crate::id::Audience;
+use crate::inventory::{AudienceAdmin, KeyAdmin, KeyState, Maintenance, SigningAdmin};
+use crate::proto::inventory_server::Inventory;
+use crate::proto::{self as pb};
+use crate::refusal::{Denial, Refusal};
+use std::path::Path;
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Serves administration.
+#[derive(Debug)]
+pub struct InventoryService {
+    /// Who may.
+    pub gate: Gate,
+    /// API keys.
+    pub keys: Arc<KeyAdmin>,
+    /// Audiences.
+    pub audiences: Arc<AudienceAdmin>,
+    /// Signing keys.
+    pub signing: Arc<SigningAdmin>,
+    /// Backup and the clock.
+    pub maintenance: Arc<dyn Maintenance>,
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+
+fn refused(refusal: Refusal) -> Status {
+    status::from_refusal(&refusal)
+}
+
+fn denied(denial: Denial) -> Status {
+    status::from_denial(&denial)
+}
+
+#[tonic::async_trait]
+impl Inventory for InventoryService {
+    async fn create_key(
+        &self,
+        request: Request<pb::CreateKeyRequest>,
+    ) -> Reply<pb::CreateKeyResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::CreateKeyRequest {
+            spec,
+            idempotency_key,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, 0).map_err(refused)?;
+        let spec = key::spec(spec).map_err(refused)?;
+        let written = self.keys.create(spec, &author, &on).await.map_err(denied)?;
+        let (key, secret) = self.delivered(written).await?;
+        Ok(Response::new(pb::CreateKeyResponse {
+            key,
+            already_delivered: secret.is_empty(),
+            secret,
+        }))
+    }
+
+    async fn get_key(&self, request: Request<pb::GetKeyRequest>) -> Reply<pb::GetKeyResponse> {
+        self.gate.author(&request)?;
+        let pb::GetKeyRequest { id } = request.into_inner();
+        let entry = self.keys.found(&keys::id(&id)?).map_err(denied)?;
+        Ok(Response::new(pb::GetKeyResponse {
+            key: Some(self.described(&entry).await?),
+        }))
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<pb::ListKeysRequest>,
+    ) -> Reply<pb::ListKeysResponse> {
+        self.gate.author(&request)?;
+        self.listed(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<pb::RotateKeyRequest>,
+    ) -> Reply<pb::RotateKeyResponse> {
+        let author = self.gate.author(&request)?;
+        self.rotated(request.into_inner(), &author)
+            .await
+            .map(Response::new)
+    }
+
+    async fn suspend_key(
+        &self,
+        request: Request<pb::SuspendKeyRequest>,
+    ) -> Reply<pb::SuspendKeyResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::SuspendKeyRequest {
+            id,
+            reason,
+            idempotency_key,
+            expected_revision,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let (key, _) = self
+            .moved(&id, KeyState::Suspended, &reason, &author, &on)
+            .await?;
+        Ok(Response::new(pb::SuspendKeyResponse { key: Some(key) }))
+    }
+
+    async fn resume_key(
+        &self,
+        request: Request<pb::ResumeKeyRequest>,
+    ) -> Reply<pb::ResumeKeyResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::ResumeKeyRequest {
+            id,
+            reason,
+            idempotency_key,
+            expected_revision,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let (key, _) = self
+            .moved(&id, KeyState::Active, &reason, &author, &on)
+            .await?;
+        Ok(Response::new(pb::ResumeKeyResponse { key: Some(key) }))
+    }
+
+    async fn revoke_key(
+        &self,
+        request: Request<pb::RevokeKeyRequest>,
+    ) -> Reply<pb::RevokeKeyResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::RevokeKeyRequest {
+            id,
+            reason,
+            idempotency_key,
+            expected_revision,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let (key, revision) = self
+            .moved(&id, KeyState::Revoked, &reason, &author, &on)
+            .await?;
+        Ok(Response::new(pb::RevokeKeyResponse {
+            key: Some(key),
+            revision: revision.to_string(),
+        }))
+    }
+
+    async fn put_audience(
+        &self,
+        request: Request<pb::PutAudienceRequest>,
+    ) -> Reply<pb::PutAudienceResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::PutAudienceRequest {
+            audience: message,
+            idempotency_key,
+            expected_revision,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let message = message.ok_or_else(|| refused(convert::invalid("audience", "missing")))?;
+        let spec = audience::spec(message).map_err(refused)?;
+        let entry = self
+            .audiences
+            .put(spec, &author, &on)
+            .await
+            .map_err(denied)?;
+        Ok(Response::new(pb::PutAudienceResponse {
+            audience: Some(audience::message(&entry)),
+        }))
+    }
+
+    async fn get_audience(
+        &self,
+        request: Request<pb::GetAudienceRequest>,
+    ) -> Reply<pb::GetAudienceResponse> {
+        self.gate.author(&request)?;
+        let pb::GetAudienceRequest { name } = request.into_inner();
+        let entry = self
+            .audiences
+            .found(&audience_name(&name)?)
+            .map_err(denied)?;
+        Ok(Response::new(pb::GetAudienceResponse {
+            audience: Some(audience::message(&entry)),
+        }))
+    }
+
+    async fn list_audiences(
+        &self,
+        request: Request<pb::ListAudiencesRequest>,
+    ) -> Reply<pb::ListAudiencesResponse> {
+        self.gate.author(&request)?;
+        let pb::ListAudiencesRequest {
+            page_size,
+            page_token,
+        } = request.into_inner();
+        let page = Page::new(page_size, &page_token).map_err(refused)?;
+        let after = page.after.as_deref().map(audience_name).transpose()?;
+        let mut entries = self.audiences.audiences().list(after.as_ref());
+        let next_page_token = page.cut(&mut entries, |entry| entry.spec.name.to_string());
+        let audiences = entries
+            .iter()
+            .map(|entry| audience::message(entry))
+            .collect();
+        Ok(Response::new(pb::ListAudiencesResponse {
+            audiences,
+            next_page_token,
+        }))
+    }
+
+    async fn delete_audience(
+        &self,
+        request: Request<pb::DeleteAudienceRequest>,
+    ) -> Reply<pb::DeleteAudienceResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::DeleteAudienceRequest {
+            name,
+            idempotency_key,
+            expected_revision,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        self.audiences
+            .delete(&audience_name(&name)?, &author, &on)
+            .await
+            .map_err(denied)?;
+        Ok(Response::new(pb::DeleteAudienceResponse {}))
+    }
+
+    async fn list_signing_keys(
+        &self,
+        request: Request<pb::ListSigningKeysRequest>,
+    ) -> Reply<pb::ListSigningKeysResponse> {
+        self.gate.author(&request)?;
+        // The ring holds a handful of keys; one page holds them all.
+        let pb::ListSigningKeysRequest {
+            page_size: _,
+            page_token: _,
+        } = request.into_inner();
+        let keys = self.signing.keys().iter().map(signing::message).collect();
+        Ok(Response::new(pb::ListSigningKeysResponse {
+            keys,
+            next_page_token: String::new(),
+        }))
+    }
+
+    async fn rotate_signing_key(
+        &self,
+        request: Request<pb::RotateSigningKeyRequest>,
+    ) -> Reply<pb::RotateSigningKeyResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::RotateSigningKeyRequest {
+            compromised,
+            reason,
+            idempotency_key,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, 0).map_err(refused)?;
+        let compromised = signing::compromised(&compromised)?;
+        self.signing
+            .rotate(compromised, &reason, &author, &on)
+            .await
+            .map_err(denied)?;
+        let keys = self.signing.keys().iter().map(signing::message).collect();
+        Ok(Response::new(pb::RotateSigningKeyResponse { keys }))
+    }
+
+    async fn backup(&self, request: Request<pb::BackupRequest>) -> Reply<pb::BackupResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::BackupRequest { path } = request.into_inner();
+        let copied = self
+            .maintenance
+            .backup(Path::new(&path), &author)
+            .await
+            .map_err(denied)?;
+        Ok(Response::new(pb::BackupResponse {
+            revision: copied.revision.to_string(),
+            bytes: copied.bytes,
+        }))
+    }
+
+    async fn confirm_clock(
+        &self,
+        request: Request<pb::ConfirmClockRequest>,
+    ) -> Reply<pb::ConfirmClockResponse> {
+        let author = self.gate.author(&request)?;
+        let now = self
+            .maintenance
+            .confirm_clock(&author)
+            .await
+            .map_err(denied)?;
+        Ok(Response::new(pb::ConfirmClockResponse {
+            now: Some(convert::timestamp(now)),
+        }))
+    }
+}
+
+fn audience_name(text: &str) -> Result<Audience, Status> {
+    Audience::parse(text).map_err(|error| refused(convert::invalid("name", error)))
+}

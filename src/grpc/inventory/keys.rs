@@ -1,0 +1,126 @@
+//! Calls on API keys, behind the service's methods.
+
+use super::{InventoryService, denied, key, refused};
+use crate::grpc::page::Page;
+use crate::grpc::{convert, precondition};
+use crate::id::{Audience, KeyPublicId};
+use crate::inventory::{Author, KeyEntry, KeyState, Precondition, Written};
+use crate::proto::{self as pb};
+use crate::store::Revision;
+use std::time::Duration;
+use tonic::Status;
+
+pub(super) fn id(text: &str) -> Result<KeyPublicId, Status> {
+    KeyPublicId::parse(text).map_err(|error| refused(convert::invalid("id", error)))
+}
+
+impl InventoryService {
+    /// A key's message, with what is left of its uses.
+    pub(super) async fn described(&self, entry: &KeyEntry) -> Result<pb::Key, Status> {
+        let left = self.keys.uses_left(entry).await.map_err(denied)?;
+        Ok(key::message(entry, left, self.gate.exchange.guard.wall()))
+    }
+
+    /// A written key and its secret, which is empty when it was delivered before.
+    pub(super) async fn delivered(
+        &self,
+        written: Written,
+    ) -> Result<(Option<pb::Key>, String), Status> {
+        let secret = written
+            .secret
+            .map(|secret| secret.expose().to_owned())
+            .unwrap_or_default();
+        Ok((Some(self.described(&written.key).await?), secret))
+    }
+
+    pub(super) async fn listed(
+        &self,
+        request: pb::ListKeysRequest,
+    ) -> Result<pb::ListKeysResponse, Status> {
+        let pb::ListKeysRequest {
+            page_size,
+            page_token,
+            owner,
+            audience,
+            labels,
+        } = request;
+        let page = Page::new(page_size, &page_token).map_err(refused)?;
+        let after = page.after.as_deref().map(id).transpose()?;
+        let labels = key::label_map(labels).map_err(refused)?;
+        let audience = Some(audience).filter(|audience| !audience.is_empty());
+        let audience = audience.map(|name| Audience::parse(&name)).transpose();
+        let audience = audience.map_err(|error| refused(convert::invalid("audience", error)))?;
+        let mut entries = self.keys.keys().list(after);
+        entries.retain(|entry| {
+            let spec = &entry.key().spec;
+            (owner.is_empty() || spec.owner.as_str() == owner)
+                && audience
+                    .as_ref()
+                    .is_none_or(|audience| spec.audiences.contains(audience))
+                && labels
+                    .iter()
+                    .all(|(name, value)| spec.labels.get(name) == Some(value))
+        });
+        let next_page_token = page.cut(&mut entries, |entry| entry.key().id.to_string());
+        let mut keys = Vec::with_capacity(entries.len());
+        for entry in entries {
+            keys.push(self.described(&entry).await?);
+        }
+        Ok(pb::ListKeysResponse {
+            keys,
+            next_page_token,
+        })
+    }
+
+    pub(super) async fn rotated(
+        &self,
+        request: pb::RotateKeyRequest,
+        author: &Author,
+    ) -> Result<pb::RotateKeyResponse, Status> {
+        let pb::RotateKeyRequest {
+            id: key,
+            overlap,
+            expires_at,
+            idempotency_key,
+            expected_revision,
+        } = request;
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let overlap = match overlap {
+            None => Duration::ZERO,
+            Some(overlap) => Duration::try_from(overlap)
+                .map_err(|_| refused(convert::invalid("overlap", "must not be negative")))?,
+        };
+        let expires = expires_at
+            .map(|at| convert::instant("expires_at", &at))
+            .transpose()
+            .map_err(refused)?;
+        let written = self
+            .keys
+            .rotate(&id(&key)?, overlap, expires, author, &on)
+            .await
+            .map_err(denied)?;
+        let (key, secret) = self.delivered(written).await?;
+        Ok(pb::RotateKeyResponse {
+            key,
+            already_delivered: secret.is_empty(),
+            secret,
+        })
+    }
+
+    /// Moves a key to another state.
+    pub(super) async fn moved(
+        &self,
+        key: &str,
+        state: KeyState,
+        reason: &str,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<(pb::Key, Revision), Status> {
+        let written = self
+            .keys
+            .set_state(&id(key)?, state, reason, author, on)
+            .await
+            .map_err(denied)?;
+        Ok((self.described(&written.key).await?, written.revision))
+    }
+}

@@ -1,0 +1,35 @@
+//! Signing keys as messages.
+
+use super::refused;
+use crate::grpc::convert::{invalid, timestamp};
+use crate::id::KeyId;
+use crate::keys::{Life, Member};
+use crate::proto;
+use tonic::Status;
+
+pub(super) fn message((id, member): &(KeyId, Member)) -> proto::SigningKey {
+    proto::SigningKey {
+        kid: id.to_string(),
+        algorithm: member.algorithm.algorithm().name().to_owned(),
+        state: member.life.name().to_owned(),
+        created_at: Some(timestamp(member.created)),
+        activated_at: match member.life {
+            Life::Active { since } => Some(timestamp(since)),
+            Life::Prepared | Life::Retired { .. } | Life::Compromised { .. } => None,
+        },
+        retired_at: match member.life {
+            Life::Retired { since } | Life::Compromised { since } => Some(timestamp(since)),
+            Life::Prepared | Life::Active { .. } => None,
+        },
+    }
+}
+
+/// The key that a caller no longer trusts, if any.
+pub(super) fn compromised(text: &str) -> Result<Option<KeyId>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    KeyId::parse(text)
+        .map(Some)
+        .map_err(|error| refused(invalid("compromised", error)))
+}

@@ -1,0 +1,169 @@
+//! `cambist.v1.Policy`.
+
+use super::page::Page;
+use super::{Gate, convert, precondition, status};
+use crate::id::Label;
+use crate::inventory::{Changes, PolicyAdmin};
+use crate::limits;
+use crate::policy::{self, Diagnostic, Origin};
+use crate::proto::policy_server::Policy;
+use crate::proto::{self as pb};
+use crate::refusal::{Denial, Refusal};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Serves policy administration.
+#[derive(Debug)]
+pub struct PolicyService {
+    /// Who may.
+    pub gate: Gate,
+    /// The documents.
+    pub policies: Arc<PolicyAdmin>,
+    /// How changes are made.
+    pub changes: Arc<Changes>,
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+
+fn refused(refusal: Refusal) -> Status {
+    status::from_refusal(&refusal)
+}
+
+fn denied(denial: Denial) -> Status {
+    status::from_denial(&denial)
+}
+
+#[tonic::async_trait]
+impl Policy for PolicyService {
+    async fn check_policies(
+        &self,
+        request: Request<pb::CheckPoliciesRequest>,
+    ) -> Reply<pb::CheckPoliciesResponse> {
+        self.gate.author(&request)?;
+        let pb::CheckPoliciesRequest { text } = request.into_inner();
+        let found = policy::check(&text);
+        let valid = found.iter().all(|diagnostic| diagnostic.warning);
+        let policies = self
+            .policies
+            .policies()
+            .check("check", &text)
+            .map(|loaded| loaded.policies)
+            .unwrap_or_default();
+        Ok(Response::new(pb::CheckPoliciesResponse {
+            valid,
+            diagnostics: found.into_iter().map(diagnostic).collect(),
+            policies: policies.try_into().unwrap_or(u32::MAX),
+        }))
+    }
+
+    async fn put_policies(
+        &self,
+        request: Request<pb::PutPoliciesRequest>,
+    ) -> Reply<pb::PutPoliciesResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::PutPoliciesRequest {
+            name,
+            text,
+            idempotency_key,
+            expected_revision,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let label = document_name(&name)?;
+        let loaded = self
+            .policies
+            .put(&self.changes, &label, &text, &author, &on)
+            .await
+            .map_err(denied)?;
+        let revision = self.policies.revision(&name).unwrap_or_default();
+        Ok(Response::new(pb::PutPoliciesResponse {
+            document: Some(pb::PolicyDocument {
+                name,
+                text,
+                from_configuration: false,
+                revision,
+            }),
+            policy_revision: self.policies.policies().revision().to_string(),
+            warnings: loaded.warnings.into_iter().map(diagnostic).collect(),
+        }))
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<pb::ListPoliciesRequest>,
+    ) -> Reply<pb::ListPoliciesResponse> {
+        self.gate.author(&request)?;
+        let pb::ListPoliciesRequest {
+            page_size,
+            page_token,
+        } = request.into_inner();
+        // Documents are large: a page holds few.
+        let size = if page_size == 0 {
+            limits::POLICY_PAGE
+        } else {
+            page_size.min(limits::POLICY_PAGE)
+        };
+        let page = Page::new(size, &page_token).map_err(refused)?;
+        let mut documents = self.policies.policies().documents();
+        documents.sort_by(|a, b| a.name.cmp(&b.name));
+        let after = page.after.clone().unwrap_or_default();
+        documents.retain(|document| *document.name > *after);
+        let next_page_token = page.cut(&mut documents, |document| document.name.to_string());
+        let documents = documents.into_iter().map(|document| pb::PolicyDocument {
+            revision: self.policies.revision(&document.name).unwrap_or_default(),
+            from_configuration: document.origin == Origin::Configuration,
+            name: document.name.to_string(),
+            text: document.text.to_string(),
+        });
+        Ok(Response::new(pb::ListPoliciesResponse {
+            documents: documents.collect(),
+            next_page_token,
+            policy_revision: self.policies.policies().revision().to_string(),
+        }))
+    }
+
+    async fn delete_policies(
+        &self,
+        request: Request<pb::DeletePoliciesRequest>,
+    ) -> Reply<pb::DeletePoliciesResponse> {
+        let author = self.gate.author(&request)?;
+        let pb::DeletePoliciesRequest {
+            name,
+            idempotency_key,
+            expected_revision,
+        } = request.into_inner();
+        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let label = document_name(&name)?;
+        self.policies
+            .delete(&self.changes, &label, &author, &on)
+            .await
+            .map_err(denied)?;
+        let policy_revision = self.policies.policies().revision().to_string();
+        Ok(Response::new(pb::DeletePoliciesResponse {
+            policy_revision,
+        }))
+    }
+}
+
+fn document_name(text: &str) -> Result<Label, Status> {
+    Label::parse(text).map_err(|error| refused(convert::invalid("name", error)))
+}
+
+fn diagnostic(found: Diagnostic) -> pb::PolicyDiagnostic {
+    let Diagnostic {
+        document: _,
+        policy,
+        line,
+        column,
+        message,
+        help,
+        warning,
+    } = found;
+    pb::PolicyDiagnostic {
+        policy,
+        line,
+        column,
+        message,
+        help,
+        warning,
+    }
+}

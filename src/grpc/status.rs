@@ -1,0 +1,110 @@
+//! Denials as gRPC statuses: one exhaustive match, no wildcard.
+
+use crate::refusal::{Code as Refused, Denial, Fault, Refusal};
+use std::collections::HashMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// `google.rpc.ErrorInfo.domain` of all our errors.
+pub(super) const DOMAIN: &str = "cambist";
+
+/// The status that a caller sees. The precise cause of a refusal stays here; only a malformed
+/// request is explained, since it says nothing but what the caller sent.
+#[must_use]
+pub(super) fn from_denial(denial: &Denial) -> Status {
+    match denial {
+        Denial::Refused(refusal) => from_refusal(refusal),
+        Denial::Failed { fault, .. } => {
+            build(fault_code(*fault), fault.text().to_owned(), fault.code())
+        }
+    }
+}
+
+/// The status of a refusal.
+#[must_use]
+pub(super) fn from_refusal(refusal: &Refusal) -> Status {
+    let code = refusal.code();
+    let text = match code {
+        Refused::InvalidRequest | Refused::Conflict | Refused::NotFound => {
+            format!("{}: {}", code.text(), refusal.detail())
+        }
+        _ => code.text().to_owned(),
+    };
+    build(refusal_code(code), text, code.code())
+}
+
+fn build(code: Code, text: String, reason: &str) -> Status {
+    Status::with_error_details(
+        code,
+        text,
+        ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()),
+    )
+}
+
+fn refusal_code(code: Refused) -> Code {
+    match code {
+        Refused::InvalidRequest
+        | Refused::CombinationNotAllowed
+        | Refused::AudienceUnknown
+        | Refused::ScopeNotAllowed => Code::InvalidArgument,
+        Refused::CredentialMalformed
+        | Refused::CredentialRefused
+        | Refused::CredentialSpent
+        | Refused::CertificateMissing
+        | Refused::TokenRefused
+        | Refused::Revoked => Code::Unauthenticated,
+        Refused::PresenterNotAllowed
+        | Refused::ActorNotAllowed
+        | Refused::AudienceNotAllowed
+        | Refused::BindingRequired
+        | Refused::PolicyDenied
+        | Refused::LineageFull
+        | Refused::LifetimeExhausted
+        | Refused::NotAuthorised => Code::PermissionDenied,
+        Refused::NotFound => Code::NotFound,
+        Refused::Conflict => Code::Aborted,
+        Refused::TooBusy => Code::ResourceExhausted,
+    }
+}
+
+fn fault_code(fault: Fault) -> Code {
+    match fault {
+        Fault::LogUnavailable
+        | Fault::StoreUnavailable
+        | Fault::Stale
+        | Fault::ClockUnsteady
+        | Fault::NoSigningKey
+        | Fault::Draining => Code::Unavailable,
+        Fault::Internal => Code::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_denial_carries_its_stable_code_and_hides_its_cause() {
+        for code in Refused::ALL {
+            let status = from_refusal(&Refusal::new(*code, "canary-cause"));
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(
+                (info.reason.as_str(), info.domain.as_str()),
+                (code.code(), DOMAIN)
+            );
+            let told = matches!(
+                code,
+                Refused::InvalidRequest | Refused::Conflict | Refused::NotFound
+            );
+            assert_eq!(status.message().contains("canary-cause"), told, "{code:?}");
+        }
+        for fault in Fault::ALL {
+            let status = from_denial(&Denial::failed(*fault, "canary-cause"));
+            assert_eq!(
+                status.get_details_error_info().unwrap().reason,
+                fault.code()
+            );
+            assert!(!status.message().contains("canary-cause"));
+        }
+    }
+}

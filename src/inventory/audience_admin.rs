@@ -1,0 +1,152 @@
+//! Administrative acts on audiences.
+
+use super::AudienceSpec;
+use super::audiences::{self, AudienceEntry, Audiences};
+use super::change::{Author, Changes, Note, Precondition, invalid, too_large};
+use crate::audit::ActKind;
+use crate::id::Audience;
+use crate::refusal::{Code, Denial, Refusal};
+use crate::store::{Batch, Expect, Key, TooLarge, Value};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Registers, changes and removes audiences.
+#[derive(Debug)]
+pub struct AudienceAdmin {
+    audiences: Arc<Audiences>,
+    changes: Arc<Changes>,
+}
+
+impl AudienceAdmin {
+    /// Administration of `audiences`.
+    #[must_use]
+    pub fn new(audiences: Arc<Audiences>, changes: Arc<Changes>) -> Self {
+        Self { audiences, changes }
+    }
+
+    /// The audiences in memory.
+    #[must_use]
+    pub fn audiences(&self) -> &Audiences {
+        &self.audiences
+    }
+
+    /// Registers an audience, or changes one at the revision that the caller saw.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of ours.
+    pub async fn put(
+        &self,
+        spec: AudienceSpec,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Arc<AudienceEntry>, Denial> {
+        self.audiences
+            .check(&spec)
+            .map_err(|error| invalid("audience", error))?;
+        let expect = match (self.stored_revision(&spec.name)?, on.expected_revision) {
+            (None, None) => Expect::Absent,
+            (Some(is), Some(expected)) if is == expected => Expect::Unmodified(is),
+            (None, Some(_)) => return Err(missing(&spec.name)),
+            (Some(is), _) => {
+                let cause = format!("audience `{}` exists, at revision {is}", spec.name);
+                return Err(Refusal::new(Code::Conflict, cause).into());
+            }
+        };
+        let batch = || {
+            let value = Value::new(serde_json::to_vec(&spec).map_err(|_| TooLarge)?)?;
+            Batch::new()
+                .expect(store_key(&spec.name)?, expect)?
+                .put(store_key(&spec.name)?, value)
+        };
+        let batch = batch().map_err(too_large)?;
+        let target = format!("audience:{}", spec.name);
+        let note = note("audience.put", &target, &spec, json!({ "spec": spec }));
+        self.changes
+            .commit(batch, &note, author, on, spec.name.as_str())
+            .await?;
+        self.found(&spec.name)
+    }
+
+    /// Removes an audience: nothing can be asked for it from now on. Tokens already issued go on.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of ours.
+    pub async fn delete(
+        &self,
+        name: &Audience,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<(), Denial> {
+        let is = self.stored_revision(name)?.ok_or_else(|| missing(name))?;
+        if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
+            let cause = format!("audience `{name}` is at revision {is}, not {expected}");
+            return Err(Refusal::new(Code::Conflict, cause).into());
+        }
+        let spec = self.found(name)?;
+        let batch = || {
+            Batch::new()
+                .expect(store_key(name)?, Expect::Unmodified(is))?
+                .delete(store_key(name)?)
+        };
+        let batch = batch().map_err(too_large)?;
+        let target = format!("audience:{name}");
+        let note = note("audience.delete", &target, &spec.spec, json!({}));
+        self.changes
+            .commit(batch, &note, author, on, name.as_str())
+            .await
+            .map(drop)
+    }
+
+    /// An audience by name or alias.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub fn found(&self, name: &Audience) -> Result<Arc<AudienceEntry>, Denial> {
+        self.audiences.find(name).ok_or_else(|| missing(name))
+    }
+
+    /// The revision of a stored audience. One from configuration is changed there, not here.
+    fn stored_revision(&self, name: &Audience) -> Result<Option<u64>, Denial> {
+        match self
+            .audiences
+            .find(name)
+            .filter(|entry| entry.spec.name == *name)
+        {
+            None => Ok(None),
+            Some(entry) => match entry.revision {
+                Some(revision) => Ok(Some(revision)),
+                None => {
+                    let cause =
+                        format!("audience `{name}` comes from configuration and is changed there");
+                    Err(Refusal::new(Code::Conflict, cause).into())
+                }
+            },
+        }
+    }
+}
+
+fn missing(name: &Audience) -> Denial {
+    Refusal::new(Code::NotFound, format!("no audience `{name}`")).into()
+}
+
+fn note<'a>(
+    action: &'static str,
+    target: &'a str,
+    spec: &'a AudienceSpec,
+    change: serde_json::Value,
+) -> Note<'a> {
+    Note {
+        kind: ActKind::Admin,
+        action,
+        target,
+        credential: None,
+        owner: Some(&spec.owner),
+        tenant: spec.tenant.as_ref(),
+        change,
+    }
+}
+
+/// Names are bounded so that they fit into a store key.
+fn store_key(name: &Audience) -> Result<Key, TooLarge> {
+    Key::new(&format!("{}{name}", audiences::PREFIX))
+}

@@ -1,0 +1,258 @@
+//! Audiences in memory: from configuration and from the store, found by name or alias.
+
+use super::AudienceSpec;
+use crate::id::Audience;
+use crate::limits;
+use crate::store::{Entry, Op, Value};
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Store prefix of audiences.
+pub const PREFIX: &str = "audience/";
+
+/// A registered audience and where it comes from.
+#[derive(Debug)]
+pub struct AudienceEntry {
+    /// What was registered.
+    pub spec: AudienceSpec,
+    /// Counter of the store revision that wrote it; `None` when it comes from configuration.
+    pub revision: Option<u64>,
+}
+
+/// Why an audience cannot be registered.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidAudience {
+    /// A name or alias means two audiences.
+    #[error("`{0}` is the name or an alias of two audiences")]
+    Ambiguous(Audience),
+    /// More aliases or servers than [`limits::AUDIENCE_LINKS`].
+    #[error("`{0}` has more than {limit} aliases or servers", limit = limits::AUDIENCE_LINKS)]
+    TooManyLinks(Audience),
+    /// A server is neither a SPIFFE ID nor another URI.
+    #[error("`{0}` has a server that is not a URI: `{1}`")]
+    Server(Audience, String),
+    /// A lifetime of nothing.
+    #[error("`{0}` has a lifetime ceiling of zero")]
+    NoLifetime(Audience),
+}
+
+type ByName = HashMap<Audience, Arc<AudienceEntry>>;
+
+/// All audiences. Reads are lock-free; a change builds the map anew, off the hot path.
+#[derive(Debug, Default)]
+pub struct Audiences {
+    by_name: ArcSwap<ByName>,
+    sources: Mutex<Sources>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sources {
+    configured: Vec<AudienceSpec>,
+    stored: BTreeMap<Audience, (AudienceSpec, u64)>,
+}
+
+impl Audiences {
+    /// The audience of this name or alias, compared byte by byte.
+    #[must_use]
+    pub fn find(&self, name: &Audience) -> Option<Arc<AudienceEntry>> {
+        self.by_name.load().get(name).cloned()
+    }
+
+    /// All audiences by name, from the one after `after`.
+    #[must_use]
+    pub fn list(&self, after: Option<&Audience>) -> Vec<Arc<AudienceEntry>> {
+        let by_name = self.by_name.load();
+        let is_own_name =
+            |(name, entry): &(&Audience, &Arc<AudienceEntry>)| **name == entry.spec.name;
+        let own = by_name
+            .iter()
+            .filter(is_own_name)
+            .map(|(_, entry)| Arc::clone(entry));
+        let mut all: Vec<_> = own
+            .filter(|entry| after.is_none_or(|after| entry.spec.name > *after))
+            .collect();
+        all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        all
+    }
+
+    /// Takes over what configuration says.
+    ///
+    /// # Errors
+    /// [`InvalidAudience`]; the old set stays.
+    pub fn configure(&self, specs: Vec<AudienceSpec>) -> Result<(), InvalidAudience> {
+        self.change(|sources| sources.configured = specs)
+    }
+
+    /// Whether `spec` could be registered beside what is there.
+    ///
+    /// # Errors
+    /// [`InvalidAudience`].
+    pub fn check(&self, spec: &AudienceSpec) -> Result<(), InvalidAudience> {
+        let mut sources = self
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        sources.stored.insert(spec.name.clone(), (spec.clone(), 0));
+        build(&sources).map(drop)
+    }
+
+    /// Takes over the whole stored set.
+    ///
+    /// # Errors
+    /// What is wrong; nothing is changed then.
+    pub fn reset(&self, entries: &[Entry]) -> Result<(), String> {
+        let parsed = entries
+            .iter()
+            .map(|entry| parse(&entry.value).map(|spec| (spec, entry.modified)));
+        let parsed: Vec<_> = parsed.collect::<Result<_, String>>()?;
+        let stored = parsed
+            .into_iter()
+            .map(|(spec, at)| (spec.name.clone(), (spec, at)))
+            .collect();
+        self.change(|sources| sources.stored = stored)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Takes over one change.
+    ///
+    /// # Errors
+    /// What is wrong; the old state stays.
+    pub fn apply(&self, op: &Op, revision: u64) -> Result<(), String> {
+        let changed = match op {
+            Op::Put(_, value) => {
+                let spec = parse(value)?;
+                self.change(|sources| {
+                    sources.stored.insert(spec.name.clone(), (spec, revision));
+                })
+            }
+            Op::Delete(key) => {
+                let name = key.as_str().strip_prefix(PREFIX).unwrap_or_default();
+                self.change(|sources| {
+                    sources.stored.remove(name);
+                })
+            }
+        };
+        changed.map_err(|error| error.to_string())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Sources)) -> Result<(), InvalidAudience> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = sources.clone();
+        change(&mut next);
+        let by_name = build(&next)?;
+        *sources = next;
+        self.by_name.store(Arc::new(by_name));
+        Ok(())
+    }
+}
+
+fn build(sources: &Sources) -> Result<ByName, InvalidAudience> {
+    let configured = sources.configured.iter().map(|spec| (spec, None));
+    let stored = sources.stored.values().map(|(spec, at)| (spec, Some(*at)));
+    let mut by_name = ByName::new();
+    for (spec, revision) in configured.chain(stored) {
+        check_alone(spec)?;
+        let entry = Arc::new(AudienceEntry {
+            spec: spec.clone(),
+            revision,
+        });
+        for name in std::iter::once(&spec.name).chain(&spec.aliases) {
+            if by_name.insert(name.clone(), Arc::clone(&entry)).is_some() {
+                return Err(InvalidAudience::Ambiguous(name.clone()));
+            }
+        }
+    }
+    Ok(by_name)
+}
+
+fn check_alone(spec: &AudienceSpec) -> Result<(), InvalidAudience> {
+    if spec.aliases.len().max(spec.servers.len()) > limits::AUDIENCE_LINKS {
+        return Err(InvalidAudience::TooManyLinks(spec.name.clone()));
+    }
+    if spec.max_lifetime_seconds == Some(0) {
+        return Err(InvalidAudience::NoLifetime(spec.name.clone()));
+    }
+    match spec
+        .servers
+        .iter()
+        .find(|server| !server.contains("://") || server.len() > limits::SPIFFE_ID)
+    {
+        Some(server) => Err(InvalidAudience::Server(spec.name.clone(), server.clone())),
+        None => Ok(()),
+    }
+}
+
+fn parse(value: &Value) -> Result<AudienceSpec, String> {
+    serde_json::from_slice(value.as_bytes()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Owner;
+
+    fn spec(name: &str, aliases: &[&str]) -> AudienceSpec {
+        AudienceSpec {
+            name: Audience::parse(name).unwrap(),
+            aliases: aliases
+                .iter()
+                .map(|alias| Audience::parse(alias).unwrap())
+                .collect(),
+            owner: Owner::parse("team").unwrap(),
+            servers: Vec::new(),
+            scopes: Default::default(),
+            bound: false,
+            max_lifetime_seconds: None,
+            tenant: None,
+        }
+    }
+
+    #[test]
+    fn names_and_aliases_find_one_audience_byte_by_byte() {
+        let audiences = Audiences::default();
+        audiences
+            .configure(vec![spec("shop", &["https://shop.example.com"])])
+            .unwrap();
+        let find = |name| {
+            audiences
+                .find(&Audience::parse(name).unwrap())
+                .map(|entry| entry.spec.name.to_string())
+        };
+        assert_eq!(find("shop").as_deref(), Some("shop"));
+        assert_eq!(find("https://shop.example.com").as_deref(), Some("shop"));
+        assert_eq!(find("Shop"), None);
+        assert_eq!(find("https://shop.example.com/"), None);
+    }
+
+    #[test]
+    fn a_name_that_means_two_audiences_is_refused_and_the_old_set_stays() {
+        let audiences = Audiences::default();
+        audiences.configure(vec![spec("shop", &[])]).unwrap();
+        let ambiguous = Audience::parse("shop").unwrap();
+        assert_eq!(
+            audiences.check(&spec("store", &["shop"])),
+            Err(InvalidAudience::Ambiguous(ambiguous))
+        );
+        assert!(
+            audiences
+                .configure(vec![spec("a", &["b"]), spec("b", &[])])
+                .is_err()
+        );
+        assert_eq!(audiences.list(None).len(), 1);
+    }
+
+    #[test]
+    fn links_are_bounded_at_n_and_n_plus_one() {
+        let with = |n: usize| {
+            let mut spec = spec("shop", &[]);
+            spec.servers = (0..n)
+                .map(|i| format!("spiffe://example.org/{i}"))
+                .collect();
+            Audiences::default().check(&spec)
+        };
+        assert!(with(limits::AUDIENCE_LINKS).is_ok());
+        assert!(with(limits::AUDIENCE_LINKS + 1).is_err());
+    }
+}

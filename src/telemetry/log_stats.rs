@@ -1,0 +1,129 @@
+//! The log's own counters as metrics, read when somebody scrapes.
+
+use crate::audit::{Distribution, Stats};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+/// The counters of the log, once there is one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LogStats(pub(super) Arc<OnceLock<Arc<Stats>>>);
+
+impl Collector for LogStats {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(stats) = self.0.get() else {
+            return Ok(());
+        };
+        let counters = [
+            ("log_records", "Records made durable", &stats.records),
+            ("log_bytes", "Bytes of records made durable", &stats.bytes),
+            (
+                "log_fenced",
+                "Issues that a marker stopped at the last moment",
+                &stats.fenced,
+            ),
+            (
+                "log_refusals_summarised",
+                "Refusals counted in a summary record",
+                &stats.summarised,
+            ),
+            (
+                "log_refusals_dropped",
+                "Refusals that were not recorded at all",
+                &stats.dropped,
+            ),
+            (
+                "log_failures",
+                "Group commits that failed and closed their segment",
+                &stats.failures,
+            ),
+            ("log_segments", "Segments begun", &stats.segments),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        let queued = [
+            (
+                "log_queued_records",
+                "Records waiting for their commit",
+                &stats.queued,
+            ),
+            (
+                "log_queued_bytes",
+                "Bytes of records waiting for their commit",
+                &stats.queued_bytes,
+            ),
+        ];
+        for (name, help, value) in queued {
+            let gauge =
+                ConstGauge::new(i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        distribution(
+            &mut encoder,
+            "log_commit",
+            "Time of group commits",
+            Some(&Unit::Seconds),
+            &stats.commit,
+            1e6,
+        )?;
+        distribution(
+            &mut encoder,
+            "log_commit_records",
+            "Records that a group commit carried",
+            None,
+            &stats.batch,
+            1.0,
+        )
+    }
+}
+
+/// A distribution as a histogram whose bounds are powers of two of a `scale`-th of the unit.
+fn distribution(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    values: &Distribution,
+    scale: f64,
+) -> fmt::Result {
+    let mut bound = 0.5_f64;
+    let buckets: Vec<(f64, u64)> = values
+        .buckets()
+        .into_iter()
+        .map(|count| {
+            bound *= 2.0;
+            (bound / scale, count)
+        })
+        .collect();
+    let last = buckets.len().saturating_sub(1);
+    let buckets: Vec<_> = buckets
+        .into_iter()
+        .enumerate()
+        .map(|(i, (bound, n))| (if i == last { f64::MAX } else { bound }, n))
+        .collect();
+    let kind = prometheus_client::metrics::MetricType::Histogram;
+    let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a sum of microseconds or records stays far below 2^52"
+    )]
+    let sum = values.sum() as f64 / scale;
+    metric.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+        sum,
+        values.count(),
+        &buckets,
+        None,
+    )
+}
