@@ -1,14 +1,12 @@
 //! The store's contract (`src/store.rs`), held against every implementation.
 
+mod bounds;
+mod model;
+
 use crate::support::hostile_store::{HostileStore, Hostility};
 use crate::support::stores::{PATIENCE, change, clock, event, key, load_all, open, put, value};
 use cambist::limits;
-use cambist::store::{
-    Batch, CommitError, Event, Expect, Key, LoadError, LogPosition, Op, Revision, Store, TooLarge,
-    Value,
-};
-use proptest::prelude::*;
-use std::collections::BTreeMap;
+use cambist::store::{Batch, CommitError, Event, Expect, LoadError, LogPosition, Revision, Store};
 use std::sync::Arc;
 
 macro_rules! conformance {
@@ -51,92 +49,9 @@ conformance! {
     one_of_many_racing_commits_wins
 }
 
-fn bytes(length: usize) -> Vec<u8> {
-    vec![b'x'; length]
-}
-
-#[test]
-fn keys_and_values_keep_their_bounds() {
-    for (length, fits) in [
-        (0, false),
-        (1, true),
-        (limits::STORE_KEY, true),
-        (limits::STORE_KEY + 1, false),
-    ] {
-        assert_eq!(
-            Key::new(&"k".repeat(length)).is_ok(),
-            fits,
-            "key of {length}"
-        );
-    }
-    for (length, fits) in [
-        (0, true),
-        (limits::STORE_VALUE, true),
-        (limits::STORE_VALUE + 1, false),
-    ] {
-        assert_eq!(Value::new(bytes(length)).is_ok(), fits, "value of {length}");
-    }
-}
-
-#[test]
-fn a_batch_keeps_its_bounds() {
-    let full = (0..limits::STORE_BATCH - 1).fold(Batch::new(), |batch, number| {
-        batch.put(key(&format!("k{number}")), value("")).unwrap()
-    });
-    let full = full.expect(key("k0"), Expect::Absent).unwrap();
-    assert_eq!(full.clone().delete(key("more")).unwrap_err(), TooLarge);
-    assert_eq!(
-        full.clone()
-            .expect(key("more"), Expect::Absent)
-            .unwrap_err(),
-        TooLarge
-    );
-    let full = full.record(*b"a record is no operation").unwrap();
-    let again = full.put(key("k3"), value("the same key again")).unwrap();
-    assert_eq!(again.ops().len(), limits::STORE_BATCH - 1);
-
-    // Fifteen full values, and one that fills the batch to its last byte, with one byte for each key.
-    let heavy = (0..15).fold(Batch::new(), |batch, number| {
-        let name = char::from_digit(number, 16).unwrap().to_string();
-        batch
-            .put(key(&name), value(bytes(limits::STORE_VALUE)))
-            .unwrap()
-    });
-    let rest = limits::STORE_BATCH_BYTES - 15 * (limits::STORE_VALUE + 1) - 1;
-    assert!(heavy.clone().put(key("z"), value(bytes(rest))).is_ok());
-    assert_eq!(
-        heavy.clone().record(bytes(limits::STORE_RECORD)).is_ok(),
-        rest >= limits::STORE_RECORD
-    );
-    let heavy = heavy.put(key("z"), value(bytes(rest - 1))).unwrap();
-    assert!(heavy.clone().record(bytes(1)).is_ok());
-    assert_eq!(heavy.record(bytes(2)).unwrap_err(), TooLarge);
-
-    assert!(Batch::new().record(bytes(limits::STORE_RECORD)).is_ok());
-    assert_eq!(
-        Batch::new()
-            .record(bytes(limits::STORE_RECORD + 1))
-            .unwrap_err(),
-        TooLarge
-    );
-    let lasting = Batch::new().put_lasting(key("k"), value(bytes(3))).unwrap();
-    let member = serde_json::to_vec(&lasting.effects()[0]).unwrap().len() + 1;
-    assert!(
-        lasting
-            .clone()
-            .record(bytes(limits::STORE_RECORD - member))
-            .is_ok()
-    );
-    assert!(
-        lasting
-            .record(bytes(limits::STORE_RECORD - member + 1))
-            .is_err()
-    );
-}
-
 async fn values_at_their_bounds_come_back(store: Arc<dyn Store>) {
     let long = key(&"ü".repeat(limits::STORE_KEY / 2));
-    let large = value(bytes(limits::STORE_VALUE));
+    let large = value(vec![b'x'; limits::STORE_VALUE]);
     let batch = Batch::new().put(long.clone(), large.clone()).unwrap();
     let batch = batch.put(key("nothing"), value("")).unwrap();
     let batch = batch.put(key("zero\0byte"), value([0, 255])).unwrap();
@@ -531,105 +446,5 @@ async fn commit_many(store: &Arc<dyn Store>, count: usize) {
         .collect();
     for task in tasks {
         task.await.unwrap();
-    }
-}
-
-/// One step of the model: compares and changes over a handful of keys.
-type Step = (Vec<(u8, Option<u8>)>, Vec<(u8, Option<u8>)>);
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let some = || prop::collection::vec((0..5_u8, prop::option::of(0..4_u8)), 0..4);
-    prop::collection::vec((some(), some()), 1..25)
-}
-
-/// The model: a map, and the whole history of maps.
-async fn follows_the_model(store: Arc<dyn Store>, steps: Vec<Step>) {
-    let mut model: BTreeMap<Key, (Value, u64)> = BTreeMap::new();
-    let mut histories = vec![Vec::new()];
-    let start = store.revision().await.unwrap();
-    for (compares, changes) in steps {
-        let name = |number: u8| key(&format!("k{number}"));
-        let mut batch = Batch::new();
-        let mut holds = true;
-        for (number, back) in compares {
-            // Some compares are right by construction, the others mostly wrong.
-            let known = model.get(&name(number)).map(|(_, at)| *at);
-            let expect = match back {
-                None => Expect::Absent,
-                Some(0) => known.map_or(Expect::Absent, Expect::Unmodified),
-                Some(back) => Expect::Unmodified(u64::from(back)),
-            };
-            holds &= match expect {
-                Expect::Absent => known.is_none(),
-                Expect::Unmodified(at) => known == Some(at),
-            };
-            batch = batch.expect(name(number), expect).unwrap();
-        }
-        for (number, content) in changes {
-            batch = match content {
-                Some(content) => batch.put(name(number), value([content])).unwrap(),
-                None => batch.delete(name(number)).unwrap(),
-            };
-        }
-        let ops = batch.ops().to_vec();
-        let outcome = store.commit(batch).await;
-        if !holds {
-            assert_eq!(outcome, Err(CommitError::Conflict));
-            continue;
-        }
-        let revision = outcome.unwrap();
-        assert_eq!(revision.counter, u64::try_from(histories.len()).unwrap());
-        for op in &ops {
-            match op {
-                Op::Put(key, value) => {
-                    model.insert(key.clone(), (value.clone(), revision.counter));
-                }
-                Op::Delete(key) => {
-                    model.remove(key);
-                }
-            }
-        }
-        histories.push(ops);
-    }
-    let (entries, revision, _) = load_all(store.as_ref(), "").await;
-    assert_eq!(
-        revision.counter,
-        u64::try_from(histories.len()).unwrap() - 1
-    );
-    let found: BTreeMap<_, _> = entries
-        .into_iter()
-        .map(|entry| (entry.key, (entry.value, entry.modified)))
-        .collect();
-    assert_eq!(found, model);
-    let mut events = store.watch(start).await.unwrap();
-    for (counter, expected) in histories.into_iter().enumerate().skip(1) {
-        let Some(Event::Changed { revision, ops }) = change(&mut events).await else {
-            panic!("no revision {counter}");
-        };
-        assert_eq!(revision.counter, u64::try_from(counter).unwrap());
-        assert_eq!(ops.to_vec(), expected);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_run_of_commits_follows_the_model(steps in steps(), seed: u64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let hostile = HostileStore::new(seed, Hostility::CALM, clock());
-            follows_the_model(Arc::new(hostile), steps.clone()).await;
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("store.db");
-            let store = Arc::new(open(&path).unwrap());
-            follows_the_model(store.clone(), steps).await;
-            let before = load_all(store.as_ref(), "").await;
-            store.close().await;
-            // Closed and opened again, it is the same.
-            let store = open(&path).unwrap();
-            assert_eq!(load_all(&store, "").await, before);
-            store.close().await;
-        });
     }
 }

@@ -158,6 +158,26 @@ async fn the_state_converges_whatever_the_store_does() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_not_delivered_is_noticed() {
+    let gaps = Hostility {
+        gaps: 30,
+        ..Hostility::CALM
+    };
+    let store = HostileStore::new(5, gaps, clock());
+    let part = Part::new("");
+    let (replica, stop) = start(&store, std::slice::from_ref(&part), clock()).await;
+    for number in 0..60 {
+        store.commit(put(&format!("k/{number}"), "")).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    store.become_as(Hostility::CALM);
+    let last = store.commit(put("last", "1")).await.unwrap();
+    replica.applied(last, PATIENCE).await.unwrap();
+    assert_eq!(part.content(), store.content());
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn it_is_fresh_only_as_long_as_the_store_confirms() {
     let time = TestClock::at(1_000);
     let store = HostileStore::calm(time.clone());
