@@ -139,7 +139,7 @@ impl Material {
             _ => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        // A resumed session would carry on with a certificate that was rotated since.
+        // A resumed session skips the look at certificates, on both sides.
         config.resumption = Resumption::disabled();
         Ok(config)
     }

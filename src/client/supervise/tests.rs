@@ -208,10 +208,10 @@ async fn our_signals_are_taken_and_ctrl_c_on_a_terminal_is_not_doubled() {
     let mut plain = signals(false).unwrap();
     let mut terminal = signals(true).unwrap();
     let ourselves = rustix::process::getpid();
-    rustix::process::kill_process(ourselves, Signal::INT).unwrap();
-    assert_eq!(plain.next().await, Some(Signal::INT));
-    rustix::process::kill_process(ourselves, Signal::HUP).unwrap();
-    assert_eq!(terminal.next().await, Some(Signal::HUP));
+    rustix::process::kill_process(ourselves, Signal::QUIT).unwrap();
+    assert_eq!(plain.next().await, Some(Signal::QUIT));
+    rustix::process::kill_process(ourselves, Signal::USR1).unwrap();
+    assert_eq!(terminal.next().await, Some(Signal::USR1));
 }
 
 async fn appears(path: &Path) {

@@ -112,7 +112,7 @@ async fn the_token_is_renewed_after_a_restart_of_the_broker_and_served_meanwhile
 }
 
 #[tokio::test]
-async fn a_lease_moves_on_with_a_rotated_certificate() {
+async fn a_lease_is_left_when_the_certificate_was_rotated() {
     let world = World::new();
     let clients = Authority::new("Client CA");
     let listening = world
@@ -128,7 +128,6 @@ async fn a_lease_moves_on_with_a_rotated_certificate() {
     let tls = world
         .tls()
         .with_certificate(world.path("cert.pem"), world.path("key.pem"));
-    world.standin.lifetime(2);
     let lease = world.standin.grant_lease();
     lease.send(Ok(world.standin.delivery())).unwrap();
     let tokens = Tokens::builder(endpoint(&listening, tls), Source::PeerCertificate, ask())
@@ -136,13 +135,12 @@ async fn a_lease_moves_on_with_a_rotated_certificate() {
         .unwrap();
     let first = tokens.token().await.unwrap();
     write("second");
-    lease.send(Ok(world.standin.delivery())).unwrap();
-    let second = tokens.successor(&first).await.unwrap();
-    // The first lease is left, and the stand-in grants no other: one exchange, with the new certificate.
-    world.standin.lifetime(900);
-    tokens.successor(&second).await.unwrap();
-    assert!(lease.is_closed());
-    assert_eq!(world.standin.leased().len(), 2);
+    // Looked for at each delivery; the first one's may see it already, and the second then comes too late.
+    let _ = lease.send(Ok(world.standin.delivery()));
+    // Long before the token is due: because the lease was opened with another certificate.
+    until("the lease is left", || lease.is_closed()).await;
+    assert!(tokens.token().await.is_ok());
+    assert!(tokens.status().failure.is_none(), "{first:?}");
 }
 
 #[tokio::test]
