@@ -81,7 +81,7 @@ fn the_unit_stops_on_a_wrong_configuration_and_is_confined() {
     );
     let stop: u64 = value("TimeoutStopSec")[0].parse().unwrap();
     assert!(stop > limits::DRAIN.as_secs());
-    let files: u32 = value("LimitNOFILE")[0].parse().unwrap();
+    let files: usize = value("LimitNOFILE")[0].parse().unwrap();
     assert!(files > limits::CONNECTIONS);
     for (name, expected) in [
         ("NoNewPrivileges", "yes"),
