@@ -43,8 +43,8 @@
 pub mod audit;
 pub mod authn;
 
-pub mod client;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod id;
