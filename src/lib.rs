@@ -13,6 +13,32 @@
 //!
 //! Each stage consumes the previous stage's proof by value, and only that stage can make the next one. An
 //! unrecorded token cannot be sent, and the compiler says so.
+//!
+//! # The map
+//!
+//! Lower layers never use upper ones; a test reads the edges from the source.
+//!
+//! | layer | module | what lives there |
+//! |---|---|---|
+//! | values | [`id`] | identifiers, parsed once |
+//! | | [`jose`] | JSON Web Signatures and Keys, strictly |
+//! | | [`secret`], [`clock`], [`limits`], [`refusal`] | redacted secrets; injected time and randomness; every bound; every "no" |
+//! | domain | [`authn`] | credentials: the only maker of [`authn::Verified`] |
+//! | | [`inventory`] | governed things: keys, audiences, their owners |
+//! | | [`policy`] | ceilings and Cedar: the only maker of [`policy::Grant`] |
+//! | | [`keys`] | rings of signing keys: the only code that sees private bytes |
+//! | | [`mint`] | claims and tokens: the only maker of [`mint::Minted`] |
+//! | | [`audit`] | the record: the only maker of [`audit::Issued`] |
+//! | | [`revocation`] | markers and the set that every issue is checked against |
+//! | | [`trust`] | trust bundles, workload certificates |
+//! | | [`exchange`] | the one place that sees all stages |
+//! | | [`store`] | the contract of the ordered store, and the embedded one that keeps it |
+//! | faces | [`proto`], [`grpc`], [`http`], [`listener`] | generated code; conversion at the edge; TLS, sockets, peers |
+//! | assembly | [`config`], [`telemetry`], [`lifecycle`], [`app`] | the configuration file; metrics and logs; start and stop; all of it put together |
+//! | users' side | [`client`], [`verify`], [`cli`] | tokens that renew themselves; offline verification; the command line |
+//!
+//! Absent on purpose: a row per token (expiry is a property of the token), ambient time and randomness, `unsafe`,
+//! and any way to send a token that is not [`audit::Issued`].
 
 pub mod app;
 pub mod audit;
