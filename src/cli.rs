@@ -18,6 +18,7 @@ mod output;
 mod page;
 pub mod policy;
 pub mod restore;
+pub mod serve;
 pub mod signing_key;
 mod time;
 mod world;
@@ -53,6 +54,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the broker
+    Serve(serve::ServeArgs),
     /// Say what is wrong with a configuration file, where, and what would be right
     CheckConfig(check_config::CheckConfigArgs),
     /// API keys: create, look at, replace, stop
@@ -112,6 +115,7 @@ impl Cli {
     /// Does what the command line asks for.
     pub async fn run(self, world: &World) -> Exit {
         let done = match self.command {
+            Command::Serve(args) => serve::run(args, world).await,
             Command::CheckConfig(args) => check_config::run(&args, world),
             Command::Key(args) => key::run(args, world).await,
             Command::Audience(args) => audience::run(args, world).await,
