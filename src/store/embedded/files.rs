@@ -79,7 +79,14 @@ pub(super) fn settle_names(path: &Path) -> Result<(), OpenError> {
 
 /// The right to be the only process that has a store open; given back on drop, and by the kernel when the process ends.
 #[derive(Debug)]
-pub(super) struct Owned(#[expect(dead_code, reason = "held for its lock")] File);
+pub(super) struct Owned(File);
+
+impl Drop for Owned {
+    // Closing alone would leave the lock with a child process that was forked meanwhile, until it calls exec.
+    fn drop(&mut self) {
+        self.0.unlock().ok();
+    }
+}
 
 impl Owned {
     /// Takes the right, without waiting. The lock is on a file of its own, because closing any handle
