@@ -7,6 +7,8 @@ mod settled;
 mod state;
 mod upkeep;
 
+pub use files::create_seal_key;
+
 use crate::audit::{Act, ActKind, Disk, Drain, Log, Options, Outbox, Recovered};
 use crate::authn::{Administrators, Authn};
 use crate::clock::guard::TimeGuard;

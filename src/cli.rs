@@ -9,6 +9,7 @@ pub mod check_config;
 pub mod clock;
 pub mod completions;
 pub mod connect;
+pub mod dev;
 mod exit;
 mod failure;
 mod input;
@@ -54,6 +55,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a broker to try things on, with its own certificates and key
+    Dev(dev::DevArgs),
     /// Run the broker
     Serve(serve::ServeArgs),
     /// Say what is wrong with a configuration file, where, and what would be right
@@ -115,6 +118,7 @@ impl Cli {
     /// Does what the command line asks for.
     pub async fn run(self, world: &World) -> Exit {
         let done = match self.command {
+            Command::Dev(args) => dev::run(args, world).await,
             Command::Serve(args) => serve::run(args, world).await,
             Command::CheckConfig(args) => check_config::run(&args, world),
             Command::Key(args) => key::run(args, world).await,

@@ -1,8 +1,9 @@
 //! What the configuration names by path: read at the start, and again when it changes.
 
 use super::World;
+use crate::clock::Random;
 use crate::config::{self, Config, PolicyFiles};
-use crate::keys::SigningAlgorithm;
+use crate::keys::{Kek, SigningAlgorithm};
 use crate::lifecycle::files::FileWatch;
 use crate::limits;
 use crate::listener::{
@@ -38,6 +39,14 @@ pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Makes the key that seals signing keys at rest, in a file that did not exist.
+///
+/// # Errors
+/// What the operating system says.
+pub fn create_seal_key(path: &Path, random: &dyn Random) -> anyhow::Result<()> {
+    Ok(Kek::create(path, random).map(drop)?)
 }
 
 /// Policies from files, checked as a whole before any is in force.

@@ -62,7 +62,7 @@ impl EmbeddedStore {
     /// incarnation. Blocks while the file is read through.
     ///
     /// # Errors
-    /// [`OpenError`]; the files are then as they were.
+    /// [`OpenError`]; the file is then as it was, and nothing but a lock file is put beside it.
     pub fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
@@ -73,12 +73,12 @@ impl EmbeddedStore {
         if !exists(&path)? {
             create(&path, random.as_ref())?;
         }
-        let mut reserve = Reserve::open(&path)?;
+        let mut reserve = Reserve::existing(&path)?;
         // A restart on a full disk must be able to revoke too, and SQLite wants a little room to open.
         let (connection, meta) = loop {
             match begin(&path, random.as_ref()) {
                 Err((error, true)) => {
-                    if !reserve.give_up() {
+                    if !reserve.as_mut().is_some_and(Reserve::give_up) {
                         return Err(error);
                     }
                 }
@@ -86,6 +86,8 @@ impl EmbeddedStore {
                 Ok(begun) => break begun,
             }
         };
+        // Only now: nothing is put beside a file that is not ours.
+        let reserve = Reserve::whole(reserve, &path)?;
         let history = History::measure(&connection, &meta).map_err(unusable(&path))?;
         let readers = readers::Readers::new(path.clone(), Arc::clone(&clock));
         let shared = Arc::new(Shared::new(meta.head, readers));

@@ -25,25 +25,43 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Finds or makes the reserve of the store at `path`. It may be incomplete.
-    pub(super) fn open(store: &Path) -> Result<Self, OpenError> {
+    /// The reserve that stands beside the store already, as large as it is.
+    pub(super) fn existing(store: &Path) -> Result<Option<Self>, OpenError> {
         let path = beside(store, "-reserve");
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(MODE);
-        let file = options.open(&path).map_err(at(&path))?;
-        let held = file.metadata().map_err(at(&path))?.len();
-        let mut reserve = Self {
-            file,
-            held,
-            whole: false,
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => Self::held(file, &path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(&path)(error)),
+        }
+    }
+
+    /// The reserve, made where there is none, and as whole as the disk allows.
+    pub(super) fn whole(existing: Option<Self>, store: &Path) -> Result<Self, OpenError> {
+        let mut reserve = match existing {
+            Some(reserve) => reserve,
+            None => {
+                let path = beside(store, "-reserve");
+                let mut options = OpenOptions::new();
+                options
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(MODE);
+                Self::held(options.open(&path).map_err(at(&path))?, &path)?
+            }
         };
         reserve.make_whole();
         Ok(reserve)
+    }
+
+    fn held(file: File, path: &Path) -> Result<Self, OpenError> {
+        let held = file.metadata().map_err(at(path))?.len();
+        Ok(Self {
+            file,
+            held,
+            whole: false,
+        })
     }
 
     /// Whether it has its full size; tries to make it so.

@@ -156,6 +156,20 @@ async fn a_foreign_file_is_refused() {
             "{refused:?}"
         );
     }
+    let alone = tempfile::tempdir().unwrap();
+    let text = alone.path().join("notes.txt");
+    std::fs::write(&text, "not a store").unwrap();
+    assert!(open(&text).is_err());
+    let beside = std::fs::read_dir(alone.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let mut beside: Vec<_> = beside.collect();
+    beside.sort();
+    assert_eq!(
+        beside,
+        ["notes.txt", "notes.txt-lock"],
+        "nothing but the lock is put beside it"
+    );
     assert!(
         matches!(open(folder.path()), Err(OpenError::Io { .. })),
         "a folder"

@@ -1,0 +1,94 @@
+//! `cambist dev --check`: the story that a newcomer is told, by the real binary.
+
+use std::process::{Command, Output, Stdio};
+
+fn dev(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cambist"))
+        .args(["dev", "--check"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Ids only ever grow: scripts of others may wait for them.
+const STEPS: [&str; 11] = [
+    "folder",
+    "serve",
+    "create-key",
+    "exchange-key",
+    "verify-key-token",
+    "exchange-certificate",
+    "verify-certificate-token",
+    "exchange-token",
+    "refuse-audience",
+    "record",
+    "stop",
+];
+
+#[test]
+fn every_step_is_told_on_one_line_and_does_what_it_should() {
+    let output = dev(&[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let steps: Vec<_> = text
+        .lines()
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>())
+        .collect();
+    let expected: Vec<_> = STEPS.iter().map(|id| vec!["ok", id]).collect();
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn a_folder_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("d");
+    let dir = dir.to_str().unwrap();
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    for verb in ["made", "took up"] {
+        let output = dev(&["--dir", dir, "--listen", &port]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        assert!(text.starts_with(&format!("ok folder {verb}")), "{text}");
+    }
+    let names = ["cambist.toml", "store.db", "log", "tls"];
+    assert!(
+        names
+            .iter()
+            .all(|name| folder.path().join("d").join(name).exists())
+    );
+}
+
+#[test]
+fn a_step_that_fails_is_told_and_ends_the_story_with_a_failure() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = dev(&["--listen", &address]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("FAIL serve "), "{text}");
+    assert!(last.contains(&address), "{text}");
+}
+
+#[test]
+fn json_is_one_document_with_every_step() {
+    let output = dev(&["--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["version"], 1);
+    assert_eq!(document["ok"], true);
+    let ids: Vec<_> = document["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, STEPS);
+}
