@@ -50,6 +50,22 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Lets those pass who may ask for explanations; anybody else is refused, on the record.
+    fn explainer<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let context = context(peer(request)?, None);
+        let now = self.exchange.guard.wall();
+        let may = self
+            .exchange
+            .authn
+            .may_explain(&context.peer, &self.administrators, now);
+        may.map_err(|refusal| self.refused(&refusal, &context))
+    }
+
+    fn refused(&self, refusal: &Refusal, context: &Context) -> Status {
+        self.exchange.refused(refusal, context);
+        status::from_refusal(refusal)
+    }
+
     /// The administrator who makes this call; anybody else is refused, on the record.
     fn author<T>(&self, request: &Request<T>) -> Result<Author, Status> {
         let context = context(peer(request)?, None);
@@ -60,10 +76,7 @@ impl Gate {
             .administrator(&context.peer, &self.administrators, now)
         {
             Ok(who) => Ok(Author { who, context }),
-            Err(refusal) => {
-                self.exchange.refused(&refusal, &context);
-                Err(status::from_refusal(&refusal))
-            }
+            Err(refusal) => Err(self.refused(&refusal, &context)),
         }
     }
 }

@@ -68,3 +68,8 @@ pub mod store;
 pub mod telemetry;
 pub mod trust;
 pub mod verify;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,6 +3,7 @@
 use super::{Authn, Peer, workload_cert};
 use crate::id::SpiffeId;
 use crate::refusal::{Code, Refusal};
+use crate::trust::WorkloadCertificate;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::fmt;
@@ -14,6 +15,8 @@ pub struct Administrators {
     pub uids: HashSet<u32>,
     /// Workloads by certificate.
     pub spiffe_ids: HashSet<SpiffeId>,
+    /// Workloads that may ask for explanations, and nothing else.
+    pub explain: HashSet<SpiffeId>,
 }
 
 /// A caller that may administer. Only [`Authn::administrator`] makes one.
@@ -37,6 +40,26 @@ impl fmt::Display for Administrator {
 }
 
 impl Authn {
+    /// Whether the peer may ask why something would be decided.
+    ///
+    /// # Errors
+    /// [`Code::NotAuthorised`].
+    pub fn may_explain(
+        &self,
+        peer: &Peer,
+        allowed: &Administrators,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let named =
+            |certificate: &WorkloadCertificate| allowed.explain.contains(certificate.spiffe_id());
+        if peer.certificate.as_deref().is_some_and(named) {
+            return workload_cert::recheck(self, peer, now)
+                .map(drop)
+                .map_err(|rejected| rejected.refusal);
+        }
+        self.administrator(peer, allowed, now).map(drop)
+    }
+
     /// Whether the peer may administer.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl TokenExchange for TokenExchangeService {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
-        self.gate.author(&request)?;
+        self.gate.explainer(&request)?;
         let hypothesis =
             hypothesis(request.into_inner()).map_err(|refusal| status::from_refusal(&refusal))?;
         let explanation = self

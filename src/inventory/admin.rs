@@ -1,7 +1,7 @@
 //! Administrative acts on keys: each one batch with its record, answered when it is in force.
 
-use super::change::{Author, Changes, Note, Precondition, invalid, too_large, unread};
-use super::spend;
+use super::change::{Author, Changes, Committed, Note, Precondition, invalid, too_large, unread};
+use super::spend::Counter;
 use super::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState, Keys, Standing, keys};
 use crate::audit::ActKind;
 use crate::id::{CredentialId, KeyPublicId};
@@ -62,12 +62,16 @@ impl KeyAdmin {
     /// # Errors
     /// When the store does not answer.
     pub async fn uses_left(&self, entry: &KeyEntry) -> Result<Option<u32>, Denial> {
+        Ok(self.counter(entry).await?.map(|counter| counter.left))
+    }
+
+    async fn counter(&self, entry: &KeyEntry) -> Result<Option<Counter>, Denial> {
         let Some(limit) = entry.key().spec.uses else {
             return Ok(None);
         };
-        let counter = spend::counter(&entry.key().id).map_err(too_large)?;
-        let stored = self.changes.store().read(&counter).await.map_err(unread)?;
-        spend::left(stored.as_ref(), limit).map(Some)
+        Counter::read(self.changes.store(), &entry.key().id, limit)
+            .await
+            .map(Some)
     }
 
     /// Creates a key.
@@ -80,34 +84,21 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
+        const ACTION: &str = "key.create";
         let now = self.changes.now()?;
         let spec = self.checked(spec, now)?;
-        if let Some(earlier) = self.changes.repeated(author, on).await? {
+        if let Some(earlier) = self.changes.repeated(author, ACTION, on).await? {
             return self.delivered(&earlier).await;
         }
         let (secret, key) = self.fresh(spec, now)?;
         let target = format!("key:{}", key.id);
-        let note = note("key.create", &target, &key, json!({ "spec": key.spec }));
+        let note = note(ACTION, &target, &key, json!({ "spec": key.spec }));
         let batch = put_new(Batch::new(), &key).map_err(too_large)?;
-        let revision = match self
+        let committed = self
             .changes
             .commit(batch, &note, author, on, key.id.as_str())
-            .await
-        {
-            // Two calls with one idempotency key: the other one won.
-            Err(Denial::Refused(refusal)) if refusal.code() == Code::Conflict => {
-                let earlier = self.changes.repeated(author, on).await?;
-                return self
-                    .delivered(&earlier.ok_or(Denial::Refused(refusal))?)
-                    .await;
-            }
-            outcome => outcome?,
-        };
-        Ok(Written {
-            key: self.found(&key.id)?,
-            secret: Some(secret),
-            revision,
-        })
+            .await?;
+        self.written(committed, &key.id, Some(secret)).await
     }
 
     /// Makes a successor of the same reach. The old key goes on for `overlap`, then lapses; with no overlap
@@ -123,56 +114,49 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
+        const ACTION: &str = "key.rotate";
         let now = self.changes.now()?;
-        if let Some(earlier) = self.changes.repeated(author, on).await? {
+        if let Some(earlier) = self.changes.repeated(author, ACTION, on).await? {
             return self.delivered(&earlier).await;
         }
         let old = self.found(id)?;
+        at_expected(&old, on)?;
         if old.standing(now) != Standing::Active || old.key().successor.is_some() {
+            let cause = "only an active key without a successor is rotated";
+            return Err(Refusal::new(Code::Conflict, cause).into());
+        }
+        let counter = self.counter(&old).await?;
+        let mut spec = old.key().spec.clone();
+        spec.expires = expires.unwrap_or(spec.expires);
+        spec.uses = counter.as_ref().map(|counter| counter.left);
+        if spec.uses == Some(0) {
             return Err(Refusal::new(
                 Code::Conflict,
-                "only an active key without a successor is rotated",
+                format!("key {id} has no uses left to hand on"),
             )
             .into());
         }
-        let mut spec = old.key().spec.clone();
-        spec.expires = expires.unwrap_or(spec.expires);
-        let left = self.uses_left(&old).await?;
-        spec.uses = left.or(spec.uses);
         let (secret, new) = self.fresh(self.checked(spec, now)?, now)?;
+        let retired = retired(&old, new.id, overlap, now)?;
 
-        let mut retired = old.key().clone();
-        retired.successor = Some(new.id);
-        if overlap.is_zero() || left.is_some() {
-            // A finite-use key cannot overlap: its uses would be there twice.
-            retired.state = KeyState::Revoked;
-        } else {
-            let end = now
-                .checked_add(overlap)
-                .map_err(|_| invalid("overlap", "too long"))?;
-            retired.spec.expires = retired.spec.expires.min(end);
-        }
         let target = format!("key:{id}");
         let change =
             json!({ "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires });
-        let note = note("key.rotate", &target, &retired, change);
-        let batch = put_new(Batch::new(), &new)
-            .and_then(|batch| put_again(batch, &retired, old.revision()));
-        let revision = self
+        let note = note(ACTION, &target, &retired, change);
+        let mut batch = put_new(Batch::new(), &new)
+            .and_then(|batch| put_again(batch, &retired, old.revision()))
+            .map_err(too_large)?;
+        if let Some(counter) = counter {
+            // A use that is spent meanwhile would be there twice.
+            batch = batch
+                .expect(counter.key, counter.expect)
+                .map_err(too_large)?;
+        }
+        let committed = self
             .changes
-            .commit(
-                batch.map_err(too_large)?,
-                &note,
-                author,
-                on,
-                new.id.as_str(),
-            )
+            .commit(batch, &note, author, on, new.id.as_str())
             .await?;
-        Ok(Written {
-            key: self.found(&new.id)?,
-            secret: Some(secret),
-            revision,
-        })
+        self.written(committed, &new.id, Some(secret)).await
     }
 
     /// Suspends, resumes or revokes a key. Revoking what is revoked changes nothing and is no error.
@@ -188,13 +172,7 @@ impl KeyAdmin {
         on: &Precondition,
     ) -> Result<Written, Denial> {
         let old = self.found(id)?;
-        if let Some(expected) = on
-            .expected_revision
-            .filter(|expected| *expected != old.revision())
-        {
-            let cause = format!("key {id} is at revision {}, not {expected}", old.revision());
-            return Err(Refusal::new(Code::Conflict, cause).into());
-        }
+        at_expected(&old, on)?;
         if old.key().state == state {
             let revision = self.changes.store().revision().await.map_err(unread)?;
             return Ok(Written {
@@ -228,15 +206,11 @@ impl KeyAdmin {
         } else {
             batch.reserved()
         };
-        let revision = self
+        let committed = self
             .changes
             .commit(batch, &note, author, on, id.as_str())
             .await?;
-        Ok(Written {
-            key: self.found(id)?,
-            secret: None,
-            revision,
-        })
+        self.written(committed, id, None).await
     }
 
     /// A key by id.
@@ -246,6 +220,22 @@ impl KeyAdmin {
     pub fn found(&self, id: &KeyPublicId) -> Result<Arc<KeyEntry>, Denial> {
         let missing = || Refusal::new(Code::NotFound, format!("no key `{id}`")).into();
         self.keys.find(id).ok_or_else(missing)
+    }
+
+    async fn written(
+        &self,
+        committed: Committed,
+        id: &KeyPublicId,
+        secret: Option<Secret>,
+    ) -> Result<Written, Denial> {
+        match committed {
+            Committed::Now(revision) => Ok(Written {
+                key: self.found(id)?,
+                secret,
+                revision,
+            }),
+            Committed::Before(earlier) => self.delivered(&earlier).await,
+        }
     }
 
     async fn delivered(&self, id: &str) -> Result<Written, Denial> {
@@ -328,6 +318,41 @@ impl KeyAdmin {
         }
         spec.audiences = names;
         Ok(spec)
+    }
+}
+
+/// A key as it goes out of use for its successor. One of finite use cannot overlap: its uses would be there twice.
+fn retired(
+    old: &KeyEntry,
+    successor: KeyPublicId,
+    overlap: Duration,
+    now: Timestamp,
+) -> Result<ApiKey, Denial> {
+    let mut key = old.key().clone();
+    key.successor = Some(successor);
+    if overlap.is_zero() || key.spec.uses.is_some() {
+        key.state = KeyState::Revoked;
+    } else {
+        let end = now
+            .checked_add(overlap)
+            .map_err(|_| invalid("overlap", "too long"))?;
+        key.spec.expires = key.spec.expires.min(end);
+    }
+    Ok(key)
+}
+
+/// Whether the key is as the caller saw it.
+fn at_expected(entry: &KeyEntry, on: &Precondition) -> Result<(), Denial> {
+    match on.expected_revision {
+        Some(expected) if expected != entry.revision() => {
+            let cause = format!(
+                "key {} is at revision {}, not {expected}",
+                entry.key().id,
+                entry.revision()
+            );
+            Err(Refusal::new(Code::Conflict, cause).into())
+        }
+        _ => Ok(()),
     }
 }
 

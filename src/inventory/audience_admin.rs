@@ -40,6 +40,10 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Arc<AudienceEntry>, Denial> {
+        const ACTION: &str = "audience.put";
+        if self.changes.repeated(author, ACTION, on).await?.is_some() {
+            return self.found(&spec.name);
+        }
         self.audiences
             .check(&spec)
             .map_err(|error| invalid("audience", error))?;
@@ -60,7 +64,7 @@ impl AudienceAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{}", spec.name);
-        let note = note("audience.put", &target, &spec, json!({ "spec": spec }));
+        let note = note(ACTION, &target, &spec, json!({ "spec": spec }));
         self.changes
             .commit(batch, &note, author, on, spec.name.as_str())
             .await?;
@@ -77,6 +81,10 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
+        const ACTION: &str = "audience.delete";
+        if self.changes.repeated(author, ACTION, on).await?.is_some() {
+            return Ok(());
+        }
         let is = self.stored_revision(name)?.ok_or_else(|| missing(name))?;
         if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
             let cause = format!("audience `{name}` is at revision {is}, not {expected}");
@@ -90,7 +98,7 @@ impl AudienceAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{name}");
-        let note = note("audience.delete", &target, &spec.spec, json!({}));
+        let note = note(ACTION, &target, &spec.spec, json!({}));
         self.changes
             .commit(batch, &note, author, on, name.as_str())
             .await

@@ -66,6 +66,15 @@ pub struct Precondition {
     pub expected_revision: Option<u64>,
 }
 
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It was made now, at this revision.
+    Now(Revision),
+    /// An earlier call with the same idempotency key made it, and this thing.
+    Before(String),
+}
+
 /// Makes changes.
 #[derive(Debug)]
 pub struct Changes {
@@ -181,40 +190,47 @@ impl Changes {
         author: &Author,
         on: &Precondition,
         thing: &str,
-    ) -> Result<Revision, Denial> {
+    ) -> Result<Committed, Denial> {
         let mut batch = self.record(batch, note, Some(author))?;
-        if let Some(name) = &on.idempotency_key {
-            batch = self.remember(batch, author, name, thing).await?;
+        if let Some((key, value)) = self.remembrance(author, note.action, on, thing)? {
+            // An entry that is there has lapsed, or the call would have been answered with it.
+            let old = self.store.read(&key).await.map_err(unread)?;
+            let expect = old.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
+            batch = batch
+                .expect(key.clone(), expect)
+                .and_then(|batch| batch.put(key, value))
+                .map_err(too_large)?;
         }
-        let revision = self
-            .store
-            .commit(batch)
-            .await
-            .map_err(|error| match error {
-                CommitError::Conflict => {
-                    Denial::from(Refusal::new(Code::Conflict, "it was changed meanwhile"))
-                }
-                CommitError::Refused(cause) | CommitError::Unknown(cause) => {
-                    Denial::failed(Fault::StoreUnavailable, cause)
-                }
-            })?;
-        self.in_force(revision).await?;
-        Ok(revision)
+        match self.store.commit(batch).await {
+            Ok(revision) => {
+                self.in_force(revision).await?;
+                Ok(Committed::Now(revision))
+            }
+            // Two calls with one idempotency key at once: the other one won.
+            Err(CommitError::Conflict) => match self.repeated(author, note.action, on).await? {
+                Some(thing) => Ok(Committed::Before(thing)),
+                None => Err(Refusal::new(Code::Conflict, "it was changed meanwhile").into()),
+            },
+            Err(CommitError::Refused(cause) | CommitError::Unknown(cause)) => {
+                Err(Denial::failed(Fault::StoreUnavailable, cause))
+            }
+        }
     }
 
-    /// What an earlier call of this author with the same idempotency key made.
+    /// What an earlier call of this author for the same action with the same idempotency key made.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn repeated(
         &self,
         author: &Author,
+        action: &str,
         on: &Precondition,
     ) -> Result<Option<String>, Denial> {
         let Some(name) = &on.idempotency_key else {
             return Ok(None);
         };
-        let key = idempotency_key(author, name).map_err(too_large)?;
+        let key = idempotency_key(author, action, name).map_err(too_large)?;
         let Some(entry) = self.store.read(&key).await.map_err(unread)? else {
             return Ok(None);
         };
@@ -225,17 +241,21 @@ impl Changes {
             .map(|remembered| remembered.thing))
     }
 
-    async fn remember(
+    /// The entry by which a repeat is recognised, for a batch that is made elsewhere.
+    ///
+    /// # Errors
+    /// [`Denial::Failed`] when it cannot be made.
+    pub fn remembrance(
         &self,
-        batch: Batch,
         author: &Author,
-        name: &IdempotencyKey,
+        action: &str,
+        on: &Precondition,
         thing: &str,
-    ) -> Result<Batch, Denial> {
-        let key = idempotency_key(author, name).map_err(too_large)?;
-        // An entry that is there has lapsed, or the call would have been answered with it.
-        let old = self.store.read(&key).await.map_err(unread)?;
-        let expect = old.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
+    ) -> Result<Option<(Key, Value)>, Denial> {
+        let Some(name) = &on.idempotency_key else {
+            return Ok(None);
+        };
+        let key = idempotency_key(author, action, name).map_err(too_large)?;
         let until = self
             .guard
             .wall()
@@ -247,17 +267,13 @@ impl Changes {
             until,
         };
         let value = serde_json::to_vec(&remembered).map_err(|_| too_large(TooLarge))?;
-        let value = Value::new(value).map_err(too_large)?;
-        batch
-            .expect(key.clone(), expect)
-            .and_then(|batch| batch.put(key, value))
-            .map_err(too_large)
+        Ok(Some((key, Value::new(value).map_err(too_large)?)))
     }
 }
 
-/// Per author, so that nobody learns of another's calls; hashed, so that any name fits.
-fn idempotency_key(author: &Author, name: &IdempotencyKey) -> Result<Key, TooLarge> {
-    let text = format!("{}\n{name}", author.who);
+/// Per author, so that nobody learns of another's calls, and per action; hashed, so that any name fits.
+fn idempotency_key(author: &Author, action: &str, name: &IdempotencyKey) -> Result<Key, TooLarge> {
+    let text = format!("{}\n{action}\n{name}", author.who);
     let hash = digest(&SHA256, text.as_bytes());
     Key::new(&format!(
         "{IDEMPOTENCY_PREFIX}{}",

@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Store prefix of policy documents.
 pub const PREFIX: &str = "policy/";
 
+const PUT: &str = "policy.put";
+const DELETE: &str = "policy.delete";
+
 /// Writes policy documents, and follows those in the store.
 #[derive(Debug)]
 pub struct PolicyAdmin {
@@ -65,10 +68,14 @@ impl PolicyAdmin {
                 format!("longer than {} bytes: split it", limits::STORE_VALUE),
             ));
         }
+        let repeated = changes.repeated(author, PUT, on).await?.is_some();
         let loaded = self
             .policies
             .check(name.as_str(), text)
             .map_err(|found| refused(&found))?;
+        if repeated {
+            return Ok(loaded);
+        }
         let expect = match (self.revision(name.as_str()), on.expected_revision) {
             (None, None) => Expect::Absent,
             (Some(is), Some(expected)) if is == expected => Expect::Unmodified(is),
@@ -87,7 +94,7 @@ impl PolicyAdmin {
         let batch = batch().map_err(too_large)?;
         let target = format!("policy:{name}");
         let note = note(
-            "policy.put",
+            PUT,
             &target,
             json!({ "policies": loaded.policies, "set": &*loaded.revision }),
         );
@@ -108,6 +115,9 @@ impl PolicyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
+        if changes.repeated(author, DELETE, on).await?.is_some() {
+            return Ok(());
+        }
         let is = self.revision(name.as_str()).ok_or_else(|| missing(name))?;
         if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
             let cause = format!("policy document `{name}` is at revision {is}, not {expected}");
@@ -124,7 +134,7 @@ impl PolicyAdmin {
         changes
             .commit(
                 batch,
-                &note("policy.delete", &target, json!({})),
+                &note(DELETE, &target, json!({})),
                 author,
                 on,
                 name.as_str(),

@@ -4,7 +4,7 @@ use super::change::{self, Changes, Note};
 use crate::audit::ActKind;
 use crate::id::{CredentialId, KeyPublicId};
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::store::{Batch, CommitError, Entry, Expect, Key, TooLarge, Value};
+use crate::store::{Batch, CommitError, Entry, Expect, Key, Store, Value};
 
 /// Store prefix of the counters of uses left.
 pub(super) const PREFIX: &str = "uses/";
@@ -12,21 +12,38 @@ pub(super) const PREFIX: &str = "uses/";
 /// Attempts before a contended counter is given up; each failed one means that another caller succeeded.
 const ATTEMPTS: usize = 16;
 
-/// The store key of a key's counter.
-pub(super) fn counter(id: &KeyPublicId) -> Result<Key, TooLarge> {
-    Key::new(&format!("{PREFIX}{id}"))
+/// A counter of uses as it is stored.
+pub(super) struct Counter {
+    pub(super) key: Key,
+    /// Uses left; a key that was never used has all of them.
+    pub(super) left: u32,
+    /// What must still hold of it when something is decided by it.
+    pub(super) expect: Expect,
 }
 
-/// Uses left by the stored counter; a key that was never used has all of them.
-pub(super) fn left(entry: Option<&Entry>, limit: u32) -> Result<u32, Denial> {
-    let Some(entry) = entry else { return Ok(limit) };
-    let parsed = serde_json::from_slice(entry.value.as_bytes());
-    parsed.map_err(|error| {
+impl Counter {
+    pub(super) async fn read(
+        store: &dyn Store,
+        id: &KeyPublicId,
+        limit: u32,
+    ) -> Result<Self, Denial> {
+        let key = Key::new(&format!("{PREFIX}{id}")).map_err(change::too_large)?;
+        let (left, expect) = match store.read(&key).await.map_err(change::unread)? {
+            None => (limit, Expect::Absent),
+            Some(entry) => (parse(&entry)?, Expect::Unmodified(entry.modified)),
+        };
+        Ok(Self { key, left, expect })
+    }
+}
+
+fn parse(entry: &Entry) -> Result<u32, Denial> {
+    let corrupt = |error| {
         Denial::failed(
             Fault::StoreUnavailable,
             format!("a counter of uses is corrupt: {error}"),
         )
-    })
+    };
+    serde_json::from_slice(entry.value.as_bytes()).map_err(corrupt)
 }
 
 /// Spends one use. A crash after it loses the use and never makes a second token; an unknown outcome
@@ -35,15 +52,12 @@ pub(super) fn left(entry: Option<&Entry>, limit: u32) -> Result<u32, Denial> {
 /// # Errors
 /// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit.
 pub async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(), Denial> {
-    let key = counter(&id).map_err(change::too_large)?;
     for _ in 0..ATTEMPTS {
-        let entry = changes.store().read(&key).await.map_err(change::unread)?;
-        let left = left(entry.as_ref(), limit)?;
-        let Some(rest) = left.checked_sub(1) else {
+        let counter = Counter::read(changes.store(), &id, limit).await?;
+        let Some(rest) = counter.left.checked_sub(1) else {
             return Err(Refusal::new(Code::CredentialSpent, "the key has no uses left").into());
         };
-        let expect = entry.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
-        let batch = batch(changes, &key, expect, id, rest)?;
+        let batch = batch(changes, &counter, id, rest)?;
         match changes.store().commit(batch).await {
             Ok(_) => return Ok(()),
             Err(CommitError::Conflict) => {}
@@ -57,16 +71,15 @@ pub async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(),
 
 fn batch(
     changes: &Changes,
-    key: &Key,
-    expect: Expect,
+    counter: &Counter,
     id: KeyPublicId,
     rest: u32,
 ) -> Result<Batch, Denial> {
     let put = || {
         let value = Value::new(rest.to_string().into_bytes())?;
         Batch::new()
-            .expect(key.clone(), expect)?
-            .put_lasting(key.clone(), value)
+            .expect(counter.key.clone(), counter.expect)?
+            .put_lasting(counter.key.clone(), value)
     };
     let note = Note {
         kind: ActKind::Spend,

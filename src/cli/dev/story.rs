@@ -147,7 +147,7 @@ impl Story {
 
     /// Every token is in the log.
     pub(super) async fn record(&self, tokens: &[&Token]) -> Step<()> {
-        let folder = self.folder.config.log_directory();
+        let folder = self.folder.file("log");
         let mut log = String::new();
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
