@@ -9,17 +9,16 @@ mod upkeep;
 
 pub use files::create_seal_key;
 
+use crate::administration::{AudienceAdmin, Changes, KeyAdmin, PolicyAdmin, SigningAdmin};
 use crate::audit::{Act, ActKind, Disk, Drain, Log, Options, Outbox, Recovered};
-use crate::authn::{Administrators, Authn};
+use crate::authn::{Administrators, Authn, OwnTokens};
 use crate::clock::guard::TimeGuard;
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::grpc::{Gate, InventoryService, PolicyService, TokenExchangeService};
 use crate::http;
-use crate::inventory::{
-    AudienceAdmin, Audiences, Changes, KeyAdmin, Keys, PolicyAdmin, SigningAdmin,
-};
+use crate::inventory::{Audiences, Keys};
 use crate::keys::{Kek, KeyRing, Rotation, Timing};
 use crate::lifecycle::Lifecycle;
 use crate::limits;
@@ -299,7 +298,7 @@ fn exchange(
             Arc::clone(&memory.keys),
             Arc::clone(&memory.audiences),
             Arc::clone(trust),
-            Arc::clone(&mint),
+            OwnTokens::new(Arc::clone(mint.issuer()), Arc::clone(&memory.ring)),
             Arc::clone(&opened.hot),
         ),
         audiences: Arc::clone(&memory.audiences),

@@ -24,13 +24,13 @@ mod verified;
 mod workload_cert;
 
 pub use admin::{Administrator, Administrators};
+pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
 pub use suppose::Supposed;
 pub use verified::{Actor, Ceiling, CredentialKind, Lineage, Reach, Uses, Verified};
 
 use crate::id::{CredentialId, Label};
 use crate::inventory::{Audiences, Keys};
-use crate::mint::Mint;
 use crate::refusal::{Code, Refusal};
 use crate::revocation::HotSet;
 use crate::trust::TrustStore;
@@ -44,7 +44,7 @@ pub struct Authn {
     keys: Arc<Keys>,
     audiences: Arc<Audiences>,
     trust: Arc<TrustStore>,
-    tokens: Arc<Mint>,
+    tokens: OwnTokens,
     hot: Arc<HotSet>,
     no_labels: Arc<BTreeMap<Label, Label>>,
 }
@@ -77,7 +77,7 @@ impl Authn {
         keys: Arc<Keys>,
         audiences: Arc<Audiences>,
         trust: Arc<TrustStore>,
-        tokens: Arc<Mint>,
+        tokens: OwnTokens,
         hot: Arc<HotSet>,
     ) -> Self {
         Self {

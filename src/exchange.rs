@@ -1,15 +1,17 @@
 //! The exchange: the one place that sees all stages.
 
 mod explain;
+mod spend;
 
 pub use explain::Hypothesis;
 
+use crate::administration::Changes;
 use crate::audit::{Context, Issued, Log, Refused};
 use crate::authn::{Authn, Credential, Presented, Rejected, Uses};
 use crate::clock::guard::TimeGuard;
 use crate::clock::{Random, random};
 use crate::id::KeyPublicId;
-use crate::inventory::{AudienceEntry, Audiences, Changes, Keys, spend};
+use crate::inventory::{AudienceEntry, Audiences, Keys};
 use crate::mint::Mint;
 use crate::policy::{Ask, Grant, Policy};
 use crate::refusal::{Code, Denial, Fault, Refusal};
@@ -209,7 +211,7 @@ impl Exchange {
     ) -> Result<Issued, Denial> {
         let this = Arc::clone(self);
         let work = async move {
-            spend(&this.changes, key, limit).await?;
+            spend::spend(&this.changes, key, limit).await?;
             let now = this.time()?;
             this.issue(grant, now, &context).await
         };

@@ -13,10 +13,10 @@ pub use exchange::TokenExchangeService;
 pub use inventory::InventoryService;
 pub use policy::PolicyService;
 
+use crate::administration::{Author, Precondition};
 use crate::audit::Context;
 use crate::authn::{Administrators, Face, Peer};
 use crate::exchange::Exchange;
-use crate::inventory::{Author, Precondition};
 use crate::policy::Ask;
 use crate::refusal::Refusal;
 use std::sync::Arc;

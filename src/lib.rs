@@ -31,6 +31,7 @@
 //! | | [`audit`] | the record: the only maker of [`audit::Issued`] |
 //! | | [`revocation`] | markers and the set that every issue is checked against |
 //! | | [`trust`] | trust bundles, workload certificates |
+//! | | [`administration`] | what is done to them, by whom: one batch with its record |
 //! | | [`exchange`] | the one place that sees all stages |
 //! | | [`store`] | the contract of the ordered store, and the embedded one that keeps it |
 //! | faces | [`proto`], [`grpc`], [`http`], [`listener`] | generated code; conversion at the edge; TLS, sockets, peers |
@@ -40,10 +41,10 @@
 //! Absent on purpose: a row per token (expiry is a property of the token), ambient time and randomness, `unsafe`,
 //! and any way to send a token that is not [`audit::Issued`].
 
+pub mod administration;
 pub mod app;
 pub mod audit;
 pub mod authn;
-
 pub mod cli;
 pub mod client;
 pub mod clock;

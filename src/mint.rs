@@ -3,10 +3,8 @@
 mod claims;
 mod minted;
 mod minting;
-mod own;
 #[cfg(test)]
 mod tests;
 
 pub use minted::Minted;
 pub use minting::Mint;
-pub use own::{MayAct, OwnClaims};

@@ -1,8 +1,8 @@
 //! What an operator asks of this node.
 
+use crate::administration::{Author, Copied, Maintenance};
 use crate::audit::{Act, ActKind, Log};
 use crate::clock::guard::TimeGuard;
-use crate::inventory::{Author, Copied, Maintenance};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::Reply;
 use crate::store::embedded::EmbeddedStore;

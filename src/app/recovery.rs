@@ -2,9 +2,10 @@
 //! old backup was put back), what must never be lost is done again from the log; where that cannot be complete,
 //! the broker does not start unless the operator accepts it.
 
+use crate::administration::suspend_limited;
 use crate::audit::{Act, ActKind, Device, Disk, Log, Recovered, read};
 use crate::clock::guard::TimeGuard;
-use crate::inventory::{self, KEY_PREFIX};
+use crate::inventory::KEY_PREFIX;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::recovery::{LogEnd, Recovery, accept_rollback, decide, redo};
 use crate::store::{LogPosition, Revision, Store, load_all};
@@ -108,7 +109,7 @@ async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyho
         "the rollback is accepted: use-limited keys are suspended, tokens so far are cut off"
     );
     let keys = load_all(store, KEY_PREFIX).await?;
-    let suspensions = inventory::suspend_limited(&keys).context("a key cannot be suspended")?;
+    let suspensions = suspend_limited(&keys).context("a key cannot be suspended")?;
     let change = serde_json::json!({ "cut_off": now }).to_string();
     let act = Act {
         change: Some(&change),

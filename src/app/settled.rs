@@ -1,7 +1,7 @@
 //! When a change is in force: applied to this node's memory, and its record durable in the log.
 
+use crate::administration::Settled;
 use crate::audit::Outbox;
-use crate::inventory::Settled;
 use crate::limits;
 use crate::refusal::{Denial, Fault};
 use crate::store::replica::Replica;

@@ -1,6 +1,7 @@
 //! What follows the store: each prefix and who takes its changes.
 
-use crate::inventory::{AUDIENCE_PREFIX, Audiences, KEY_PREFIX, Keys, POLICY_PREFIX, PolicyAdmin};
+use crate::administration::{POLICY_PREFIX, PolicyAdmin};
+use crate::inventory::{AUDIENCE_PREFIX, Audiences, KEY_PREFIX, Keys};
 use crate::keys::{KeyRing, Life, PREFIX as SIGNING_PREFIX};
 use crate::revocation::{HotSet, Marker};
 use crate::store::replica::Apply;

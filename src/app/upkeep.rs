@@ -1,10 +1,11 @@
 //! What the broker does regularly, by itself.
 
 use super::{Memory, World, files};
+use crate::administration::SigningAdmin;
 use crate::audit::{Act, ActKind, LogHealth};
 use crate::config::Config;
 use crate::exchange::Exchange;
-use crate::inventory::{Keys, SigningAdmin, USAGE_PREFIX, flush_usage, restore_usage};
+use crate::inventory::{Keys, USAGE_PREFIX, flush_usage, restore_usage};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::files::FileWatch;
 use crate::policy::Policies;

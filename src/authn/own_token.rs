@@ -4,6 +4,12 @@
 //! then becomes the actor. What comes out reaches no further than what went in: scopes, audiences, lifetime,
 //! binding. All of it is decided by what the verified token says, never by which parameters came.
 
+mod claims;
+mod verifier;
+
+pub use claims::{MayAct, OwnClaims};
+pub use verifier::OwnTokens;
+
 use super::{
     Actor, Authn, Ceiling, Credential, CredentialKind, Lineage, Peer, Reach, Rejected, Uses,
     Verified, api_key, workload_cert,
@@ -12,7 +18,6 @@ use crate::id::{Audience, CredentialId, KeyId};
 use crate::inventory::{KeyEntry, Standing};
 use crate::jose::VerifiedJwt;
 use crate::limits;
-use crate::mint::OwnClaims;
 use crate::refusal::{Code, Refusal};
 use crate::revocation::Fence;
 use crate::secret::Secret;
@@ -31,7 +36,7 @@ pub(super) fn verify(
 ) -> Result<Verified, Rejected> {
     let token = authn
         .tokens
-        .verify_own(text.expose(), now)
+        .verify(text.expose(), now)
         .map_err(Rejected::anonymous)?;
     let root = root(&token);
     let rejected = |refusal| Rejected {
@@ -112,7 +117,7 @@ fn actor_token(
 ) -> Result<Presenter, Rejected> {
     let token = authn
         .tokens
-        .verify_own(text.expose(), now)
+        .verify(text.expose(), now)
         .map_err(Rejected::anonymous)?;
     let root = root(&token);
     let rejected = |code, cause| Rejected {

@@ -6,8 +6,9 @@ mod signing;
 
 use super::page::Page;
 use super::{Gate, audience, convert, precondition, status};
+use crate::administration::{AudienceAdmin, KeyAdmin, Maintenance, SigningAdmin};
 use crate::id::Audience;
-use crate::inventory::{AudienceAdmin, KeyAdmin, KeyState, Maintenance, SigningAdmin};
+use crate::inventory::KeyState;
 use crate::proto::inventory_server::Inventory;
 use crate::proto::{self as pb};
 use crate::refusal::{Denial, Refusal};

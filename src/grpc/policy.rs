@@ -2,8 +2,8 @@
 
 use super::page::Page;
 use super::{Gate, convert, precondition, status};
+use crate::administration::{Changes, PolicyAdmin};
 use crate::id::Label;
-use crate::inventory::{Changes, PolicyAdmin};
 use crate::limits;
 use crate::policy::{self, Diagnostic, Origin};
 use crate::proto::policy_server::Policy;

@@ -2,11 +2,10 @@
 
 use super::Minted;
 use super::claims::{Acting, Ancestry, Claims, Confirmation, MayAct, Shown};
-use super::own::{OwnClaims, Text};
 use crate::authn::{Reach, Verified};
 use crate::clock::{Random, random};
 use crate::id::TokenId;
-use crate::jose::{JoseError, NumericDate, Unverified, VerifiedJwt};
+use crate::jose::NumericDate;
 use crate::keys::{KeyRing, SigningKey};
 use crate::limits;
 use crate::policy::Grant;
@@ -18,13 +17,10 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The type of an access token (RFC 9068 section 2.1).
-const ACCESS_TOKEN: &str = "at+jwt";
-
 /// Room for the claims of an ordinary token, so that they are written without growing the buffer.
 const ORDINARY_CLAIMS: usize = 1024;
 
-/// Makes tokens, and recognises its own.
+/// Makes tokens.
 #[derive(Debug)]
 pub struct Mint {
     issuer: Arc<str>,
@@ -126,42 +122,6 @@ impl Mint {
     #[must_use]
     pub fn can_sign(&self) -> bool {
         self.ring.view().active.is_some()
-    }
-
-    /// Verifies a token of this broker: signature by a published key, issuer, type and times. Who may present it is
-    /// another question.
-    ///
-    /// # Errors
-    /// [`Code::CredentialMalformed`] for what is not a token at all, otherwise [`Code::TokenRefused`].
-    pub fn verify_own(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
-        let view = self.ring.view();
-        let verified = Unverified::parse(token)
-            .and_then(|parsed| parsed.verify(&view.published))
-            .and_then(|verified| verified.into_jwt::<Text>(ACCESS_TOKEN))
-            .and_then(|jwt| jwt.try_map(|text| self.check(text, now)));
-        verified.map_err(|error| {
-            let code = match error {
-                JoseError::TooLarge | JoseError::Malformed(_) => Code::CredentialMalformed,
-                _ => Code::TokenRefused,
-            };
-            Refusal::new(code, error.to_string())
-        })
-    }
-
-    fn check(&self, text: Text, now: Timestamp) -> Result<OwnClaims, JoseError> {
-        // We set the end by our own clock, so nothing is forgiven; another node of ours may be a little ahead.
-        text.validity().check_end(now, Duration::ZERO)?;
-        text.validity().check_start(now, limits::CLOCK_STEP)?;
-        let claims = OwnClaims::try_from(text)?;
-        if claims.issuer == self.issuer {
-            Ok(claims)
-        } else {
-            Err(JoseError::BadClaims("another issuer"))
-        }
     }
 }
 

@@ -88,10 +88,10 @@ fn sizes_hold_at_n_and_n_plus_one() {
     let over = home.issue_sized(limits::CERTIFICATE + 1).chain;
     assert_eq!(verify(&over), Some(CertificateRefusal::TooLarge));
     assert_eq!(
-        verify(&home.issue_for(&RsaKey::new(limits::RSA_BITS))),
+        verify(&home.issue_for(&RsaKey::new(limits::CERTIFICATE_RSA_BITS))),
         None
     );
-    let over = home.issue_for(&RsaKey::new(limits::RSA_BITS + 1));
+    let over = home.issue_for(&RsaKey::new(limits::CERTIFICATE_RSA_BITS + 1));
     assert_eq!(verify(&over), Some(CertificateRefusal::KeyTooLarge));
     // Also where the key is not the leaf's, and absurdly large.
     let absurd = home.issue_for(&RsaKey::new(64 * 1024));

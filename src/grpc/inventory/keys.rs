@@ -1,10 +1,11 @@
 //! Calls on API keys, behind the service's methods.
 
 use super::{InventoryService, denied, key, refused};
+use crate::administration::{Author, Precondition, Written};
 use crate::grpc::page::Page;
 use crate::grpc::{convert, precondition};
 use crate::id::{Audience, KeyPublicId};
-use crate::inventory::{Author, KeyEntry, KeyState, Precondition, Written};
+use crate::inventory::{KeyEntry, KeyState};
 use crate::proto::{self as pb};
 use crate::store::Revision;
 use std::time::Duration;

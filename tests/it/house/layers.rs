@@ -43,16 +43,16 @@ const FRAME: &str = "listener telemetry lifecycle";
 const MODULES: &[Row] = &[
     // Values.
     row("limits", &[], &[]),
-    row("secret", &[], &[Files]), // secrets come from files only
     row("id", &["limits"], &[]),
     row("clock", &["limits"], &[]),
+    row("secret", &["id clock"], &[Files]), // secrets come from files only
     row("refusal", &[], &[]),
     row("jose", &["limits id secret clock refusal"], &[]),
     // Domain.
     row("store", &[VALUES], &[]),
-    row("inventory", &[VALUES, "store"], &[]),
-    row("trust", &[VALUES, "store"], &[]),
     row("revocation", &[VALUES, "store"], &[]),
+    row("inventory", &[VALUES, "store revocation"], &[]),
+    row("trust", &[VALUES, "store"], &[]),
     row("keys", &[VALUES, "store revocation"], &[]),
     row("authn", &[VALUES, "inventory trust revocation keys"], &[]),
     row("policy", &[VALUES, "store inventory authn"], &[]),
@@ -62,7 +62,8 @@ const MODULES: &[Row] = &[
         &[VALUES, "store revocation keys authn policy mint"],
         &[],
     ),
-    row("exchange", &[VALUES, STAGES], &[]),
+    row("administration", &[VALUES, STAGES], &[]),
+    row("exchange", &[VALUES, STAGES, "administration"], &[]),
     // Backends: each a piece of the outside world behind its domain module's trait.
     row("store::embedded", &[VALUES, "store"], &[Files]),
     row("trust::fetch", &[VALUES, "trust"], &[Files]),
@@ -77,7 +78,7 @@ const MODULES: &[Row] = &[
     ),
     row(
         "telemetry",
-        &[VALUES, "trust authn listener"],
+        &[VALUES, "trust authn audit exchange listener"],
         &[Http, Sockets],
     ),
     row(
@@ -85,14 +86,24 @@ const MODULES: &[Row] = &[
         &[VALUES, "listener telemetry"],
         &[Files, Machine],
     ),
-    row("grpc", &[VALUES, STAGES, "exchange proto", FRAME], &[Grpc]),
+    row(
+        "grpc",
+        &[VALUES, STAGES, "administration exchange proto", FRAME],
+        &[Grpc],
+    ),
     row("http", &[VALUES, STAGES, "exchange", FRAME], &[Http]),
     // Assembly.
     row("config", &[VALUES, STAGES, "listener"], &[Files, Machine]),
     row(
         "app",
-        &[VALUES, STAGES, "exchange", FRAME, "grpc http config"],
-        &[Grpc, Http, Files, Sockets],
+        &[
+            VALUES,
+            STAGES,
+            "administration exchange",
+            FRAME,
+            "proto grpc http config",
+        ],
+        &[Grpc, Http, Files],
     ),
     // The users' side: nothing of the server, but for the commands that are the server.
     row(

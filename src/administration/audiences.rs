@@ -1,10 +1,9 @@
 //! Administrative acts on audiences.
 
-use super::AudienceSpec;
-use super::audiences::{self, AudienceEntry, Audiences};
 use super::change::{Author, Changes, Note, Precondition, invalid, too_large};
 use crate::audit::ActKind;
 use crate::id::Audience;
+use crate::inventory::{AUDIENCE_PREFIX, AudienceEntry, AudienceSpec, Audiences};
 use crate::refusal::{Code, Denial, Refusal};
 use crate::store::{Batch, Expect, Key, TooLarge, Value};
 use serde_json::json;
@@ -156,5 +155,5 @@ fn note<'a>(
 
 /// Names are bounded so that they fit into a store key.
 fn store_key(name: &Audience) -> Result<Key, TooLarge> {
-    Key::new(&format!("{}{name}", audiences::PREFIX))
+    Key::new(&format!("{}{name}", AUDIENCE_PREFIX))
 }

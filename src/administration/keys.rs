@@ -1,10 +1,11 @@
 //! Administrative acts on keys: each one batch with its record, answered when it is in force.
 
 use super::change::{Author, Changes, Committed, Note, Precondition, invalid, too_large, unread};
-use super::spend::Counter;
-use super::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState, Keys, Standing, keys};
 use crate::audit::ActKind;
 use crate::id::{CredentialId, KeyPublicId};
+use crate::inventory::{
+    ApiKey, Audiences, KEY_PREFIX, KeyEntry, KeySpec, KeyState, Keys, Standing, Uses,
+};
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::secret::{Secret, api_key};
@@ -62,14 +63,14 @@ impl KeyAdmin {
     /// # Errors
     /// When the store does not answer.
     pub async fn uses_left(&self, entry: &KeyEntry) -> Result<Option<u32>, Denial> {
-        Ok(self.counter(entry).await?.map(|counter| counter.left))
+        Ok(self.counter(entry).await?.map(|uses| uses.left()))
     }
 
-    async fn counter(&self, entry: &KeyEntry) -> Result<Option<Counter>, Denial> {
+    async fn counter(&self, entry: &KeyEntry) -> Result<Option<Uses>, Denial> {
         let Some(limit) = entry.key().spec.uses else {
             return Ok(None);
         };
-        Counter::read(self.changes.store(), &entry.key().id, limit)
+        Uses::read(self.changes.store(), &entry.key().id, limit)
             .await
             .map(Some)
     }
@@ -128,7 +129,7 @@ impl KeyAdmin {
         let counter = self.counter(&old).await?;
         let mut spec = old.key().spec.clone();
         spec.expires = expires.unwrap_or(spec.expires);
-        spec.uses = counter.as_ref().map(|counter| counter.left);
+        spec.uses = counter.as_ref().map(Uses::left);
         if spec.uses == Some(0) {
             return Err(Refusal::new(
                 Code::Conflict,
@@ -147,10 +148,8 @@ impl KeyAdmin {
             .and_then(|batch| put_again(batch, &retired, old.revision()))
             .map_err(too_large)?;
         if let Some(counter) = counter {
-            // A use that is spent meanwhile would be there twice.
-            batch = batch
-                .expect(counter.key, counter.expect)
-                .map_err(too_large)?;
+            // All of them go over: a use spent of the old key, now or later, would be there twice.
+            batch = counter.fall_to(0, batch).map_err(too_large)?;
         }
         let committed = self
             .changes
@@ -397,7 +396,7 @@ fn note<'a>(
 }
 
 fn store_key(id: &KeyPublicId) -> Result<Key, TooLarge> {
-    Key::new(&format!("{}{id}", keys::PREFIX))
+    Key::new(&format!("{}{id}", KEY_PREFIX))
 }
 
 fn value(key: &ApiKey) -> Result<Value, TooLarge> {

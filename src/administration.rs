@@ -1,0 +1,17 @@
+//! Administration: what is done to the inventory, to policies and to signing keys, and by whom.
+//!
+//! Every act is one batch with its record ([`Changes`]), answered when it is in force on this node and on the record.
+
+mod audiences;
+mod change;
+mod keys;
+mod maintenance;
+mod policies;
+mod signing;
+
+pub use audiences::AudienceAdmin;
+pub use change::{Author, Changes, Committed, Note, Precondition, Settled};
+pub use keys::{KeyAdmin, Written, suspend_limited};
+pub use maintenance::{Copied, Maintenance};
+pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
+pub use signing::SigningAdmin;

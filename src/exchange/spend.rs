@@ -1,0 +1,49 @@
+//! Spending a use of a finite-use key: a compare-and-set in the store (DESIGN.md section 3, stage 3).
+
+use crate::administration::{Changes, Note};
+use crate::audit::ActKind;
+use crate::id::{CredentialId, KeyPublicId};
+use crate::inventory::Uses;
+use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::store::{Batch, CommitError};
+
+/// Attempts before a contended counter is given up; each failed one means that another caller succeeded.
+const ATTEMPTS: usize = 16;
+
+/// Spends one use. A crash after it loses the use and never makes a second token; an unknown outcome
+/// counts as spent.
+///
+/// # Errors
+/// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit.
+pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(), Denial> {
+    for _ in 0..ATTEMPTS {
+        let uses = Uses::read(changes.store(), &id, limit).await?;
+        let Some(rest) = uses.left().checked_sub(1) else {
+            return Err(Refusal::new(Code::CredentialSpent, "the key has no uses left").into());
+        };
+        let batch = batch(changes, &uses, id, rest)?;
+        match changes.store().commit(batch).await {
+            Ok(_) => return Ok(()),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Refused(cause) | CommitError::Unknown(cause)) => {
+                return Err(Denial::failed(Fault::StoreUnavailable, cause));
+            }
+        }
+    }
+    Err(Refusal::new(Code::TooBusy, "the key's counter is contended").into())
+}
+
+fn batch(changes: &Changes, uses: &Uses, id: KeyPublicId, rest: u32) -> Result<Batch, Denial> {
+    let batch = uses.fall_to(rest, Batch::new());
+    let batch = batch.map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
+    let note = Note {
+        kind: ActKind::Spend,
+        action: "key.spend",
+        target: &format!("key:{id}"),
+        credential: Some(CredentialId::ApiKey(id)),
+        owner: None,
+        tenant: None,
+        change: serde_json::json!({ "uses_left": rest }),
+    };
+    changes.record(batch, &note, None)
+}
