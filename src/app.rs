@@ -334,6 +334,7 @@ fn routes(
     let administrators = Administrators {
         uids: config.admin.uids.iter().copied().collect(),
         spiffe_ids: config.admin.spiffe_ids.iter().cloned().collect(),
+        explain: config.admin.explain.iter().cloned().collect(),
     };
     let gate = Gate {
         exchange: Arc::clone(exchange),

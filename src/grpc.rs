@@ -14,7 +14,7 @@ pub use inventory::InventoryService;
 pub use policy::PolicyService;
 
 use crate::audit::Context;
-use crate::authn::{Administrators, Face, Peer};
+use crate::authn::{Administrators, Duty, Face, Peer};
 use crate::exchange::Exchange;
 use crate::inventory::{Author, Precondition};
 use crate::policy::Ask;
@@ -52,12 +52,21 @@ pub struct Gate {
 impl Gate {
     /// The administrator who makes this call; anybody else is refused, on the record.
     fn author<T>(&self, request: &Request<T>) -> Result<Author, Status> {
+        self.admit(request, Duty::Administer)
+    }
+
+    /// Somebody who may ask why; anybody else is refused, on the record.
+    fn inquirer<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        self.admit(request, Duty::Explain).map(drop)
+    }
+
+    fn admit<T>(&self, request: &Request<T>, duty: Duty) -> Result<Author, Status> {
         let context = context(peer(request)?, None);
         let now = self.exchange.guard.wall();
         match self
             .exchange
             .authn
-            .administrator(&context.peer, &self.administrators, now)
+            .administrator(&context.peer, &self.administrators, duty, now)
         {
             Ok(who) => Ok(Author { who, context }),
             Err(refusal) => {
