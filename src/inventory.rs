@@ -17,7 +17,7 @@ pub use admin::{KeyAdmin, Written, suspend_limited};
 pub use audience::AudienceSpec;
 pub use audience_admin::AudienceAdmin;
 pub use audiences::{AudienceEntry, Audiences, InvalidAudience, PREFIX as AUDIENCE_PREFIX};
-pub use change::{Author, Changes, Note, Precondition, Settled};
+pub use change::{Author, Changes, Committed, Note, Precondition, Settled};
 pub use key::{ApiKey, KeySpec, KeyState};
 pub use keys::{KeyEntry, Keys, PREFIX as KEY_PREFIX, Standing, Usage};
 pub use maintenance::{Copied, Maintenance};

@@ -1,6 +1,6 @@
 //! Administrative acts on keys: each one batch with its record, answered when it is in force.
 
-use super::change::{Author, Changes, Note, Precondition, invalid, too_large, unread};
+use super::change::{Author, Changes, Committed, Note, Precondition, invalid, too_large, unread};
 use super::spend;
 use super::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState, Keys, Standing, keys};
 use crate::audit::ActKind;
@@ -82,32 +82,16 @@ impl KeyAdmin {
     ) -> Result<Written, Denial> {
         let now = self.changes.now()?;
         let spec = self.checked(spec, now)?;
-        if let Some(earlier) = self.changes.repeated(author, on).await? {
+        if let Some(earlier) = self.changes.repeated("key.create", author, on).await? {
             return self.delivered(&earlier).await;
         }
         let (secret, key) = self.fresh(spec, now)?;
         let target = format!("key:{}", key.id);
         let note = note("key.create", &target, &key, json!({ "spec": key.spec }));
         let batch = put_new(Batch::new(), &key).map_err(too_large)?;
-        let revision = match self
-            .changes
-            .commit(batch, &note, author, on, key.id.as_str())
-            .await
-        {
-            // Two calls with one idempotency key: the other one won.
-            Err(Denial::Refused(refusal)) if refusal.code() == Code::Conflict => {
-                let earlier = self.changes.repeated(author, on).await?;
-                return self
-                    .delivered(&earlier.ok_or(Denial::Refused(refusal))?)
-                    .await;
-            }
-            outcome => outcome?,
-        };
-        Ok(Written {
-            key: self.found(&key.id)?,
-            secret: Some(secret),
-            revision,
-        })
+        let made = key.id.as_str();
+        let committed = self.changes.commit(batch, &note, author, on, made);
+        self.made(committed.await?, &key.id, secret).await
     }
 
     /// Makes a successor of the same reach. The old key goes on for `overlap`, then lapses; with no overlap
@@ -124,10 +108,11 @@ impl KeyAdmin {
         on: &Precondition,
     ) -> Result<Written, Denial> {
         let now = self.changes.now()?;
-        if let Some(earlier) = self.changes.repeated(author, on).await? {
+        if let Some(earlier) = self.changes.repeated("key.rotate", author, on).await? {
             return self.delivered(&earlier).await;
         }
         let old = self.found(id)?;
+        check_revision(&old, on)?;
         if old.standing(now) != Standing::Active || old.key().successor.is_some() {
             return Err(Refusal::new(
                 Code::Conflict,
@@ -158,21 +143,9 @@ impl KeyAdmin {
         let note = note("key.rotate", &target, &retired, change);
         let batch = put_new(Batch::new(), &new)
             .and_then(|batch| put_again(batch, &retired, old.revision()));
-        let revision = self
-            .changes
-            .commit(
-                batch.map_err(too_large)?,
-                &note,
-                author,
-                on,
-                new.id.as_str(),
-            )
-            .await?;
-        Ok(Written {
-            key: self.found(&new.id)?,
-            secret: Some(secret),
-            revision,
-        })
+        let (batch, made) = (batch.map_err(too_large)?, new.id.as_str());
+        let committed = self.changes.commit(batch, &note, author, on, made);
+        self.made(committed.await?, &new.id, secret).await
     }
 
     /// Suspends, resumes or revokes a key. Revoking what is revoked changes nothing and is no error.
@@ -187,32 +160,25 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
-        let old = self.found(id)?;
-        if let Some(expected) = on
-            .expected_revision
-            .filter(|expected| *expected != old.revision())
-        {
-            let cause = format!("key {id} is at revision {}, not {expected}", old.revision());
-            return Err(Refusal::new(Code::Conflict, cause).into());
+        let verb = match state {
+            KeyState::Active => "key.resume",
+            KeyState::Suspended => "key.suspend",
+            KeyState::Revoked => "key.revoke",
+        };
+        let repeated = self.changes.is_repeated(verb, author, on, id.as_str());
+        if repeated.await? {
+            return self.delivered(id.as_str()).await;
         }
+        let old = self.found(id)?;
+        check_revision(&old, on)?;
         if old.key().state == state {
-            let revision = self.changes.store().revision().await.map_err(unread)?;
-            return Ok(Written {
-                key: old,
-                secret: None,
-                revision,
-            });
+            return self.delivered(id.as_str()).await;
         }
         if old.key().state == KeyState::Revoked {
             return Err(
                 Refusal::new(Code::Conflict, format!("key {id} is revoked for good")).into(),
             );
         }
-        let verb = match state {
-            KeyState::Active => "key.resume",
-            KeyState::Suspended => "key.suspend",
-            KeyState::Revoked => "key.revoke",
-        };
         let mut key = old.key().clone();
         key.state = state;
         let target = format!("key:{id}");
@@ -228,15 +194,18 @@ impl KeyAdmin {
         } else {
             batch.reserved()
         };
-        let revision = self
+        let committed = self
             .changes
             .commit(batch, &note, author, on, id.as_str())
             .await?;
-        Ok(Written {
-            key: self.found(id)?,
-            secret: None,
-            revision,
-        })
+        match committed {
+            Committed::Now(revision) => Ok(Written {
+                key: self.found(id)?,
+                secret: None,
+                revision,
+            }),
+            Committed::Before(_) => self.delivered(id.as_str()).await,
+        }
     }
 
     /// A key by id.
@@ -246,6 +215,23 @@ impl KeyAdmin {
     pub fn found(&self, id: &KeyPublicId) -> Result<Arc<KeyEntry>, Denial> {
         let missing = || Refusal::new(Code::NotFound, format!("no key `{id}`")).into();
         self.keys.find(id).ok_or_else(missing)
+    }
+
+    /// A key that was just made, or the one that an earlier call made in its place.
+    async fn made(
+        &self,
+        committed: Committed,
+        id: &KeyPublicId,
+        secret: Secret,
+    ) -> Result<Written, Denial> {
+        match committed {
+            Committed::Now(revision) => Ok(Written {
+                key: self.found(id)?,
+                secret: Some(secret),
+                revision,
+            }),
+            Committed::Before(earlier) => self.delivered(&earlier).await,
+        }
     }
 
     async fn delivered(&self, id: &str) -> Result<Written, Denial> {
@@ -352,6 +338,18 @@ pub fn suspend_limited(entries: &[Entry]) -> Result<Vec<Batch>, TooLarge> {
                 .put(at, value(&key)?)
         })
         .collect()
+}
+
+/// The caller saw the key as it is now, or does not care.
+fn check_revision(entry: &KeyEntry, on: &Precondition) -> Result<(), Denial> {
+    let (id, is) = (entry.key().id, entry.revision());
+    match on.expected_revision {
+        Some(expected) if expected != is => {
+            let cause = format!("key {id} is at revision {is}, not {expected}");
+            Err(Refusal::new(Code::Conflict, cause).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn note<'a>(

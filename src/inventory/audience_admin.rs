@@ -40,6 +40,11 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Arc<AudienceEntry>, Denial> {
+        let (action, name) = ("audience.put", spec.name.as_str());
+        let repeated = self.changes.is_repeated(action, author, on, name);
+        if repeated.await? {
+            return self.found(&spec.name);
+        }
         self.audiences
             .check(&spec)
             .map_err(|error| invalid("audience", error))?;
@@ -60,10 +65,8 @@ impl AudienceAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{}", spec.name);
-        let note = note("audience.put", &target, &spec, json!({ "spec": spec }));
-        self.changes
-            .commit(batch, &note, author, on, spec.name.as_str())
-            .await?;
+        let note = note(action, &target, &spec, json!({ "spec": spec }));
+        self.changes.commit(batch, &note, author, on, name).await?;
         self.found(&spec.name)
     }
 
@@ -77,6 +80,11 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
+        let action = "audience.delete";
+        let repeated = self.changes.is_repeated(action, author, on, name.as_str());
+        if repeated.await? {
+            return Ok(());
+        }
         let is = self.stored_revision(name)?.ok_or_else(|| missing(name))?;
         if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
             let cause = format!("audience `{name}` is at revision {is}, not {expected}");
@@ -90,7 +98,7 @@ impl AudienceAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{name}");
-        let note = note("audience.delete", &target, &spec.spec, json!({}));
+        let note = note(action, &target, &spec.spec, json!({}));
         self.changes
             .commit(batch, &note, author, on, name.as_str())
             .await

@@ -69,6 +69,10 @@ impl PolicyAdmin {
             .policies
             .check(name.as_str(), text)
             .map_err(|found| refused(&found))?;
+        let repeated = changes.is_repeated("policy.put", author, on, name.as_str());
+        if repeated.await? {
+            return Ok(loaded);
+        }
         let expect = match (self.revision(name.as_str()), on.expected_revision) {
             (None, None) => Expect::Absent,
             (Some(is), Some(expected)) if is == expected => Expect::Unmodified(is),
@@ -108,6 +112,10 @@ impl PolicyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
+        let repeated = changes.is_repeated("policy.delete", author, on, name.as_str());
+        if repeated.await? {
+            return Ok(());
+        }
         let is = self.revision(name.as_str()).ok_or_else(|| missing(name))?;
         if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
             let cause = format!("policy document `{name}` is at revision {is}, not {expected}");

@@ -76,18 +76,18 @@ impl SigningAdmin {
         on: &Precondition,
     ) -> Result<(), Denial> {
         let now = self.changes.now()?;
-        if self.changes.repeated(author, on).await?.is_some() {
+        let (action, named) = match &compromised {
+            Some(id) => ("signing_key.compromise", id.as_str()),
+            None => ("signing_key.rotate", ""),
+        };
+        if self.changes.is_repeated(action, author, on, named).await? {
             return Ok(());
         }
-        let action = if compromised.is_some() {
-            "signing_key.compromise"
-        } else {
-            "signing_key.rotate"
-        };
+        let remember = self.changes.remembering(action, author, on, named)?;
         let record = |changes: &[Change]| self.record(changes, action, reason, Some(author));
         let revision = match &compromised {
-            Some(id) => self.rotation.compromise(id, now, &[], &record).await,
-            None => self.rotation.rotate_now(now, &record).await,
+            Some(id) => self.rotation.compromise(id, now, &remember, &record).await,
+            None => self.rotation.rotate_now(now, &remember, &record).await,
         };
         self.in_force(revision.map_err(denial)?).await
     }
