@@ -169,7 +169,10 @@ impl Broker {
     }
 
     /// Waits until the log holds a record like this, and gives the last of them.
-    pub(crate) async fn record(&self, like: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    pub(crate) async fn record(
+        &self,
+        like: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
         let found = async {
             loop {
                 if let Some(found) = self.records().into_iter().rfind(&like) {
@@ -282,7 +285,13 @@ fn records(log: &Path) -> Vec<serde_json::Value> {
 fn serve(folder: &Path) -> Child {
     let append = |name| {
         let mut options = File::options();
-        Stdio::from(options.append(true).create(true).open(folder.join(name)).unwrap())
+        Stdio::from(
+            options
+                .append(true)
+                .create(true)
+                .open(folder.join(name))
+                .unwrap(),
+        )
     };
     Command::new(env!("CARGO_BIN_EXE_cambist"))
         .args(["serve", "--log", "debug", "--config"])

@@ -24,7 +24,10 @@ impl Caller {
         request: ExchangeRequest,
     ) -> Result<ExchangeResponse, Status> {
         let mut client = self.0.clone();
-        client.exchange(request).await.map(tonic::Response::into_inner)
+        client
+            .exchange(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     /// The reply, which must be a token.

@@ -1,6 +1,9 @@
 //! What a broker is started with.
 
 use crate::support::svid::{Authority, Identity, NOW, pem, shift, uri_name};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::listener::provider;
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
@@ -15,7 +18,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A workload's certificate in files.
 pub(crate) struct Svid {
-    pub(crate) id: String,
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) leaf: CertificateDer<'static>,
@@ -172,6 +174,11 @@ pub(crate) fn crl(authority: &Authority, serials: &[u64]) -> String {
 }
 
 impl Svid {
+    /// `x5t#S256` of the certificate (RFC 8705 section 3.1).
+    pub(crate) fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, &self.leaf))
+    }
+
     pub(super) fn issue(folder: &Path, authority: &Authority, id: &str, seconds: i64) -> Self {
         static ISSUED: AtomicUsize = AtomicUsize::new(1);
         let serial = u64::try_from(ISSUED.fetch_add(1, Ordering::Relaxed)).unwrap();
@@ -187,7 +194,6 @@ impl Svid {
         fs::write(file("key"), &identity.key_pem).unwrap();
         fs::set_permissions(file("key"), fs::Permissions::from_mode(0o600)).unwrap();
         Self {
-            id: id.to_owned(),
             certificate: file("pem"),
             key: file("key"),
             leaf: identity.chain[0].clone(),
@@ -216,7 +222,9 @@ pub(super) fn free_port() -> u16 {
 
 pub(super) fn client_config(ca: &Path, protocol: &str) -> ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
