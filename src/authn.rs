@@ -23,7 +23,7 @@ mod suppose;
 mod verified;
 mod workload_cert;
 
-pub use admin::{Administrator, Administrators};
+pub use admin::{Administrator, Administrators, Duty};
 pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
 pub use suppose::Supposed;

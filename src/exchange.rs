@@ -15,7 +15,6 @@ use crate::inventory::{AudienceEntry, Audiences, Keys};
 use crate::mint::Mint;
 use crate::policy::{Ask, Grant, Policy};
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::secret::api_key;
 use crate::store::replica::Replica;
 use jiff::Timestamp;
 use std::fmt::Debug;
@@ -31,6 +30,27 @@ pub trait Observer: Debug + Send + Sync {
     fn refused(&self, code: Code);
 }
 
+/// How often a token will be asked for with one presentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// Now.
+    Once,
+    /// Now, and again before each token lapses.
+    Repeatedly,
+}
+
+impl Times {
+    fn suit(self, uses: Uses) -> Result<(), Refusal> {
+        match (self, uses) {
+            (Self::Once, _) | (Self::Repeatedly, Uses::Unlimited) => Ok(()),
+            (Self::Repeatedly, Uses::Limited { .. }) => Err(Refusal::new(
+                Code::InvalidRequest,
+                "a credential of finite use cannot be leased",
+            )),
+        }
+    }
+}
+
 /// Credential and ask in, issued token out.
 #[derive(Debug)]
 pub struct Exchange {
@@ -38,7 +58,7 @@ pub struct Exchange {
     pub authn: Authn,
     /// Finds the audience that is asked for.
     pub audiences: Arc<Audiences>,
-    /// Knows which keys are of finite use.
+    /// Finds the key that an explanation is asked about.
     pub keys: Arc<Keys>,
     /// Makes `Grant`.
     pub policy: Policy,
@@ -63,7 +83,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Runs one request through all stages. `context` holds the ask.
+    /// Runs one request through all stages. `context` holds the ask. What is asked for again and again cannot be had
+    /// for a credential of finite use.
     ///
     /// # Errors
     /// [`Denial`]: a refusal, which is on its way to the record, or a failure of ours.
@@ -72,9 +93,10 @@ impl Exchange {
         presented: &Presented,
         ask: &Ask,
         context: &Context,
+        times: Times,
     ) -> Result<Issued, Denial> {
         let start = self.guard.clock().monotonic();
-        let answer = self.answer(presented, ask, context).await;
+        let answer = self.answer(presented, ask, context, times).await;
         let took = self.guard.clock().monotonic().saturating_sub(start);
         self.observer
             .answered(&presented.subject, answer.as_ref().err(), took);
@@ -86,6 +108,7 @@ impl Exchange {
         presented: &Presented,
         ask: &Ask,
         context: &Context,
+        times: Times,
     ) -> Result<Issued, Denial> {
         let now = self.time()?;
         let verified = self
@@ -93,7 +116,9 @@ impl Exchange {
             .verify(presented, now)
             .map_err(|rejected| self.reject(rejected, context))?;
         let uses = verified.uses();
-        let audience = match self.audience(ask) {
+        // Only who proved the credential may learn that its uses are counted.
+        let audience = times.suit(uses).and_then(|()| self.audience(ask));
+        let audience = match audience {
             Ok(audience) => audience,
             Err(refusal) => {
                 self.log.refuse(
@@ -132,18 +157,6 @@ impl Exchange {
     pub fn refused(&self, refusal: &Refusal, context: &Context) {
         self.observer.refused(refusal.code());
         self.log.refuse(&Refused::new(refusal), context);
-    }
-
-    /// Whether the credential names a key of finite use.
-    #[must_use]
-    pub fn is_finite(&self, credential: &Credential) -> bool {
-        let Credential::ApiKey(text) = credential else {
-            return false;
-        };
-        let entry = api_key::parse(text.expose())
-            .ok()
-            .and_then(|parsed| self.keys.find(&parsed.id));
-        entry.is_some_and(|entry| entry.key().spec.uses.is_some())
     }
 
     /// A random number from `low` to `high`, for jitter; `low` when there is no randomness.

@@ -15,7 +15,7 @@ pub use policy::PolicyService;
 
 use crate::administration::{Author, Precondition};
 use crate::audit::Context;
-use crate::authn::{Administrators, Face, Peer};
+use crate::authn::{Administrators, Duty, Face, Peer};
 use crate::exchange::Exchange;
 use crate::policy::Ask;
 use crate::refusal::Refusal;
@@ -50,33 +50,29 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Lets those pass who may ask for explanations; anybody else is refused, on the record.
-    fn explainer<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let context = context(peer(request)?, None);
-        let now = self.exchange.guard.wall();
-        let may = self
-            .exchange
-            .authn
-            .may_explain(&context.peer, &self.administrators, now);
-        may.map_err(|refusal| self.refused(&refusal, &context))
-    }
-
-    fn refused(&self, refusal: &Refusal, context: &Context) -> Status {
-        self.exchange.refused(refusal, context);
-        status::from_refusal(refusal)
-    }
-
     /// The administrator who makes this call; anybody else is refused, on the record.
     fn author<T>(&self, request: &Request<T>) -> Result<Author, Status> {
+        self.admit(request, Duty::Administer)
+    }
+
+    /// Somebody who may ask why; anybody else is refused, on the record.
+    fn inquirer<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        self.admit(request, Duty::Explain).map(drop)
+    }
+
+    fn admit<T>(&self, request: &Request<T>, duty: Duty) -> Result<Author, Status> {
         let context = context(peer(request)?, None);
         let now = self.exchange.guard.wall();
         match self
             .exchange
             .authn
-            .administrator(&context.peer, &self.administrators, now)
+            .administrator(&context.peer, &self.administrators, duty, now)
         {
             Ok(who) => Ok(Author { who, context }),
-            Err(refusal) => Err(self.refused(&refusal, &context)),
+            Err(refusal) => {
+                self.exchange.refused(&refusal, &context);
+                Err(status::from_refusal(&refusal))
+            }
         }
     }
 }

@@ -39,8 +39,9 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Arc<AudienceEntry>, Denial> {
-        const ACTION: &str = "audience.put";
-        if self.changes.repeated(author, ACTION, on).await?.is_some() {
+        let (action, name) = ("audience.put", spec.name.as_str());
+        let repeated = self.changes.is_repeated(action, author, on, name);
+        if repeated.await? {
             return self.found(&spec.name);
         }
         self.audiences
@@ -63,10 +64,8 @@ impl AudienceAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{}", spec.name);
-        let note = note(ACTION, &target, &spec, json!({ "spec": spec }));
-        self.changes
-            .commit(batch, &note, author, on, spec.name.as_str())
-            .await?;
+        let note = note(action, &target, &spec, json!({ "spec": spec }));
+        self.changes.commit(batch, &note, author, on, name).await?;
         self.found(&spec.name)
     }
 
@@ -80,8 +79,9 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
-        const ACTION: &str = "audience.delete";
-        if self.changes.repeated(author, ACTION, on).await?.is_some() {
+        let action = "audience.delete";
+        let repeated = self.changes.is_repeated(action, author, on, name.as_str());
+        if repeated.await? {
             return Ok(());
         }
         let is = self.stored_revision(name)?.ok_or_else(|| missing(name))?;
@@ -97,7 +97,7 @@ impl AudienceAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{name}");
-        let note = note(ACTION, &target, &spec.spec, json!({}));
+        let note = note(action, &target, &spec.spec, json!({}));
         self.changes
             .commit(batch, &note, author, on, name.as_str())
             .await

@@ -8,7 +8,7 @@ use crate::clock::guard::TimeGuard;
 use crate::id::{CredentialId, IdempotencyKey, Owner, Tenant};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{
-    Batch, CommitError, Expect, Key, Reply, Revision, Store, StoreFault, TooLarge, Value,
+    Batch, CommitError, Entry, Expect, Key, Op, Reply, Revision, Store, StoreFault, TooLarge, Value,
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -66,15 +66,6 @@ pub struct Precondition {
     pub expected_revision: Option<u64>,
 }
 
-/// What became of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Committed {
-    /// It was made now, at this revision.
-    Now(Revision),
-    /// An earlier call with the same idempotency key made it, and this thing.
-    Before(String),
-}
-
 /// Makes changes.
 #[derive(Debug)]
 pub struct Changes {
@@ -89,8 +80,18 @@ pub struct Changes {
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: u8,
+    action: String,
     thing: String,
     until: Timestamp,
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// By this call.
+    Now(Revision),
+    /// By an earlier call with the same idempotency key, which made this thing.
+    Before(String),
 }
 
 impl Changes {
@@ -178,7 +179,7 @@ impl Changes {
     }
 
     /// Commits a batch with its record, and answers when it is in force and on the record. `thing` is what a
-    /// repeat of the call is answered with.
+    /// repeat of the call is answered with, also one that races with it.
     ///
     /// # Errors
     /// [`Code::Conflict`] when something changed meanwhile; [`Fault::StoreUnavailable`] when the outcome is
@@ -192,70 +193,105 @@ impl Changes {
         thing: &str,
     ) -> Result<Committed, Denial> {
         let mut batch = self.record(batch, note, Some(author))?;
-        if let Some((key, value)) = self.remembrance(author, note.action, on, thing)? {
-            // An entry that is there has lapsed, or the call would have been answered with it.
-            let old = self.store.read(&key).await.map_err(unread)?;
-            let expect = old.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
-            batch = batch
-                .expect(key.clone(), expect)
-                .and_then(|batch| batch.put(key, value))
-                .map_err(too_large)?;
+        if let Some(name) = &on.idempotency_key {
+            // An entry that is there has lapsed by now, or is one that came in between.
+            let key = idempotency_key(author, name).map_err(too_large)?;
+            let old = self.lapsed(&key).await?;
+            let expect = old.map_or(Expect::Absent, Expect::Unmodified);
+            batch = batch.expect(key, expect).map_err(too_large)?;
+        }
+        for op in self.remembering(note.action, author, on, thing)? {
+            batch = match op {
+                Op::Put(key, value) => batch.put(key, value),
+                Op::Delete(key) => batch.delete(key),
+            }
+            .map_err(too_large)?;
         }
         match self.store.commit(batch).await {
             Ok(revision) => {
                 self.in_force(revision).await?;
                 Ok(Committed::Now(revision))
             }
-            // Two calls with one idempotency key at once: the other one won.
-            Err(CommitError::Conflict) => match self.repeated(author, note.action, on).await? {
-                Some(thing) => Ok(Committed::Before(thing)),
-                None => Err(Refusal::new(Code::Conflict, "it was changed meanwhile").into()),
-            },
+            Err(CommitError::Conflict) => {
+                let earlier = self.repeated(note.action, author, on).await?;
+                let changed = || Refusal::new(Code::Conflict, "it was changed meanwhile");
+                earlier
+                    .map(Committed::Before)
+                    .ok_or_else(|| changed().into())
+            }
             Err(CommitError::Refused(cause) | CommitError::Unknown(cause)) => {
                 Err(Denial::failed(Fault::StoreUnavailable, cause))
             }
         }
     }
 
-    /// What an earlier call of this author for the same action with the same idempotency key made.
+    /// What an earlier call of this author with the same idempotency key made, once it is in force.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// [`Code::Conflict`] when the earlier call was for something else; a failure when the store does not
+    /// answer.
     pub async fn repeated(
         &self,
-        author: &Author,
         action: &str,
+        author: &Author,
         on: &Precondition,
     ) -> Result<Option<String>, Denial> {
         let Some(name) = &on.idempotency_key else {
             return Ok(None);
         };
-        let key = idempotency_key(author, action, name).map_err(too_large)?;
+        let key = idempotency_key(author, name).map_err(too_large)?;
         let Some(entry) = self.store.read(&key).await.map_err(unread)? else {
             return Ok(None);
         };
         let remembered: Option<Remembered> = serde_json::from_slice(entry.value.as_bytes()).ok();
         let now = self.guard.wall();
-        Ok(remembered
-            .filter(|remembered| remembered.until > now)
-            .map(|remembered| remembered.thing))
-    }
-
-    /// The entry by which a repeat is recognised, for a batch that is made elsewhere.
-    ///
-    /// # Errors
-    /// [`Denial::Failed`] when it cannot be made.
-    pub fn remembrance(
-        &self,
-        author: &Author,
-        action: &str,
-        on: &Precondition,
-        thing: &str,
-    ) -> Result<Option<(Key, Value)>, Denial> {
-        let Some(name) = &on.idempotency_key else {
+        let Some(earlier) = remembered.filter(|remembered| remembered.until > now) else {
             return Ok(None);
         };
-        let key = idempotency_key(author, action, name).map_err(too_large)?;
+        if earlier.action != action {
+            let cause = format!("the idempotency key was used for `{}`", earlier.action);
+            return Err(Refusal::new(Code::Conflict, cause).into());
+        }
+        // The earlier call may still be waiting for it, and both are answered alike.
+        let revision = self.store.revision().await.map_err(unread)?;
+        self.in_force(revision).await?;
+        Ok(Some(earlier.thing))
+    }
+
+    /// As [`Changes::repeated`], for a call that names what it changes.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] also when the earlier call changed another thing.
+    pub async fn is_repeated(
+        &self,
+        action: &str,
+        author: &Author,
+        on: &Precondition,
+        thing: &str,
+    ) -> Result<bool, Denial> {
+        match self.repeated(action, author, on).await? {
+            Some(earlier) if earlier != thing => {
+                let cause = format!("the idempotency key was used for `{earlier}`");
+                Err(Refusal::new(Code::Conflict, cause).into())
+            }
+            earlier => Ok(earlier.is_some()),
+        }
+    }
+
+    /// What makes a later call with the same idempotency key a repeat; to be committed with the change.
+    ///
+    /// # Errors
+    /// [`Denial::Failed`] when it cannot be encoded.
+    pub fn remembering(
+        &self,
+        action: &str,
+        author: &Author,
+        on: &Precondition,
+        thing: &str,
+    ) -> Result<Vec<Op>, Denial> {
+        let Some(name) = &on.idempotency_key else {
+            return Ok(Vec::new());
+        };
         let until = self
             .guard
             .wall()
@@ -263,17 +299,34 @@ impl Changes {
             .unwrap_or(Timestamp::MAX);
         let remembered = Remembered {
             version: 1,
+            action: action.to_owned(),
             thing: thing.to_owned(),
             until,
         };
         let value = serde_json::to_vec(&remembered).map_err(|_| too_large(TooLarge))?;
-        Ok(Some((key, Value::new(value).map_err(too_large)?)))
+        let value = Value::new(value).map_err(too_large)?;
+        let key = idempotency_key(author, name).map_err(too_large)?;
+        Ok(vec![Op::Put(key, value)])
+    }
+
+    /// The revision of an idempotency entry that no longer counts; none for one that does, so that a
+    /// commit which expects it fails.
+    async fn lapsed(&self, key: &Key) -> Result<Option<u64>, Denial> {
+        let entry = self.store.read(key).await.map_err(unread)?;
+        let now = self.guard.wall();
+        let counts = |entry: &Entry| {
+            serde_json::from_slice::<Remembered>(entry.value.as_bytes())
+                .is_ok_and(|remembered| remembered.until > now)
+        };
+        Ok(entry
+            .filter(|entry| !counts(entry))
+            .map(|entry| entry.modified))
     }
 }
 
-/// Per author, so that nobody learns of another's calls, and per action; hashed, so that any name fits.
-fn idempotency_key(author: &Author, action: &str, name: &IdempotencyKey) -> Result<Key, TooLarge> {
-    let text = format!("{}\n{action}\n{name}", author.who);
+/// Per author, so that nobody learns of another's calls; hashed, so that any name fits.
+fn idempotency_key(author: &Author, name: &IdempotencyKey) -> Result<Key, TooLarge> {
+    let text = format!("{}\n{name}", author.who);
     let hash = digest(&SHA256, text.as_bytes());
     Key::new(&format!(
         "{IDEMPOTENCY_PREFIX}{}",

@@ -63,10 +63,10 @@ impl KeyAdmin {
     /// # Errors
     /// When the store does not answer.
     pub async fn uses_left(&self, entry: &KeyEntry) -> Result<Option<u32>, Denial> {
-        Ok(self.counter(entry).await?.map(|uses| uses.left()))
+        Ok(self.uses(entry).await?.map(|uses| uses.left()))
     }
 
-    async fn counter(&self, entry: &KeyEntry) -> Result<Option<Uses>, Denial> {
+    async fn uses(&self, entry: &KeyEntry) -> Result<Option<Uses>, Denial> {
         let Some(limit) = entry.key().spec.uses else {
             return Ok(None);
         };
@@ -85,21 +85,18 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
-        const ACTION: &str = "key.create";
         let now = self.changes.now()?;
         let spec = self.checked(spec, now)?;
-        if let Some(earlier) = self.changes.repeated(author, ACTION, on).await? {
+        if let Some(earlier) = self.changes.repeated("key.create", author, on).await? {
             return self.delivered(&earlier).await;
         }
         let (secret, key) = self.fresh(spec, now)?;
         let target = format!("key:{}", key.id);
-        let note = note(ACTION, &target, &key, json!({ "spec": key.spec }));
+        let note = note("key.create", &target, &key, json!({ "spec": key.spec }));
         let batch = put_new(Batch::new(), &key).map_err(too_large)?;
-        let committed = self
-            .changes
-            .commit(batch, &note, author, on, key.id.as_str())
-            .await?;
-        self.written(committed, &key.id, Some(secret)).await
+        let made = key.id.as_str();
+        let committed = self.changes.commit(batch, &note, author, on, made);
+        self.made(committed.await?, &key.id, secret).await
     }
 
     /// Makes a successor of the same reach. The old key goes on for `overlap`, then lapses; with no overlap
@@ -115,27 +112,26 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
-        const ACTION: &str = "key.rotate";
         let now = self.changes.now()?;
-        if let Some(earlier) = self.changes.repeated(author, ACTION, on).await? {
+        if let Some(earlier) = self.changes.repeated("key.rotate", author, on).await? {
             return self.delivered(&earlier).await;
         }
         let old = self.found(id)?;
-        at_expected(&old, on)?;
+        check_revision(&old, on)?;
         if old.standing(now) != Standing::Active || old.key().successor.is_some() {
-            let cause = "only an active key without a successor is rotated";
-            return Err(Refusal::new(Code::Conflict, cause).into());
-        }
-        let counter = self.counter(&old).await?;
-        let mut spec = old.key().spec.clone();
-        spec.expires = expires.unwrap_or(spec.expires);
-        spec.uses = counter.as_ref().map(Uses::left);
-        if spec.uses == Some(0) {
             return Err(Refusal::new(
                 Code::Conflict,
-                format!("key {id} has no uses left to hand on"),
+                "only an active key without a successor is rotated",
             )
             .into());
+        }
+        let uses = self.uses(&old).await?;
+        let mut spec = old.key().spec.clone();
+        spec.expires = expires.unwrap_or(spec.expires);
+        spec.uses = uses.as_ref().map(Uses::left);
+        if spec.uses == Some(0) {
+            let cause = format!("key {id} has no uses left to hand on");
+            return Err(Refusal::new(Code::Conflict, cause).into());
         }
         let (secret, new) = self.fresh(self.checked(spec, now)?, now)?;
         let retired = retired(&old, new.id, overlap, now)?;
@@ -143,19 +139,17 @@ impl KeyAdmin {
         let target = format!("key:{id}");
         let change =
             json!({ "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires });
-        let note = note(ACTION, &target, &retired, change);
-        let mut batch = put_new(Batch::new(), &new)
-            .and_then(|batch| put_again(batch, &retired, old.revision()))
-            .map_err(too_large)?;
-        if let Some(counter) = counter {
+        let note = note("key.rotate", &target, &retired, change);
+        let batch = put_new(Batch::new(), &new)
+            .and_then(|batch| put_again(batch, &retired, old.revision()));
+        let mut batch = batch.map_err(too_large)?;
+        if let Some(uses) = uses {
             // All of them go over: a use spent of the old key, now or later, would be there twice.
-            batch = counter.fall_to(0, batch).map_err(too_large)?;
+            batch = uses.fall_to(0, batch).map_err(too_large)?;
         }
-        let committed = self
-            .changes
-            .commit(batch, &note, author, on, new.id.as_str())
-            .await?;
-        self.written(committed, &new.id, Some(secret)).await
+        let made = new.id.as_str();
+        let committed = self.changes.commit(batch, &note, author, on, made);
+        self.made(committed.await?, &new.id, secret).await
     }
 
     /// Suspends, resumes or revokes a key. Revoking what is revoked changes nothing and is no error.
@@ -170,26 +164,25 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
+        let verb = match state {
+            KeyState::Active => "key.resume",
+            KeyState::Suspended => "key.suspend",
+            KeyState::Revoked => "key.revoke",
+        };
+        let repeated = self.changes.is_repeated(verb, author, on, id.as_str());
+        if repeated.await? {
+            return self.delivered(id.as_str()).await;
+        }
         let old = self.found(id)?;
-        at_expected(&old, on)?;
+        check_revision(&old, on)?;
         if old.key().state == state {
-            let revision = self.changes.store().revision().await.map_err(unread)?;
-            return Ok(Written {
-                key: old,
-                secret: None,
-                revision,
-            });
+            return self.delivered(id.as_str()).await;
         }
         if old.key().state == KeyState::Revoked {
             return Err(
                 Refusal::new(Code::Conflict, format!("key {id} is revoked for good")).into(),
             );
         }
-        let verb = match state {
-            KeyState::Active => "key.resume",
-            KeyState::Suspended => "key.suspend",
-            KeyState::Revoked => "key.revoke",
-        };
         let mut key = old.key().clone();
         key.state = state;
         let target = format!("key:{id}");
@@ -209,7 +202,14 @@ impl KeyAdmin {
             .changes
             .commit(batch, &note, author, on, id.as_str())
             .await?;
-        self.written(committed, id, None).await
+        match committed {
+            Committed::Now(revision) => Ok(Written {
+                key: self.found(id)?,
+                secret: None,
+                revision,
+            }),
+            Committed::Before(_) => self.delivered(id.as_str()).await,
+        }
     }
 
     /// A key by id.
@@ -221,16 +221,17 @@ impl KeyAdmin {
         self.keys.find(id).ok_or_else(missing)
     }
 
-    async fn written(
+    /// A key that was just made, or the one that an earlier call made in its place.
+    async fn made(
         &self,
         committed: Committed,
         id: &KeyPublicId,
-        secret: Option<Secret>,
+        secret: Secret,
     ) -> Result<Written, Denial> {
         match committed {
             Committed::Now(revision) => Ok(Written {
                 key: self.found(id)?,
-                secret,
+                secret: Some(secret),
                 revision,
             }),
             Committed::Before(earlier) => self.delivered(&earlier).await,
@@ -340,21 +341,6 @@ fn retired(
     Ok(key)
 }
 
-/// Whether the key is as the caller saw it.
-fn at_expected(entry: &KeyEntry, on: &Precondition) -> Result<(), Denial> {
-    match on.expected_revision {
-        Some(expected) if expected != entry.revision() => {
-            let cause = format!(
-                "key {} is at revision {}, not {expected}",
-                entry.key().id,
-                entry.revision()
-            );
-            Err(Refusal::new(Code::Conflict, cause).into())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Batches that suspend every active key of finite use, for an operator who accepts that uses may have been
 /// forgotten.
 ///
@@ -376,6 +362,18 @@ pub fn suspend_limited(entries: &[Entry]) -> Result<Vec<Batch>, TooLarge> {
                 .put(at, value(&key)?)
         })
         .collect()
+}
+
+/// The caller saw the key as it is now, or does not care.
+fn check_revision(entry: &KeyEntry, on: &Precondition) -> Result<(), Denial> {
+    let (id, is) = (entry.key().id, entry.revision());
+    match on.expected_revision {
+        Some(expected) if expected != is => {
+            let cause = format!("key {id} is at revision {is}, not {expected}");
+            Err(Refusal::new(Code::Conflict, cause).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn note<'a>(

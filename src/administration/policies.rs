@@ -14,9 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Store prefix of policy documents.
 pub const PREFIX: &str = "policy/";
 
-const PUT: &str = "policy.put";
-const DELETE: &str = "policy.delete";
-
 /// Writes policy documents, and follows those in the store.
 #[derive(Debug)]
 pub struct PolicyAdmin {
@@ -68,12 +65,12 @@ impl PolicyAdmin {
                 format!("longer than {} bytes: split it", limits::STORE_VALUE),
             ));
         }
-        let repeated = changes.repeated(author, PUT, on).await?.is_some();
         let loaded = self
             .policies
             .check(name.as_str(), text)
             .map_err(|found| refused(&found))?;
-        if repeated {
+        let repeated = changes.is_repeated("policy.put", author, on, name.as_str());
+        if repeated.await? {
             return Ok(loaded);
         }
         let expect = match (self.revision(name.as_str()), on.expected_revision) {
@@ -94,7 +91,7 @@ impl PolicyAdmin {
         let batch = batch().map_err(too_large)?;
         let target = format!("policy:{name}");
         let note = note(
-            PUT,
+            "policy.put",
             &target,
             json!({ "policies": loaded.policies, "set": &*loaded.revision }),
         );
@@ -115,7 +112,8 @@ impl PolicyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
-        if changes.repeated(author, DELETE, on).await?.is_some() {
+        let repeated = changes.is_repeated("policy.delete", author, on, name.as_str());
+        if repeated.await? {
             return Ok(());
         }
         let is = self.revision(name.as_str()).ok_or_else(|| missing(name))?;
@@ -134,7 +132,7 @@ impl PolicyAdmin {
         changes
             .commit(
                 batch,
-                &note(DELETE, &target, json!({})),
+                &note("policy.delete", &target, json!({})),
                 author,
                 on,
                 name.as_str(),

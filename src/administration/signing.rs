@@ -5,7 +5,7 @@ use crate::audit::ActKind;
 use crate::id::KeyId;
 use crate::keys::{Change, KeyRing, Member, Rotation, RotationError};
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::store::{Op, Revision};
+use crate::store::Revision;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -76,23 +76,18 @@ impl SigningAdmin {
         on: &Precondition,
     ) -> Result<(), Denial> {
         let now = self.changes.now()?;
-        let action = if compromised.is_some() {
-            "signing_key.compromise"
-        } else {
-            "signing_key.rotate"
+        let (action, named) = match &compromised {
+            Some(id) => ("signing_key.compromise", id.as_str()),
+            None => ("signing_key.rotate", ""),
         };
-        if self.changes.repeated(author, action, on).await?.is_some() {
+        if self.changes.is_repeated(action, author, on, named).await? {
             return Ok(());
         }
-        let remembered = self.changes.remembrance(author, action, on, "")?;
-        let with: Vec<Op> = remembered
-            .into_iter()
-            .map(|(key, value)| Op::Put(key, value))
-            .collect();
+        let remember = self.changes.remembering(action, author, on, named)?;
         let record = |changes: &[Change]| self.record(changes, action, reason, Some(author));
         let revision = match &compromised {
-            Some(id) => self.rotation.compromise(id, now, &with, &record).await,
-            None => self.rotation.rotate_now(now, &with, &record).await,
+            Some(id) => self.rotation.compromise(id, now, &remember, &record).await,
+            None => self.rotation.rotate_now(now, &remember, &record).await,
         };
         self.in_force(revision.map_err(denial)?).await
     }

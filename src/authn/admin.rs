@@ -3,7 +3,6 @@
 use super::{Authn, Peer, workload_cert};
 use crate::id::SpiffeId;
 use crate::refusal::{Code, Refusal};
-use crate::trust::WorkloadCertificate;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::fmt;
@@ -17,6 +16,15 @@ pub struct Administrators {
     pub spiffe_ids: HashSet<SpiffeId>,
     /// Workloads that may ask for explanations, and nothing else.
     pub explain: HashSet<SpiffeId>,
+}
+
+/// What an administrative call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Looks at governed things or changes them.
+    Administer,
+    /// Asks why a decision is as it is.
+    Explain,
 }
 
 /// A caller that may administer. Only [`Authn::administrator`] makes one.
@@ -40,44 +48,26 @@ impl fmt::Display for Administrator {
 }
 
 impl Authn {
-    /// Whether the peer may ask why something would be decided.
+    /// Whether the peer may do this.
     ///
     /// # Errors
-    /// [`Code::NotAuthorised`].
-    pub fn may_explain(
-        &self,
-        peer: &Peer,
-        allowed: &Administrators,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        let named =
-            |certificate: &WorkloadCertificate| allowed.explain.contains(certificate.spiffe_id());
-        if peer.certificate.as_deref().is_some_and(named) {
-            return workload_cert::recheck(self, peer, now)
-                .map(drop)
-                .map_err(|rejected| rejected.refusal);
-        }
-        self.administrator(peer, allowed, now).map(drop)
-    }
-
-    /// Whether the peer may administer.
-    ///
-    /// # Errors
-    /// [`Code::NotAuthorised`].
+    /// [`Code::NotAuthorised`], or what is wrong with the certificate.
     pub fn administrator(
         &self,
         peer: &Peer,
         allowed: &Administrators,
+        duty: Duty,
         now: Timestamp,
     ) -> Result<Administrator, Refusal> {
         if let Some(uid) = peer.uid.filter(|uid| allowed.uids.contains(uid)) {
             return Ok(Administrator(Name::Uid(uid)));
         }
-        let named = peer
-            .certificate
-            .as_ref()
-            .filter(|certificate| allowed.spiffe_ids.contains(certificate.spiffe_id()));
-        if named.is_none() {
+        let is_named = |id: &SpiffeId| {
+            allowed.spiffe_ids.contains(id)
+                || (duty == Duty::Explain && allowed.explain.contains(id))
+        };
+        let certificate = peer.certificate.as_ref();
+        if !certificate.is_some_and(|certificate| is_named(certificate.spiffe_id())) {
             return Err(Refusal::new(
                 Code::NotAuthorised,
                 "neither the uid nor the certificate is an administrator's",

@@ -4,7 +4,7 @@ use super::convert::{self, Exchange as Presentation};
 use super::lease::{self, LeaseStream};
 use super::{Gate, context, peer, status};
 use crate::authn::{Peer, Presented};
-use crate::exchange::{Exchange, Hypothesis};
+use crate::exchange::{Exchange, Hypothesis, Times};
 use crate::id::{KeyPublicId, SpiffeId};
 use crate::policy::Explanation;
 use crate::proto::token_exchange_server::TokenExchange;
@@ -42,6 +42,7 @@ pub(super) async fn once(
     exchange: &Arc<Exchange>,
     peer: Arc<Peer>,
     request: ExchangeRequest,
+    times: Times,
 ) -> Result<ExchangeResponse, Status> {
     let presentation = Presentation::try_from(request).map_err(|refusal| {
         exchange.refused(&refusal, &context(Arc::clone(&peer), None));
@@ -58,7 +59,7 @@ pub(super) async fn once(
         peer: Arc::clone(&peer),
     };
     let context = context(peer, Some(ask.clone()));
-    let issued = exchange.run(&presented, &ask, &context).await;
+    let issued = exchange.run(&presented, &ask, &context, times).await;
     issued
         .map(|issued| convert::issued(&issued))
         .map_err(|denial| status::from_denial(&denial))
@@ -73,7 +74,7 @@ impl TokenExchange for TokenExchangeService {
         request: Request<ExchangeRequest>,
     ) -> Result<Response<ExchangeResponse>, Status> {
         let peer = peer(&request)?;
-        once(&self.exchange, peer, request.into_inner())
+        once(&self.exchange, peer, request.into_inner(), Times::Once)
             .await
             .map(Response::new)
     }
@@ -90,7 +91,7 @@ impl TokenExchange for TokenExchangeService {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
-        self.gate.explainer(&request)?;
+        self.gate.inquirer(&request)?;
         let hypothesis =
             hypothesis(request.into_inner()).map_err(|refusal| status::from_refusal(&refusal))?;
         let explanation = self

@@ -3,10 +3,10 @@
 //! Each token runs every stage anew, so a lease ends with the credential, with the right, and at once with
 //! the broker's drain.
 
-use super::convert::{self, Exchange as Presentation};
+use super::convert;
 use super::{exchange, status};
 use crate::authn::Peer;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Times};
 use crate::proto::{ExchangeRequest, LeaseRequest, LeaseResponse};
 use crate::refusal::{Denial, Fault};
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +25,9 @@ const RENEW_AT: (u64, u64) = (60, 80);
 /// Pause after a failure of ours before the next attempt, while the last token is still good.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Items that wait for a caller who reads slowly: a token, and the word why there will be none after it.
+const UNREAD: usize = 2;
+
 pub(super) async fn open(
     broker: Arc<Exchange>,
     peer: Arc<Peer>,
@@ -34,16 +37,9 @@ pub(super) async fn open(
     let LeaseRequest { exchange: request } = request;
     let missing = || status::from_refusal(&convert::invalid("exchange", "missing"));
     let request = request.ok_or_else(missing)?;
-    let finite =
-        Presentation::try_from(request.clone()).is_ok_and(|asked| broker.is_finite(&asked.subject));
-    if finite {
-        return Err(Status::failed_precondition(
-            "a credential of finite use cannot be leased",
-        ));
-    }
     // The first refusal is the call's own answer, not an item of the stream.
     let first = renewal(&broker, &peer, &request).await?;
-    let (items, stream) = mpsc::channel(1);
+    let (items, stream) = mpsc::channel(UNREAD);
     broker
         .tasks
         .clone()
@@ -56,7 +52,8 @@ async fn renewal(
     peer: &Arc<Peer>,
     request: &ExchangeRequest,
 ) -> Result<LeaseResponse, Status> {
-    let token = exchange::once(broker, Arc::clone(peer), request.clone()).await?;
+    let token =
+        exchange::once(broker, Arc::clone(peer), request.clone(), Times::Repeatedly).await?;
     let lifetime = SignedDuration::from_secs(token.expires_in.into());
     let share = i32::try_from(broker.between(RENEW_AT.0, RENEW_AT.1)).unwrap_or(1);
     let wait = lifetime
@@ -84,35 +81,44 @@ async fn renew(
     let mut next = first;
     loop {
         let wait = until(&broker, &next);
-        if items.send(Ok(next)).await.is_err() {
-            return;
+        tokio::select! {
+            sent = items.send(Ok(next)) => match sent {
+                Ok(()) => {}
+                Err(_gone) => return,
+            },
+            // A caller that does not read keeps nobody from stopping.
+            () = draining.cancelled() => return,
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = items.closed() => return,
-            () = draining.cancelled() => {
-                let denial = Denial::failed(Fault::Draining, "the broker drains");
-                let _ = items.send(Err(status::from_denial(&denial))).await;
-                return;
-            }
+            () = draining.cancelled() => return end(&items),
         }
         next = loop {
             match renewal(&broker, &peer, &request).await {
                 Ok(response) => break response,
                 // Ours to overcome, as long as the caller is there.
-                Err(status) if status.code() == tonic::Code::Unavailable && !items.is_closed() => {
-                    tokio::time::sleep(RETRY).await;
+                Err(status) if status.code() == tonic::Code::Unavailable => {
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY) => {}
+                        () = items.closed() => return,
+                        () = draining.cancelled() => return end(&items),
+                    }
                 }
                 Err(status) => {
                     let _ = items.send(Err(status)).await;
                     return;
                 }
             }
-            if draining.is_cancelled() {
-                return;
-            }
         };
     }
+}
+
+/// Tells the caller to come again elsewhere.
+fn end(items: &mpsc::Sender<Result<LeaseResponse, Status>>) {
+    let denial = Denial::failed(Fault::Draining, "the broker drains");
+    // A caller that is gone, or does not read, needs not be told.
+    let _ = items.try_send(Err(status::from_denial(&denial)));
 }
 
 fn until(broker: &Exchange, response: &LeaseResponse) -> Duration {

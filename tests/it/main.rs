@@ -17,6 +17,7 @@ mod client;
 mod config;
 mod config_deploy;
 mod dev;
+mod e2e;
 mod house;
 mod interop;
 mod jose;

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod admin;
+pub(crate) mod broker;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod edge;

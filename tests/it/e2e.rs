@@ -1,0 +1,3 @@
+//! The broker as its users meet it: the real binary, real TLS, generated clients.
+
+mod keys;

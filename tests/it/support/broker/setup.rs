@@ -1,0 +1,235 @@
+//! What a broker is started with.
+
+use crate::support::svid::{Authority, Identity, NOW, pem, shift, uri_name};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cambist::listener::provider;
+use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use std::collections::HashSet;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A workload's certificate in files.
+pub(crate) struct Svid {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) leaf: CertificateDer<'static>,
+    pub(crate) serial: u64,
+}
+
+/// A configuration that can still be changed.
+pub(crate) struct Setup {
+    /// The whole of `cambist.toml`.
+    pub(crate) config: String,
+    /// The policies.
+    pub(crate) policies: String,
+    pub(crate) home: Authority,
+    pub(crate) partner: Authority,
+    folder: PathBuf,
+}
+
+const POLICIES: &str = r#"
+@id("keys-of-teams")
+permit (principal is ApiKey, action == Action::"exchange", resource);
+
+@id("workloads-of-ours")
+permit (principal in TrustDomain::"example.org", action == Action::"exchange", resource);
+
+@id("partners-shop")
+permit (
+  principal in TrustDomain::"partner.example.com",
+  action == Action::"exchange",
+  resource == Audience::"shop"
+);
+
+@id("not-on-mars")
+forbid (principal is ApiKey, action, resource)
+when { principal.hasTag("planet") && principal.getTag("planet") == "mars" };
+
+@id("kiosks-stay-in-the-shop")
+@exchange_to("shop")
+permit (
+  principal == Workload::"spiffe://example.org/kiosk",
+  action == Action::"exchange",
+  resource == Audience::"shop"
+);
+"#;
+
+const AUDIENCES: &str = r#"
+[[audience]]
+name = "shop"
+aliases = ["https://shop.example.org"]
+owner = "team-shop"
+servers = ["spiffe://example.org/shop", "spiffe://example.org/till"]
+scopes = ["orders:read", "orders:write"]
+
+[[audience]]
+name = "billing"
+owner = "team-billing"
+servers = ["spiffe://example.org/billing"]
+scopes = ["invoices:read", "orders:read"]
+max_lifetime = "2m"
+
+[[audience]]
+name = "vault"
+owner = "team-vault"
+scopes = ["secrets:read"]
+bound = true
+
+[[audience]]
+name = "ledger"
+owner = "team-ledger"
+tenant = "retail"
+scopes = ["ledger:read"]
+"#;
+
+impl Setup {
+    pub(super) fn new(folder: &Path, port: u16, ops: u16) -> Self {
+        let config = format!(
+            r#"
+issuer = "https://localhost:{port}"
+node = "node-1"
+data = "data"
+
+[[listener]]
+address = "127.0.0.1:{port}"
+
+[[listener]]
+address = "unix:s"
+faces = ["grpc"]
+
+[tls]
+certificate = "server.pem"
+key = "server.key"
+
+[ops]
+address = "127.0.0.1:{ops}"
+
+[admin]
+spiffe_ids = ["spiffe://example.org/admin"]
+explain = ["spiffe://example.org/curious"]
+
+[keys]
+seal_key_file = "seal.key"
+
+[[trust_domain]]
+name = "example.org"
+bundle = "example.org.pem"
+crls = ["example.org.crl"]
+
+[[trust_domain]]
+name = "partner.example.com"
+bundle = "partner.example.com.pem"
+
+[policy]
+files = ["policies"]
+{AUDIENCES}"#
+        );
+        Self {
+            config,
+            policies: POLICIES.to_owned(),
+            home: Authority::new("example.org"),
+            partner: Authority::new("partner.example.com"),
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Writes everything, and gives the certificate of a workload.
+    pub(super) fn write(&self) -> Svid {
+        let at = &self.folder;
+        let write = |name: &str, content: &str| fs::write(at.join(name), content).unwrap();
+        let server = Authority::new("server.example.org");
+        write("ca.pem", &pem("CERTIFICATE", &server.certificate));
+        let identity = server.server();
+        write("server.pem", &identity.chain_pem());
+        write("server.key", &identity.key_pem);
+        for authority in [&self.home, &self.partner] {
+            let name = format!("{}.pem", authority.domain);
+            write(&name, &pem("CERTIFICATE", &authority.certificate));
+        }
+        write("example.org.crl", &crl(&self.home, &[]));
+        fs::create_dir(at.join("policies")).unwrap();
+        write("policies/tests.cedar", &self.policies);
+        write("cambist.toml", &self.config);
+        let seal: [u8; 32] = std::array::from_fn(|i| u8::try_from(i).unwrap());
+        fs::write(at.join("seal.key"), seal).unwrap();
+        for secret in ["seal.key", "server.key"] {
+            fs::set_permissions(at.join(secret), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        Svid::issue(at, &self.home, "spiffe://example.org/web", 3600)
+    }
+}
+
+/// A revocation list of ten years around today.
+pub(crate) fn crl(authority: &Authority, serials: &[u64]) -> String {
+    let year = 365 * 86_400;
+    pem("X509 CRL", &authority.crl(serials, -5 * year, 5 * year))
+}
+
+impl Svid {
+    /// `x5t#S256` of the certificate (RFC 8705 section 3.1).
+    pub(crate) fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, &self.leaf))
+    }
+
+    pub(super) fn issue(folder: &Path, authority: &Authority, id: &str, seconds: i64) -> Self {
+        static ISSUED: AtomicUsize = AtomicUsize::new(1);
+        let serial = u64::try_from(ISSUED.fetch_add(1, Ordering::Relaxed)).unwrap();
+        // The tests' authorities count from their own present, the broker from the machine's.
+        let now = jiff::Timestamp::now().as_second() - NOW;
+        let identity: Identity = authority.issue(|params| {
+            params.subject_alt_names = vec![uri_name(id)];
+            params.serial_number = Some(serial.into());
+            shift(params, now - 60, now + seconds);
+        });
+        let file = |ending| folder.join(format!("svid-{serial}.{ending}"));
+        fs::write(file("pem"), identity.chain_pem()).unwrap();
+        fs::write(file("key"), &identity.key_pem).unwrap();
+        fs::set_permissions(file("key"), fs::Permissions::from_mode(0o600)).unwrap();
+        Self {
+            certificate: file("pem"),
+            key: file("key"),
+            leaf: identity.chain[0].clone(),
+            serial,
+        }
+    }
+}
+
+/// A port that nobody has, outside of the range from which the system takes ports by itself: a broker that is
+/// started again needs the same.
+pub(super) fn free_port() -> u16 {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    let mut given = GIVEN.lock().unwrap();
+    let given = given.get_or_insert_default();
+    loop {
+        let mut random = [0; 2];
+        aws_lc_rs::rand::fill(&mut random).unwrap();
+        let port = 10_000 + u16::from_be_bytes(random) % 20_000;
+        let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if !given.contains(&port) && is_free() {
+            given.insert(port);
+            return port;
+        }
+    }
+}
+
+pub(super) fn client_config(ca: &Path, protocol: &str) -> ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    config
+}
