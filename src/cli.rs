@@ -3,12 +3,14 @@
 //! Results go to standard output, as text or, with `--json`, as one document with a `version`; everything else
 //! goes to standard error. Exit codes are [`Exit`]'s. Secrets come from files or standard input only.
 
+mod ask;
 pub mod audience;
 pub mod backup;
 pub mod check_config;
 pub mod clock;
 pub mod completions;
 pub mod connect;
+pub mod exchange;
 mod exit;
 mod failure;
 mod input;
@@ -18,6 +20,7 @@ mod output;
 mod page;
 pub mod policy;
 pub mod restore;
+pub mod run;
 pub mod serve;
 pub mod signing_key;
 mod time;
@@ -58,6 +61,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Say what is wrong with a configuration file, where, and what would be right
     CheckConfig(check_config::CheckConfigArgs),
+    /// Exchange a credential for a token
+    Exchange(exchange::ExchangeArgs),
+    /// Run a command with a token in its environment, or in a file that is kept fresh
+    Run(run::RunArgs),
     /// API keys: create, look at, replace, stop
     Key(key::KeyArgs),
     /// Audiences: what tokens are for
@@ -112,11 +119,17 @@ impl Cli {
         Output::new(self.json)
     }
 
-    /// Does what the command line asks for.
-    pub async fn run(self, world: &World) -> Exit {
+    /// Does what the command line asks for. Returns the exit code: one of [`Exit`]'s, or, of `run`, that of the
+    /// command that it ran.
+    pub async fn run(self, world: &World) -> u8 {
         let done = match self.command {
             Command::Serve(args) => serve::run(args, world).await,
             Command::CheckConfig(args) => check_config::run(&args, world),
+            Command::Exchange(args) => exchange::run(args, world).await,
+            Command::Run(args) => match run::run(args, world).await {
+                Ok(code) => return code,
+                Err(failure) => Err(failure),
+            },
             Command::Key(args) => key::run(args, world).await,
             Command::Audience(args) => audience::run(args, world).await,
             Command::Policy(args) => policy::run(args, world).await,
@@ -127,10 +140,10 @@ impl Cli {
             Command::Completions(args) => completions::run(&args),
         };
         match done {
-            Ok(()) => Exit::Ok,
+            Ok(()) => Exit::Ok.code(),
             Err(failure) => {
                 world.output.fail(&failure);
-                failure.exit()
+                failure.exit().code()
             }
         }
     }
