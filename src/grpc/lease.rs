@@ -4,11 +4,11 @@
 //! the broker's drain.
 
 use super::convert::{self, Exchange as Presentation};
-use super::{exchange, status};
+use super::{context, exchange, status};
 use crate::authn::Peer;
 use crate::exchange::Exchange;
 use crate::proto::{ExchangeRequest, LeaseRequest, LeaseResponse};
-use crate::refusal::{Denial, Fault};
+use crate::refusal::{Code, Denial, Fault, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,14 +32,21 @@ pub(super) async fn open(
     draining: CancellationToken,
 ) -> Result<LeaseStream, Status> {
     let LeaseRequest { exchange: request } = request;
-    let missing = || status::from_refusal(&convert::invalid("exchange", "missing"));
-    let request = request.ok_or_else(missing)?;
-    let finite =
-        Presentation::try_from(request.clone()).is_ok_and(|asked| broker.is_finite(&asked.subject));
-    if finite {
-        return Err(Status::failed_precondition(
+    let refuse = |refusal: Refusal, ask| {
+        broker.refused(&refusal, &context(Arc::clone(&peer), ask));
+        status::from_refusal(&refusal)
+    };
+    let request = request.ok_or_else(|| refuse(convert::invalid("exchange", "missing"), None))?;
+    // What is wrong with the request is for the exchange to say.
+    if let Ok(asked) = Presentation::try_from(request.clone())
+        && broker.is_finite(&asked.subject)
+    {
+        // The code tells a client that one exchange may do what a lease cannot.
+        let refusal = Refusal::new(
+            Code::CombinationNotAllowed,
             "a credential of finite use cannot be leased",
-        ));
+        );
+        return Err(refuse(refusal, Some(asked.ask)));
     }
     // The first refusal is the call's own answer, not an item of the stream.
     let first = renewal(&broker, &peer, &request).await?;

@@ -82,12 +82,13 @@ impl KeyAdmin {
     ) -> Result<Written, Denial> {
         let now = self.changes.now()?;
         let spec = self.checked(spec, now)?;
-        if let Some(earlier) = self.changes.repeated(author, on).await? {
+        const ACTION: &str = "key.create";
+        if let Some(earlier) = self.changes.repeated(author, on, ACTION, None).await? {
             return self.delivered(&earlier).await;
         }
         let (secret, key) = self.fresh(spec, now)?;
         let target = format!("key:{}", key.id);
-        let note = note("key.create", &target, &key, json!({ "spec": key.spec }));
+        let note = note(ACTION, &target, &key, json!({ "spec": key.spec }));
         let batch = put_new(Batch::new(), &key).map_err(too_large)?;
         let revision = match self
             .changes
@@ -96,7 +97,7 @@ impl KeyAdmin {
         {
             // Two calls with one idempotency key: the other one won.
             Err(Denial::Refused(refusal)) if refusal.code() == Code::Conflict => {
-                let earlier = self.changes.repeated(author, on).await?;
+                let earlier = self.changes.repeated(author, on, ACTION, None).await?;
                 return self
                     .delivered(&earlier.ok_or(Denial::Refused(refusal))?)
                     .await;
@@ -123,11 +124,15 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
+        const ACTION: &str = "key.rotate";
         let now = self.changes.now()?;
-        if let Some(earlier) = self.changes.repeated(author, on).await? {
+        let target = format!("key:{id}");
+        let repeated = self.changes.repeated(author, on, ACTION, Some(&target));
+        if let Some(earlier) = repeated.await? {
             return self.delivered(&earlier).await;
         }
         let old = self.found(id)?;
+        on.check(format_args!("key {id}"), old.revision())?;
         if old.standing(now) != Standing::Active || old.key().successor.is_some() {
             return Err(Refusal::new(
                 Code::Conflict,
@@ -152,10 +157,9 @@ impl KeyAdmin {
                 .map_err(|_| invalid("overlap", "too long"))?;
             retired.spec.expires = retired.spec.expires.min(end);
         }
-        let target = format!("key:{id}");
         let change =
             json!({ "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires });
-        let note = note("key.rotate", &target, &retired, change);
+        let note = note(ACTION, &target, &retired, change);
         let batch = put_new(Batch::new(), &new)
             .and_then(|batch| put_again(batch, &retired, old.revision()));
         let revision = self
@@ -187,14 +191,18 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
-        let old = self.found(id)?;
-        if let Some(expected) = on
-            .expected_revision
-            .filter(|expected| *expected != old.revision())
-        {
-            let cause = format!("key {id} is at revision {}, not {expected}", old.revision());
-            return Err(Refusal::new(Code::Conflict, cause).into());
+        let action = match state {
+            KeyState::Active => "key.resume",
+            KeyState::Suspended => "key.suspend",
+            KeyState::Revoked => "key.revoke",
+        };
+        let target = format!("key:{id}");
+        let repeated = self.changes.repeated(author, on, action, Some(&target));
+        if let Some(earlier) = repeated.await? {
+            return self.delivered(&earlier).await;
         }
+        let old = self.found(id)?;
+        on.check(format_args!("key {id}"), old.revision())?;
         if old.key().state == state {
             let revision = self.changes.store().revision().await.map_err(unread)?;
             return Ok(Written {
@@ -208,16 +216,10 @@ impl KeyAdmin {
                 Refusal::new(Code::Conflict, format!("key {id} is revoked for good")).into(),
             );
         }
-        let verb = match state {
-            KeyState::Active => "key.resume",
-            KeyState::Suspended => "key.suspend",
-            KeyState::Revoked => "key.revoke",
-        };
         let mut key = old.key().clone();
         key.state = state;
-        let target = format!("key:{id}");
         let note = note(
-            verb,
+            action,
             &target,
             &key,
             json!({ "state": state, "reason": reason }),

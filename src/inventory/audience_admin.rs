@@ -40,6 +40,12 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Arc<AudienceEntry>, Denial> {
+        const ACTION: &str = "audience.put";
+        let target = format!("audience:{}", spec.name);
+        let repeated = self.changes.repeated(author, on, ACTION, Some(&target));
+        if repeated.await?.is_some() {
+            return self.found(&spec.name);
+        }
         self.audiences
             .check(&spec)
             .map_err(|error| invalid("audience", error))?;
@@ -59,8 +65,7 @@ impl AudienceAdmin {
                 .put(store_key(&spec.name)?, value)
         };
         let batch = batch().map_err(too_large)?;
-        let target = format!("audience:{}", spec.name);
-        let note = note("audience.put", &target, &spec, json!({ "spec": spec }));
+        let note = note(ACTION, &target, &spec, json!({ "spec": spec }));
         self.changes
             .commit(batch, &note, author, on, spec.name.as_str())
             .await?;
@@ -77,11 +82,14 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
-        let is = self.stored_revision(name)?.ok_or_else(|| missing(name))?;
-        if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
-            let cause = format!("audience `{name}` is at revision {is}, not {expected}");
-            return Err(Refusal::new(Code::Conflict, cause).into());
+        const ACTION: &str = "audience.delete";
+        let target = format!("audience:{name}");
+        let repeated = self.changes.repeated(author, on, ACTION, Some(&target));
+        if repeated.await?.is_some() {
+            return Ok(());
         }
+        let is = self.stored_revision(name)?.ok_or_else(|| missing(name))?;
+        on.check(format_args!("audience `{name}`"), is)?;
         let spec = self.found(name)?;
         let batch = || {
             Batch::new()
@@ -89,8 +97,7 @@ impl AudienceAdmin {
                 .delete(store_key(name)?)
         };
         let batch = batch().map_err(too_large)?;
-        let target = format!("audience:{name}");
-        let note = note("audience.delete", &target, &spec.spec, json!({}));
+        let note = note(ACTION, &target, &spec.spec, json!({}));
         self.changes
             .commit(batch, &note, author, on, name.as_str())
             .await

@@ -8,7 +8,7 @@ use crate::clock::guard::TimeGuard;
 use crate::id::{CredentialId, IdempotencyKey, Owner, Tenant};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{
-    Batch, CommitError, Expect, Key, Reply, Revision, Store, StoreFault, TooLarge, Value,
+    Batch, CommitError, Expect, Key, Op, Reply, Revision, Store, StoreFault, TooLarge, Value,
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -66,6 +66,22 @@ pub struct Precondition {
     pub expected_revision: Option<u64>,
 }
 
+impl Precondition {
+    /// Refuses a write to `thing`, which is at revision `is`, if its caller saw another one.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`].
+    pub fn check(&self, thing: impl Display, is: u64) -> Result<(), Denial> {
+        match self.expected_revision {
+            Some(expected) if expected != is => {
+                let cause = format!("{thing} is at revision {is}, not {expected}");
+                Err(Refusal::new(Code::Conflict, cause).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Makes changes.
 #[derive(Debug)]
 pub struct Changes {
@@ -76,10 +92,13 @@ pub struct Changes {
     encoder: Encoder,
 }
 
-/// What an idempotency entry holds: which thing the first call made, and until when that is remembered.
+/// What an idempotency entry holds: what the first call did to what, which thing it made, and until when that is
+/// remembered.
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: u8,
+    action: String,
+    target: String,
     thing: String,
     until: Timestamp,
 }
@@ -184,7 +203,7 @@ impl Changes {
     ) -> Result<Revision, Denial> {
         let mut batch = self.record(batch, note, Some(author))?;
         if let Some(name) = &on.idempotency_key {
-            batch = self.remember(batch, author, name, thing).await?;
+            batch = self.remember(batch, author, name, note, thing).await?;
         }
         let revision = self
             .store
@@ -202,14 +221,18 @@ impl Changes {
         Ok(revision)
     }
 
-    /// What an earlier call of this author with the same idempotency key made.
+    /// What an earlier call of this author with the same idempotency key made. `target` is what the call is about,
+    /// where that is known before it is made.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// [`Code::Conflict`] when the earlier call was another one: to answer it like the first would say that
+    /// something was done that was not. Otherwise when the store does not answer.
     pub async fn repeated(
         &self,
         author: &Author,
         on: &Precondition,
+        action: &str,
+        target: Option<&str>,
     ) -> Result<Option<String>, Denial> {
         let Some(name) = &on.idempotency_key else {
             return Ok(None);
@@ -220,22 +243,28 @@ impl Changes {
         };
         let remembered: Option<Remembered> = serde_json::from_slice(entry.value.as_bytes()).ok();
         let now = self.guard.wall();
-        Ok(remembered
-            .filter(|remembered| remembered.until > now)
-            .map(|remembered| remembered.thing))
+        let Some(earlier) = remembered.filter(|remembered| remembered.until > now) else {
+            return Ok(None);
+        };
+        if earlier.action != action || target.is_some_and(|target| earlier.target != target) {
+            let Remembered { action, target, .. } = earlier;
+            let cause = format!("the idempotency key was used for {action} of {target}");
+            return Err(Refusal::new(Code::Conflict, cause).into());
+        }
+        Ok(Some(earlier.thing))
     }
 
-    async fn remember(
+    /// What makes a repeat known that is committed with the change itself.
+    ///
+    /// # Errors
+    /// [`Denial::Failed`] when it does not fit into the store.
+    pub fn remembrance(
         &self,
-        batch: Batch,
         author: &Author,
         name: &IdempotencyKey,
+        note: &Note<'_>,
         thing: &str,
-    ) -> Result<Batch, Denial> {
-        let key = idempotency_key(author, name).map_err(too_large)?;
-        // An entry that is there has lapsed, or the call would have been answered with it.
-        let old = self.store.read(&key).await.map_err(unread)?;
-        let expect = old.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
+    ) -> Result<Op, Denial> {
         let until = self
             .guard
             .wall()
@@ -243,15 +272,34 @@ impl Changes {
             .unwrap_or(Timestamp::MAX);
         let remembered = Remembered {
             version: 1,
+            action: note.action.to_owned(),
+            target: note.target.to_owned(),
             thing: thing.to_owned(),
             until,
         };
         let value = serde_json::to_vec(&remembered).map_err(|_| too_large(TooLarge))?;
-        let value = Value::new(value).map_err(too_large)?;
-        batch
-            .expect(key.clone(), expect)
-            .and_then(|batch| batch.put(key, value))
-            .map_err(too_large)
+        let key = idempotency_key(author, name).map_err(too_large)?;
+        Ok(Op::Put(key, Value::new(value).map_err(too_large)?))
+    }
+
+    async fn remember(
+        &self,
+        batch: Batch,
+        author: &Author,
+        name: &IdempotencyKey,
+        note: &Note<'_>,
+        thing: &str,
+    ) -> Result<Batch, Denial> {
+        let key = idempotency_key(author, name).map_err(too_large)?;
+        // An entry that is there has lapsed, or the call would have been answered with it.
+        let old = self.store.read(&key).await.map_err(unread)?;
+        let expect = old.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
+        let batch = batch.expect(key, expect);
+        match self.remembrance(author, name, note, thing)? {
+            Op::Put(key, value) => batch.and_then(|batch| batch.put(key, value)),
+            Op::Delete(key) => batch.and_then(|batch| batch.delete(key)),
+        }
+        .map_err(too_large)
     }
 }
 

@@ -69,6 +69,12 @@ impl PolicyAdmin {
             .policies
             .check(name.as_str(), text)
             .map_err(|found| refused(&found))?;
+        const ACTION: &str = "policy.put";
+        let target = format!("policy:{name}");
+        let repeated = changes.repeated(author, on, ACTION, Some(&target));
+        if repeated.await?.is_some() {
+            return Ok(loaded);
+        }
         let expect = match (self.revision(name.as_str()), on.expected_revision) {
             (None, None) => Expect::Absent,
             (Some(is), Some(expected)) if is == expected => Expect::Unmodified(is),
@@ -85,9 +91,8 @@ impl PolicyAdmin {
                 .put(key, Value::new(text.as_bytes())?)
         };
         let batch = batch().map_err(too_large)?;
-        let target = format!("policy:{name}");
         let note = note(
-            "policy.put",
+            ACTION,
             &target,
             json!({ "policies": loaded.policies, "set": &*loaded.revision }),
         );
@@ -108,11 +113,14 @@ impl PolicyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
-        let is = self.revision(name.as_str()).ok_or_else(|| missing(name))?;
-        if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
-            let cause = format!("policy document `{name}` is at revision {is}, not {expected}");
-            return Err(Refusal::new(Code::Conflict, cause).into());
+        const ACTION: &str = "policy.delete";
+        let target = format!("policy:{name}");
+        let repeated = changes.repeated(author, on, ACTION, Some(&target));
+        if repeated.await?.is_some() {
+            return Ok(());
         }
+        let is = self.revision(name.as_str()).ok_or_else(|| missing(name))?;
+        on.check(format_args!("policy document `{name}`"), is)?;
         let batch = || {
             let key = store_key(name)?;
             Batch::new()
@@ -120,11 +128,10 @@ impl PolicyAdmin {
                 .delete(key)
         };
         let batch = batch().map_err(too_large)?;
-        let target = format!("policy:{name}");
         changes
             .commit(
                 batch,
-                &note("policy.delete", &target, json!({})),
+                &note(ACTION, &target, json!({})),
                 author,
                 on,
                 name.as_str(),

@@ -9,6 +9,9 @@ use crate::store::Revision;
 use serde_json::json;
 use std::sync::Arc;
 
+/// The ring, as records name it.
+const RING: &str = "ring:access-token";
+
 /// Rotates signing keys.
 #[derive(Debug)]
 pub struct SigningAdmin {
@@ -44,7 +47,8 @@ impl SigningAdmin {
     /// A failure of ours; it is tried again at the next call.
     pub async fn upkeep(&self) -> Result<(), Denial> {
         let now = self.changes.now()?;
-        let record = |changes: &[Change]| self.record(changes, "signing_key.upkeep", "", None);
+        let record =
+            |changes: &[Change]| self.record(changes, "signing_key.upkeep", RING, "", None);
         let revision = self
             .rotation
             .tick(&self.ring, now, &record)
@@ -59,7 +63,8 @@ impl SigningAdmin {
     /// A failure of ours.
     pub async fn ensure(&self) -> Result<(), Denial> {
         let now = self.changes.now()?;
-        let record = |changes: &[Change]| self.record(changes, "signing_key.create", "", None);
+        let record =
+            |changes: &[Change]| self.record(changes, "signing_key.create", RING, "", None);
         let revision = self.rotation.ensure(now, &record).await.map_err(denial)?;
         self.in_force(revision).await
     }
@@ -76,18 +81,30 @@ impl SigningAdmin {
         on: &Precondition,
     ) -> Result<(), Denial> {
         let now = self.changes.now()?;
-        if self.changes.repeated(author, on).await?.is_some() {
+        let (action, target) = match &compromised {
+            Some(id) => ("signing_key.compromise", format!("signing_key:{id}")),
+            None => ("signing_key.rotate", RING.to_owned()),
+        };
+        let repeated = self.changes.repeated(author, on, action, Some(&target));
+        if repeated.await?.is_some() {
             return Ok(());
         }
-        let action = if compromised.is_some() {
-            "signing_key.compromise"
-        } else {
-            "signing_key.rotate"
-        };
-        let record = |changes: &[Change]| self.record(changes, action, reason, Some(author));
+        let with = on.idempotency_key.as_ref().map(|name| {
+            let note = note(action, &target, serde_json::Value::Null);
+            self.changes.remembrance(author, name, &note, &target)
+        });
+        let with = with.transpose()?;
+        let record =
+            |changes: &[Change]| self.record(changes, action, &target, reason, Some(author));
         let revision = match &compromised {
-            Some(id) => self.rotation.compromise(id, now, &[], &record).await,
-            None => self.rotation.rotate_now(now, &record).await,
+            Some(id) => {
+                let rotation = &self.rotation;
+                rotation.compromise(id, now, with.as_slice(), &record).await
+            }
+            None => {
+                let rotation = &self.rotation;
+                rotation.rotate_now(now, with.as_slice(), &record).await
+            }
         };
         self.in_force(revision.map_err(denial)?).await
     }
@@ -103,24 +120,29 @@ impl SigningAdmin {
         &self,
         changes: &[Change],
         action: &'static str,
+        target: &str,
         reason: &str,
         author: Option<&Author>,
     ) -> Arc<[u8]> {
         let changed: Vec<_> = changes.iter().map(described).collect();
-        let note = Note {
-            kind: ActKind::Keys,
-            action,
-            target: "ring:access-token",
-            credential: None,
-            owner: None,
-            tenant: None,
-            change: json!({ "keys": changed, "reason": reason }),
-        };
+        let note = note(action, target, json!({ "keys": changed, "reason": reason }));
         // Without a record the store refuses the batch, which is what must happen when none can be made.
         self.changes
             .encoded(&note, author)
             .map(Into::into)
             .unwrap_or_else(|_| Arc::from([]))
+    }
+}
+
+fn note<'a>(action: &'static str, target: &'a str, change: serde_json::Value) -> Note<'a> {
+    Note {
+        kind: ActKind::Keys,
+        action,
+        target,
+        credential: None,
+        owner: None,
+        tenant: None,
+        change,
     }
 }
 

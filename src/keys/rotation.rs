@@ -133,16 +133,17 @@ impl Rotation {
         self.change(&Wish::Settle, now, &[], record).await
     }
 
-    /// Lets the spare take over now.
+    /// Lets the spare take over now. `with` is committed in the same transaction.
     ///
     /// # Errors
     /// [`RotationError::NotYet`] while the spare is not published long enough.
     pub async fn rotate_now(
         &self,
         now: Timestamp,
+        with: &[Op],
         record: Recorder<'_>,
     ) -> Result<Option<Revision>, RotationError> {
-        self.change(&Wish::Rotate, now, &[], record).await
+        self.change(&Wish::Rotate, now, with, record).await
     }
 
     /// Takes a key out of publication; the spare takes over at once. `with` is committed in the same transaction: the

@@ -163,11 +163,11 @@ async fn a_ring_lives_through_a_month() {
 async fn an_operator_cannot_rotate_into_stale_caches() {
     let node = Fixture::new();
     node.rotation.ensure(at(0), &record).await.unwrap();
-    let early = node.rotation.rotate_now(at(AHEAD - 1), &record).await;
+    let early = node.rotation.rotate_now(at(AHEAD - 1), &[], &record).await;
     assert_eq!(early, Err(RotationError::NotYet(NotYet::Until(at(AHEAD)))));
     assert!(
         node.rotation
-            .rotate_now(at(AHEAD), &record)
+            .rotate_now(at(AHEAD), &[], &record)
             .await
             .unwrap()
             .is_some()
@@ -208,7 +208,10 @@ async fn changes_applied_one_by_one_never_leave_a_gap() {
     node.rotation.ensure(at(0), &record).await.unwrap();
     node.follow();
     for second in [AHEAD, 2 * AHEAD, 3 * AHEAD] {
-        node.rotation.rotate_now(at(second), &record).await.unwrap();
+        node.rotation
+            .rotate_now(at(second), &[], &record)
+            .await
+            .unwrap();
         let ops = node.store.last_ops();
         assert_eq!(
             ops.len(),
