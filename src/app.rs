@@ -3,9 +3,13 @@
 mod files;
 mod maintenance;
 mod recovery;
+mod restore;
 mod settled;
 mod state;
 mod upkeep;
+
+pub use crate::store::embedded::{OpenError, Restored};
+pub use restore::restore;
 
 use crate::audit::{Act, ActKind, Disk, Drain, Log, Options, Outbox, Recovered};
 use crate::authn::{Administrators, Authn};

@@ -75,6 +75,8 @@ enum Command {
     SigningKey(signing_key::SigningKeyArgs),
     /// Copy the store while it is in use
     Backup(backup::BackupArgs),
+    /// Put a backup in the store's place, while the broker is stopped
+    Restore(restore::RestoreArgs),
     /// Tokens
     Jwt(jwt::JwtArgs),
     /// The broker's clock
@@ -135,7 +137,8 @@ impl Cli {
             Command::Policy(args) => policy::run(args, world).await,
             Command::SigningKey(args) => signing_key::run(args, world).await,
             Command::Backup(args) => backup::run(args, world).await,
-            Command::Jwt(args) => jwt::run(args, world),
+            Command::Restore(args) => restore::run(&args, world),
+            Command::Jwt(args) => jwt::run(args, world).await,
             Command::Clock(args) => clock::run(args, world).await,
             Command::Completions(args) => completions::run(&args),
         };
