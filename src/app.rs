@@ -3,11 +3,14 @@
 mod files;
 mod maintenance;
 mod recovery;
+mod restore;
 mod settled;
 mod state;
 mod upkeep;
 
+pub use crate::store::embedded::{OpenError, Restored};
 pub use files::create_seal_key;
+pub use restore::restore;
 
 use crate::administration::{AudienceAdmin, Changes, KeyAdmin, PolicyAdmin, SigningAdmin};
 use crate::audit::{Act, ActKind, Disk, Drain, Log, Options, Outbox, Recovered};

@@ -3,6 +3,7 @@
 //! Results go to standard output, as text or, with `--json`, as one document with a `version`; everything else
 //! goes to standard error. Exit codes are [`Exit`]'s. Secrets come from files or standard input only.
 
+mod ask;
 pub mod audience;
 pub mod backup;
 pub mod check_config;
@@ -10,6 +11,7 @@ pub mod clock;
 pub mod completions;
 pub mod connect;
 pub mod dev;
+pub mod exchange;
 mod exit;
 mod failure;
 mod input;
@@ -19,6 +21,7 @@ mod output;
 mod page;
 pub mod policy;
 pub mod restore;
+pub mod run;
 pub mod serve;
 pub mod signing_key;
 mod time;
@@ -61,6 +64,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Say what is wrong with a configuration file, where, and what would be right
     CheckConfig(check_config::CheckConfigArgs),
+    /// Exchange a credential for a token
+    Exchange(exchange::ExchangeArgs),
+    /// Run a command with a token in its environment, or in a file that is kept fresh
+    Run(run::RunArgs),
     /// API keys: create, look at, replace, stop
     Key(key::KeyArgs),
     /// Audiences: what tokens are for
@@ -71,6 +78,8 @@ enum Command {
     SigningKey(signing_key::SigningKeyArgs),
     /// Copy the store while it is in use
     Backup(backup::BackupArgs),
+    /// Put a backup in the store's place, while the broker is stopped
+    Restore(restore::RestoreArgs),
     /// Tokens
     Jwt(jwt::JwtArgs),
     /// The broker's clock
@@ -115,26 +124,33 @@ impl Cli {
         Output::new(self.json)
     }
 
-    /// Does what the command line asks for.
-    pub async fn run(self, world: &World) -> Exit {
+    /// Does what the command line asks for. Returns the exit code: one of [`Exit`]'s, or, of `run`, that of the
+    /// command that it ran.
+    pub async fn run(self, world: &World) -> u8 {
         let done = match self.command {
             Command::Dev(args) => dev::run(args, world).await,
             Command::Serve(args) => serve::run(args, world).await,
             Command::CheckConfig(args) => check_config::run(&args, world),
+            Command::Exchange(args) => exchange::run(args, world).await,
+            Command::Run(args) => match run::run(args, world).await {
+                Ok(code) => return code,
+                Err(failure) => Err(failure),
+            },
             Command::Key(args) => key::run(args, world).await,
             Command::Audience(args) => audience::run(args, world).await,
             Command::Policy(args) => policy::run(args, world).await,
             Command::SigningKey(args) => signing_key::run(args, world).await,
             Command::Backup(args) => backup::run(args, world).await,
-            Command::Jwt(args) => jwt::run(args, world),
+            Command::Restore(args) => restore::run(&args, world),
+            Command::Jwt(args) => jwt::run(args, world).await,
             Command::Clock(args) => clock::run(args, world).await,
             Command::Completions(args) => completions::run(&args),
         };
         match done {
-            Ok(()) => Exit::Ok,
+            Ok(()) => Exit::Ok.code(),
             Err(failure) => {
                 world.output.fail(&failure);
-                failure.exit()
+                failure.exit().code()
             }
         }
     }

@@ -247,6 +247,8 @@ pub const SMALLEST_SEGMENT: u64 = 1024 * 1024;
 pub const CLIENT_CONNECT: Duration = Duration::from_secs(10);
 /// Client: time for one exchange once connected, its durable record included.
 pub const CLIENT_CALL: Duration = Duration::from_secs(20);
+/// Client: time for one administrative call; backups of large stores take the longest.
+pub const ADMIN_CALL: Duration = Duration::from_secs(300);
 /// Client: how long a first call waits through outages before it reports the last one, by default.
 pub const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 /// Client: largest answer in bytes: one token at its bound and what goes with it.

@@ -24,7 +24,6 @@
 //! Where several policies permit, the most restrictive annotation of each kind holds.
 
 mod annotation;
-mod candidate;
 mod ceiling;
 mod decide;
 mod depth;
@@ -41,11 +40,10 @@ mod slice;
 #[cfg(test)]
 mod testing;
 
-pub use candidate::Candidate;
 pub use ceiling::Settings;
 pub use decide::Policy;
 pub use diagnostic::Diagnostic;
-pub use document::{Document, Origin, check};
+pub use document::{Checked, Document, Origin, check};
 pub use engine::{Allowed, Decision, Snapshot};
 pub use explain::{Explanation, FailedCondition};
 pub use grant::{Ask, Binding, Grant, Refused, Rule};

@@ -76,3 +76,6 @@ impl Authn {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,12 @@ use std::time::Duration;
 /// What is exchanged and for what.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Token")]
-pub struct AskArgs {
+pub(super) struct AskArgs {
     /// Whom the token is for
-    #[arg(long, env = "CAMBIST_AUDIENCE", value_name = "NAME")]
+    #[arg(long, env = "CAMBIST_AUDIENCE", value_name = "NAME", value_parser = Audience::parse)]
     audience: Option<Audience>,
     /// A scope; repeat for more [default: all that the credential has for the audience]
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = Scope::parse)]
     scopes: Vec<Scope>,
     /// How long the token should be good for, at most
     #[arg(long, value_name = "TIME", value_parser = time::length)]

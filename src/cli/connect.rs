@@ -1,12 +1,11 @@
 //! Which broker, and how it is reached: flags, then the environment, then the client's configuration file.
 
-mod dial;
-
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::client::{Endpoint, TlsFiles};
+use crate::limits;
 use clap::Args;
 use serde::Deserialize;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use tonic::Status;
 use tonic::transport::Channel;
@@ -26,7 +25,7 @@ pub struct ConnectArgs {
     pub cert: Option<PathBuf>,
     /// File with the client certificate's private key, in PEM
     #[arg(long, env = "CAMBIST_CERT_KEY", global = true, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    pub cert_key: Option<PathBuf>,
     /// File with settings that flags and environment leave open [default: ~/.config/cambist/client.toml]
     #[arg(
         long,
@@ -37,29 +36,11 @@ pub struct ConnectArgs {
     pub client_config: Option<PathBuf>,
 }
 
-/// The broker's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Server {
-    /// TLS, at `https://host[:port]`.
-    Https(http::uri::Authority),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Https(authority) => write!(f, "https://{authority}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-        }
-    }
-}
-
 /// Settings that are complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where the broker is.
-    pub server: Server,
+    /// Where the broker is: `https://host[:port]`, or `unix:///path`.
+    pub server: String,
     /// The certificate authorities that are believed; always there with TLS.
     pub ca: Option<PathBuf>,
     /// Certificate chain and private key of the client.
@@ -73,7 +54,7 @@ struct File {
     server: Option<String>,
     ca: Option<PathBuf>,
     cert: Option<PathBuf>,
-    key: Option<PathBuf>,
+    cert_key: Option<PathBuf>,
 }
 
 /// An open connection.
@@ -102,17 +83,10 @@ impl ConnectArgs {
                 "name it with --server, in CAMBIST_SERVER, or as `server` in ~/.config/cambist/client.toml",
             )
         })?;
-        let server = parse(&server)?;
         let ca = given(&self.ca).or(file.ca);
-        if matches!(server, Server::Https(_)) && ca.is_none() {
-            let failure = Failure::usage(
-                "no certificate authority is named, and no system-wide one is believed",
-            );
-            return Err(failure.next("name the broker's with --ca or in CAMBIST_CA"));
-        }
         let identity = match (
             given(&self.cert).or(file.cert),
-            given(&self.key).or(file.key),
+            given(&self.cert_key).or(file.cert_key),
         ) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
@@ -120,7 +94,7 @@ impl ConnectArgs {
                 let failure = Failure::usage(
                     "a client certificate needs its private key, and the other way round",
                 );
-                return Err(failure.next("give both --cert and --key"));
+                return Err(failure.next("give both --cert and --cert-key"));
             }
         };
         Ok(Settings {
@@ -161,7 +135,7 @@ impl ConnectArgs {
                 .and_then(|span| text.get(..span.start))
                 .map_or(1, line_after);
             wrong(format!("line {line}: {}", error.message()))
-                .next("it may hold `server`, `ca`, `cert` and `key`")
+                .next("it may hold `server`, `ca`, `cert` and `cert_key`")
         })?;
         let base = path.parent().unwrap_or(Path::new("/"));
         let beside = |path: Option<PathBuf>| path.map(|path| base.join(path));
@@ -169,15 +143,60 @@ impl ConnectArgs {
             server: file.server,
             ca: beside(file.ca),
             cert: beside(file.cert),
-            key: beside(file.key),
+            cert_key: beside(file.cert_key),
         })
     }
 
-    /// Connects to the broker that the settings name.
+    /// The broker that flags, environment and file name.
+    ///
+    /// # Errors
+    /// As [`ConnectArgs::resolve`] and [`Settings::endpoint`].
+    pub(super) fn endpoint(&self) -> Result<Endpoint, Failure> {
+        self.resolve(|name| std::env::var(name).ok())?.endpoint()
+    }
+
+    /// Whether flags, environment or file name a broker at all.
+    ///
+    /// # Errors
+    /// When the file is wrong.
+    pub(super) fn names_a_broker(&self) -> Result<bool, Failure> {
+        let flag = self.server.as_ref().is_some_and(|text| !text.is_empty());
+        Ok(flag || self.file(|name| std::env::var(name).ok())?.server.is_some())
+    }
+
+    /// Connects to the broker that the settings name, for administrative calls.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
-        let settings = self.resolve(|name| std::env::var(name).ok())?;
-        let channel = dial::channel(&settings).await?;
+        let endpoint = self.endpoint()?.with_call_timeout(limits::ADMIN_CALL);
+        let channel = endpoint.channel().await.map_err(Failure::from_client)?;
         Ok(Connection { channel })
+    }
+}
+
+impl Settings {
+    /// The broker, with its address checked. Files are read when a connection is made.
+    ///
+    /// # Errors
+    /// When the address is not one, or nothing is named that would show that the peer is the broker.
+    pub fn endpoint(self) -> Result<Endpoint, Failure> {
+        let Self {
+            server,
+            ca,
+            identity,
+        } = self;
+        if server.starts_with("https://") && ca.is_none() {
+            let failure = Failure::usage(
+                "no certificate authority is named, and no system-wide one is believed",
+            );
+            return Err(failure.next("name the broker's with --ca or in CAMBIST_CA"));
+        }
+        let tls = TlsFiles::new(ca.unwrap_or_default());
+        let tls = match identity {
+            Some((chain, key)) => tls.with_certificate(chain, key),
+            None => tls,
+        };
+        Endpoint::parse(&server, Some(tls)).map_err(|error| {
+            Failure::from_client(error).next("give it as https://host:port or unix:///path")
+        })
     }
 }
 
@@ -196,37 +215,6 @@ impl Connection {
 
 fn line_after(before: &str) -> usize {
     before.matches('\n').count() + 1
-}
-
-fn parse(text: &str) -> Result<Server, Failure> {
-    let wrong = |why: &str| {
-        Failure::usage(format!("{text} is not a broker's address"))
-            .why(why)
-            .next("give it as https://host:port or unix:///path")
-    };
-    if let Some(path) = text.strip_prefix("unix://") {
-        return if path.starts_with('/') {
-            Ok(Server::Unix(path.into()))
-        } else {
-            Err(wrong("the socket's path is not absolute"))
-        };
-    }
-    let uri: http::Uri = text.parse().map_err(|error| wrong(&format!("{error}")))?;
-    match (
-        uri.scheme_str(),
-        uri.authority(),
-        uri.path_and_query().map_or("/", |path| path.as_str()),
-    ) {
-        (Some("https"), Some(authority), "/") if !authority.as_str().contains('@') => {
-            Ok(Server::Https(authority.clone()))
-        }
-        (Some("http"), ..) => Err(wrong(
-            "without TLS, anybody on the way could take the tokens",
-        )),
-        _ => Err(wrong(
-            "it is more, or less, than a scheme, a host and a port",
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Why a command did not do what it was asked: what happened, why, and what to do next.
 
 mod advice;
-mod status;
+mod client;
 
 use super::exit::Exit;
 use crate::config::Problem;

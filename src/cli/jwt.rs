@@ -1,4 +1,6 @@
-//! `cambist jwt`: what a token says.
+//! `cambist jwt`: what a token says, and whether it is so.
+
+mod verify;
 
 use super::failure::Failure;
 use super::input::Source;
@@ -28,42 +30,31 @@ enum JwtCommand {
         #[arg(default_value = "-", value_name = "FILE")]
         file: Source,
     },
+    /// Say whether a token is its issuer's, for an audience, and good now; exits with 5 if it is not
+    Verify(verify::VerifyArgs),
 }
 
-/// What an unverified token says.
+/// What a token says.
 #[derive(Serialize)]
-struct Inspected {
-    /// Always false: nothing was.
+struct Shown {
     verified: bool,
     header: Map<String, Value>,
     claims: Map<String, Value>,
 }
 
-pub(super) fn run(args: JwtArgs, world: &World) -> Result<(), Failure> {
-    let JwtCommand::Inspect { file } = args.command;
-    let inspected = inspect(&file.secret(limits::TOKEN)?)?;
+pub(super) async fn run(args: JwtArgs, world: &World) -> Result<(), Failure> {
+    match args.command {
+        JwtCommand::Inspect { file } => inspect(&file, world),
+        JwtCommand::Verify(args) => verify::run(args, world).await,
+    }
+}
+
+fn inspect(file: &Source, world: &World) -> Result<(), Failure> {
+    let shown = Shown::of(&file.secret(limits::TOKEN)?, false)?;
     world
         .output
         .warn("NOT VERIFIED. Anybody can write such a token: believe nothing of it.");
-    world
-        .output
-        .show(&inspected, || inspected.text(world.clock.now()))
-}
-
-fn inspect(token: &Secret) -> Result<Inspected, Failure> {
-    let parts: Vec<&str> = token.expose().split('.').collect();
-    let [header, claims, _] = parts.as_slice() else {
-        let why = match parts.len() {
-            5 => "it has five parts: it is encrypted (RFC 7516)",
-            _ => "it does not have three parts with dots between",
-        };
-        return Err(not_a_token(why));
-    };
-    Ok(Inspected {
-        verified: false,
-        header: object(header, "header")?,
-        claims: object(claims, "claims")?,
-    })
+    world.output.show(&shown, || shown.text(world.clock.now()))
 }
 
 fn object(part: &str, name: &str) -> Result<Map<String, Value>, Failure> {
@@ -79,7 +70,23 @@ fn not_a_token(why: &str) -> Failure {
     Failure::usage("this is not a signed token (RFC 7515)").why(why)
 }
 
-impl Inspected {
+impl Shown {
+    fn of(token: &Secret, verified: bool) -> Result<Self, Failure> {
+        let parts: Vec<&str> = token.expose().split('.').collect();
+        let [header, claims, _] = parts.as_slice() else {
+            let why = match parts.len() {
+                5 => "it has five parts: it is encrypted (RFC 7516)",
+                _ => "it does not have three parts with dots between",
+            };
+            return Err(not_a_token(why));
+        };
+        Ok(Self {
+            verified,
+            header: object(header, "header")?,
+            claims: object(claims, "claims")?,
+        })
+    }
+
     fn text(&self, now: Timestamp) -> String {
         let pretty =
             |part: &Map<String, Value>| serde_json::to_string_pretty(part).unwrap_or_default();
@@ -107,7 +114,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_taken_or_refused(text in "[A-Za-z0-9_.-]{0,80}") {
-            let _ = inspect(&Secret::new(text));
+            let _ = Shown::of(&Secret::new(text), false);
         }
     }
 
@@ -120,9 +127,11 @@ mod tests {
             "e30.%%.x",
             "e30.W10.x",
         ] {
-            let failure = inspect(&Secret::new(text.to_owned())).err().unwrap();
+            let failure = Shown::of(&Secret::new(text.to_owned()), false)
+                .err()
+                .unwrap();
             assert!(!format!("{failure:?}").contains(text), "{text}");
         }
-        assert!(inspect(&Secret::new("e30.e30.".to_owned())).is_ok());
+        assert!(Shown::of(&Secret::new("e30.e30.".to_owned()), false).is_ok());
     }
 }

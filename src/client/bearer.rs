@@ -75,9 +75,12 @@ where
 /// What the call's maker sees: that no credential could be had, and why.
 fn status(error: Error) -> Box<dyn StdError + Send + Sync> {
     let code = match &error {
-        Error::Unreachable(_) | Error::Fault { .. } | Error::Protocol(_) | Error::Tls(_) => {
-            Code::Unavailable
-        }
+        Error::Unreachable(_)
+        | Error::Lost(_)
+        | Error::Certificate(_)
+        | Error::Tls(_)
+        | Error::Fault { .. }
+        | Error::Protocol(_) => Code::Unavailable,
         Error::Refused { .. } if error.is_transient() => Code::Unavailable,
         Error::Refused { .. } => Code::Unauthenticated,
         Error::Invalid(_) | Error::File { .. } | Error::Unimplemented => Code::FailedPrecondition,

@@ -65,6 +65,10 @@ impl Endpoint {
         let uri: Uri = address
             .parse()
             .map_err(|error: http::uri::InvalidUri| invalid(address, &error.to_string()))?;
+        if uri.scheme_str() == Some("http") {
+            let why = "without TLS, anybody on the way could take the tokens";
+            return Err(invalid(address, why));
+        }
         let (Some("https"), Some(authority), "/") = (
             uri.scheme_str(),
             uri.authority(),
@@ -115,6 +119,13 @@ impl Endpoint {
             target: Arc::new(target),
             transport,
         })
+    }
+
+    /// Lets a call take at most this long until its answer begins; without, a call has no end of its own.
+    #[must_use]
+    pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
+        self.transport = self.transport.timeout(timeout);
+        self
     }
 
     /// A channel that is connected now and reconnects by itself, with the files as they are then.

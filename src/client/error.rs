@@ -29,6 +29,13 @@ pub enum Error {
     /// Nobody answered, or not in time.
     #[error("the broker cannot be reached: {0}")]
     Unreachable(Arc<str>),
+    /// The connection was there and ended before an answer came. With TLS 1.3 this is also how a refused
+    /// client certificate may show, where the end of the connection overtakes the alert.
+    #[error("the connection ended before an answer came: {0}")]
+    Lost(Arc<str>),
+    /// The peer's certificate does not show that it is the broker.
+    #[error("the broker's certificate is not trusted: {0}")]
+    Certificate(Arc<str>),
     /// No connection that both sides trust.
     #[error("no trusted connection: {0}")]
     Tls(Arc<str>),
@@ -75,10 +82,11 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Fault { .. } | Self::Protocol(_) => true,
+            Self::Unreachable(_) | Self::Lost(_) | Self::Fault { .. } | Self::Protocol(_) => true,
             Self::Refused { code, .. } => **code == *Code::TooBusy.code(),
             Self::Invalid(_)
             | Self::File { .. }
+            | Self::Certificate(_)
             | Self::Tls(_)
             | Self::Unimplemented
             | Self::Closed => false,
@@ -111,13 +119,23 @@ impl Error {
 
     /// Finds out why a connection failed from the chain of causes.
     pub(super) fn from_transport(error: &(dyn StdError + 'static)) -> Self {
-        connection_cause(error)
-            .unwrap_or_else(|| Self::Unreachable(foreign(&innermost(error).to_string())))
+        match connection_cause(error) {
+            // There was no connection yet that could have been lost.
+            Some(Self::Lost(why)) => Self::Unreachable(why),
+            Some(cause) => cause,
+            None => Self::Unreachable(foreign(&innermost(error).to_string())),
+        }
     }
 }
 
 impl From<tonic::Status> for Error {
     fn from(status: tonic::Status) -> Self {
+        Self::from(&status)
+    }
+}
+
+impl From<&tonic::Status> for Error {
+    fn from(status: &tonic::Status) -> Self {
         let retry_after = status
             .get_details_retry_info()
             .and_then(|info| info.retry_delay);
@@ -130,7 +148,7 @@ impl From<tonic::Status> for Error {
         if let Some(cause) = status.source().and_then(connection_cause) {
             return cause;
         }
-        without_details(&status, message, retry_after)
+        without_details(status, message, retry_after)
     }
 }
 
@@ -189,13 +207,37 @@ fn without_details(
         | Grpc::FailedPrecondition
         | Grpc::NotFound
         | Grpc::AlreadyExists => Error::Refused {
-            code: format!("{:?}", status.code()).into(),
+            code: name(status.code()).into(),
             message,
             retry_after,
         },
         Grpc::Ok | Grpc::Unknown | Grpc::OutOfRange | Grpc::Internal | Grpc::DataLoss => {
             Error::Protocol(message)
         }
+    }
+}
+
+/// The name of a gRPC code as its specification writes it, in lower case.
+fn name(code: tonic::Code) -> &'static str {
+    use tonic::Code as Grpc;
+    match code {
+        Grpc::Ok => "ok",
+        Grpc::Cancelled => "cancelled",
+        Grpc::Unknown => "unknown",
+        Grpc::InvalidArgument => "invalid_argument",
+        Grpc::DeadlineExceeded => "deadline_exceeded",
+        Grpc::NotFound => "not_found",
+        Grpc::AlreadyExists => "already_exists",
+        Grpc::PermissionDenied => "permission_denied",
+        Grpc::ResourceExhausted => "resource_exhausted",
+        Grpc::FailedPrecondition => "failed_precondition",
+        Grpc::Aborted => "aborted",
+        Grpc::OutOfRange => "out_of_range",
+        Grpc::Unimplemented => "unimplemented",
+        Grpc::Internal => "internal",
+        Grpc::Unavailable => "unavailable",
+        Grpc::DataLoss => "data_loss",
+        Grpc::Unauthenticated => "unauthenticated",
     }
 }
 
@@ -207,7 +249,12 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
             return Some(ours.clone());
         }
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(Error::Tls(tls.to_string().into()));
+            return Some(match tls {
+                rustls::Error::InvalidCertificate(cause) => {
+                    Error::Certificate(cause.to_string().into())
+                }
+                other => Error::Tls(other.to_string().into()),
+            });
         }
         // The source of an `io::Error` is the source of what it wraps, so the latter must be asked for.
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
@@ -218,7 +265,7 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
             // HTTP/2 keeps an error's kind and text only; this kind is what TLS gives its own.
             return Some(match io.kind() {
                 std::io::ErrorKind::InvalidData => Error::Tls(text),
-                _ => Error::Unreachable(text),
+                _ => Error::Lost(text),
             });
         }
         next = error.source();
@@ -311,5 +358,24 @@ mod tests {
         let tls = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
         let io = std::io::Error::new(std::io::ErrorKind::InvalidData, tls);
         assert!(matches!(Error::from_transport(&io), Error::Tls(_)));
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, tls);
+        let wrapped = std::io::Error::other(io);
+        assert!(matches!(
+            Error::from_transport(&wrapped),
+            Error::Certificate(_)
+        ));
+    }
+
+    #[test]
+    fn a_connection_is_lost_only_where_there_was_one() {
+        let io = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(matches!(
+            Error::from_transport(&io()),
+            Error::Unreachable(_)
+        ));
+        let mut status = tonic::Status::unknown("transport error");
+        status.set_source(Arc::new(io()));
+        assert!(matches!(Error::from(status), Error::Lost(_)));
     }
 }

@@ -41,18 +41,11 @@ impl Policy for PolicyService {
     ) -> Reply<pb::CheckPoliciesResponse> {
         self.gate.author(&request)?;
         let pb::CheckPoliciesRequest { text } = request.into_inner();
-        let found = policy::check(&text);
-        let valid = found.iter().all(|diagnostic| diagnostic.warning);
-        let policies = self
-            .policies
-            .policies()
-            .check("check", &text)
-            .map(|loaded| loaded.policies)
-            .unwrap_or_default();
+        let checked = policy::check(&text);
         Ok(Response::new(pb::CheckPoliciesResponse {
-            valid,
-            diagnostics: found.into_iter().map(diagnostic).collect(),
-            policies: policies.try_into().unwrap_or(u32::MAX),
+            valid: checked.is_valid(),
+            policies: checked.policies.try_into().unwrap_or(u32::MAX),
+            diagnostics: checked.findings.into_iter().map(diagnostic).collect(),
         }))
     }
 

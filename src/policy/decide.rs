@@ -1,6 +1,5 @@
 //! The stage itself: `(Verified, Ask)` → `Grant`, or a refusal that says whose it is.
 
-use super::candidate::Candidate;
 use super::ceiling::Settings;
 use super::engine::Allowed;
 use super::explain::Explanation;
@@ -104,19 +103,6 @@ impl Policy {
         source: Option<IpAddr>,
     ) -> Explanation {
         let input = Input::new(verified, ask, audience, source, &self.settings);
-        self.policies.snapshot().explain(&input)
-    }
-
-    /// As [`Policy::explain`], for a credential that nobody presents.
-    #[must_use]
-    pub fn suppose(
-        &self,
-        candidate: &Candidate<'_>,
-        ask: &Ask,
-        audience: &AudienceSpec,
-        source: Option<IpAddr>,
-    ) -> Explanation {
-        let input = Input::supposed(candidate, ask, audience, source, &self.settings);
         self.policies.snapshot().explain(&input)
     }
 }

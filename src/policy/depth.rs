@@ -172,7 +172,7 @@ mod tests {
             for condition in deepest() {
                 let text = policy(&condition);
                 assert_eq!(check(&text), Ok(()), "{condition}");
-                let findings = super::super::check(&text);
+                let findings = super::super::check(&text).findings;
                 assert!(findings.is_empty(), "{condition}: {findings:?}");
                 let snapshot = snapshot(&text);
                 let decision = snapshot.decide(key_input());
@@ -195,7 +195,7 @@ mod tests {
         let over = what(operators(limits::POLICY_OPERATORS));
         assert_eq!(over, Err(What::Operators));
         for text in [brackets(100_000), operators(100_000)] {
-            let findings = super::super::check(&text);
+            let findings = super::super::check(&text).findings;
             assert_eq!(findings.len(), 1);
             assert!(
                 !findings[0].warning && findings[0].column > 1,

@@ -55,17 +55,40 @@ pub(super) struct CompiledDocument {
     pub(super) warnings: Vec<Diagnostic>,
 }
 
-/// Says what is wrong with a text of policies, taken by itself: errors and warnings, in order of position.
+/// What there is to say of a text of policies, taken by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// How many policies it holds; 0 when it is not valid.
+    pub policies: usize,
+    /// Errors and warnings, in order of position.
+    pub findings: Vec<Diagnostic>,
+}
+
+impl Checked {
+    /// Whether the text may be loaded, as far as it goes by itself.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.findings.iter().all(|finding| finding.warning)
+    }
+}
+
+/// Checks a text of policies, taken by itself.
 #[must_use]
-pub fn check(text: &str) -> Vec<Diagnostic> {
+pub fn check(text: &str) -> Checked {
     let document = Document {
         name: "policy".to_owned(),
         text: text.to_owned(),
         origin: Origin::Store,
     };
     match CompiledDocument::new(document) {
-        Ok(compiled) => compiled.warnings,
-        Err(findings) => findings,
+        Ok(compiled) => Checked {
+            policies: compiled.policies.len(),
+            findings: compiled.warnings,
+        },
+        Err(findings) => Checked {
+            policies: 0,
+            findings,
+        },
     }
 }
 

@@ -153,7 +153,7 @@ async fn a_demanded_certificate_is_shown_or_its_lack_explained() {
     let key = scene.file("key.pem", &key.serialize_pem());
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     let ran = scene
-        .list(&["--ca", ca, "--cert", cert, "--key", key])
+        .list(&["--ca", ca, "--cert", cert, "--cert-key", key])
         .await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let ran = scene.list(&["--ca", ca]).await;
@@ -164,7 +164,9 @@ async fn a_demanded_certificate_is_shown_or_its_lack_explained() {
     );
     let ran = scene.list(&["--ca", ca, "--cert", cert]).await;
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    let ran = scene.list(&["--ca", ca, "--cert", cert, "--key", ca]).await;
+    let ran = scene
+        .list(&["--ca", ca, "--cert", cert, "--cert-key", ca])
+        .await;
     assert_eq!(ran.code, Some(2), "{ran:?}");
 }
 

@@ -14,6 +14,7 @@ fn nothing(_: &str) -> Option<String> {
 
 #[test]
 fn addresses_have_two_forms() {
+    let ca = Some("ca.pem".into());
     for (text, exit) in [
         ("unix:///run/cambist.sock", None),
         ("https://broker.example.org:8443", None),
@@ -25,23 +26,25 @@ fn addresses_have_two_forms() {
         ("https://user@broker.example.org", Some(Exit::Usage)),
         ("https://broker.example.org/path", Some(Exit::Usage)),
     ] {
-        assert_eq!(
-            parse(text).err().map(|failure| failure.exit()),
-            exit,
-            "{text}"
-        );
+        let args = ConnectArgs {
+            ca: ca.clone(),
+            ..args(text)
+        };
+        let endpoint = args.resolve(nothing).unwrap().endpoint();
+        assert_eq!(endpoint.err().map(|f| f.exit()), exit, "{text}");
     }
 }
 
 #[test]
 fn tls_needs_its_authority_and_a_certificate_its_key() {
     let https = args("https://broker.example.org:8443");
-    assert_eq!(https.resolve(nothing).unwrap_err().exit(), Exit::Usage);
+    let without_ca = https.resolve(nothing).unwrap().endpoint().unwrap_err();
+    assert_eq!(without_ca.exit(), Exit::Usage);
     let with_ca = ConnectArgs {
         ca: Some("ca.pem".into()),
         ..https
     };
-    assert!(with_ca.resolve(nothing).is_ok());
+    assert!(with_ca.resolve(nothing).unwrap().endpoint().is_ok());
     let half = ConnectArgs {
         cert: Some("cert.pem".into()),
         ..with_ca
@@ -66,12 +69,12 @@ fn the_file_fills_what_flags_leave_open() {
     )
     .unwrap();
     let settings = ConnectArgs::default().resolve(variable).unwrap();
-    assert_eq!(settings.server.to_string(), "https://file.example.org");
+    assert_eq!(settings.server, "https://file.example.org");
     assert_eq!(settings.ca, Some(directory.join("ca.pem")));
     let settings = args("https://flag.example.org").resolve(variable).unwrap();
-    assert_eq!(settings.server.to_string(), "https://flag.example.org");
+    assert_eq!(settings.server, "https://flag.example.org");
     assert_eq!(
-        args("").resolve(variable).unwrap().server.to_string(),
+        args("").resolve(variable).unwrap().server,
         "https://file.example.org"
     );
 

@@ -15,7 +15,7 @@ pub(super) fn after_refusal(code: Code) -> &'static str {
             "ask the key's owner whether it lapsed, was revoked, or may be used from here: `cambist key show ID`"
         }
         Code::CredentialSpent => "ask the key's owner for another one: its uses are spent",
-        Code::CertificateMissing => "name the client certificate with --cert and --key",
+        Code::CertificateMissing => "name the client certificate with --cert and --cert-key",
         Code::TokenRefused => {
             "fetch a new token: this one lapsed, was revoked, or is of another issuer"
         }
@@ -32,7 +32,7 @@ pub(super) fn after_refusal(code: Code) -> &'static str {
         Code::ScopeNotAllowed => {
             "ask only for scopes that both the credential and the audience have"
         }
-        Code::BindingRequired => "connect with a client certificate: --cert and --key",
+        Code::BindingRequired => "connect with a client certificate: --cert and --cert-key",
         Code::PolicyDenied => "an administrator can ask why with `cambist policy explain`",
         Code::LineageFull => {
             "start from an original credential instead of a token that was exchanged before"

@@ -1,7 +1,8 @@
 //! Policies and what is wrong with them, as people and programs see them.
 
 use crate::cli::output::visible;
-use crate::proto::{PolicyDiagnostic, PolicyDocument};
+use crate::policy;
+use crate::proto::{CheckPoliciesResponse, PolicyDiagnostic, PolicyDocument};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -57,6 +58,31 @@ pub(super) struct Deleted {
 }
 
 impl CheckedFile {
+    /// What the broker says.
+    pub(super) fn answered(file: String, answer: CheckPoliciesResponse) -> Self {
+        let CheckPoliciesResponse {
+            valid,
+            diagnostics,
+            policies,
+        } = answer;
+        Self {
+            file,
+            valid,
+            policies,
+            diagnostics: diagnostics.into_iter().map(Diagnostic::from).collect(),
+        }
+    }
+
+    /// What is found here.
+    pub(super) fn found(file: String, checked: policy::Checked) -> Self {
+        Self {
+            file,
+            valid: checked.is_valid(),
+            policies: checked.policies.try_into().unwrap_or(u32::MAX),
+            diagnostics: checked.findings.into_iter().map(Diagnostic::from).collect(),
+        }
+    }
+
     pub(super) fn text(&self) -> String {
         let verdict = if self.valid { "valid" } else { "NOT VALID" };
         let mut lines = vec![format!(
@@ -90,6 +116,28 @@ impl Diagnostic {
 impl From<PolicyDiagnostic> for Diagnostic {
     fn from(diagnostic: PolicyDiagnostic) -> Self {
         let PolicyDiagnostic {
+            policy,
+            line,
+            column,
+            message,
+            help,
+            warning,
+        } = diagnostic;
+        Self {
+            policy,
+            line,
+            column,
+            message,
+            help,
+            warning,
+        }
+    }
+}
+
+impl From<policy::Diagnostic> for Diagnostic {
+    fn from(diagnostic: policy::Diagnostic) -> Self {
+        let policy::Diagnostic {
+            document: _,
             policy,
             line,
             column,

@@ -3,7 +3,6 @@ use super::super::{Binding, RecordedInput};
 use super::*;
 use crate::authn::{Ceiling, CredentialKind, Reach};
 use crate::id::{Audience, CredentialId, KeyPublicId, Owner};
-use crate::inventory::{ApiKey, KeySpec, KeyState};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -109,67 +108,6 @@ fn an_explanation_says_what_the_decision_would() {
         assert_eq!(decided.is_ok(), allowed);
         assert_eq!(explanation.revision, policy.policies().revision());
     }
-}
-
-#[test]
-fn what_is_supposed_of_a_credential_is_what_it_gets() {
-    let policy = policy(&format!(
-        r#"permit(principal == ApiKey::"{KEY}", action, resource) when {{ principal has owner }};
-           @max_lifetime("1m") permit(principal == Workload::"{WORKLOAD}", action, resource);"#
-    ));
-    let expires = Timestamp::from_second(2_000_000_000).unwrap();
-    let registered = ApiKey {
-        version: 1,
-        id: KeyPublicId::parse(KEY).unwrap(),
-        digest: [0; 32],
-        spec: KeySpec {
-            owner: Owner::parse("o1").unwrap(),
-            purpose: "tests".parse().unwrap(),
-            audiences: audiences("a b").to_vec(),
-            scopes: scopes("r"),
-            expires,
-            networks: Vec::new(),
-            uses: None,
-            tenant: None,
-            labels: Default::default(),
-        },
-        created: expires,
-        state: KeyState::Active,
-        successor: None,
-    };
-    let sub = "https://cambist.example.org/key/a";
-    let candidate = |with_certificate| Candidate::Key {
-        key: &registered,
-        sub,
-        with_certificate,
-    };
-    let ask = ask(None);
-    let supposed = Input::supposed(
-        &candidate(false),
-        &ask,
-        &audience(),
-        None,
-        &Settings::default(),
-    );
-    let mut real = Input::new(
-        &key(2_000_000_000, None),
-        &ask,
-        &audience(),
-        None,
-        &Settings::default(),
-    );
-    real.principal.owner = Some(registered.spec.owner.clone());
-    assert_eq!(supposed, real);
-    let explanation = policy.suppose(&candidate(true), &ask, &audience(), None);
-    assert!(explanation.allowed && explanation.bound, "{explanation:?}");
-    let id = WORKLOAD.parse().unwrap();
-    let workload = Candidate::Workload {
-        id: &id,
-        owner: None,
-        tenant: None,
-    };
-    let explanation = policy.suppose(&workload, &ask, &audience(), None);
-    assert_eq!(explanation.lifetime, Duration::from_secs(60));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 /// The only finding on a text: policy, line, column, message and help.
 fn refused(text: &str) -> (String, u32, u32, String) {
-    let findings = check(text);
+    let findings = check(text).findings;
     assert_eq!(findings.len(), 1, "{findings:#?}");
     let finding = findings.into_iter().next().unwrap();
     assert!(!finding.warning, "{finding}");
@@ -41,8 +41,11 @@ fn what_cannot_be_parsed_is_refused_where_it_is() {
         36,
         &["unexpected"],
     );
-    assert!(check("").is_empty());
-    assert!(check("// nothing but a remark").is_empty());
+    for nothing in ["", "// nothing but a remark"] {
+        let checked = check(nothing);
+        assert!(checked.is_valid() && checked.findings.is_empty());
+        assert_eq!(checked.policies, 0);
+    }
 }
 
 #[test]
@@ -106,12 +109,14 @@ fn text_that_reads_other_than_it_runs_is_refused() {
     // Mixed scripts may be honest: a warning.
     let text = "permit(principal, action, resource == Audience::\"a\")\n\
         when { context.scopes.contains(\"аdmin\") };";
-    let findings = check(text);
+    let findings = check(text).findings;
     assert!(
         findings.iter().all(|finding| finding.warning),
         "{findings:?}"
     );
     assert_eq!(findings.len(), 1);
+    let checked = check(text);
+    assert_eq!((checked.is_valid(), checked.policies), (true, 1));
 }
 
 #[test]
@@ -132,7 +137,7 @@ fn annotations_are_understood_or_refused() {
         "@exchange_to(\"a https://b.example.org/\")",
         "@exchange_to(\"\")",
     ] {
-        assert_eq!(check(&with(annotation)), [], "{annotation}");
+        assert_eq!(check(&with(annotation)).findings, [], "{annotation}");
     }
     for (annotation, words) in [
         ("@max_lifetme(\"10m\")", "unknown annotation"),
@@ -202,7 +207,7 @@ fn documents_are_named_and_bounded() {
             "{name}"
         );
     }
-    let of = |length| check(&" ".repeat(length)).is_empty();
+    let of = |length| check(&" ".repeat(length)).is_valid();
     assert!(of(limits::POLICY_DOCUMENT));
     assert!(!of(limits::POLICY_DOCUMENT + 1));
 }

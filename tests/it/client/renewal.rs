@@ -153,7 +153,7 @@ async fn an_untrusted_broker_is_reported_at_once_and_gets_no_credential() {
         .build()
         .unwrap();
     let error = tokens.token().await.unwrap_err();
-    assert!(matches!(error, Error::Tls(_)), "{error:?}");
+    assert!(matches!(error, Error::Certificate(_)), "{error:?}");
     // The operator mends the bundle; nobody has to restart anything.
     world.write("ca.pem", world.authority.pem());
     let mended = tokio::time::timeout(Duration::from_secs(60), async {

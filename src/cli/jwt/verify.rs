@@ -1,0 +1,102 @@
+//! `cambist jwt verify`: whether a token is what it says, by its issuer's keys.
+
+use super::Shown;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::input::Source;
+use crate::cli::world::World;
+use crate::id::Audience;
+use crate::jose::KeySet;
+use crate::limits;
+use crate::verify::{Binding, FetchError, Fetcher, Presenter, Verifier};
+use clap::Args;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Args, Debug)]
+pub(super) struct VerifyArgs {
+    /// The file with the token, or - for standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    file: Source,
+    /// Who must have issued it, as its `iss` says
+    #[arg(long, value_name = "URL", env = "CAMBIST_ISSUER")]
+    issuer: String,
+    /// Whom it must be for
+    #[arg(long, value_name = "NAME", env = "CAMBIST_AUDIENCE", value_parser = Audience::parse)]
+    audience: Audience,
+    /// File with the only certificate authorities that are believed when the issuer's keys are fetched, in PEM
+    #[arg(long, value_name = "FILE", env = "CAMBIST_CA")]
+    ca: Option<PathBuf>,
+    /// File with the issuer's key set; nothing is fetched then
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: VerifyArgs, world: &World) -> Result<(), Failure> {
+    let token = args.file.secret(limits::TOKEN)?;
+    let keys = match (&args.jwks, &args.ca) {
+        (Some(path), _) => read(path)?,
+        (None, Some(ca)) => fetch(&args.issuer, ca).await?,
+        (None, None) => {
+            return Err(
+                Failure::usage("nothing says which keys are the issuer's").next(
+                    "name the authority of the issuer's server with --ca, or its key set with --jwks",
+                ),
+            );
+        }
+    };
+    let verifier = Verifier::new(&args.issuer, args.audience, Arc::new(keys));
+    let verified = verifier
+        .verify(token.expose(), Presenter::NotChecked, world.clock.now())
+        .map_err(|error| {
+            Failure::new(Exit::Unverified, "unverified", "the token does not verify").why(error)
+        })?;
+    if verified.binding != Binding::Bearer {
+        world.output.warn(
+            "this token is bound to a key, and whether its presenter holds it was not checked",
+        );
+    }
+    let shown = Shown::of(&token, true)?;
+    world.output.show(&shown, || shown.text(world.clock.now()))
+}
+
+fn read(path: &Path) -> Result<KeySet, Failure> {
+    let text = Source::File(path.to_owned()).text(limits::KEY_SET_BYTES)?;
+    KeySet::parse(text.as_bytes())
+        .map_err(|error| Failure::usage(format!("{} is no key set", path.display())).why(error))
+}
+
+async fn fetch(issuer: &str, ca: &Path) -> Result<KeySet, Failure> {
+    let pem = Source::File(ca.to_owned()).text(limits::PEM_FILE)?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let roots = roots.ok().filter(|roots| !roots.is_empty());
+    let roots = roots.ok_or_else(|| {
+        Failure::usage(format!(
+            "{} holds no certificates in PEM form",
+            ca.display()
+        ))
+    })?;
+    let fetcher = Fetcher::new(roots).map_err(unavailable)?;
+    fetcher.key_set(issuer).await.map_err(unavailable)
+}
+
+fn unavailable(error: FetchError) -> Failure {
+    match error {
+        FetchError::Roots(_) | FetchError::Url(_) => Failure::usage("nothing can be fetched")
+            .why(error)
+            .next("check --issuer and --ca"),
+        FetchError::Transport { .. }
+        | FetchError::Status { .. }
+        | FetchError::TooLarge(_)
+        | FetchError::Metadata { .. }
+        | FetchError::Keys { .. } => Failure::new(
+            Exit::Unreachable,
+            "keys_unavailable",
+            "the issuer's keys cannot be had",
+        )
+        .why(error)
+        .next("check --issuer and --ca, or give the key set with --jwks"),
+    }
+}
