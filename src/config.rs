@@ -172,10 +172,8 @@ fn build(raw: Raw, path: &Path, text: &str, check: &mut Check<'_, '_>) -> Option
         check.require("tls", raw.tls.as_ref());
     }
     let ops_taken = Address::Tcp(raw.ops.address);
-    if listeners
-        .iter()
-        .any(|listener| listener.address == ops_taken)
-    {
+    let is_taken = |listener: &Listener| listener.address == ops_taken;
+    if !ops_taken.is_chosen_by_system() && listeners.iter().any(is_taken) {
         check.refuse(
             &root.key("ops").key("address"),
             "a [[listener]] has this address",

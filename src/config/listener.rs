@@ -60,6 +60,14 @@ impl TryFrom<String> for Address {
     }
 }
 
+impl Address {
+    /// Port 0: the system chooses one that is free, another each time.
+    #[must_use]
+    pub fn is_chosen_by_system(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,7 +125,7 @@ pub(super) fn check(raw: Vec<Spanned<Raw>>, check: &mut Check<'_, '_>) -> Vec<Li
     for raw in raw {
         let at = check.path_at(&raw.span());
         let listener = check_one(raw.into_inner(), &at, check);
-        if !addresses.insert(listener.address.clone()) {
+        if !listener.address.is_chosen_by_system() && !addresses.insert(listener.address.clone()) {
             let message = format!("{} has a listener already", listener.address);
             check.refuse(&at.key("address"), message);
         }

@@ -242,6 +242,15 @@ fn each_rule_between_values_has_its_problem() {
 }
 
 #[test]
+fn ports_that_the_system_chooses_are_never_the_same() {
+    let any = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+    let more = format!(
+        "{any}{any}[tls]\ncertificate = \"c\"\nkey = \"k\"\n[ops]\naddress = \"127.0.0.1:0\"\n"
+    );
+    assert_eq!(minimal_with(&more).unwrap().listeners.len(), 3);
+}
+
+#[test]
 fn bounds_hold_at_n() {
     let links = format!(
         "[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {:?}\n",
