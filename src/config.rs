@@ -174,7 +174,7 @@ fn build(raw: Raw, path: &Path, text: &str, check: &mut Check<'_, '_>) -> Option
     let ops_taken = Address::Tcp(raw.ops.address);
     if listeners
         .iter()
-        .any(|listener| listener.address == ops_taken)
+        .any(|listener| listener.address == ops_taken && ops_taken.is_fixed())
     {
         check.refuse(
             &root.key("ops").key("address"),

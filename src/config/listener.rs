@@ -60,6 +60,13 @@ impl TryFrom<String> for Address {
     }
 }
 
+impl Address {
+    /// Whether two listeners cannot share it: port 0 is another port each time.
+    pub(super) fn is_fixed(&self) -> bool {
+        !matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,7 +124,7 @@ pub(super) fn check(raw: Vec<Spanned<Raw>>, check: &mut Check<'_, '_>) -> Vec<Li
     for raw in raw {
         let at = check.path_at(&raw.span());
         let listener = check_one(raw.into_inner(), &at, check);
-        if !addresses.insert(listener.address.clone()) {
+        if !addresses.insert(listener.address.clone()) && listener.address.is_fixed() {
             let message = format!("{} has a listener already", listener.address);
             check.refuse(&at.key("address"), message);
         }

@@ -16,6 +16,7 @@ mod cli_tls;
 mod client;
 mod config;
 mod config_deploy;
+mod faults;
 mod house;
 mod interop;
 mod jose;
