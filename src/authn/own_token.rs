@@ -69,6 +69,8 @@ struct Presenter {
     not_after: Timestamp,
     lineage: Lineage,
     keys: Vec<KeyId>,
+    /// When it was issued, if it is a token.
+    issued: Option<Timestamp>,
 }
 
 fn presenter(
@@ -100,6 +102,7 @@ fn presenter(
         not_after: verified.ceiling.not_after,
         lineage: verified.lineage,
         keys: Vec::new(),
+        issued: None,
     })
 }
 
@@ -154,6 +157,7 @@ fn actor_token(
         not_after: token.claims().expires_at,
         lineage,
         keys: vec![token.key().clone()],
+        issued: Some(token.claims().issued_at),
     })
 }
 
@@ -165,7 +169,7 @@ fn living_ancestry(
 ) -> Result<Option<Arc<KeyEntry>>, Refusal> {
     let refused = |cause| Err(Refusal::new(Code::TokenRefused, cause));
     if authn.hot.covers(&fence(token)).is_some() {
-        return refused("a credential or key in the token's ancestry is revoked");
+        return refused("the token, or a credential or key in its ancestry, is revoked");
     }
     let mut root = None;
     for (place, credential) in token.claims().lineage.credentials.iter().enumerate() {
@@ -245,6 +249,7 @@ fn build(
             merge(&mut lineage.ancestors, presenter.lineage.ancestors);
             fence.credentials.clone_from(&lineage.credentials);
             fence.keys.extend(presenter.keys);
+            fence.issued = fence.issued.into_iter().chain(presenter.issued).min();
             not_after = not_after.min(presenter.not_after);
             let actor = Actor {
                 sub: Arc::clone(&presenter.sub),
@@ -321,6 +326,7 @@ fn fence(token: &OwnToken) -> Fence {
     Fence {
         credentials: token.claims().lineage.credentials.clone(),
         keys: vec![token.key().clone()],
+        issued: Some(token.claims().issued_at),
     }
 }
 

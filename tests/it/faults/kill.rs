@@ -83,7 +83,10 @@ async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
         }
         seen.read_on(&site);
         seen.holds(&told);
-        println!("round {round}: {} tokens so far", told.ledger.lock().unwrap().len());
+        println!(
+            "round {round}: {} tokens so far",
+            told.ledger.lock().unwrap().len()
+        );
     }
     let broker = site.start().await;
     use_up(&broker, &told).await;
@@ -160,7 +163,11 @@ async fn still_in_force(broker: &Broker, told: &Told, round: usize) {
     for (id, secret) in &revoked {
         assert_eq!(key(&mut admin, id).await.unwrap().state, "revoked");
         let refused = client.exchange(by_key(secret)).await.unwrap_err();
-        assert_eq!(reason(&refused), "credential_refused", "{id}, round {round}");
+        assert_eq!(
+            reason(&refused),
+            "credential_refused",
+            "{id}, round {round}"
+        );
     }
     // Each once is enough.
     told.created.lock().unwrap().clear();

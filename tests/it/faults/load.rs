@@ -1,9 +1,10 @@
 //! Clients that keep a broker busy, and keep note of everything they were told.
 
-use crate::support::process::Broker;
+use crate::support::process::Reach;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cambist::clock::{Clock as _, SystemClock};
 use cambist::proto::credential::Kind;
 use cambist::proto::inventory_client::InventoryClient;
 use cambist::proto::token_exchange_client::TokenExchangeClient;
@@ -11,7 +12,7 @@ use cambist::proto::{
     CreateKeyRequest, Credential, ExchangeRequest, ExchangeResponse, GetKeyRequest, Key, KeySpec,
     PeerCertificate, RevokeKeyRequest, SuspendKeyRequest, Token,
 };
-use cambist::clock::{Clock as _, SystemClock};
+use jiff::Timestamp;
 use std::sync::{Arc, Mutex};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -33,7 +34,7 @@ pub(crate) fn exchanges(channel: Channel) -> TokenExchangeClient<Channel> {
     TokenExchangeClient::new(channel)
 }
 
-pub(crate) fn inventory(broker: &Broker) -> InventoryClient<Channel> {
+pub(crate) fn inventory(broker: &Reach) -> InventoryClient<Channel> {
     InventoryClient::new(broker.socket())
 }
 
@@ -118,7 +119,16 @@ pub(crate) async fn create(
     client: &mut InventoryClient<Channel>,
     uses: u32,
 ) -> Result<(String, String), Status> {
-    let expires = SystemClock::shared().now().as_second() + 24 * 60 * 60;
+    create_at(client, uses, SystemClock::shared().now()).await
+}
+
+/// The same for a broker whose clock says `now`.
+pub(crate) async fn create_at(
+    client: &mut InventoryClient<Channel>,
+    uses: u32,
+    now: Timestamp,
+) -> Result<(String, String), Status> {
+    let expires = now.as_second() + 24 * 60 * 60;
     let spec = KeySpec {
         owner: "team-shop".to_owned(),
         purpose: "load".to_owned(),
@@ -139,10 +149,7 @@ pub(crate) async fn create(
     Ok((made.key.unwrap().id, made.secret))
 }
 
-pub(crate) async fn revoke(
-    client: &mut InventoryClient<Channel>,
-    id: &str,
-) -> Result<(), Status> {
+pub(crate) async fn revoke(client: &mut InventoryClient<Channel>, id: &str) -> Result<(), Status> {
     let request = RevokeKeyRequest {
         id: id.to_owned(),
         reason: "leaked".to_owned(),
@@ -151,10 +158,7 @@ pub(crate) async fn revoke(
     client.revoke_key(request).await.map(drop)
 }
 
-pub(crate) async fn suspend(
-    client: &mut InventoryClient<Channel>,
-    id: &str,
-) -> Result<(), Status> {
+pub(crate) async fn suspend(client: &mut InventoryClient<Channel>, id: &str) -> Result<(), Status> {
     let request = SuspendKeyRequest {
         id: id.to_owned(),
         reason: "odd".to_owned(),

@@ -6,20 +6,28 @@ use cambist::clock::SystemRandomness;
 use cambist::keys::Kek;
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use std::fs::{Permissions, set_permissions, write};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 use tower::service_fn;
 
@@ -63,7 +71,7 @@ drain = "10s"
 
 /// What a broker needs to run: configuration, certificates, keys, policies, data.
 pub(crate) struct Site {
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     authority: Authority,
     web: Identity,
 }
@@ -79,11 +87,7 @@ impl Site {
         write(at("server.pem"), server.chain_pem()).unwrap();
         write(at("server.key"), &server.key_pem).unwrap();
         set_permissions(at("server.key"), Permissions::from_mode(0o600)).unwrap();
-        write(
-            at("bundle.pem"),
-            pem("CERTIFICATE", &authority.certificate),
-        )
-        .unwrap();
+        write(at("bundle.pem"), pem("CERTIFICATE", &authority.certificate)).unwrap();
         Kek::create(&at("seal.key"), &*SystemRandomness::shared()).unwrap();
         std::fs::create_dir(at("policies")).unwrap();
         write(
@@ -137,6 +141,17 @@ impl Site {
         Broker::start(self, self.command()).await
     }
 
+    /// How a broker of this site is reached that listens at `address` and `ops`.
+    pub(crate) fn reach(&self, address: SocketAddr, ops: SocketAddr) -> Reach {
+        Reach {
+            address,
+            ops,
+            socket: self.path("cambist.sock"),
+            ca: pem("CERTIFICATE", &self.authority.certificate),
+            web: (self.web.chain_pem(), self.web.key_pem.clone()),
+        }
+    }
+
     /// Runs a broker that is expected not to start: its exit code and what it says.
     pub(crate) async fn fails(&self, args: &[&str]) -> (i32, String) {
         let mut command = self.command();
@@ -168,15 +183,28 @@ impl Site {
     }
 }
 
+/// How a broker is reached.
+pub(crate) struct Reach {
+    address: SocketAddr,
+    ops: SocketAddr,
+    socket: PathBuf,
+    ca: String,
+    web: (String, String),
+}
+
 /// A running broker.
 pub(crate) struct Broker {
     child: Child,
     said: watch::Receiver<Vec<String>>,
-    pub(crate) address: SocketAddr,
-    pub(crate) ops: SocketAddr,
-    socket: PathBuf,
-    ca: String,
-    web: (String, String),
+    reach: Reach,
+}
+
+impl Deref for Broker {
+    type Target = Reach;
+
+    fn deref(&self) -> &Reach {
+        &self.reach
+    }
 }
 
 impl Broker {
@@ -202,11 +230,7 @@ impl Broker {
         Self {
             child,
             said,
-            address,
-            ops,
-            socket: site.path("cambist.sock"),
-            ca: pem("CERTIFICATE", &site.authority.certificate),
-            web: (site.web.chain_pem(), site.web.key_pem.clone()),
+            reach: site.reach(address, ops),
         }
     }
 
@@ -248,6 +272,14 @@ impl Broker {
         assert_eq!(heard, Ok(true), "never said {text}: {:#?}", self.said());
     }
 
+    /// What a file looks like to the process itself, whatever is mounted there.
+    pub(crate) fn own_view(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+}
+
+impl Reach {
     fn endpoint(&self) -> Endpoint {
         Endpoint::from_shared(format!("https://{}", self.address)).unwrap()
     }
@@ -281,16 +313,7 @@ impl Broker {
 
     /// Status and body of a path on the operations listener.
     pub(crate) async fn ops(&self, path: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(self.ops).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .ok_or(std::io::ErrorKind::UnexpectedEof)?;
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Ok((status, body.to_owned()))
+        http_get(TcpStream::connect(self.ops).await?, path).await
     }
 
     /// Waits until `/readyz` says so; its last answer.
@@ -305,14 +328,40 @@ impl Broker {
             }
         };
         let seen = timeout(PATIENCE, looking).await;
-        seen.unwrap_or_else(|_| panic!("never ready == {ready}: {:#?}", self.said()))
+        seen.unwrap_or_else(|_| panic!("never ready == {ready}"))
     }
 
-    /// The segments of the log as the process sees its own folder, whatever is mounted there.
-    pub(crate) fn own_view(&self, path: &Path) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
-        root.join(path.strip_prefix("/").unwrap())
+    /// A path of the HTTP face, over TLS.
+    pub(crate) async fn https(&self, path: &str) -> std::io::Result<(u16, String)> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = TlsConnector::from(Arc::new(config));
+        http_get(tls.connect(name, stream).await?, path).await
     }
+}
+
+async fn http_get<S>(mut stream: S, path: &str) -> std::io::Result<(u16, String)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Ok((status, body.to_owned()))
 }
 
 /// Waits for the TCP address in the line that says `message`.
@@ -327,6 +376,9 @@ async fn listens(said: &mut watch::Receiver<Vec<String>>, message: &str) -> Sock
         })
     };
     let heard = timeout(PATIENCE, said.wait_for(|lines| find(lines).is_some())).await;
-    let found = heard.ok().and_then(Result::ok).and_then(|lines| find(&lines));
+    let found = heard
+        .ok()
+        .and_then(Result::ok)
+        .and_then(|lines| find(&lines));
     found.unwrap_or_else(|| panic!("it does not start: {:#?}", said.borrow()))
 }
