@@ -35,6 +35,7 @@ use crate::proto::token_exchange_server::TokenExchangeServer;
 use crate::revocation::HotSet;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
+use crate::store::mark;
 use crate::store::replica::Replica;
 use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
@@ -190,7 +191,8 @@ async fn open(config: &Config, world: &World) -> anyhow::Result<Opened> {
         random,
         options,
     )?;
-    let guard = Arc::new(TimeGuard::new(clock, recovered.mark));
+    let mark = recovered.mark.max(mark::kept(&store).await?);
+    let guard = Arc::new(TimeGuard::new(clock, mark));
     report(&recovered);
     recovery::bring_up(
         &store,

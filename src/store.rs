@@ -31,6 +31,7 @@
 mod batch;
 mod effect;
 pub mod embedded;
+pub mod mark;
 pub mod recovery;
 pub mod replica;
 

@@ -7,9 +7,10 @@ use crate::audit::{Act, ActKind, Device, Disk, Log, Recovered, read};
 use crate::clock::guard::TimeGuard;
 use crate::inventory::KEY_PREFIX;
 use crate::store::embedded::EmbeddedStore;
-use crate::store::recovery::{LogEnd, Recovery, accept_rollback, decide, redo};
+use crate::store::recovery::{LogEnd, Recovery, accept_rollback, cut_off, decide, redo};
 use crate::store::{LogPosition, Revision, Store, load_all};
 use anyhow::{Context as _, anyhow};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ struct Member<'a> {
     store: Option<&'a RawValue>,
 }
 
+/// Brings the store up to the log, and the time guard above what is cut off.
 pub(super) async fn bring_up(
     store: &EmbeddedStore,
     disk: Arc<Disk>,
@@ -35,7 +37,7 @@ pub(super) async fn bring_up(
         taken: recovered.drained.map(|drained| drained.revision),
     });
     match decide(&store.lineage().await?, end.as_ref()) {
-        Recovery::InStep => Ok(()),
+        Recovery::InStep => {}
         Recovery::StoreBehind {
             from_sequence,
             renew,
@@ -46,19 +48,27 @@ pub(super) async fn bring_up(
                 ));
             };
             replay(store, disk, end, taken.revision, from_sequence, renew).await?;
-            note(log, "recovery.replay", from_sequence, end.sequence).await
+            note(log, "recovery.replay", from_sequence, end.sequence).await?;
         }
-        Recovery::LogBehind if accept => roll_back(store, log, guard).await,
-        Recovery::Foreign if accept => roll_back(store, log, guard).await,
-        Recovery::LogBehind => Err(anyhow!(
-            "the log lacks records that the store saw: put the log's folder back as it was, or start with \
-             --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
-        )),
-        Recovery::Foreign => Err(anyhow!(
-            "store and log do not belong together: put back the two of one time, or start with \
-             --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
-        )),
+        Recovery::LogBehind | Recovery::Foreign if accept => roll_back(store, log, guard).await?,
+        Recovery::LogBehind => {
+            return Err(anyhow!(
+                "the log lacks records that the store saw: put the log's folder back as it was, or start with \
+                 --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+            ));
+        }
+        Recovery::Foreign => {
+            return Err(anyhow!(
+                "store and log do not belong together: put back the two of one time, or start with \
+                 --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+            ));
+        }
     }
+    if let Some(cutoff) = cut_off(store).await? {
+        // Whole seconds count, so that a token of this very second would be cut off with those before.
+        guard.raise(cutoff.at.saturating_add(SignedDuration::from_secs(1))?);
+    }
+    Ok(())
 }
 
 async fn replay(
@@ -104,7 +114,10 @@ async fn replay(
 }
 
 async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyhow::Result<()> {
-    let now = guard.wall();
+    // Tokens carry times up to the mark, whatever the clock says by now.
+    let now = guard
+        .mark()
+        .map_or(guard.wall(), |mark| mark.max(guard.wall()));
     tracing::warn!(
         "the rollback is accepted: use-limited keys are suspended, tokens so far are cut off"
     );
@@ -117,7 +130,8 @@ async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyho
     };
     let record = log.encoder().act(&act)?;
     accept_rollback(store, now, suspensions, record.as_bytes()).await?;
-    Ok(())
+    // Last: as long as the old position stands, a start is refused, and a crash in between loses nothing.
+    Ok(store.forget_log().await?)
 }
 
 async fn note(log: &Log, action: &'static str, from: u64, to: u64) -> anyhow::Result<()> {

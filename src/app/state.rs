@@ -4,8 +4,9 @@ use crate::administration::{POLICY_PREFIX, PolicyAdmin};
 use crate::inventory::{AUDIENCE_PREFIX, Audiences, KEY_PREFIX, Keys};
 use crate::keys::{KeyRing, Life, PREFIX as SIGNING_PREFIX};
 use crate::revocation::{HotSet, Marker};
+use crate::store::recovery::{CUTOFF, CutOff};
 use crate::store::replica::Apply;
-use crate::store::{Entry, Op, Revision};
+use crate::store::{Entry, Op, Revision, Value};
 use jiff::Timestamp;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub(super) fn followers(
     let (p, pa) = (Arc::clone(policies), Arc::clone(policies));
     let (r, ra) = (Arc::clone(ring), Arc::clone(ring));
     let (h, ha) = (Arc::clone(hot), Arc::clone(hot));
+    let (c, ca) = (Arc::clone(hot), Arc::clone(hot));
     vec![
         follower(
             KEY_PREFIX,
@@ -76,6 +78,18 @@ pub(super) fn followers(
             move |entries| r.reset(entries).map(|()| mark_compromised(&r, &h)),
             move |op, _| ra.apply(op).map(|()| mark_compromised(&ra, &ha)),
         ),
+        follower(
+            CUTOFF,
+            move |entries| {
+                entries
+                    .iter()
+                    .try_for_each(|entry| cut_off(&c, &entry.value))
+            },
+            move |op, _| match op {
+                Op::Put(_, value) => cut_off(&ca, value),
+                Op::Delete(_) => Ok(()),
+            },
+        ),
     ]
 }
 
@@ -89,6 +103,14 @@ fn follower(
         reset: Box::new(reset),
         change: Box::new(change),
     })
+}
+
+/// Tokens from before an accepted rollback are worth nothing. Nothing takes this back.
+fn cut_off(hot: &HotSet, value: &Value) -> Result<(), String> {
+    let stored: CutOff = serde_json::from_slice(value.as_bytes())
+        .map_err(|error| format!("the cut-off cannot be read: {error}"))?;
+    hot.insert(Marker::CutOff(stored.at), Timestamp::MAX);
+    Ok(())
 }
 
 /// Tokens of a compromised key are worth nothing, those already in the log writer's queue included.

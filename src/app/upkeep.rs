@@ -10,7 +10,7 @@ use crate::lifecycle::Lifecycle;
 use crate::lifecycle::files::FileWatch;
 use crate::policy::Policies;
 use crate::store::embedded::EmbeddedStore;
-use crate::store::load_all;
+use crate::store::{load_all, mark};
 use crate::telemetry::{Metrics, Readiness};
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,6 +173,7 @@ async fn seldom(subjects: &Subjects) {
     if let Err(error) = flush_usage(&exchange.keys, &**store).await {
         tracing::warn!(%error, "usage counters are not written; tried again later");
     }
+    keep_mark(subjects).await;
     // Expiry is told by a clock that can be trusted, or not at all.
     if let Ok(now) = exchange.guard.now() {
         exchange.authn.expire_markers(now);
@@ -185,6 +186,16 @@ async fn seldom(subjects: &Subjects) {
     }
 }
 
+/// The log keeps the mark with every issue; this is for when the log is lost.
+async fn keep_mark(subjects: &Subjects) {
+    let Some(mark) = subjects.exchange.guard.mark() else {
+        return;
+    };
+    if let Err(error) = mark::keep(&*subjects.store, mark).await {
+        tracing::warn!(%error, "the time reached is not kept in the store; tried again later");
+    }
+}
+
 async fn finish(subjects: &Subjects) {
     let Subjects {
         exchange, store, ..
@@ -192,6 +203,7 @@ async fn finish(subjects: &Subjects) {
     if let Err(error) = flush_usage(&exchange.keys, &**store).await {
         tracing::warn!(%error, "usage counters of this run are lost");
     }
+    keep_mark(subjects).await;
     if let Err(denial) = exchange
         .log
         .event(&Act::new(ActKind::Stop, "broker.stop"))

@@ -166,6 +166,7 @@ pub(super) fn detail(marker: &Marker) -> String {
     match marker {
         Marker::Credential(id) => format!("revoked before it was recorded: {id}"),
         Marker::Key(id) => format!("signing key compromised before it was recorded: {id}"),
+        Marker::CutOff(at) => format!("tokens issued up to {at} are cut off"),
     }
 }
 

@@ -161,7 +161,7 @@ pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
         actor: None,
         fence: Fence {
             credentials: vec![credential],
-            keys: Vec::new(),
+            ..Fence::default()
         },
     }
 }

@@ -74,6 +74,8 @@ struct Presenter {
     not_after: Timestamp,
     lineage: Lineage,
     keys: Vec<KeyId>,
+    /// When it was issued, if it is a token.
+    issued: Option<Timestamp>,
 }
 
 fn presenter(
@@ -105,6 +107,7 @@ fn presenter(
         not_after: verified.ceiling.not_after,
         lineage: verified.lineage,
         keys: Vec::new(),
+        issued: None,
     })
 }
 
@@ -159,6 +162,7 @@ fn actor_token(
         not_after: token.claims().expires_at,
         lineage,
         keys: vec![token.key().clone()],
+        issued: Some(token.claims().issued_at),
     })
 }
 
@@ -170,7 +174,7 @@ fn living_ancestry(
 ) -> Result<Option<Arc<KeyEntry>>, Refusal> {
     let refused = |cause| Err(Refusal::new(Code::TokenRefused, cause));
     if authn.hot.covers(&fence(token)).is_some() {
-        return refused("a credential or key in the token's ancestry is revoked");
+        return refused("the token, or a credential or key in its ancestry, is revoked");
     }
     let mut root = None;
     for (place, credential) in token.claims().lineage.credentials.iter().enumerate() {
@@ -250,6 +254,7 @@ fn build(
             merge(&mut lineage.ancestors, presenter.lineage.ancestors);
             fence.credentials.clone_from(&lineage.credentials);
             fence.keys.extend(presenter.keys);
+            fence.issued = fence.issued.into_iter().chain(presenter.issued).min();
             not_after = not_after.min(presenter.not_after);
             let actor = Actor {
                 sub: Arc::clone(&presenter.sub),
@@ -326,6 +331,7 @@ fn fence(token: &OwnToken) -> Fence {
     Fence {
         credentials: token.claims().lineage.credentials.clone(),
         keys: vec![token.key().clone()],
+        issued: Some(token.claims().issued_at),
     }
 }
 

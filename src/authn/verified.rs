@@ -309,7 +309,7 @@ impl Verified {
             actor,
             fence: Fence {
                 credentials: vec![credential],
-                keys: Vec::new(),
+                ..Fence::default()
             },
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verif
         actor: None,
         fence: Fence {
             credentials: vec![credential],
-            keys: Vec::new(),
+            ..Fence::default()
         },
     })
 }

@@ -31,6 +31,8 @@ pub struct TimeGuard {
     /// Highest second handed out so far, or recovered from log and store.
     mark: AtomicI64,
     stepped: AtomicBool,
+    /// Wall-clock minus monotonic time at the last look, in milliseconds: a step shows against it at once.
+    offset: AtomicI64,
     last: Mutex<Reading>,
 }
 
@@ -39,6 +41,13 @@ struct Reading {
     wall: Timestamp,
     monotonic: Duration,
     steady: u32,
+}
+
+impl Reading {
+    fn offset(&self) -> i64 {
+        let monotonic = i64::try_from(self.monotonic.as_millis()).unwrap_or(i64::MAX);
+        self.wall.as_millisecond().saturating_sub(monotonic)
+    }
 }
 
 impl TimeGuard {
@@ -55,6 +64,7 @@ impl TimeGuard {
             clock,
             mark,
             stepped: AtomicBool::new(false),
+            offset: AtomicI64::new(last.offset()),
             last: Mutex::new(last),
         }
     }
@@ -68,6 +78,19 @@ impl TimeGuard {
             return Err(ClockFault::Stepped);
         }
         let wall = self.clock.now();
+        // A step counts from the moment it happens, and not from the next look: until then tokens would be issued
+        // with its time, and the mark would keep it.
+        let reading = Reading {
+            wall,
+            monotonic: self.clock.monotonic(),
+            steady: 0,
+        };
+        let drift = reading
+            .offset()
+            .abs_diff(self.offset.load(Ordering::Acquire));
+        if u128::from(drift) > limits::CLOCK_STEP.as_millis() {
+            return Err(ClockFault::Stepped);
+        }
         let mark = self.mark.fetch_max(wall.as_second(), Ordering::AcqRel);
         if wall.as_second() >= mark {
             return Ok(wall);
@@ -90,6 +113,11 @@ impl TimeGuard {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    /// From now on nothing below `mark` is given out.
+    pub fn raise(&self, mark: Timestamp) {
+        self.mark.fetch_max(mark.as_second(), Ordering::AcqRel);
     }
 
     /// The highest time given out, to be kept in log and store.
@@ -122,6 +150,9 @@ impl TimeGuard {
         } else if steady >= STEADY_READINGS {
             self.stepped.store(false, Ordering::Release);
         }
+        // After the suspension, so that nothing is given out in between.
+        self.offset.store(last.offset(), Ordering::Release);
+        drop(last);
         self.now().is_ok()
     }
 
@@ -135,6 +166,7 @@ impl TimeGuard {
             steady: STEADY_READINGS,
         };
         self.mark.store(last.wall.as_second(), Ordering::Release);
+        self.offset.store(last.offset(), Ordering::Release);
         self.stepped.store(false, Ordering::Release);
     }
 }
@@ -182,9 +214,29 @@ mod tests {
         let guard = TimeGuard::new(clock.clone(), None);
         let first = guard.now().unwrap();
         clock.step(-5);
+        assert!(guard.observe());
         assert_eq!(guard.now().unwrap(), first);
         clock.step(-1);
         assert_eq!(guard.now(), Err(ClockFault::BelowMark));
+        guard.confirm();
+        guard.raise(first);
+        assert_eq!(guard.now(), Err(ClockFault::BelowMark));
+    }
+
+    #[test]
+    fn a_step_counts_from_the_moment_it_happens() {
+        let clock = TestClock::at(1_000_000);
+        let guard = TimeGuard::new(clock.clone(), None);
+        let before = guard.now().unwrap();
+        clock.step(3600);
+        assert_eq!(guard.now(), Err(ClockFault::Stepped));
+        assert_eq!(guard.mark(), Some(before), "the mark kept the wrong time");
+        // Set back before anybody looked: nothing was given out, so nothing is wrong.
+        clock.step(-3600);
+        assert!(guard.now().is_ok());
+        clock.step(3600);
+        guard.confirm();
+        assert!(guard.now().is_ok());
     }
 
     #[test]

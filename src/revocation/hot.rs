@@ -3,6 +3,7 @@
 use crate::id::{CredentialId, KeyId};
 use dashmap::DashMap;
 use jiff::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Everything about an issue that a marker could cover: checked when a credential is presented, and
 /// once more by the log writer right before the record is appended.
@@ -12,6 +13,8 @@ pub struct Fence {
     pub credentials: Vec<CredentialId>,
     /// The key that signed the new token and those that signed its ancestors.
     pub keys: Vec<KeyId>,
+    /// The earliest `iat` of the tokens that were presented.
+    pub issued: Option<Timestamp>,
 }
 
 /// Why a fence is closed.
@@ -21,6 +24,8 @@ pub enum Marker {
     Credential(CredentialId),
     /// A signing key is compromised.
     Key(KeyId),
+    /// Every token issued up to this second is cut off.
+    CutOff(Timestamp),
 }
 
 /// Markers in force. Reads take one shard lock for the time of a look-up, writes likewise.
@@ -28,6 +33,8 @@ pub enum Marker {
 pub struct HotSet {
     credentials: DashMap<CredentialId, Timestamp>,
     keys: DashMap<KeyId, Timestamp>,
+    /// The last second whose tokens are cut off; 0, before any token, for none.
+    cut_off: AtomicI64,
 }
 
 impl HotSet {
@@ -37,12 +44,22 @@ impl HotSet {
         match marker {
             Marker::Credential(id) => merge(&self.credentials, id, until),
             Marker::Key(id) => merge(&self.keys, id, until),
+            // It has no end: what it covers ends by itself.
+            Marker::CutOff(at) => {
+                self.cut_off.fetch_max(at.as_second(), Ordering::AcqRel);
+            }
         }
     }
 
     /// The first marker that covers any part of `fence`.
     #[must_use]
     pub fn covers(&self, fence: &Fence) -> Option<Marker> {
+        let last = self.cut_off.load(Ordering::Acquire);
+        if let Some(issued) = fence.issued.filter(|issued| issued.as_second() <= last) {
+            return Some(Marker::CutOff(
+                Timestamp::from_second(last).unwrap_or(issued),
+            ));
+        }
         let credential = fence
             .credentials
             .iter()
@@ -73,7 +90,9 @@ impl HotSet {
     /// How many markers are in force.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.credentials.len().saturating_add(self.keys.len())
+        let cut_off = usize::from(self.cut_off.load(Ordering::Acquire) > 0);
+        let others = self.credentials.len().saturating_add(self.keys.len());
+        others.saturating_add(cut_off)
     }
 
     /// Whether no marker is in force: a valid set.
@@ -111,6 +130,31 @@ mod tests {
         assert_eq!(set.covers(&fence(vec![two])), None);
         set.expire(Timestamp::from_second(10).unwrap());
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_cut_off_covers_tokens_up_to_its_second_and_never_moves_back() {
+        let set = HotSet::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let fence = |issued: Option<Timestamp>| Fence {
+            issued,
+            ..Fence::default()
+        };
+        assert_eq!(set.covers(&fence(Some(at(1)))), None);
+        // Whole seconds count: what was issued later in the same one is cut off too.
+        set.insert(Marker::CutOff(at(10)), Timestamp::MAX);
+        set.insert(Marker::CutOff(at(9)), Timestamp::MAX);
+        set.expire(at(1_000));
+        assert_eq!(set.len(), 1);
+        for (issued, covered) in [(9, true), (10, true), (11, false)] {
+            let marker = set.covers(&fence(Some(at(issued))));
+            assert_eq!(
+                marker,
+                covered.then_some(Marker::CutOff(at(10))),
+                "{issued}"
+            );
+        }
+        assert_eq!(set.covers(&fence(None)), None);
     }
 
     #[test]

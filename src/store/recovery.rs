@@ -251,6 +251,24 @@ pub enum RollbackError {
     Value(String),
 }
 
+/// The cut-off that is stored.
+///
+/// # Errors
+/// [`RollbackError`].
+pub async fn cut_off(store: &dyn Store) -> Result<Option<CutOff>, RollbackError> {
+    Ok(stored_cut_off(store).await?.map(|(cutoff, _)| cutoff))
+}
+
+async fn stored_cut_off(store: &dyn Store) -> Result<Option<(CutOff, u64)>, RollbackError> {
+    let bad = |error: &dyn fmt::Display| RollbackError::Value(error.to_string());
+    let key = Key::new(CUTOFF).map_err(|error| bad(&error))?;
+    let Some(entry) = store.read(&key).await? else {
+        return Ok(None);
+    };
+    let cutoff = serde_json::from_slice(entry.value.as_bytes()).map_err(|error| bad(&error))?;
+    Ok(Some((cutoff, entry.modified)))
+}
+
 /// Accepts that the store lost what the log cannot give back (`--accept-rollback`): commits `suspensions`, the
 /// inventory's batches that suspend every use-limited key, and then the cut-off at `now` with its `record`. The cut-off
 /// never moves back. When it is there, the suspensions are.
@@ -273,11 +291,9 @@ pub async fn accept_rollback(
         at: now,
     };
     let mut expect = Expect::Absent;
-    if let Some(entry) = store.read(&key).await? {
-        let before: CutOff =
-            serde_json::from_slice(entry.value.as_bytes()).map_err(|error| bad(&error))?;
+    if let Some((before, modified)) = stored_cut_off(store).await? {
         cutoff.at = cutoff.at.max(before.at);
-        expect = Expect::Unmodified(entry.modified);
+        expect = Expect::Unmodified(modified);
     }
     let value = serde_json::to_vec(&cutoff).map_err(|error| bad(&error))?;
     let batch = Value::new(value)

@@ -18,6 +18,7 @@ mod config;
 mod config_deploy;
 mod dev;
 mod e2e;
+mod faults;
 mod house;
 mod interop;
 mod jose;

@@ -1,12 +1,11 @@
 //! What is supposed of a caller is what it is when it comes.
 
 use super::*;
-use crate::authn::{Credential, Presented};
+use crate::authn::{Credential, OwnTokens, Presented};
 use crate::clock::SystemRandomness;
 use crate::inventory::{ApiKey, KEY_PREFIX, Keys};
 use crate::keys::{Kek, KeyRing, Timing};
 use crate::limits;
-use crate::mint::Mint;
 use crate::secret::{Secret, api_key};
 use crate::store::{Key, Op, Value};
 use serde_json::json;
@@ -47,8 +46,8 @@ fn authn(change: impl FnOnce(&mut ApiKey)) -> (Authn, Arc<KeyEntry>, Secret) {
     let kek = Kek::new(Zeroizing::new([1; Kek::LENGTH])).unwrap();
     let timing = Timing::new(limits::ROTATE_AFTER, limits::MAX_LIFETIME).unwrap();
     let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
-    let mint = Arc::new(Mint::new(ISSUER.into(), ring, random));
-    let authn = Authn::new(keys, Arc::default(), Arc::default(), mint, Arc::default());
+    let tokens = OwnTokens::new(ISSUER.into(), ring);
+    let authn = Authn::new(keys, Arc::default(), Arc::default(), tokens, Arc::default());
     (authn, entry, secret)
 }
 

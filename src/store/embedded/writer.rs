@@ -21,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub(super) enum Job {
     Commit(Batch, oneshot::Sender<Result<Revision, CommitError>>),
-    Drained(LogPosition, oneshot::Sender<Result<(), StoreFault>>),
+    /// `None`: the log that was drained into is lost.
+    Drained(Option<LogPosition>, oneshot::Sender<Result<(), StoreFault>>),
     Watch(
         Revision,
         oneshot::Sender<Result<mpsc::Receiver<Event>, StoreFault>>,

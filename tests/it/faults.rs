@@ -1,0 +1,16 @@
+//! What goes wrong in production, done to the real broker: killed, starved of disk, robbed of its files, put back
+//! from a backup, given a wrong clock.
+
+mod backup;
+mod clock;
+mod kill;
+mod load;
+mod log;
+mod start;
+mod stop;
+mod store;
+
+/// Whether the long form was asked for.
+pub(crate) fn long() -> bool {
+    std::env::var_os("CAMBIST_LONG").is_some()
+}

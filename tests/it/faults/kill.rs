@@ -1,0 +1,244 @@
+//! kill -9 at random moments under load. Whatever any client was told survives: each token is in the log, each
+//! acknowledged change is in force, no finite key was used too often, nothing was issued after a revocation.
+
+use super::load::{
+    Ledger, Received, by_certificate, by_key, create, exchanges, inventory, is_gone, keep_asking,
+    key, reason, revoke,
+};
+use super::long;
+use crate::support::process::{Broker, Site};
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tonic::transport::Channel;
+
+const USES: u32 = 5;
+
+/// Set to the seed that a failed run printed, to run it again.
+const SEED: &str = "CAMBIST_TEST_SEED";
+
+/// SplitMix64: all that is needed of randomness here is that a seed can be printed.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Self {
+        let seed = std::env::var(SEED).map_or_else(
+            |_| u64::from(std::process::id()),
+            |text| text.parse().unwrap(),
+        );
+        println!("{SEED}={seed}");
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// What was acknowledged in all rounds so far.
+#[derive(Default)]
+struct Told {
+    ledger: Ledger,
+    created: Arc<Mutex<HashMap<String, String>>>,
+    revoked: Arc<Mutex<HashMap<String, String>>>,
+    finite: HashMap<String, String>,
+}
+
+/// What the log says, read on from where the last look ended.
+#[derive(Default)]
+struct Seen {
+    next: u64,
+    issues: HashMap<String, (u64, String)>,
+    spent: HashMap<String, u32>,
+    issued: HashMap<String, u32>,
+    revoked: HashSet<String>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
+    let rounds = if long() { 200 } else { 8 };
+    let mut moments = Moments::new();
+    let site = Site::new();
+    let (mut told, mut seen) = (Told::default(), Seen::default());
+    let mut unlimited = None;
+    for round in 0..rounds {
+        let mut broker = site.start().await;
+        let mut admin = inventory(&broker);
+        if unlimited.is_none() {
+            unlimited = Some(create(&mut admin, 0).await.unwrap().1);
+        }
+        still_in_force(&broker, &told, round).await;
+        let (id, secret) = create(&mut admin, USES).await.unwrap();
+        told.finite.insert(id, secret);
+        let victim = create(&mut admin, 0).await.unwrap();
+        let tasks = load(&broker, &told, unlimited.clone().unwrap(), victim);
+        tokio::time::sleep(Duration::from_micros(moments.next() % 600_000)).await;
+        broker.kill9().await;
+        for task in tasks {
+            task.await.unwrap();
+        }
+        seen.read_on(&site);
+        seen.holds(&told);
+        println!(
+            "round {round}: {} tokens so far",
+            told.ledger.lock().unwrap().len()
+        );
+    }
+    let broker = site.start().await;
+    use_up(&broker, &told).await;
+    still_in_force(&broker, &told, rounds).await;
+    drop(broker);
+    assert!(told.ledger.lock().unwrap().len() > rounds);
+    assert!(!told.revoked.lock().unwrap().is_empty());
+}
+
+/// Clients of every kind, until the broker is gone.
+fn load(
+    broker: &Broker,
+    told: &Told,
+    unlimited: String,
+    victim: (String, String),
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let ask = |channel: Channel, request, allowed| {
+        tokio::spawn(keep_asking(
+            channel,
+            request,
+            Arc::clone(&told.ledger),
+            allowed,
+        ))
+    };
+    let mut tasks = Vec::new();
+    for _ in 0..2 {
+        tasks.push(ask(broker.tls(), by_key(&unlimited), &[]));
+        tasks.push(ask(broker.mtls(), by_certificate(), &[]));
+        tasks.push(ask(
+            broker.tls(),
+            by_key(&victim.1),
+            &["credential_refused", "revoked"],
+        ));
+    }
+    for secret in told.finite.values() {
+        for _ in 0..2 {
+            tasks.push(ask(
+                broker.tls(),
+                by_key(secret),
+                &["credential_spent", "too_busy"],
+            ));
+        }
+    }
+    let mut admin = inventory(broker);
+    let (created, revoked) = (Arc::clone(&told.created), Arc::clone(&told.revoked));
+    tasks.push(tokio::spawn(async move {
+        match revoke(&mut admin, &victim.0).await {
+            Ok(()) => drop(revoked.lock().unwrap().insert(victim.0, victim.1)),
+            Err(status) => assert!(is_gone(&status), "{status:?}"),
+        }
+        loop {
+            match create(&mut admin, 0).await {
+                Ok((id, secret)) => drop(created.lock().unwrap().insert(id, secret)),
+                Err(status) => {
+                    assert!(is_gone(&status), "{status:?}");
+                    return;
+                }
+            }
+        }
+    }));
+    tasks
+}
+
+/// What was acknowledged before the kill holds after it.
+async fn still_in_force(broker: &Broker, told: &Told, round: usize) {
+    let mut admin = inventory(broker);
+    let mut client = exchanges(broker.tls());
+    let created = told.created.lock().unwrap().clone();
+    for id in created.keys() {
+        let key = key(&mut admin, id).await;
+        assert_eq!(key.unwrap().state, "active", "{id}, round {round}");
+    }
+    let revoked = told.revoked.lock().unwrap().clone();
+    for (id, secret) in &revoked {
+        assert_eq!(key(&mut admin, id).await.unwrap().state, "revoked");
+        let refused = client.exchange(by_key(secret)).await.unwrap_err();
+        assert_eq!(
+            reason(&refused),
+            "credential_refused",
+            "{id}, round {round}"
+        );
+    }
+    // Each once is enough.
+    told.created.lock().unwrap().clear();
+}
+
+/// Uses what is left of the finite keys, and counts all that was ever received.
+async fn use_up(broker: &Broker, told: &Told) {
+    let mut client = exchanges(broker.tls());
+    for (id, secret) in &told.finite {
+        let mut count = {
+            let ledger = told.ledger.lock().unwrap();
+            let of_key = |token: &&Received| token.credential == format!("key:{id}");
+            u32::try_from(ledger.iter().filter(of_key).count()).unwrap()
+        };
+        loop {
+            match client.exchange(by_key(secret)).await {
+                Ok(_) => count += 1,
+                Err(status) => {
+                    assert_eq!(reason(&status), "credential_spent");
+                    break;
+                }
+            }
+        }
+        assert!(count <= USES, "{id} gave {count} tokens");
+    }
+}
+
+impl Seen {
+    fn read_on(&mut self, site: &Site) {
+        for record in site.records_from(self.next) {
+            self.next = record["seq"].as_u64().unwrap() + 1;
+            self.take(&record);
+        }
+    }
+
+    fn take(&mut self, record: &Value) {
+        let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
+        let credential = text("credential");
+        match (record["kind"].as_str().unwrap(), text("action").as_str()) {
+            ("issue", _) => {
+                let sequence = record["seq"].as_u64().unwrap();
+                let twice = self
+                    .issues
+                    .insert(text("jti"), (sequence, text("token_sha256")));
+                assert!(twice.is_none(), "{record}");
+                *self.issued.entry(credential.clone()).or_default() += 1;
+                assert!(
+                    !self.revoked.contains(&credential),
+                    "issued after its revocation: {record}"
+                );
+            }
+            ("spend", _) => *self.spent.entry(credential).or_default() += 1,
+            ("admin", "key.revoke") => drop(self.revoked.insert(credential)),
+            _ => {}
+        }
+    }
+
+    /// Everything that was told is in the log, and the log says nothing that must not be.
+    fn holds(&self, told: &Told) {
+        for token in told.ledger.lock().unwrap().iter() {
+            let expected = (token.index, token.sha256.clone());
+            assert_eq!(self.issues.get(&token.jti), Some(&expected), "{token:?}");
+        }
+        for id in told.revoked.lock().unwrap().keys() {
+            assert!(self.revoked.contains(&format!("key:{id}")), "{id}");
+        }
+        for id in told.finite.keys() {
+            let name = format!("key:{id}");
+            let count = |map: &HashMap<String, u32>| map.get(&name).copied().unwrap_or_default();
+            let (spent, issued) = (count(&self.spent), count(&self.issued));
+            assert!(spent <= USES && issued <= USES, "{id}: {spent}, {issued}");
+        }
+    }
+}
