@@ -4,6 +4,7 @@
 
 mod audiences;
 mod change;
+mod idempotency;
 mod keys;
 mod maintenance;
 mod policies;

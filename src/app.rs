@@ -1,7 +1,9 @@
 //! Assembly: from a checked configuration to a running broker, constructor by constructor.
 
+mod faces;
 mod files;
 mod maintenance;
+mod open;
 mod recovery;
 mod restore;
 mod settled;
@@ -12,38 +14,25 @@ pub use crate::store::embedded::{OpenError, Restored};
 pub use files::create_seal_key;
 pub use restore::restore;
 
-use crate::administration::{AudienceAdmin, Changes, KeyAdmin, PolicyAdmin, SigningAdmin};
-use crate::audit::{Act, ActKind, Disk, Drain, Log, Options, Outbox, Recovered};
-use crate::authn::{Administrators, Authn, OwnTokens};
-use crate::clock::guard::TimeGuard;
+use crate::administration::{Changes, SigningAdmin};
+use crate::audit::{Act, ActKind, Drain, Log, Outbox};
+use crate::authn::{Authn, OwnTokens};
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::exchange::Exchange;
-use crate::grpc::{Gate, InventoryService, PolicyService, TokenExchangeService};
-use crate::http;
-use crate::inventory::{Audiences, Keys};
-use crate::keys::{Kek, KeyRing, Rotation, Timing};
+use crate::keys::{Rotation, Timing};
 use crate::lifecycle::Lifecycle;
-use crate::limits;
 use crate::listener::{BoundAddress, Edge, Listener};
 use crate::mint::Mint;
-use crate::policy::{Policies, Policy, Settings};
-use crate::proto;
-use crate::proto::inventory_server::InventoryServer;
-use crate::proto::policy_server::PolicyServer;
-use crate::proto::token_exchange_server::TokenExchangeServer;
-use crate::revocation::HotSet;
+use crate::policy::{Policy, Settings};
 use crate::store::Store;
-use crate::store::embedded::EmbeddedStore;
-use crate::store::mark;
-use crate::store::replica::Replica;
 use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
 use crate::trust::TrustStore;
 use anyhow::Context as _;
+use open::{Memory, Opened};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tonic::service::Routes;
 
 /// What the process is given from outside.
 #[derive(Clone, Debug)]
@@ -69,25 +58,6 @@ pub struct Running {
     pub readiness: Readiness,
 }
 
-/// Everything that holds state, opened and brought up to date.
-struct Opened {
-    store: Arc<EmbeddedStore>,
-    log: Log,
-    hot: Arc<HotSet>,
-    guard: Arc<TimeGuard>,
-    kek: Arc<Kek>,
-}
-
-/// The state in memory, and what follows the store.
-struct Memory {
-    keys: Arc<Keys>,
-    audiences: Arc<Audiences>,
-    policies: Arc<Policies>,
-    policy_admin: Arc<PolicyAdmin>,
-    ring: Arc<KeyRing>,
-    replica: Replica,
-}
-
 /// Starts a broker. Binds its listeners before it returns; serves until the lifecycle ends.
 ///
 /// # Errors
@@ -95,8 +65,8 @@ struct Memory {
 pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::new(&["log", "store", "clock", "keys", "policies"]);
-    let opened = open(config, world).await?;
-    let memory = remember(config, world, &opened).await?;
+    let opened = open::open(config, world).await?;
+    let memory = open::remember(config, world, &opened).await?;
     upkeep::watch_policies(config, world, &memory, &metrics);
 
     let applied = memory.replica.subscribe();
@@ -124,7 +94,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let trust = Arc::new(TrustStore::new());
     files::follow_trust(config, world, &trust, &metrics)?;
     let exchange = exchange(config, world, &opened, &memory, &changes, &trust, &metrics);
-    let routes = routes(
+    let routes = faces::routes(
         config, world, &exchange, &opened, &memory, &changes, &signing,
     );
     let edge = Edge {
@@ -160,91 +130,8 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
         ops: ops.address(),
         readiness: readiness.clone(),
     };
-    serve(world, bound, routes, ops, metrics, readiness);
+    faces::serve(world, bound, routes, ops, metrics, readiness);
     Ok(running)
-}
-
-async fn open(config: &Config, world: &World) -> anyhow::Result<Opened> {
-    files::private_folder(&config.data)?;
-    let kek = Kek::from_file(&config.keys.seal_key_file)?;
-    let hot = Arc::<HotSet>::default();
-    let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
-    let store = EmbeddedStore::open(
-        &config.store_file(),
-        Arc::clone(&clock),
-        Arc::clone(&random),
-    )?;
-    let folder = config.log_directory();
-    let disk = Disk::open(&folder, limits::LOG_RESERVE_BYTES);
-    let disk = Arc::new(disk.with_context(|| format!("the log's folder {}", folder.display()))?);
-    let origin = format!("{}/{}", config.issuer, config.node);
-    let options = Options {
-        segment_bytes: config.log.segment_bytes,
-        segment_age: config.log.segment_age,
-        ..Options::default()
-    };
-    let (log, recovered) = Log::open(
-        disk.clone(),
-        &origin,
-        Arc::clone(&hot),
-        Arc::clone(&clock),
-        random,
-        options,
-    )?;
-    let mark = recovered.mark.max(mark::kept(&store).await?);
-    let guard = Arc::new(TimeGuard::new(clock, mark));
-    report(&recovered);
-    recovery::bring_up(
-        &store,
-        disk,
-        &log,
-        &recovered,
-        &guard,
-        world.accept_rollback,
-    )
-    .await?;
-    Ok(Opened {
-        store: Arc::new(store),
-        log,
-        hot,
-        guard,
-        kek: Arc::new(kek),
-    })
-}
-
-fn report(recovered: &Recovered) {
-    if recovered.torn > 0 {
-        tracing::warn!(
-            bytes = recovered.torn,
-            "a torn tail that no reply depended on was dropped from the log"
-        );
-    }
-    tracing::info!(records = recovered.next, "log opened");
-}
-
-async fn remember(config: &Config, world: &World, opened: &Opened) -> anyhow::Result<Memory> {
-    let issuer: Arc<str> = config.issuer.as_str().into();
-    let keys = Arc::new(Keys::new(issuer, Arc::clone(&opened.hot)));
-    let audiences = Arc::<Audiences>::default();
-    audiences.configure(config.audiences.clone())?;
-    let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
-    files::load_policies(&config.policy, &policies)?;
-    let policy_admin = Arc::new(PolicyAdmin::new(Arc::clone(&policies)));
-    let timing = Timing::new(config.tokens.rotation_age, config.tokens.max_lifetime)?;
-    let ring = Arc::new(KeyRing::new(Arc::clone(&opened.kek), timing));
-    let followers = state::followers(&keys, &audiences, &policy_admin, &ring, &opened.hot);
-    let store: Arc<dyn Store> = opened.store.clone();
-    let stop = world.lifecycle.quiet().clone();
-    let (replica, task) = Replica::start(store, followers, Arc::clone(&world.clock), stop).await?;
-    world.lifecycle.spawn("replica", task);
-    Ok(Memory {
-        keys,
-        audiences,
-        policies,
-        policy_admin,
-        ring,
-        replica,
-    })
 }
 
 fn follow_outbox(world: &World, drain: Drain) {
@@ -321,87 +208,6 @@ fn exchange(
     })
 }
 
-/// The routers of each face, to be put together as each listener is configured.
-struct Faces {
-    grpc: axum::Router,
-    http: axum::Router,
-    both: axum::Router,
-}
-
-fn routes(
-    config: &Config,
-    world: &World,
-    exchange: &Arc<Exchange>,
-    opened: &Opened,
-    memory: &Memory,
-    changes: &Arc<Changes>,
-    signing: &Arc<SigningAdmin>,
-) -> Faces {
-    let administrators = Administrators {
-        uids: config.admin.uids.iter().copied().collect(),
-        spiffe_ids: config.admin.spiffe_ids.iter().cloned().collect(),
-        explain: config.admin.explain.iter().cloned().collect(),
-    };
-    let gate = Gate {
-        exchange: Arc::clone(exchange),
-        administrators: Arc::new(administrators),
-    };
-    let drain = world.lifecycle.shutdown().drain.clone();
-    let exchanges = TokenExchangeService::new(Arc::clone(exchange), gate.clone(), drain);
-    let inventory = InventoryService {
-        gate: gate.clone(),
-        keys: Arc::new(KeyAdmin::new(
-            Arc::clone(&memory.keys),
-            Arc::clone(&memory.audiences),
-            Arc::clone(changes),
-            config.keys.max_key_life,
-        )),
-        audiences: Arc::new(AudienceAdmin::new(
-            Arc::clone(&memory.audiences),
-            Arc::clone(changes),
-        )),
-        signing: Arc::clone(signing),
-        maintenance: Arc::new(maintenance::Node {
-            store: Arc::clone(&opened.store),
-            guard: Arc::clone(&opened.guard),
-            log: opened.log.clone(),
-        }),
-    };
-    let policy = PolicyService {
-        gate,
-        policies: Arc::clone(&memory.policy_admin),
-        changes: Arc::clone(changes),
-    };
-    let size = config.limits.message_bytes;
-    let services = |routes: Routes| {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1();
-        let routes = routes.add_service(upkeep::health(&world.lifecycle));
-        match reflection {
-            Ok(reflection) => routes.add_service(reflection),
-            Err(error) => {
-                tracing::error!(%error, "reflection is not served");
-                routes
-            }
-        }
-    };
-    let grpc = services(Routes::new(
-        TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
-    ))
-    .add_service(InventoryServer::new(inventory).max_decoding_message_size(size))
-    .add_service(PolicyServer::new(policy).max_decoding_message_size(limits::POLICY_DOCUMENT))
-    .prepare()
-    .into_axum_router();
-    let issuer: Arc<str> = config.issuer.as_str().into();
-    let http = http::router(&issuer, Arc::clone(&memory.ring)).fallback(http::not_found);
-    let both = grpc
-        .clone()
-        .merge(http::router(&issuer, Arc::clone(&memory.ring)));
-    Faces { grpc, http, both }
-}
-
 fn bind(config: &Config, edge: &Edge) -> anyhow::Result<Vec<Listener>> {
     let bind = |listener| {
         Ok(Listener::bind(
@@ -430,35 +236,4 @@ async fn announce(config: &Config, log: &Log) -> anyhow::Result<()> {
         .await
         .context("the start cannot be put on the record")?;
     Ok(())
-}
-
-fn serve(
-    world: &World,
-    bound: Vec<Listener>,
-    faces: Faces,
-    ops: Ops,
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-) {
-    let shutdown = world.lifecycle.shutdown();
-    for listener in bound {
-        let served = listener.config().faces;
-        let router = match (served.grpc, served.http) {
-            (true, false) => faces.grpc.clone(),
-            (false, true) => faces.http.clone(),
-            (true, true) | (false, false) => faces.both.clone(),
-        };
-        let (address, stop) = (listener.address().clone(), shutdown.clone());
-        tracing::info!(%address, "listening");
-        world.lifecycle.spawn("listener", async move {
-            listener.run(router, stop).await;
-            Ok::<_, anyhow::Error>(())
-        });
-    }
-    let stop = shutdown.clone();
-    tracing::info!(address = %ops.address(), "operations listening");
-    world.lifecycle.spawn("operations", async move {
-        ops.run(metrics, readiness, stop).await;
-        Ok::<_, anyhow::Error>(())
-    });
 }

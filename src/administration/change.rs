@@ -1,27 +1,17 @@
 //! How a change is made: one batch with its audit record, committed, applied here, and its record durable in
 //! the log, before anybody is told that it happened.
 
+use super::idempotency::idempotency_key;
 use crate::audit::{Act, ActKind, Context, Encoder, Record};
 use crate::authn::Administrator;
 use crate::clock::Random;
 use crate::clock::guard::TimeGuard;
 use crate::id::{CredentialId, IdempotencyKey, Owner, Tenant};
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::store::{
-    Batch, CommitError, Entry, Expect, Key, Op, Reply, Revision, Store, StoreFault, TooLarge, Value,
-};
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use crate::store::{Batch, CommitError, Expect, Op, Reply, Revision, Store, StoreFault, TooLarge};
+use jiff::Timestamp;
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
-
-/// Store prefix of idempotency entries.
-pub(super) const IDEMPOTENCY_PREFIX: &str = "idempotency/";
-/// How long a repeat is recognised.
-const IDEMPOTENCY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Waits until a committed revision is applied on this node and its record is durable in the log.
 pub trait Settled: Debug + Send + Sync {
@@ -76,15 +66,6 @@ pub struct Changes {
     encoder: Encoder,
 }
 
-/// What an idempotency entry holds: which thing the first call made, and until when that is remembered.
-#[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
-    version: u8,
-    action: String,
-    thing: String,
-    until: Timestamp,
-}
-
 /// How a commit ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Committed {
@@ -133,6 +114,11 @@ impl Changes {
         self.guard
             .now()
             .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))
+    }
+
+    /// The wall clock, for what lapses by itself.
+    pub(super) fn wall(&self) -> Timestamp {
+        self.guard.wall()
     }
 
     /// Adds the record of what a batch does to it. No author means the broker itself.
@@ -224,114 +210,6 @@ impl Changes {
             }
         }
     }
-
-    /// What an earlier call of this author with the same idempotency key made, once it is in force.
-    ///
-    /// # Errors
-    /// [`Code::Conflict`] when the earlier call was for something else; a failure when the store does not
-    /// answer.
-    pub async fn repeated(
-        &self,
-        action: &str,
-        author: &Author,
-        on: &Precondition,
-    ) -> Result<Option<String>, Denial> {
-        let Some(name) = &on.idempotency_key else {
-            return Ok(None);
-        };
-        let key = idempotency_key(author, name).map_err(too_large)?;
-        let Some(entry) = self.store.read(&key).await.map_err(unread)? else {
-            return Ok(None);
-        };
-        let remembered: Option<Remembered> = serde_json::from_slice(entry.value.as_bytes()).ok();
-        let now = self.guard.wall();
-        let Some(earlier) = remembered.filter(|remembered| remembered.until > now) else {
-            return Ok(None);
-        };
-        if earlier.action != action {
-            let cause = format!("the idempotency key was used for `{}`", earlier.action);
-            return Err(Refusal::new(Code::Conflict, cause).into());
-        }
-        // The earlier call may still be waiting for it, and both are answered alike.
-        let revision = self.store.revision().await.map_err(unread)?;
-        self.in_force(revision).await?;
-        Ok(Some(earlier.thing))
-    }
-
-    /// As [`Changes::repeated`], for a call that names what it changes.
-    ///
-    /// # Errors
-    /// [`Code::Conflict`] also when the earlier call changed another thing.
-    pub async fn is_repeated(
-        &self,
-        action: &str,
-        author: &Author,
-        on: &Precondition,
-        thing: &str,
-    ) -> Result<bool, Denial> {
-        match self.repeated(action, author, on).await? {
-            Some(earlier) if earlier != thing => {
-                let cause = format!("the idempotency key was used for `{earlier}`");
-                Err(Refusal::new(Code::Conflict, cause).into())
-            }
-            earlier => Ok(earlier.is_some()),
-        }
-    }
-
-    /// What makes a later call with the same idempotency key a repeat; to be committed with the change.
-    ///
-    /// # Errors
-    /// [`Denial::Failed`] when it cannot be encoded.
-    pub fn remembering(
-        &self,
-        action: &str,
-        author: &Author,
-        on: &Precondition,
-        thing: &str,
-    ) -> Result<Vec<Op>, Denial> {
-        let Some(name) = &on.idempotency_key else {
-            return Ok(Vec::new());
-        };
-        let until = self
-            .guard
-            .wall()
-            .saturating_add(IDEMPOTENCY_LIFE)
-            .unwrap_or(Timestamp::MAX);
-        let remembered = Remembered {
-            version: 1,
-            action: action.to_owned(),
-            thing: thing.to_owned(),
-            until,
-        };
-        let value = serde_json::to_vec(&remembered).map_err(|_| too_large(TooLarge))?;
-        let value = Value::new(value).map_err(too_large)?;
-        let key = idempotency_key(author, name).map_err(too_large)?;
-        Ok(vec![Op::Put(key, value)])
-    }
-
-    /// The revision of an idempotency entry that no longer counts; none for one that does, so that a
-    /// commit which expects it fails.
-    async fn lapsed(&self, key: &Key) -> Result<Option<u64>, Denial> {
-        let entry = self.store.read(key).await.map_err(unread)?;
-        let now = self.guard.wall();
-        let counts = |entry: &Entry| {
-            serde_json::from_slice::<Remembered>(entry.value.as_bytes())
-                .is_ok_and(|remembered| remembered.until > now)
-        };
-        Ok(entry
-            .filter(|entry| !counts(entry))
-            .map(|entry| entry.modified))
-    }
-}
-
-/// Per author, so that nobody learns of another's calls; hashed, so that any name fits.
-fn idempotency_key(author: &Author, name: &IdempotencyKey) -> Result<Key, TooLarge> {
-    let text = format!("{}\n{name}", author.who);
-    let hash = digest(&SHA256, text.as_bytes());
-    Key::new(&format!(
-        "{IDEMPOTENCY_PREFIX}{}",
-        URL_SAFE_NO_PAD.encode(hash)
-    ))
 }
 
 /// A refusal that says which field is wrong and how.

@@ -1,16 +1,19 @@
 //! Administrative acts on keys: each one batch with its record, answered when it is in force.
 
-use super::change::{Author, Changes, Committed, Note, Precondition, invalid, too_large, unread};
-use crate::audit::ActKind;
-use crate::id::{CredentialId, KeyPublicId};
-use crate::inventory::{
-    ApiKey, Audiences, KEY_PREFIX, KeyEntry, KeySpec, KeyState, Keys, Standing, Uses,
-};
-use crate::limits;
+mod batch;
+mod rules;
+
+pub use batch::suspend_limited;
+
+use super::change::{Author, Changes, Committed, Precondition, too_large, unread};
+use crate::id::KeyPublicId;
+use crate::inventory::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState, Keys, Standing, Uses};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::secret::{Secret, api_key};
-use crate::store::{Batch, Entry, Expect, Key, Revision, TooLarge, Value};
+use crate::store::{Batch, Revision};
+use batch::{note, put_again, put_new};
 use jiff::Timestamp;
+use rules::{check_revision, checked, retired};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +89,7 @@ impl KeyAdmin {
         on: &Precondition,
     ) -> Result<Written, Denial> {
         let now = self.changes.now()?;
-        let spec = self.checked(spec, now)?;
+        let spec = checked(spec, &self.audiences, self.max_life, now)?;
         if let Some(earlier) = self.changes.repeated("key.create", author, on).await? {
             return self.delivered(&earlier).await;
         }
@@ -133,7 +136,7 @@ impl KeyAdmin {
             let cause = format!("key {id} has no uses left to hand on");
             return Err(Refusal::new(Code::Conflict, cause).into());
         }
-        let (secret, new) = self.fresh(self.checked(spec, now)?, now)?;
+        let (secret, new) = self.fresh(checked(spec, &self.audiences, self.max_life, now)?, now)?;
         let retired = retired(&old, new.id, overlap, now)?;
 
         let target = format!("key:{id}");
@@ -263,157 +266,5 @@ impl KeyAdmin {
             successor: None,
         };
         Ok((secret, key))
-    }
-
-    /// Every rule on a key's reach, with audiences brought to their registered names.
-    fn checked(&self, mut spec: KeySpec, now: Timestamp) -> Result<KeySpec, Denial> {
-        let within = |field, count: usize, limit| match count {
-            count if count > limit => Err(invalid(field, format!("more than {limit}"))),
-            _ => Ok(()),
-        };
-        within("audiences", spec.audiences.len(), limits::KEY_AUDIENCES)?;
-        within("networks", spec.networks.len(), limits::NETWORKS)?;
-        within("labels", spec.labels.len(), limits::LABELS)?;
-        if spec.audiences.is_empty() {
-            return Err(invalid("audiences", "a key needs at least one"));
-        }
-        if spec.uses == Some(0) {
-            return Err(invalid("uses", "a key needs at least one use"));
-        }
-        let ceiling = now
-            .checked_add(self.max_life)
-            .map_err(|_| invalid("expires_at", "out of range"))?;
-        if spec.expires <= now || spec.expires > ceiling {
-            return Err(invalid(
-                "expires_at",
-                format!("must be after now and at most {ceiling}"),
-            ));
-        }
-        let mut names = Vec::with_capacity(spec.audiences.len());
-        let mut vocabulary = Vec::new();
-        for audience in &spec.audiences {
-            let entry = self.audiences.find(audience);
-            let entry = entry
-                .ok_or_else(|| invalid("audiences", format!("`{audience}` is not registered")))?;
-            if entry.spec.tenant.is_some() && entry.spec.tenant != spec.tenant {
-                return Err(invalid(
-                    "audiences",
-                    format!("`{audience}` belongs to another tenant"),
-                ));
-            }
-            vocabulary.push(entry.spec.scopes.clone());
-            if !names.contains(&entry.spec.name) {
-                names.push(entry.spec.name.clone());
-            }
-        }
-        if let Some(scope) = spec
-            .scopes
-            .iter()
-            .find(|scope| !vocabulary.iter().any(|known| known.contains(scope)))
-        {
-            return Err(invalid(
-                "scopes",
-                format!("`{scope}` is in the vocabulary of none of the audiences"),
-            ));
-        }
-        spec.audiences = names;
-        Ok(spec)
-    }
-}
-
-/// A key as it goes out of use for its successor. One of finite use cannot overlap: its uses would be there twice.
-fn retired(
-    old: &KeyEntry,
-    successor: KeyPublicId,
-    overlap: Duration,
-    now: Timestamp,
-) -> Result<ApiKey, Denial> {
-    let mut key = old.key().clone();
-    key.successor = Some(successor);
-    if overlap.is_zero() || key.spec.uses.is_some() {
-        key.state = KeyState::Revoked;
-    } else {
-        let end = now
-            .checked_add(overlap)
-            .map_err(|_| invalid("overlap", "too long"))?;
-        key.spec.expires = key.spec.expires.min(end);
-    }
-    Ok(key)
-}
-
-/// Batches that suspend every active key of finite use, for an operator who accepts that uses may have been
-/// forgotten.
-///
-/// # Errors
-/// [`TooLarge`] never: each value was stored before. Values that cannot be read are left as they are.
-pub fn suspend_limited(entries: &[Entry]) -> Result<Vec<Batch>, TooLarge> {
-    let limited = entries.iter().filter_map(|entry| {
-        let mut key: ApiKey = serde_json::from_slice(entry.value.as_bytes()).ok()?;
-        (key.spec.uses.is_some() && key.state == KeyState::Active).then(|| {
-            key.state = KeyState::Suspended;
-            (key, entry.modified)
-        })
-    });
-    limited
-        .map(|(key, revision)| {
-            let at = store_key(&key.id)?;
-            Batch::new()
-                .expect(at.clone(), Expect::Unmodified(revision))?
-                .put(at, value(&key)?)
-        })
-        .collect()
-}
-
-/// The caller saw the key as it is now, or does not care.
-fn check_revision(entry: &KeyEntry, on: &Precondition) -> Result<(), Denial> {
-    let (id, is) = (entry.key().id, entry.revision());
-    match on.expected_revision {
-        Some(expected) if expected != is => {
-            let cause = format!("key {id} is at revision {is}, not {expected}");
-            Err(Refusal::new(Code::Conflict, cause).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn note<'a>(
-    action: &'static str,
-    target: &'a str,
-    key: &'a ApiKey,
-    change: serde_json::Value,
-) -> Note<'a> {
-    Note {
-        kind: ActKind::Admin,
-        action,
-        target,
-        credential: Some(CredentialId::ApiKey(key.id)),
-        owner: Some(&key.spec.owner),
-        tenant: key.spec.tenant.as_ref(),
-        change,
-    }
-}
-
-fn store_key(id: &KeyPublicId) -> Result<Key, TooLarge> {
-    Key::new(&format!("{}{id}", KEY_PREFIX))
-}
-
-fn value(key: &ApiKey) -> Result<Value, TooLarge> {
-    Value::new(serde_json::to_vec(key).map_err(|_| TooLarge)?)
-}
-
-fn put_new(batch: Batch, key: &ApiKey) -> Result<Batch, TooLarge> {
-    batch
-        .expect(store_key(&key.id)?, Expect::Absent)?
-        .put(store_key(&key.id)?, value(key)?)
-}
-
-fn put_again(batch: Batch, key: &ApiKey, revision: u64) -> Result<Batch, TooLarge> {
-    let batch = batch.expect(store_key(&key.id)?, Expect::Unmodified(revision))?;
-    match key.state {
-        KeyState::Active => batch.put(store_key(&key.id)?, value(key)?),
-        // Must survive even an old backup that is put back.
-        KeyState::Suspended | KeyState::Revoked => {
-            batch.put_lasting(store_key(&key.id)?, value(key)?)
-        }
     }
 }

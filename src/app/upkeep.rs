@@ -1,6 +1,7 @@
 //! What the broker does regularly, by itself.
 
-use super::{Memory, World, files};
+use super::open::Memory;
+use super::{World, files};
 use crate::administration::SigningAdmin;
 use crate::audit::{Act, ActKind, LogHealth};
 use crate::config::Config;

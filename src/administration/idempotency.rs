@@ -1,0 +1,135 @@
+//! Repeats of a write: recognised by its caller's name for it, and answered like the first.
+
+use super::change::{Author, Changes, Precondition, too_large, unread};
+use crate::id::IdempotencyKey;
+use crate::refusal::{Code, Denial, Refusal};
+use crate::store::{Entry, Key, Op, Store, TooLarge, Value};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+/// Store prefix of idempotency entries.
+pub(super) const IDEMPOTENCY_PREFIX: &str = "idempotency/";
+/// How long a repeat is recognised.
+const IDEMPOTENCY_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// What an idempotency entry holds: which thing the first call made, and until when that is remembered.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    version: u8,
+    action: String,
+    thing: String,
+    until: Timestamp,
+}
+
+impl Changes {
+    /// What an earlier call of this author with the same idempotency key made, once it is in force.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] when the earlier call was for something else; a failure when the store does not
+    /// answer.
+    pub async fn repeated(
+        &self,
+        action: &str,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Option<String>, Denial> {
+        let Some(name) = &on.idempotency_key else {
+            return Ok(None);
+        };
+        let key = idempotency_key(author, name).map_err(too_large)?;
+        let Some(entry) = self.store().read(&key).await.map_err(unread)? else {
+            return Ok(None);
+        };
+        let remembered: Option<Remembered> = serde_json::from_slice(entry.value.as_bytes()).ok();
+        let now = self.wall();
+        let Some(earlier) = remembered.filter(|remembered| remembered.until > now) else {
+            return Ok(None);
+        };
+        if earlier.action != action {
+            let cause = format!("the idempotency key was used for `{}`", earlier.action);
+            return Err(Refusal::new(Code::Conflict, cause).into());
+        }
+        // The earlier call may still be waiting for it, and both are answered alike.
+        let revision = self.store().revision().await.map_err(unread)?;
+        self.in_force(revision).await?;
+        Ok(Some(earlier.thing))
+    }
+
+    /// As [`Changes::repeated`], for a call that names what it changes.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] also when the earlier call changed another thing.
+    pub async fn is_repeated(
+        &self,
+        action: &str,
+        author: &Author,
+        on: &Precondition,
+        thing: &str,
+    ) -> Result<bool, Denial> {
+        match self.repeated(action, author, on).await? {
+            Some(earlier) if earlier != thing => {
+                let cause = format!("the idempotency key was used for `{earlier}`");
+                Err(Refusal::new(Code::Conflict, cause).into())
+            }
+            earlier => Ok(earlier.is_some()),
+        }
+    }
+
+    /// What makes a later call with the same idempotency key a repeat; to be committed with the change.
+    ///
+    /// # Errors
+    /// [`Denial::Failed`] when it cannot be encoded.
+    pub fn remembering(
+        &self,
+        action: &str,
+        author: &Author,
+        on: &Precondition,
+        thing: &str,
+    ) -> Result<Vec<Op>, Denial> {
+        let Some(name) = &on.idempotency_key else {
+            return Ok(Vec::new());
+        };
+        let until = self
+            .wall()
+            .saturating_add(IDEMPOTENCY_LIFE)
+            .unwrap_or(Timestamp::MAX);
+        let remembered = Remembered {
+            version: 1,
+            action: action.to_owned(),
+            thing: thing.to_owned(),
+            until,
+        };
+        let value = serde_json::to_vec(&remembered).map_err(|_| too_large(TooLarge))?;
+        let value = Value::new(value).map_err(too_large)?;
+        let key = idempotency_key(author, name).map_err(too_large)?;
+        Ok(vec![Op::Put(key, value)])
+    }
+
+    /// The revision of an idempotency entry that no longer counts; none for one that does, so that a
+    /// commit which expects it fails.
+    pub(super) async fn lapsed(&self, key: &Key) -> Result<Option<u64>, Denial> {
+        let entry = self.store().read(key).await.map_err(unread)?;
+        let now = self.wall();
+        let counts = |entry: &Entry| {
+            serde_json::from_slice::<Remembered>(entry.value.as_bytes())
+                .is_ok_and(|remembered| remembered.until > now)
+        };
+        Ok(entry
+            .filter(|entry| !counts(entry))
+            .map(|entry| entry.modified))
+    }
+}
+
+/// Per author, so that nobody learns of another's calls; hashed, so that any name fits.
+pub(super) fn idempotency_key(author: &Author, name: &IdempotencyKey) -> Result<Key, TooLarge> {
+    let text = format!("{}\n{name}", author.who);
+    let hash = digest(&SHA256, text.as_bytes());
+    Key::new(&format!(
+        "{IDEMPOTENCY_PREFIX}{}",
+        URL_SAFE_NO_PAD.encode(hash)
+    ))
+}

@@ -1,0 +1,130 @@
+//! The services of each face, and the listeners that serve them.
+
+use super::open::{Memory, Opened};
+use super::{World, maintenance, upkeep};
+use crate::administration::{AudienceAdmin, Changes, KeyAdmin, SigningAdmin};
+use crate::authn::Administrators;
+use crate::config::Config;
+use crate::exchange::Exchange;
+use crate::grpc::{Gate, InventoryService, PolicyService, TokenExchangeService};
+use crate::listener::Listener;
+use crate::proto::inventory_server::InventoryServer;
+use crate::proto::policy_server::PolicyServer;
+use crate::proto::token_exchange_server::TokenExchangeServer;
+use crate::telemetry::ops::Ops;
+use crate::telemetry::{Metrics, Readiness};
+use crate::{http, limits, proto};
+use std::sync::Arc;
+use tonic::service::Routes;
+
+/// The routers of each face, to be put together as each listener is configured.
+pub(super) struct Faces {
+    pub(super) grpc: axum::Router,
+    pub(super) http: axum::Router,
+    pub(super) both: axum::Router,
+}
+
+pub(super) fn routes(
+    config: &Config,
+    world: &World,
+    exchange: &Arc<Exchange>,
+    opened: &Opened,
+    memory: &Memory,
+    changes: &Arc<Changes>,
+    signing: &Arc<SigningAdmin>,
+) -> Faces {
+    let administrators = Administrators {
+        uids: config.admin.uids.iter().copied().collect(),
+        spiffe_ids: config.admin.spiffe_ids.iter().cloned().collect(),
+        explain: config.admin.explain.iter().cloned().collect(),
+    };
+    let gate = Gate {
+        exchange: Arc::clone(exchange),
+        administrators: Arc::new(administrators),
+    };
+    let drain = world.lifecycle.shutdown().drain.clone();
+    let exchanges = TokenExchangeService::new(Arc::clone(exchange), gate.clone(), drain);
+    let inventory = InventoryService {
+        gate: gate.clone(),
+        keys: Arc::new(KeyAdmin::new(
+            Arc::clone(&memory.keys),
+            Arc::clone(&memory.audiences),
+            Arc::clone(changes),
+            config.keys.max_key_life,
+        )),
+        audiences: Arc::new(AudienceAdmin::new(
+            Arc::clone(&memory.audiences),
+            Arc::clone(changes),
+        )),
+        signing: Arc::clone(signing),
+        maintenance: Arc::new(maintenance::Node {
+            store: Arc::clone(&opened.store),
+            guard: Arc::clone(&opened.guard),
+            log: opened.log.clone(),
+        }),
+    };
+    let policy = PolicyService {
+        gate,
+        policies: Arc::clone(&memory.policy_admin),
+        changes: Arc::clone(changes),
+    };
+    let size = config.limits.message_bytes;
+    let services = |routes: Routes| {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1();
+        let routes = routes.add_service(upkeep::health(&world.lifecycle));
+        match reflection {
+            Ok(reflection) => routes.add_service(reflection),
+            Err(error) => {
+                tracing::error!(%error, "reflection is not served");
+                routes
+            }
+        }
+    };
+    let grpc = services(Routes::new(
+        TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
+    ))
+    .add_service(InventoryServer::new(inventory).max_decoding_message_size(size))
+    .add_service(PolicyServer::new(policy).max_decoding_message_size(limits::POLICY_DOCUMENT))
+    .prepare()
+    .into_axum_router();
+    let issuer: Arc<str> = config.issuer.as_str().into();
+    let http = http::router(&issuer, Arc::clone(&memory.ring)).fallback(http::not_found);
+    let both = grpc
+        .clone()
+        .merge(http::router(&issuer, Arc::clone(&memory.ring)));
+    Faces { grpc, http, both }
+}
+
+pub(super) fn serve(
+    world: &World,
+    bound: Vec<Listener>,
+    faces: Faces,
+    ops: Ops,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+) {
+    let shutdown = world.lifecycle.shutdown();
+    for listener in bound {
+        let served = listener.config().faces;
+        let router = match (served.grpc, served.http) {
+            (true, false) => faces.grpc.clone(),
+            (false, true) => faces.http.clone(),
+            (true, true) | (false, false) => faces.both.clone(),
+        };
+        let (address, stop) = (listener.address().clone(), shutdown.clone());
+        tracing::info!(%address, "listening");
+        world.lifecycle.spawn("listener", async move {
+            listener.run(router, stop).await;
+            Ok::<_, anyhow::Error>(())
+        });
+    }
+    let stop = shutdown.clone();
+    tracing::info!(address = %ops.address(), "operations listening");
+    world.lifecycle.spawn("operations", async move {
+        ops.run(metrics, readiness, stop).await;
+        Ok::<_, anyhow::Error>(())
+    });
+}

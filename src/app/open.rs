@@ -1,0 +1,123 @@
+//! Opening what holds state: the store, the log, and the memory that follows them.
+
+use super::{World, files, recovery, state};
+use crate::administration::PolicyAdmin;
+use crate::audit::{Disk, Log, Options, Recovered};
+use crate::clock::guard::TimeGuard;
+use crate::config::Config;
+use crate::inventory::{Audiences, Keys};
+use crate::keys::{Kek, KeyRing, Timing};
+use crate::limits;
+use crate::policy::Policies;
+use crate::revocation::HotSet;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::replica::Replica;
+use crate::store::{Store, mark};
+use anyhow::Context as _;
+use std::sync::Arc;
+
+/// Everything that holds state, opened and brought up to date.
+pub(super) struct Opened {
+    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) log: Log,
+    pub(super) hot: Arc<HotSet>,
+    pub(super) guard: Arc<TimeGuard>,
+    pub(super) kek: Arc<Kek>,
+}
+
+/// The state in memory, and what follows the store.
+pub(super) struct Memory {
+    pub(super) keys: Arc<Keys>,
+    pub(super) audiences: Arc<Audiences>,
+    pub(super) policies: Arc<Policies>,
+    pub(super) policy_admin: Arc<PolicyAdmin>,
+    pub(super) ring: Arc<KeyRing>,
+    pub(super) replica: Replica,
+}
+
+pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opened> {
+    files::private_folder(&config.data)?;
+    let kek = Kek::from_file(&config.keys.seal_key_file)?;
+    let hot = Arc::<HotSet>::default();
+    let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
+    let store = EmbeddedStore::open(
+        &config.store_file(),
+        Arc::clone(&clock),
+        Arc::clone(&random),
+    )?;
+    let folder = config.log_directory();
+    let disk = Disk::open(&folder, limits::LOG_RESERVE_BYTES);
+    let disk = Arc::new(disk.with_context(|| format!("the log's folder {}", folder.display()))?);
+    let origin = format!("{}/{}", config.issuer, config.node);
+    let options = Options {
+        segment_bytes: config.log.segment_bytes,
+        segment_age: config.log.segment_age,
+        ..Options::default()
+    };
+    let (log, recovered) = Log::open(
+        disk.clone(),
+        &origin,
+        Arc::clone(&hot),
+        Arc::clone(&clock),
+        random,
+        options,
+    )?;
+    let mark = recovered.mark.max(mark::kept(&store).await?);
+    let guard = Arc::new(TimeGuard::new(clock, mark));
+    report(&recovered);
+    recovery::bring_up(
+        &store,
+        disk,
+        &log,
+        &recovered,
+        &guard,
+        world.accept_rollback,
+    )
+    .await?;
+    Ok(Opened {
+        store: Arc::new(store),
+        log,
+        hot,
+        guard,
+        kek: Arc::new(kek),
+    })
+}
+
+fn report(recovered: &Recovered) {
+    if recovered.torn > 0 {
+        tracing::warn!(
+            bytes = recovered.torn,
+            "a torn tail that no reply depended on was dropped from the log"
+        );
+    }
+    tracing::info!(records = recovered.next, "log opened");
+}
+
+pub(super) async fn remember(
+    config: &Config,
+    world: &World,
+    opened: &Opened,
+) -> anyhow::Result<Memory> {
+    let issuer: Arc<str> = config.issuer.as_str().into();
+    let keys = Arc::new(Keys::new(issuer, Arc::clone(&opened.hot)));
+    let audiences = Arc::<Audiences>::default();
+    audiences.configure(config.audiences.clone())?;
+    let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
+    files::load_policies(&config.policy, &policies)?;
+    let policy_admin = Arc::new(PolicyAdmin::new(Arc::clone(&policies)));
+    let timing = Timing::new(config.tokens.rotation_age, config.tokens.max_lifetime)?;
+    let ring = Arc::new(KeyRing::new(Arc::clone(&opened.kek), timing));
+    let followers = state::followers(&keys, &audiences, &policy_admin, &ring, &opened.hot);
+    let store: Arc<dyn Store> = opened.store.clone();
+    let stop = world.lifecycle.quiet().clone();
+    let (replica, task) = Replica::start(store, followers, Arc::clone(&world.clock), stop).await?;
+    world.lifecycle.spawn("replica", task);
+    Ok(Memory {
+        keys,
+        audiences,
+        policies,
+        policy_admin,
+        ring,
+        replica,
+    })
+}
