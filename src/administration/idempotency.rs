@@ -3,7 +3,7 @@
 use super::change::{Author, Changes, Precondition, too_large, unread};
 use crate::id::IdempotencyKey;
 use crate::refusal::{Code, Denial, Refusal};
-use crate::store::{Entry, Key, Op, Store, TooLarge, Value};
+use crate::store::{Entry, Key, Op, TooLarge, Value};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
