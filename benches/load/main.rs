@@ -1,0 +1,200 @@
+//! The load bench: what a call costs the broker in CPU, beside the bare stack in the same run.
+//!
+//! `cargo bench --bench load [-- --pairs N --seconds S]`. Broker, bare stack and load are processes of their
+//! own, all of this binary: same allocator, runtime, TLS and message sizes. The broker's log and store are on the
+//! disk of `target/`, synced. CPU is user + system of the whole server process, as the scheduler counts it, for
+//! all calls of a window and whatever goes on beside them. Only ratios from one run mean anything. The last line
+//! is `ratio key=<x.xx> certificate=<x.xx>`: ours ÷ bare stack, medians of interleaved pairs.
+
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a bench that cannot go on stops, and measures real time"
+)]
+
+mod bare;
+mod broker;
+mod load;
+mod role;
+
+use broker::Folder;
+use load::{CONNECTIONS, IN_FLIGHT, Window};
+use role::Role;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How much replies of the two sides may differ in length: by the digits of an index.
+const SLACK: usize = 8;
+
+fn main() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    match words.as_slice() {
+        ["bare", tls] => runtime.block_on(bare::serve(Path::new(tls))),
+        ["broker", config] => runtime.block_on(broker::serve(Path::new(config))),
+        ["load", work, address, tls, subject] => {
+            let key = (*subject != "certificate").then_some(*subject);
+            load::run(
+                &runtime,
+                address,
+                Path::new(tls),
+                key,
+                *work == "handshakes",
+            );
+        }
+        words => drive(
+            &runtime,
+            option(words, "--pairs", 9),
+            option(words, "--seconds", 2.0),
+        ),
+    }
+}
+
+fn option<T: std::str::FromStr<Err: std::fmt::Debug>>(words: &[&str], name: &str, default: T) -> T {
+    let at = words.iter().position(|word| *word == name);
+    at.map_or(default, |at| words[at + 1].parse().unwrap())
+}
+
+/// A server under load, measured window by window.
+struct Side<'a> {
+    name: &'static str,
+    server: &'a Role,
+    load: Role,
+    /// Length of token and reply.
+    sizes: (usize, usize),
+    /// CPU microseconds a call, one a window.
+    cost: Vec<f64>,
+    windows: Vec<Window>,
+}
+
+impl<'a> Side<'a> {
+    fn new(name: &'static str, server: &'a Role, load: &[&str]) -> Self {
+        let mut load = Role::start("load", load);
+        let sizes = load.line("sizes");
+        let (token, reply) = sizes.split_once(' ').unwrap();
+        let sizes = (token.parse().unwrap(), reply.parse().unwrap());
+        Self {
+            name,
+            server,
+            load,
+            sizes,
+            cost: Vec::new(),
+            windows: Vec::new(),
+        }
+    }
+
+    fn measure(&mut self, seconds: f64) {
+        loop {
+            let before = self.server.cpu();
+            self.load.say(&format!("go {:.0}", seconds * 1000.0));
+            let window: Window = serde_json::from_str(&self.load.line("window")).unwrap();
+            // A thread that ended took its count with it: the window says nothing.
+            if let Some(used) = self.server.cpu().since(&before) {
+                self.cost.push(used as f64 / 1000.0 / window.calls as f64);
+                return self.windows.push(window);
+            }
+        }
+    }
+
+    fn report(&self) {
+        let medians =
+            |of: fn(&Window) -> f64| median(&self.windows.iter().map(of).collect::<Vec<_>>());
+        let mut cost = self.cost.clone();
+        cost.sort_by(f64::total_cmp);
+        println!(
+            "  {:<7}{:>7.1} µs CPU a call ({:.1} to {:.1}) {:>7.0} calls/s  p50 {:>6.2} ms  p99 {:>6.2} ms  token {} B",
+            self.name,
+            median(&cost),
+            cost[0],
+            cost[cost.len() - 1],
+            medians(|window| window.calls as f64 / window.seconds),
+            medians(|window| f64::from(window.p50) / 1000.0),
+            medians(|window| f64::from(window.p99) / 1000.0),
+            self.sizes.0,
+        );
+    }
+}
+
+/// Where both sides are, and how they are called.
+struct Sides<'a> {
+    bare: (&'a Role, String),
+    broker: (&'a Role, String),
+    tls: String,
+    pairs: usize,
+}
+
+impl Sides<'_> {
+    /// The median ratio, ours ÷ bare stack, of interleaved pairs of windows. The load of one side is idle while the
+    /// other's runs.
+    fn compare(&self, work: &str, subject: &str, seconds: f64) -> f64 {
+        let load = |address| [work, address, &self.tls, subject];
+        let mut bare = Side::new("bare", self.bare.0, &load(&self.bare.1));
+        let mut ours = Side::new("broker", self.broker.0, &load(&self.broker.1));
+        assert_eq!(bare.sizes.0, ours.sizes.0, "the tokens differ in length");
+        assert!(
+            bare.sizes.1.abs_diff(ours.sizes.1) < SLACK,
+            "the replies differ in length"
+        );
+        for pair in 0..self.pairs {
+            let mut order = [&mut bare, &mut ours];
+            order.rotate_left(pair % 2);
+            for side in order {
+                side.measure(seconds);
+            }
+        }
+        bare.report();
+        ours.report();
+        let ratios: Vec<f64> = ours
+            .cost
+            .iter()
+            .zip(&bare.cost)
+            .map(|(ours, bare)| ours / bare)
+            .collect();
+        median(&ratios)
+    }
+}
+
+fn drive(runtime: &Runtime, pairs: usize, seconds: f64) {
+    let folder = Folder::new();
+    let tls = folder.tls().display().to_string();
+    let mut bare = Role::start("bare", &[&tls]);
+    let mut ours = Role::start("broker", &[&folder.config().display().to_string()]);
+    let (bare_at, ours_at) = (bare.line("ready"), ours.line("ready"));
+    let key = runtime.block_on(folder.key());
+    let sides = Sides {
+        bare: (&bare, bare_at),
+        broker: (&ours, ours_at),
+        tls,
+        pairs,
+    };
+    println!("{pairs} pairs of windows");
+    let compare = |work, kind, subject, seconds| {
+        println!("{work}, {kind}: windows of {seconds} s");
+        sides.compare(work, subject, seconds)
+    };
+    let half = seconds / 2.0;
+    println!("handshakes: {CONNECTIONS} at a time, each with one call");
+    let key_handshake = compare("handshakes", "key", &key, half);
+    let certificate_handshake = compare("handshakes", "certificate", "certificate", half);
+    println!("handshake ratio key={key_handshake:.2} certificate={certificate_handshake:.2}");
+    println!("calls: {CONNECTIONS} connections with {IN_FLIGHT} in flight each");
+    let by_key = compare("calls", "key", &key, seconds);
+    let by_certificate = compare("calls", "certificate", "certificate", seconds);
+    println!("ratio key={by_key:.2} certificate={by_certificate:.2}");
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
