@@ -5,7 +5,7 @@ mod caller;
 mod setup;
 
 pub(crate) use caller::{Caller, api_key, ask, claims, delegated, peer, refusal, reply, token};
-pub(crate) use setup::Setup;
+pub(crate) use setup::{Setup, Svid, crl};
 
 use super::edge::{Client, within};
 use super::svid::Authority;
@@ -15,7 +15,6 @@ use cambist::proto::policy_client::PolicyClient;
 use cambist::proto::{CreateKeyRequest, CreateKeyResponse, KeySpec};
 use http::StatusCode;
 use prost_types::Timestamp as ProtoTimestamp;
-use setup::Svid;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
