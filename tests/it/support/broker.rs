@@ -12,7 +12,7 @@ use super::svid::Authority;
 use cambist::client::{Endpoint, TlsFiles};
 use cambist::proto::inventory_client::InventoryClient;
 use cambist::proto::policy_client::PolicyClient;
-use cambist::proto::{CreateKeyRequest, CreateKeyResponse, KeySpec};
+use cambist::proto::{Audience, CreateKeyRequest, CreateKeyResponse, KeySpec};
 use http::StatusCode;
 use prost_types::Timestamp as ProtoTimestamp;
 use std::fs::{self, File};
@@ -313,6 +313,16 @@ pub(crate) fn spec(audiences: &[&str], scopes: &[&str]) -> KeySpec {
         scopes: scopes.iter().copied().map(str::to_owned).collect(),
         expires_at: Some(from_now(86_400)),
         ..KeySpec::default()
+    }
+}
+
+/// An audience that is not in the configuration.
+pub(crate) fn audience(name: &str) -> Audience {
+    Audience {
+        name: name.into(),
+        owner: "team-press".into(),
+        scopes: vec!["print".into()],
+        ..Audience::default()
     }
 }
 
