@@ -2,10 +2,12 @@
 
 mod admin;
 mod certificates;
+mod hostile;
 mod keys;
 mod lease;
 mod metadata;
 mod policies;
+mod record;
 mod tokens;
 mod uses;
 mod writes;
