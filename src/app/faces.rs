@@ -94,7 +94,9 @@ pub(super) fn routes(
     let http = http::router(&issuer, Arc::clone(&memory.ring)).fallback(http::not_found);
     let both = grpc
         .clone()
-        .merge(http::router(&issuer, Arc::clone(&memory.ring)));
+        .merge(http::router(&issuer, Arc::clone(&memory.ring)))
+        // gRPC's own answer would tell browsers and probes 200. Its clients read 404 as "unimplemented".
+        .fallback(http::not_found);
     Faces { grpc, http, both }
 }
 

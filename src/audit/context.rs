@@ -24,8 +24,8 @@ pub struct Context {
 pub struct Refused<'a> {
     /// The refusal.
     pub refusal: &'a Refusal,
-    /// The registered credential that was named, whether or not it was proven. Refusals without one are only
-    /// counted.
+    /// The registered credential that was named, whether or not it was proven. Refusals without one, of peers that
+    /// nothing else identifies, are only counted.
     pub credential: Option<CredentialId>,
     /// The verified caller, when it was refused after authentication.
     pub verified: Option<&'a Verified>,

@@ -157,7 +157,7 @@ impl Log {
     /// Those of a known credential are recorded one by one up to [`limits::REFUSALS_PER_SECOND`].
     pub fn refuse(&self, refused: &Refused<'_>, context: &Context) {
         let inner = &*self.0;
-        let known = refused.subject().is_some();
+        let known = refused.subject().is_some() || context.peer.is_identified();
         let recorded = known
             && inner.refusals.admit(inner.encoder.clock().monotonic())
             && inner

@@ -67,3 +67,11 @@ pub struct Peer {
     /// The client certificate that was verified in the handshake.
     pub certificate: Option<Arc<WorkloadCertificate>>,
 }
+
+impl Peer {
+    /// Whether the connection itself says who is at the other end.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.certificate.is_some() || self.uid.is_some()
+    }
+}

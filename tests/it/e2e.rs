@@ -1,3 +1,13 @@
 //! The broker as its users meet it: the real binary, real TLS, generated clients.
 
+mod admin;
+mod certificates;
+mod hostile;
 mod keys;
+mod lease;
+mod metadata;
+mod policies;
+mod record;
+mod tokens;
+mod uses;
+mod writes;

@@ -5,17 +5,16 @@ mod caller;
 mod setup;
 
 pub(crate) use caller::{Caller, api_key, ask, claims, delegated, peer, refusal, reply, token};
-pub(crate) use setup::Setup;
+pub(crate) use setup::{Setup, Svid, crl};
 
 use super::edge::{Client, within};
 use super::svid::Authority;
 use cambist::client::{Endpoint, TlsFiles};
 use cambist::proto::inventory_client::InventoryClient;
 use cambist::proto::policy_client::PolicyClient;
-use cambist::proto::{CreateKeyRequest, CreateKeyResponse, KeySpec};
+use cambist::proto::{Audience, CreateKeyRequest, CreateKeyResponse, KeySpec};
 use http::StatusCode;
 use prost_types::Timestamp as ProtoTimestamp;
-use setup::Svid;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -314,6 +313,16 @@ pub(crate) fn spec(audiences: &[&str], scopes: &[&str]) -> KeySpec {
         scopes: scopes.iter().copied().map(str::to_owned).collect(),
         expires_at: Some(from_now(86_400)),
         ..KeySpec::default()
+    }
+}
+
+/// An audience that is not in the configuration.
+pub(crate) fn audience(name: &str) -> Audience {
+    Audience {
+        name: name.into(),
+        owner: "team-press".into(),
+        scopes: vec!["print".into()],
+        ..Audience::default()
     }
 }
 

@@ -179,13 +179,18 @@ impl Svid {
         URL_SAFE_NO_PAD.encode(digest(&SHA256, &self.leaf))
     }
 
-    pub(super) fn issue(folder: &Path, authority: &Authority, id: &str, seconds: i64) -> Self {
+    pub(crate) fn issue(folder: &Path, authority: &Authority, id: &str, seconds: i64) -> Self {
+        Self::named(folder, authority, &[id], seconds)
+    }
+
+    /// A certificate that ends in some seconds, with these names.
+    pub(crate) fn named(folder: &Path, authority: &Authority, ids: &[&str], seconds: i64) -> Self {
         static ISSUED: AtomicUsize = AtomicUsize::new(1);
         let serial = u64::try_from(ISSUED.fetch_add(1, Ordering::Relaxed)).unwrap();
         // The tests' authorities count from their own present, the broker from the machine's.
         let now = jiff::Timestamp::now().as_second() - NOW;
         let identity: Identity = authority.issue(|params| {
-            params.subject_alt_names = vec![uri_name(id)];
+            params.subject_alt_names = ids.iter().copied().map(uri_name).collect();
             params.serial_number = Some(serial.into());
             shift(params, now - 60, now + seconds);
         });

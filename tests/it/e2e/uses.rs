@@ -1,0 +1,162 @@
+//! Keys that can be used a finite number of times.
+
+use crate::support::broker::{Broker, Caller, api_key, ask, refusal, spec};
+use crate::support::edge::within;
+use cambist::proto::{
+    CreateKeyResponse, GetKeyRequest, Key, KeySpec, LeaseRequest, RotateKeyRequest,
+};
+use std::collections::HashSet;
+use tokio::task::JoinSet;
+
+async fn limited(broker: &Broker, uses: u32) -> CreateKeyResponse {
+    let spec = KeySpec {
+        uses,
+        ..spec(&["shop"], &["orders:read"])
+    };
+    broker.create_key(spec).await
+}
+
+async fn shown(broker: &Broker, made: &CreateKeyResponse) -> Key {
+    let id = made.key.as_ref().unwrap().id.clone();
+    let mut inventory = broker.inventory().await;
+    let shown = inventory.get_key(GetKeyRequest { id }).await.unwrap();
+    shown.into_inner().key.unwrap()
+}
+
+/// Asks `times` at once over several connections; the tokens' ids and the refusals' codes.
+async fn race(broker: &Broker, secret: &str, times: usize) -> (HashSet<String>, Vec<String>) {
+    let callers = [broker.anybody().await, broker.anybody().await];
+    let mut asking = JoinSet::new();
+    for turn in 0..times {
+        let caller: Caller = callers[turn % callers.len()].clone();
+        let request = ask(api_key(secret), "shop");
+        asking.spawn(async move { caller.exchange(request).await });
+    }
+    let (mut tokens, mut refusals) = (HashSet::new(), Vec::new());
+    for answer in within("every answer", asking.join_all()).await {
+        match answer {
+            Ok(reply) => assert!(tokens.insert(reply.token_id)),
+            Err(status) => refusals.push(refusal(&status)),
+        }
+    }
+    (tokens, refusals)
+}
+
+#[tokio::test]
+async fn a_race_gives_exactly_as_many_tokens_as_uses() {
+    let broker = Broker::start().await;
+    for uses in [1, 7] {
+        let made = limited(&broker, uses).await;
+        let (tokens, refusals) = race(&broker, &made.secret, 40).await;
+        assert_eq!(tokens.len(), usize::try_from(uses).unwrap());
+        assert!(
+            refusals
+                .iter()
+                .all(|code| code == "credential_spent" || code == "too_busy"),
+            "{refusals:?}"
+        );
+        assert_eq!(shown(&broker, &made).await.uses_left, 0);
+        let caller = broker.anybody().await;
+        let again = ask(api_key(&made.secret), "shop");
+        assert_eq!(caller.no(again).await, "credential_spent");
+    }
+}
+
+#[tokio::test]
+async fn what_is_denied_spends_nothing() {
+    let broker = Broker::start().await;
+    let made = limited(&broker, 1).await;
+    let caller = broker.anybody().await;
+    for audience in ["billing", "vault", "nowhere", ""] {
+        caller.no(ask(api_key(&made.secret), audience)).await;
+    }
+    let above = cambist::proto::ExchangeRequest {
+        scopes: vec!["orders:write".into()],
+        ..ask(api_key(&made.secret), "shop")
+    };
+    assert_eq!(caller.no(above).await, "scope_not_allowed");
+    // A lease would ask again and again.
+    let lease = LeaseRequest {
+        exchange: Some(ask(api_key(&made.secret), "shop")),
+    };
+    let status = caller.0.clone().lease(lease).await.unwrap_err();
+    assert_eq!(refusal(&status), "invalid_request");
+    assert_eq!(shown(&broker, &made).await.uses_left, 1);
+    caller.yes(ask(api_key(&made.secret), "shop")).await;
+}
+
+#[tokio::test]
+async fn a_crash_and_a_restart_keep_the_count() {
+    let mut broker = Broker::start().await;
+    let made = limited(&broker, 3).await;
+    let secret = made.secret.clone();
+    broker
+        .anybody()
+        .await
+        .yes(ask(api_key(&secret), "shop"))
+        .await;
+    broker.kill9().await;
+    broker.restart().await;
+    assert_eq!(shown(&broker, &made).await.uses_left, 2);
+    broker
+        .anybody()
+        .await
+        .yes(ask(api_key(&secret), "shop"))
+        .await;
+    assert!(broker.terminate().await.success());
+    broker.restart().await;
+    let (tokens, _) = race(&broker, &secret, 8).await;
+    assert_eq!(tokens.len(), 1);
+}
+
+#[tokio::test]
+async fn rotation_carries_over_what_is_left() {
+    let broker = Broker::start().await;
+    let made = limited(&broker, 3).await;
+    let caller = broker.anybody().await;
+    caller.yes(ask(api_key(&made.secret), "shop")).await;
+    let rotate = RotateKeyRequest {
+        id: made.key.as_ref().unwrap().id.clone(),
+        // Uses must not be there twice, so there is no overlap whatever is asked.
+        overlap: Some(prost_types::Duration {
+            seconds: 3600,
+            nanos: 0,
+        }),
+        ..RotateKeyRequest::default()
+    };
+    let mut inventory = broker.inventory().await;
+    let next = inventory.rotate_key(rotate).await.unwrap().into_inner();
+    assert_eq!(next.key.as_ref().unwrap().uses_left, 2);
+    assert_eq!(
+        caller.no(ask(api_key(&made.secret), "shop")).await,
+        "credential_refused"
+    );
+    let (tokens, _) = race(&broker, &next.secret, 8).await;
+    assert_eq!(tokens.len(), 2);
+}
+
+/// A caller that goes away right after asking cannot make the broker spend without a record, nor issue twice.
+#[tokio::test]
+async fn callers_that_leave_lose_their_use_and_win_nothing() {
+    let broker = Broker::start().await;
+    let made = limited(&broker, 20).await;
+    for _ in 0..10 {
+        let caller = broker.anybody().await;
+        let request = ask(api_key(&made.secret), "shop");
+        let asking = tokio::spawn(async move { caller.exchange(request).await });
+        tokio::task::yield_now().await;
+        asking.abort();
+    }
+    let (tokens, _) = race(&broker, &made.secret, 40).await;
+    assert!(tokens.len() <= 20);
+    let id = &made.key.as_ref().unwrap().id;
+    let issued = |record: &serde_json::Value| {
+        record["kind"] == "issue" && record["credential"] == format!("key:{id}")
+    };
+    let issues = broker
+        .records()
+        .iter()
+        .filter(|record| issued(record))
+        .count();
+    assert!((tokens.len()..=20).contains(&issues), "{issues} issues");
+}

@@ -1,0 +1,249 @@
+//! Writes that are repeated, raced or based on an old revision.
+
+use crate::support::broker::{Broker, audience, refusal, spec};
+use crate::support::edge::within;
+use cambist::proto as pb;
+use cambist::proto::inventory_client::InventoryClient;
+use std::collections::BTreeSet;
+
+fn create(name: &str) -> pb::CreateKeyRequest {
+    pb::CreateKeyRequest {
+        spec: Some(spec(&["shop"], &["orders:read"])),
+        idempotency_key: name.into(),
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_create_makes_one_key_and_tells_its_secret_once() {
+    let broker = Broker::start().await;
+    let mut inventory = broker.inventory().await;
+    let first = inventory
+        .create_key(create("build-7"))
+        .await
+        .unwrap()
+        .into_inner();
+    let second = inventory
+        .create_key(create("build-7"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(!first.already_delivered && second.already_delivered);
+    assert!(second.secret.is_empty());
+    assert_eq!(first.key, second.key);
+
+    let mut racing = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let mut inventory = broker.inventory().await;
+        racing.spawn(async move { inventory.create_key(create("race")).await });
+    }
+    let answers = within("every answer", racing.join_all()).await;
+    let answers: Vec<_> = answers
+        .into_iter()
+        .map(|answer| answer.unwrap().into_inner())
+        .collect();
+    let ids: BTreeSet<_> = answers
+        .iter()
+        .map(|answer| &answer.key.as_ref().unwrap().id)
+        .collect();
+    let secrets = answers
+        .iter()
+        .filter(|answer| !answer.secret.is_empty())
+        .count();
+    assert_eq!((ids.len(), secrets), (1, 1));
+    // Another name, another administrator, or none: another key. Another kind of call: refused.
+    let other = inventory
+        .create_key(create("build-8"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_ne!(
+        other.key.as_ref().unwrap().id,
+        first.key.as_ref().unwrap().id
+    );
+    let admin = broker.svid("spiffe://example.org/admin");
+    let mut remote = InventoryClient::new(broker.channel(Some(&admin)).await);
+    let theirs = remote
+        .create_key(create("build-7"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        !theirs.already_delivered,
+        "nobody learns of another's calls"
+    );
+    let misused = pb::RevokeKeyRequest {
+        id: other.key.unwrap().id,
+        idempotency_key: "build-7".into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        refusal(&inventory.revoke_key(misused).await.unwrap_err()),
+        "conflict"
+    );
+}
+
+#[tokio::test]
+async fn every_write_can_be_repeated() {
+    let broker = Broker::start().await;
+    let mut inventory = broker.inventory().await;
+    let made = inventory
+        .create_key(create(""))
+        .await
+        .unwrap()
+        .into_inner()
+        .key
+        .unwrap();
+    let suspend = pb::SuspendKeyRequest {
+        id: made.id.clone(),
+        idempotency_key: "s".into(),
+        expected_revision: made.revision,
+        ..Default::default()
+    };
+    let first = inventory
+        .suspend_key(suspend.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    let resume = pb::ResumeKeyRequest {
+        id: made.id.clone(),
+        ..Default::default()
+    };
+    inventory.resume_key(resume).await.unwrap();
+    // A late repeat does not suspend it once more.
+    let late = inventory
+        .suspend_key(suspend)
+        .await
+        .unwrap()
+        .into_inner()
+        .key
+        .unwrap();
+    assert_eq!(
+        (first.key.unwrap().state.as_str(), late.state.as_str()),
+        ("suspended", "active")
+    );
+    let rotate = pb::RotateKeyRequest {
+        id: made.id,
+        idempotency_key: "r".into(),
+        ..Default::default()
+    };
+    let first = inventory
+        .rotate_key(rotate.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    let second = inventory.rotate_key(rotate).await.unwrap().into_inner();
+    assert!(second.already_delivered && second.secret.is_empty() && first.key == second.key);
+    let put = pb::PutAudienceRequest {
+        audience: Some(audience("press")),
+        idempotency_key: "p".into(),
+        ..Default::default()
+    };
+    let first = inventory
+        .put_audience(put.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        inventory.put_audience(put).await.unwrap().into_inner(),
+        first
+    );
+    let delete = pb::DeleteAudienceRequest {
+        name: "press".into(),
+        idempotency_key: "d".into(),
+        ..Default::default()
+    };
+    for _ in 0..2 {
+        inventory.delete_audience(delete.clone()).await.unwrap();
+    }
+    let mut policy = broker.policy().await;
+    let put = pb::PutPoliciesRequest {
+        name: "press".into(),
+        text: "@id(\"p\") forbid (principal, action, resource == Audience::\"vault\");".into(),
+        idempotency_key: "pp".into(),
+        ..Default::default()
+    };
+    let first = policy.put_policies(put.clone()).await.unwrap().into_inner();
+    assert_eq!(policy.put_policies(put).await.unwrap().into_inner(), first);
+    let delete = pb::DeletePoliciesRequest {
+        name: "press".into(),
+        idempotency_key: "pd".into(),
+        ..Default::default()
+    };
+    for _ in 0..2 {
+        policy.delete_policies(delete.clone()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_changed_meanwhile_is_not_overwritten() {
+    let broker = Broker::start().await;
+    let mut inventory = broker.inventory().await;
+    let made = inventory
+        .create_key(create(""))
+        .await
+        .unwrap()
+        .into_inner()
+        .key
+        .unwrap();
+    let stale = made.revision + 1_000;
+    let id = || made.id.clone();
+    let suspend = pb::SuspendKeyRequest {
+        id: id(),
+        expected_revision: stale,
+        ..Default::default()
+    };
+    let rotate = pb::RotateKeyRequest {
+        id: id(),
+        expected_revision: stale,
+        ..Default::default()
+    };
+    let revoke = pb::RevokeKeyRequest {
+        id: id(),
+        expected_revision: stale,
+        ..Default::default()
+    };
+    for status in [
+        inventory.suspend_key(suspend).await.unwrap_err(),
+        inventory.rotate_key(rotate).await.unwrap_err(),
+        inventory.revoke_key(revoke).await.unwrap_err(),
+    ] {
+        assert_eq!(
+            (status.code(), &*refusal(&status)),
+            (tonic::Code::Aborted, "conflict")
+        );
+    }
+    let put = |revision| pb::PutAudienceRequest {
+        audience: Some(audience("press")),
+        expected_revision: revision,
+        ..Default::default()
+    };
+    let revision = inventory
+        .put_audience(put(0))
+        .await
+        .unwrap()
+        .into_inner()
+        .audience
+        .unwrap()
+        .revision;
+    for expected in [0, revision + 1] {
+        assert_eq!(
+            refusal(&inventory.put_audience(put(expected)).await.unwrap_err()),
+            "conflict"
+        );
+    }
+    inventory.put_audience(put(revision)).await.unwrap();
+    // What the file governs is not changed from here.
+    let ours = pb::PutAudienceRequest {
+        audience: Some(audience("shop")),
+        ..Default::default()
+    };
+    inventory.put_audience(ours).await.unwrap_err();
+    let shop = pb::DeleteAudienceRequest {
+        name: "shop".into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        refusal(&inventory.delete_audience(shop).await.unwrap_err()),
+        "conflict"
+    );
+}
