@@ -85,10 +85,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
         Arc::clone(&world.random),
     ));
     let signing = signing_admin(config, world, &opened, &memory, &changes)?;
-    signing
-        .ensure()
-        .await
-        .context("no signing key could be made")?;
+    upkeep::ensure_keys(&signing, &opened.guard).await?;
     upkeep::restore_usage_of(&memory.keys, &opened.store).await?;
 
     let trust = Arc::new(TrustStore::new());

@@ -44,6 +44,6 @@ pub use health::LogHealth;
 pub use issued::{Issued, Receipt};
 pub use log::{Log, Options};
 pub use outbox::{Drain, Outbox};
-pub use record::{Act, ActKind, Encoder, Record, RecordError};
+pub use record::{Act, ActKind, CLOCK_CONFIRMED, Encoder, Record, RecordError};
 pub use recovery::{Drained, OpenError, Recovered};
 pub use stats::{Distribution, Stats};

@@ -1,11 +1,12 @@
 //! What an operator asks of this node.
 
 use crate::administration::{Author, Copied, Maintenance};
-use crate::audit::{Act, ActKind, Log};
+use crate::audit::{Act, ActKind, CLOCK_CONFIRMED, Log};
 use crate::clock::guard::TimeGuard;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::Reply;
 use crate::store::embedded::EmbeddedStore;
+use crate::store::mark;
 use jiff::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,11 +75,17 @@ impl Maintenance for Node {
             let before = self.guard.mark().map(|mark| mark.to_string());
             let change =
                 serde_json::json!({ "mark_before": before, "now": self.guard.wall() }).to_string();
-            self.recorded("clock.confirm", &change, author).await?;
+            self.recorded(CLOCK_CONFIRMED, &change, author).await?;
             self.guard.confirm();
-            self.guard
+            let now = self
+                .guard
                 .now()
-                .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))
+                .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))?;
+            // Or the next start would ask the same question again.
+            if let Err(error) = mark::keep(&*self.store, now).await {
+                tracing::warn!(%error, "the store keeps the mark that was before");
+            }
+            Ok(now)
         })
     }
 }

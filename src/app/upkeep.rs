@@ -4,6 +4,7 @@ use super::open::Memory;
 use super::{World, files};
 use crate::administration::SigningAdmin;
 use crate::audit::{Act, ActKind, LogHealth};
+use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::inventory::{Keys, USAGE_PREFIX, flush_usage, restore_usage};
@@ -13,6 +14,7 @@ use crate::policy::Policies;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{load_all, mark};
 use crate::telemetry::{Metrics, Readiness};
+use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,15 +35,17 @@ pub(super) struct Subjects {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The standard health service: serving until the drain begins.
+/// The standard health service: serving until the drain begins. Whoever watches it is told, and let go.
 pub(super) fn health(lifecycle: &Lifecycle) -> HealthServer<impl Health> {
-    let (reporter, service) = tonic_health::server::health_reporter();
+    let (mut reporter, service) = tonic_health::server::health_reporter();
     let drain = lifecycle.shutdown().drain.clone();
     lifecycle.spawn("health", async move {
         drain.cancelled().await;
         reporter
             .set_service_status("", tonic_health::ServingStatus::NotServing)
             .await;
+        // Ends the watches after that last answer: a drain waits for every call in flight, and these never end.
+        reporter.clear_service_status("").await;
         Ok::<_, anyhow::Error>(())
     });
     service
@@ -61,6 +65,16 @@ pub(super) fn watch_policies(
     watch.start(&world.lifecycle, Arc::clone(metrics), move || {
         Ok(files::load_policies(&sources, &policies)?)
     });
+}
+
+/// Sees that there is a key that signs. Keys need a time: while none can be had, the broker serves what needs neither, an
+/// operator's word on the clock first of all, and the keys are made later.
+pub(super) async fn ensure_keys(signing: &SigningAdmin, guard: &TimeGuard) -> anyhow::Result<()> {
+    match (signing.ensure().await, guard.now()) {
+        (Err(_), Err(fault)) => tracing::warn!(%fault, "nothing is issued yet"),
+        (ensured, _) => ensured.context("no signing key could be made")?,
+    }
+    Ok(())
 }
 
 /// Takes over the usage counters of the last run.

@@ -5,7 +5,7 @@ use super::device::Device;
 use super::health::{Health, LogHealth};
 use super::issued::{Issued, Receipt};
 use super::queue::{Answer, Queue, Work, closed};
-use super::record::{Act, Encoder, Record, RecordError, StoreRecord};
+use super::record::{Act, CLOCK_CONFIRMED, Encoder, Record, RecordError, StoreRecord};
 use super::recovery::{OpenError, Recovered, recover};
 use super::refusals::Refusals;
 use super::stats::Stats;
@@ -192,7 +192,11 @@ impl Log {
         act: &Act<'_>,
     ) -> impl Future<Output = Result<Receipt, Denial>> + Send + use<> {
         let record = self.0.encoder.act(act).map_err(unencoded);
-        let queued = record.and_then(|record| self.0.queue.submit(Work::Event(record)));
+        let work = match act.action {
+            CLOCK_CONFIRMED => Work::ClockConfirmed,
+            _ => Work::Event,
+        };
+        let queued = record.and_then(|record| self.0.queue.submit(work(record)));
         let origin = Arc::clone(&self.0.origin);
         async move {
             let index = wait(queued).await?;

@@ -25,6 +25,8 @@ pub(super) enum Work {
     },
     /// Somebody waits for it.
     Event(Record),
+    /// The same, and the mark starts anew: an operator says that it came from a wrong clock.
+    ClockConfirmed(Record),
     /// Nobody waits for it.
     Refusal(Record),
     /// Entries of the store's outbox in order: all in one batch, or none.
@@ -35,9 +37,10 @@ impl Work {
     /// What it takes in a batch at most.
     pub(super) fn room(&self) -> usize {
         match self {
-            Self::Issue { record, .. } | Self::Event(record) | Self::Refusal(record) => {
-                record.room()
-            }
+            Self::Issue { record, .. }
+            | Self::Event(record)
+            | Self::ClockConfirmed(record)
+            | Self::Refusal(record) => record.room(),
             Self::Outbox(records) => records.iter().map(StoreRecord::room).sum(),
         }
     }

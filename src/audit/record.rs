@@ -14,7 +14,7 @@ use crate::store::{OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 
-pub use act::{Act, ActKind};
+pub use act::{Act, ActKind, CLOCK_CONFIRMED};
 pub use encode::Encoder;
 pub(super) use refusal::Group;
 
@@ -195,6 +195,8 @@ pub(super) struct Head {
     /// Time of an issue in seconds: what the time guard gave out.
     #[serde(default)]
     iat: Option<i64>,
+    #[serde(default)]
+    action: Option<String>,
 }
 
 impl Head {
@@ -216,5 +218,9 @@ impl Head {
 
     pub(super) fn issued_at(&self) -> Option<i64> {
         self.iat
+    }
+
+    pub(super) fn confirms_clock(&self) -> bool {
+        self.action.as_deref() == Some(CLOCK_CONFIRMED)
     }
 }

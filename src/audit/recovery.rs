@@ -28,7 +28,7 @@ pub struct Recovered {
     /// Sequence of the next record; the number of records so far. A log behind
     /// [`crate::store::LogPosition::sequence`] has lost records.
     pub next: u64,
-    /// The highest `iat` of any issue, for [`crate::clock::guard::TimeGuard`].
+    /// The highest `iat` of any issue since an operator last confirmed the clock, for [`crate::clock::guard::TimeGuard`].
     pub mark: Option<Timestamp>,
     /// How far the outbox was taken over.
     pub drained: Option<Drained>,
@@ -132,6 +132,9 @@ fn scan<R: io::Read>(mut lines: Lines<R>) -> Result<(Resume, u64), Damage> {
     let what = loop {
         match lines.next(&mut line)? {
             Line::Record(head) => {
+                if head.confirms_clock() {
+                    mark = None;
+                }
                 let issued = head
                     .issued_at()
                     .and_then(|s| Timestamp::from_second(s).ok());

@@ -40,6 +40,9 @@ impl ActKind {
     }
 }
 
+/// The action by which an operator takes the wall clock as right: the time guard's mark starts anew from its record.
+pub const CLOCK_CONFIRMED: &str = "clock.confirm";
+
 /// An act, for [`super::Encoder::act`].
 #[derive(Clone, Copy, Debug)]
 pub struct Act<'a> {

@@ -87,7 +87,10 @@ impl<'a> Batch<'a> {
                 stats.dropped.fetch_add(1, Ordering::Relaxed);
                 Ok(0)
             }
-            Work::Event(record) | Work::Refusal(record) => {
+            Work::Event(record) | Work::ClockConfirmed(record) | Work::Refusal(record) => {
+                if matches!(job.work, Work::ClockConfirmed(_)) {
+                    self.position.mark = None;
+                }
                 let sequence = self.take_sequence();
                 record.line(self.buffer, sequence);
                 Ok(sequence)

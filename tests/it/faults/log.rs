@@ -1,1 +1,252 @@
-//! To come.
+//! A log that cannot be written, under a broker that runs: nothing is issued, everything else goes on, and it comes
+//! back by itself.
+
+use super::load::{Received, by_key, create, exchanges, inventory, key, reason, received, revoke};
+use super::long;
+use crate::support::process::{Broker, LOOK, PATIENCE, Site};
+use cambist::proto::token_exchange_client::TokenExchangeClient;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+use tonic::transport::Channel;
+
+/// Every line of every segment in `folder`, in order, also while the broker writes.
+fn lines(folder: &Path) -> Vec<Value> {
+    segments(folder)
+        .iter()
+        .flat_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let parsed = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            parsed.collect::<Vec<Value>>()
+        })
+        .collect()
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|name| name == "seg"))
+        .collect();
+    all.sort();
+    all
+}
+
+fn assert_recorded(folder: &Path, tokens: &[Received]) {
+    let lines = lines(folder);
+    for token in tokens {
+        let found = lines.iter().find(|line| line["jti"] == token.jti);
+        let hash = found.map(|line| line["token_sha256"].as_str().unwrap());
+        assert_eq!(hash, Some(token.sha256.as_str()), "{token:?}");
+    }
+}
+
+/// Asks until the broker issues again; nothing but the log may be in the way.
+async fn until_issued(client: &mut TokenExchangeClient<Channel>, secret: &str) -> Received {
+    let asking = async {
+        loop {
+            match client.exchange(by_key(secret)).await {
+                Ok(answer) => return received(answer.get_ref()),
+                Err(status) => assert_eq!(reason(&status), "log_unavailable", "{status:?}"),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    timeout(PATIENCE, asking).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
+    let site = Site::new();
+    let folder = site.path("data/log");
+    let mut broker = site.start().await;
+    let (_, secret) = create(&mut inventory(&broker), 0).await.unwrap();
+    let mut client = exchanges(broker.tls());
+    let remove = |path: &Path| fs::remove_file(path).unwrap();
+    let truncate = |path: &Path| {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_len(0).unwrap();
+    };
+    let replace = |path: &Path| {
+        fs::copy(path, path.with_extension("other")).unwrap();
+        fs::rename(path.with_extension("other"), path).unwrap();
+    };
+    let append = |path: &Path| {
+        let mut file = File::options().append(true).open(path).unwrap();
+        file.write_all(b"{}\n").unwrap();
+    };
+    let faults: [(&str, &dyn Fn(&Path)); 4] = [
+        ("removed", &remove),
+        ("truncated", &truncate),
+        ("replaced", &replace),
+        ("written to", &append),
+    ];
+    for (name, fault) in faults {
+        until_issued(&mut client, &secret).await;
+        fault(segments(&folder).last().unwrap());
+        let asked = Instant::now();
+        let refused = client.exchange(by_key(&secret)).await.unwrap_err();
+        assert_eq!(reason(&refused), "log_unavailable", "{name}");
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        assert!(asked.elapsed() < Duration::from_secs(5), "{name}");
+        let token = until_issued(&mut client, &secret).await;
+        assert_recorded(&folder, &[token]);
+        let gaps = lines(&folder)
+            .iter()
+            .filter(|line| line["kind"] == "gap")
+            .count();
+        assert!(gaps >= 1, "{name}");
+    }
+    broker.until_ready(true).await;
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    site.start().await;
+}
+
+/// A small file system over the data folder, which ends with the process.
+const MOUNT: &str = "mount -t tmpfs -o size=48m,mode=0700 tmpfs \"$DATA\" && exec \"$@\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_issuance_and_nothing_else() {
+    let site = Site::new();
+    fs::create_dir(site.path("data")).unwrap();
+    let wrapper = [
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-c",
+        MOUNT,
+        "sh",
+    ];
+    let mut command = site.wrapped(&wrapper);
+    command.env("DATA", site.path("data"));
+    let broker = Broker::start(&site, command).await;
+    let data = broker.own_view(&site.path("data"));
+    let log = data.join("log");
+    let mut admin = inventory(&broker);
+    let victim = create(&mut admin, 0).await.unwrap();
+    let other = create(&mut admin, 0).await.unwrap();
+    let mut client = exchanges(broker.tls());
+    let mut tokens = vec![until_issued(&mut client, &victim.1).await];
+
+    let junk = data.join("junk");
+    fill(&junk);
+    let refused = timeout(PATIENCE, async {
+        loop {
+            let asked = Instant::now();
+            match client.exchange(by_key(&victim.1)).await {
+                Ok(answer) => tokens.push(received(answer.get_ref())),
+                Err(status) => return (status, asked.elapsed()),
+            }
+            fill(&junk);
+        }
+    });
+    let (refused, took) = refused.await.unwrap();
+    assert_eq!(reason(&refused), "log_unavailable");
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let told = broker.until_ready(false).await;
+    assert!(told.contains(r#""condition":"log""#), "{told}");
+
+    // Whoever verifies tokens, and whoever looks after keys, is served.
+    let (status, keys) = broker.https("/.well-known/jwks.json").await.unwrap();
+    assert_eq!((status, keys.contains("\"kid\"")), (200, true));
+    assert_eq!(key(&mut admin, &victim.0).await.unwrap().state, "active");
+    let (alive, _) = broker.ops("/healthz").await.unwrap();
+    assert_eq!(alive, 200);
+
+    // A leaked key can still be stopped, for good: its record is in the reserve.
+    revoke(&mut admin, &victim.0).await.unwrap();
+    let refused = client.exchange(by_key(&victim.1)).await.unwrap_err();
+    assert_eq!(reason(&refused), "credential_refused");
+    let revocation = |line: &Value| line["action"] == "key.revoke";
+    assert!(lines(&log).iter().any(revocation));
+
+    // Room makes it well again, without a restart.
+    fs::remove_file(&junk).unwrap();
+    broker.until_ready(true).await;
+    tokens.push(until_issued(&mut client, &other.1).await);
+    let refused = client.exchange(by_key(&victim.1)).await.unwrap_err();
+    assert_eq!(reason(&refused), "credential_refused");
+    assert_recorded(&log, &tokens);
+}
+
+/// Writes zeros until not a byte more fits.
+fn fill(path: &Path) {
+    let mut junk = File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
+    for block in [vec![0; 64 * 1024], vec![0; 1]] {
+        while junk.write_all(&block).is_ok() {}
+    }
+}
+
+/// Errors that only a disk can make, injected into the system calls of the real process. The long form needs
+/// `strace`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_now_and_then_loses_nothing_that_was_told() {
+    if !long() {
+        return;
+    }
+    for inject in [
+        "fdatasync:error=EIO:when=12+7",
+        "fdatasync:error=ENOSPC:when=12+7",
+        "write:error=EIO:when=300+41",
+        "fsync:error=EIO:when=12+3",
+        "renameat,rename:error=EIO:when=6+2",
+    ] {
+        let (calls, rest) = inject.split_once(':').unwrap();
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:{rest}"));
+        let site = Site::new();
+        // Prepared without faults, so that they hit what runs and not how it starts.
+        assert_eq!(site.start().await.terminate().await.code(), Some(0));
+        let wrapper = [
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+        ];
+        let mut broker = Broker::start_unready(&site, site.wrapped(&wrapper)).await;
+        let mut client = exchanges(broker.mtls());
+        let (mut tokens, mut failures) = (Vec::new(), 0);
+        for _ in 0..200 {
+            match client.exchange(super::load::by_certificate()).await {
+                Ok(answer) => tokens.push(received(answer.get_ref())),
+                Err(status) => {
+                    failures += 1;
+                    let reason = reason(&status);
+                    let faults = ["log_unavailable", "state_stale", "store_unavailable"];
+                    assert!(faults.contains(&reason.as_str()), "{inject}: {status:?}");
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+        println!("{inject}: {} tokens, {failures} failures", tokens.len());
+        broker.kill9().await;
+        assert_recorded(&site.path("data/log"), &tokens);
+        let broker = site.start().await;
+        until_issued_by_certificate(&broker).await;
+        drop(broker);
+    }
+}
+
+async fn until_issued_by_certificate(broker: &Broker) {
+    let issued = exchanges(broker.mtls())
+        .exchange(super::load::by_certificate())
+        .await;
+    issued.unwrap();
+}

@@ -1,1 +1,139 @@
-//! To come.
+//! A store that is damaged, gone, or at the end of its disk.
+
+use super::load::{by_certificate, by_key, create, exchanges, inventory, key, reason};
+use crate::support::process::{Broker, LOOK, PATIENCE, Site};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::fs::{read, write};
+use tokio::time::timeout;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_is_neither_opened_nor_touched() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    create(&mut inventory(&broker), 0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let path = site.path("data/store.db");
+    let whole = read(&path).unwrap();
+    let flip = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        bytes
+    };
+    // Space that nothing uses yet may be anything; what was written may not.
+    let holds = |window: &[u8]| window == b"team-shop";
+    let content = whole.windows(9).position(holds).unwrap();
+    let damages = [
+        flip(0),
+        flip(4096 + 3),
+        flip(content),
+        flip(content + 30),
+        whole[..content].to_vec(),
+        whole[..50].to_vec(),
+        Vec::new(),
+    ];
+    for (number, damaged) in damages.iter().enumerate() {
+        println!("damage {number}");
+        write(&path, damaged).unwrap();
+        let (code, said) = site.fails(&["--accept-rollback"]).await;
+        assert_eq!(code, 1, "damage {number}: {said}");
+        assert!(said.contains("store.db"), "damage {number}: {said}");
+        assert_eq!(
+            &read(&path).unwrap(),
+            damaged,
+            "damage {number} was touched"
+        );
+    }
+    write(&path, &whole).unwrap();
+    site.start().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let (id, secret) = create(&mut inventory(&broker), 3).await.unwrap();
+    exchanges(broker.tls())
+        .exchange(by_key(&secret))
+        .await
+        .unwrap();
+    broker.kill9().await;
+    for suffix in ["", "-wal", "-shm"] {
+        // Which of them are there depends on when the process died.
+        let _ = std::fs::remove_file(site.path(&format!("data/store.db{suffix}")));
+    }
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("--accept-rollback"), "{said}");
+
+    let mut command = site.command();
+    command.arg("--accept-rollback");
+    let mut broker = Broker::start(&site, command).await;
+    let mut client = exchanges(broker.tls());
+    let refused = client.exchange(by_key(&secret)).await.unwrap_err();
+    assert_eq!(reason(&refused), "credential_refused");
+    assert!(key(&mut inventory(&broker), &id).await.is_err());
+    // What is done from now on is drained into the log as ever.
+    let (_, secret) = create(&mut inventory(&broker), 1).await.unwrap();
+    client.exchange(by_key(&secret)).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let records = site.records();
+    let accepted = |record: &&serde_json::Value| record["action"] == "recovery.accept_rollback";
+    assert_eq!(records.iter().filter(accepted).count(), 1);
+    // Said once is enough.
+    let broker = site.start().await;
+    exchanges(broker.mtls())
+        .exchange(by_certificate())
+        .await
+        .unwrap();
+}
+
+/// The signal that a file grew over its limit is ignored, so that writes fail instead.
+const NO_SIGNAL: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_doubt_stops_issuance_when_its_state_is_too_old() {
+    let site = Site::new();
+    site.configure("[limits]", "[store]\nstaleness = \"2s\"\n[limits]");
+    let mut broker = Broker::start(&site, site.wrapped(&NO_SIGNAL)).await;
+    let mut admin = inventory(&broker);
+    let (id, secret) = create(&mut admin, 0).await.unwrap();
+    let mut client = exchanges(broker.tls());
+    client.exchange(by_key(&secret)).await.unwrap();
+    let pid = Pid::from_raw(broker.pid().try_into().unwrap());
+    let limit = |current| Rlimit {
+        current,
+        maximum: None,
+    };
+    // Nothing can be written past the first page of any file: a commit breaks off half way.
+    prlimit(pid, Resource::Fsize, limit(Some(4096))).unwrap();
+    let refused = create(&mut admin, 0).await.unwrap_err();
+    assert_eq!(reason(&refused), "store_unavailable");
+    prlimit(pid, Resource::Fsize, limit(None)).unwrap();
+    let stale = async {
+        loop {
+            match client.exchange(by_key(&secret)).await {
+                Err(status) if reason(&status) == "state_stale" => return,
+                Ok(_) => tokio::time::sleep(LOOK).await,
+                Err(status) => assert_eq!(reason(&status), "log_unavailable"),
+            }
+        }
+    };
+    timeout(PATIENCE, stale).await.unwrap();
+    assert!(broker.until_ready(false).await.contains("store"));
+    // Reading goes on, and so does the key set.
+    assert_eq!(key(&mut admin, &id).await.unwrap().state, "active");
+    assert_eq!(
+        broker
+            .https("/.well-known/openid-configuration")
+            .await
+            .unwrap()
+            .0,
+        200
+    );
+    broker.terminate().await;
+    let broker = site.start().await;
+    exchanges(broker.tls())
+        .exchange(by_key(&secret))
+        .await
+        .unwrap();
+}
