@@ -4,10 +4,10 @@ use crate::clock::SystemRandomness;
 use crate::id::{Audience, CredentialId, KeyPublicId};
 use crate::jose::JoseError;
 use crate::jose::VerifiedJwt;
-use crate::keys::{KeyRing, SigningAlgorithm};
+use crate::keys::{Kek, KeyRing, SigningAlgorithm, Timing};
 use crate::limits;
 use crate::policy::Grant;
-use crate::refusal::{Code, Denial, Refusal};
+use crate::refusal::{Code, Denial, Fault, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 const ISSUER: &str = "https://broker.example.org";
 const SUB: &str = "spiffe://example.org/ci";
@@ -392,4 +393,24 @@ proptest! {
             Err(other) => prop_assert!(false, "{other:?}"),
         }
     }
+}
+
+#[test]
+fn without_an_active_key_nothing_is_minted() {
+    let kek = Kek::new(Zeroizing::new([1; Kek::LENGTH])).unwrap();
+    let timing = Timing::new(limits::ROTATE_AFTER, limits::MAX_LIFETIME).unwrap();
+    let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
+    let mint = Mint::new(ISSUER.into(), ring, SystemRandomness::shared());
+    assert!(!mint.can_sign());
+    let minted = mint.mint(grant(lineage(), None), at(1000));
+    assert!(
+        matches!(
+            minted,
+            Err(Denial::Failed {
+                fault: Fault::NoSigningKey,
+                ..
+            })
+        ),
+        "{minted:?}"
+    );
 }
