@@ -26,7 +26,7 @@ fn authn(change: impl FnOnce(&mut ApiKey)) -> (Authn, Arc<KeyEntry>, Secret) {
     let random = SystemRandomness::shared();
     let (secret, parsed) = api_key::generate(&*random).unwrap();
     let spec = json!({
-        "owner": "team-shop", "purpose": "Tests", "audiences": ["a", "b"], "scopes": "r w",
+        "owner": "team-shop", "purpose": "Tests", "audiences": ["a", "b"], "scopes": ["r", "w"],
         "expires": at(2_000_000_000), "networks": ["192.0.2.0/24"], "tenant": "retail", "labels": { "env": "test" },
     });
     let mut key = ApiKey {
