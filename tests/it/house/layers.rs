@@ -105,7 +105,7 @@ const MODULES: &[Row] = &[
         "cli",
         // Policies are checked without a broker by the same code as with one.
         &[VALUES, "policy proto client verify config app", FRAME],
-        &[Grpc, Files, Machine],
+        &[Grpc, Files, Sockets, Machine],
     ),
     row("main", &["cli"], &[Machine]),
 ];
