@@ -1,6 +1,6 @@
 //! The users' side: a credential goes to the broker, a token comes back and stays fresh.
 //!
-//! [`exchange`] asks once. [`Tokens`] keeps one good token at hand: one request at a time whatever the
+//! [`exchange()`] asks once. [`Tokens`] keeps one good token at hand: one request at a time whatever the
 //! number of callers, renewed in the background at a jittered share of its lifetime, served until it
 //! lapses whatever becomes of the broker meanwhile. [`BearerLayer`] puts it on the calls of any tonic
 //! channel. Nothing here imports a module of the server.

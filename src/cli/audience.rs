@@ -82,7 +82,7 @@ struct PutArgs {
     #[arg(long)]
     revision: Option<u64>,
     /// A name for this write, so that repeating it is harmless [default: a random one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     idempotency_key: Option<String>,
 }
 

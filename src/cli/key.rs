@@ -83,7 +83,7 @@ pub(super) struct WriteArgs {
     #[arg(long)]
     pub(super) revision: Option<u64>,
     /// A name for this write, so that repeating it is harmless [default: a random one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(super) idempotency_key: Option<String>,
 }
 

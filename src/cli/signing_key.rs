@@ -31,13 +31,13 @@ enum SigningKeyCommand {
     /// Make the spare key active now
     Rotate {
         /// This key is no longer trusted: every token signed with it is cut off at once
-        #[arg(long, value_name = "KID")]
+        #[arg(long, value_name = "KID", allow_hyphen_values = true)]
         compromised: Option<String>,
         /// Why, for the record
         #[arg(long)]
         reason: String,
         /// A name for this write, so that repeating it is harmless [default: a random one]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
         idempotency_key: Option<String>,
     },
 }

@@ -89,7 +89,7 @@ impl Target {
                 let tls = TlsConnector::from(config)
                     .connect(name.clone(), tcp)
                     .await
-                    .map_err(|error| Error::from_transport(&error))?;
+                    .map_err(|error| Error::from_handshake(&error))?;
                 if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
                     return Err(Error::Protocol("the peer does not speak HTTP/2".into()));
                 }

@@ -117,14 +117,26 @@ impl Error {
         }
     }
 
-    /// Finds out why a connection failed from the chain of causes.
-    pub(super) fn from_transport(error: &(dyn StdError + 'static)) -> Self {
+    /// Why a connection could not be made, from what the sockets or TLS say.
+    pub(super) fn from_handshake(error: &std::io::Error) -> Self {
         match connection_cause(error) {
             // There was no connection yet that could have been lost.
             Some(Self::Lost(why)) => Self::Unreachable(why),
             Some(cause) => cause,
-            None => Self::Unreachable(foreign(&innermost(error).to_string())),
+            None => Self::Unreachable(foreign(&error.to_string())),
         }
+    }
+
+    /// Why a channel could not be opened. What our connector does not say happened on an open connection.
+    pub(super) fn from_transport(error: &tonic::transport::Error) -> Self {
+        connection_cause(error).unwrap_or_else(|| {
+            Self::Lost(foreign(
+                &causes(error)
+                    .last()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ))
+        })
     }
 }
 
@@ -145,8 +157,16 @@ impl From<&tonic::Status> for Error {
         {
             return answered(&info.reason, message, retry_after, status.code());
         }
-        if let Some(cause) = status.source().and_then(connection_cause) {
-            return cause;
+        if let Some(source) = status.source() {
+            if let Some(cause) = connection_cause(source) {
+                return cause;
+            }
+            if causes(source).any(|cause| cause.is::<tonic::TimeoutExpired>()) {
+                return Self::Unreachable("no answer in time".into());
+            }
+            if causes(source).any(|cause| cause.is::<tonic::transport::Error>()) {
+                return Self::Lost(message);
+            }
         }
         without_details(status, message, retry_after)
     }
@@ -243,8 +263,7 @@ fn name(code: tonic::Code) -> &'static str {
 
 /// Our connector's error, or TLS's own, anywhere in the chain of causes.
 fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
+    for error in causes(error) {
         if let Some(ours) = error.downcast_ref::<Error>() {
             return Some(ours.clone());
         }
@@ -268,17 +287,15 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
                 _ => Error::Lost(text),
             });
         }
-        next = error.source();
     }
     None
 }
 
-fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
-    let mut inner = error;
-    while let Some(next) = inner.source() {
-        inner = next;
-    }
-    inner
+/// An error and what caused it, innermost last.
+fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 /// Text that another party wrote: bounded, and with nothing in it that a terminal would obey.
@@ -357,12 +374,12 @@ mod tests {
     fn a_tls_error_is_found_inside_an_io_error() {
         let tls = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
         let io = std::io::Error::new(std::io::ErrorKind::InvalidData, tls);
-        assert!(matches!(Error::from_transport(&io), Error::Tls(_)));
+        assert!(matches!(Error::from_handshake(&io), Error::Tls(_)));
         let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let io = std::io::Error::new(std::io::ErrorKind::InvalidData, tls);
         let wrapped = std::io::Error::other(io);
         assert!(matches!(
-            Error::from_transport(&wrapped),
+            Error::from_handshake(&wrapped),
             Error::Certificate(_)
         ));
     }
@@ -371,7 +388,7 @@ mod tests {
     fn a_connection_is_lost_only_where_there_was_one() {
         let io = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         assert!(matches!(
-            Error::from_transport(&io()),
+            Error::from_handshake(&io()),
             Error::Unreachable(_)
         ));
         let mut status = tonic::Status::unknown("transport error");

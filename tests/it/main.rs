@@ -12,6 +12,7 @@
 mod audit_files;
 mod audit_kill;
 mod cli;
+mod cli_real;
 mod cli_tls;
 mod client;
 mod config;

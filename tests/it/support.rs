@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod plain_store;
 pub(crate) mod process;
+pub(crate) mod serve;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;

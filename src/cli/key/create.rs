@@ -57,7 +57,7 @@ pub(super) struct CreateArgs {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     /// A name for this write, so that repeating it is harmless [default: a random one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     idempotency_key: Option<String>,
     #[command(flatten)]
     delivery: DeliveryArgs,

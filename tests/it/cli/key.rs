@@ -179,3 +179,21 @@ async fn a_whole_key_given_as_id_is_not_repeated() {
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(!format!("{ran:?}").contains(SECRET));
 }
+
+#[tokio::test]
+async fn names_that_begin_with_a_hyphen_are_names() {
+    // One in sixty-four of what the command makes up, and of a signing key's id, does.
+    let scene = Scene::new();
+    let ran = scene.create(&["--idempotency-key", "-once"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let rotate = [
+        "signing-key",
+        "rotate",
+        "--compromised",
+        "-kid",
+        "--reason",
+        "tests",
+    ];
+    let ran = scene.run(&rotate).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}

@@ -116,6 +116,38 @@ async fn nobody_there_is_unreachable() {
     assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
 }
 
+#[tokio::test]
+async fn a_connection_that_ends_before_the_answer_is_lost() {
+    let world = World::new();
+    let path = world.path("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let _closing = AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // Enough to know that the client takes the connection for made.
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+        }
+    }));
+    let error = exchange(&Endpoint::unix(&path).unwrap(), &key())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Lost(_)), "{error:?}");
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_call_ends_in_its_time() {
+    let world = World::new();
+    let path = world.path("socket");
+    // Accepted by the kernel, and never answered.
+    let _listener = UnixListener::bind(&path).unwrap();
+    let endpoint = Endpoint::unix(&path).unwrap();
+    let endpoint = endpoint.with_call_timeout(std::time::Duration::from_millis(50));
+    let error = exchange(&endpoint, &key()).await.unwrap_err();
+    assert_eq!(error, Error::Unreachable("no answer in time".into()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_never_answers_is_unreachable_in_time() {
     let world = World::new();

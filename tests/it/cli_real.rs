@@ -1,0 +1,272 @@
+//! The command line against the real broker, over its Unix socket and over TLS.
+
+use crate::support::command::Ran;
+use crate::support::serve::Serve;
+use serde_json::Value;
+
+mod exchange;
+mod keys;
+mod restore;
+mod run;
+
+/// A key for the shop in a file, made with `more` said of it. Returns its id.
+async fn create_key(broker: &Serve, file: &str, more: &[&str]) -> String {
+    let out = broker.path(file);
+    let args = [
+        "key",
+        "create",
+        "--owner",
+        "team-shop",
+        "--purpose",
+        "Tests",
+        "--audience",
+        "shop",
+        "--scope",
+        "read",
+        "--scope",
+        "write",
+        "--expires",
+        "1d",
+        "--json",
+        "--out",
+        &out,
+    ];
+    let ran = broker.admin(&[&args[..], more].concat()).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.json()["key"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Exchanges the key in a file, with JSON for an answer.
+async fn exchange(broker: &Serve, file: &str, more: &[&str]) -> Ran {
+    let key = broker.path(file);
+    let args = [
+        "exchange",
+        "--json",
+        "--audience",
+        "shop",
+        "--key-file",
+        &key,
+    ];
+    broker.anybody(&[&args[..], more].concat()).await
+}
+
+/// A refusal: exit code 3, nothing on standard output, and this code.
+#[track_caller]
+fn assert_refused(ran: &Ran, code: &str) {
+    let told = ran.error();
+    assert_eq!(
+        (ran.code, told["code"].as_str()),
+        (Some(3), Some(code)),
+        "{ran:?}"
+    );
+    assert_eq!(ran.stdout, "");
+    assert_ne!(told["help"].as_str().unwrap_or_default(), "", "{ran:?}");
+}
+
+/// A token's claims.
+fn claims(token: &str) -> Value {
+    use base64::Engine as _;
+    let payload = token.split('.').nth(1).unwrap();
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload);
+    serde_json::from_slice(&bytes.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn audiences_are_registered_and_asked_for() {
+    let broker = Serve::start().await;
+    let put = [
+        "audience",
+        "put",
+        "mail",
+        "--owner",
+        "team-mail",
+        "--scope",
+        "send",
+        "--max-lifetime",
+        "2m",
+        "--json",
+    ];
+    let ran = broker.admin(&put).await;
+    assert_eq!(
+        ran.json()["audience"]["max_lifetime_seconds"],
+        120,
+        "{ran:?}"
+    );
+    assert_refused(&broker.admin(&put).await, "conflict");
+    let ran = broker.admin(&[&put[..], &["--replace"]].concat()).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = broker.admin(&["audience", "list", "--json"]).await;
+    let names: Vec<_> = ran.json()["audiences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["name"].clone())
+        .collect();
+    assert_eq!(names, ["mail", "shop"]);
+
+    create_key(&broker, "key", &["--audience", "mail", "--scope", "send"]).await;
+    let ran = exchange(&broker, "key", &["--audience", "mail"]).await;
+    assert_eq!(ran.code, Some(2), "one token is for one audience: {ran:?}");
+    let key = broker.path("key");
+    let mail = [
+        "exchange",
+        "--json",
+        "--audience",
+        "mail",
+        "--key-file",
+        &key,
+    ];
+    assert_eq!(broker.anybody(&mail).await.json()["expires_in"], 120);
+
+    // What configuration says is changed there.
+    assert_refused(
+        &broker
+            .admin(&["audience", "delete", "shop", "--json"])
+            .await,
+        "conflict",
+    );
+    let ran = broker.admin(&["audience", "delete", "mail"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_refused(
+        &broker.admin(&["audience", "show", "mail", "--json"]).await,
+        "not_found",
+    );
+    assert_refused(&broker.anybody(&mail).await, "audience_unknown");
+}
+
+#[tokio::test]
+async fn policies_are_checked_alike_with_and_without_a_broker() {
+    let broker = Serve::start().await;
+    let (good, bad) = (broker.path("good.cedar"), broker.path("bad.cedar"));
+    std::fs::write(
+        &good,
+        r#"@id("freeze") forbid(principal is ApiKey, action, resource == Audience::"shop");"#,
+    )
+    .unwrap();
+    std::fs::write(
+        &bad,
+        "permit(principal, action, resource)\nwhen { principal.nothing == 1 };",
+    )
+    .unwrap();
+    for more in [&["--json"][..], &[]] {
+        let check = [&["policy", "check", &good, &bad], more].concat();
+        let there = broker.admin(&check).await;
+        let here = crate::support::command::cambist(&check, &[], b"").await;
+        assert_eq!((here.code, &here.stdout), (Some(3), &there.stdout));
+        assert_eq!((here.code, &here.stderr), (there.code, &there.stderr));
+    }
+    let ran = broker
+        .admin(&["policy", "check", &good, &bad, "--json"])
+        .await;
+    let files = &ran.json()["files"];
+    assert_eq!(
+        (&files[0]["valid"], &files[0]["policies"]),
+        (&true.into(), &1.into())
+    );
+    assert_eq!(
+        (&files[1]["valid"], &files[1]["diagnostics"][0]["line"]),
+        (&false.into(), &2.into())
+    );
+
+    create_key(&broker, "key", &[]).await;
+    assert_eq!(exchange(&broker, "key", &[]).await.code, Some(0));
+    assert_refused(
+        &broker
+            .admin(&["policy", "put", "freeze", &bad, "--json"])
+            .await,
+        "invalid_request",
+    );
+    assert_eq!(
+        broker.admin(&["policy", "put", "freeze", &good]).await.code,
+        Some(0)
+    );
+    assert_refused(&exchange(&broker, "key", &[]).await, "policy_denied");
+    let ran = broker.admin(&["policy", "list", "--json"]).await;
+    let from: Vec<_> = ran.json()["documents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| {
+            (
+                d["name"].as_str().unwrap().to_owned(),
+                d["from_configuration"].as_bool().unwrap(),
+            )
+        })
+        .collect();
+    assert!(
+        from.contains(&("freeze".to_owned(), false))
+            && from.iter().any(|(_, configured)| *configured),
+        "{from:?}"
+    );
+    assert_eq!(
+        broker.admin(&["policy", "delete", "freeze"]).await.code,
+        Some(0)
+    );
+    assert_eq!(exchange(&broker, "key", &[]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn an_explanation_says_what_an_exchange_would() {
+    let broker = Serve::start().await;
+    let id = create_key(&broker, "key", &[]).await;
+    let explain = async |args: &[&str]| {
+        let ran = broker
+            .admin(&[&["policy", "explain", "--json"], args].concat())
+            .await;
+        let told = ran.json();
+        let code = if told["allowed"] == true {
+            Some(0)
+        } else {
+            Some(3)
+        };
+        assert_eq!(ran.code, code, "{ran:?}");
+        told
+    };
+    for asked in [
+        &[][..],
+        &["--scope", "read"],
+        &["--scope", "delete"],
+        &["--bound"],
+        &["--lifetime", "1m"],
+    ] {
+        let told = explain(&[&["--key-id", &id, "--audience", "shop"], asked].concat()).await;
+        let ran = exchange(&broker, "key", asked).await;
+        if told["allowed"] == true {
+            let got = ran.json();
+            assert_eq!(got["scopes"], told["scopes"], "{asked:?}");
+            assert_eq!(got["expires_in"], told["lifetime_seconds"], "{asked:?}");
+            assert_eq!(got["bound"], told["bound"], "{asked:?}");
+        } else {
+            assert_refused(&ran, told["code"].as_str().unwrap());
+        }
+    }
+    let web = [
+        "--spiffe-id",
+        "spiffe://example.org/web",
+        "--audience",
+        "shop",
+        "--scope",
+        "write",
+    ];
+    let told = explain(&web).await;
+    assert_eq!(
+        (&told["allowed"], &told["bound"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(told["rules"], serde_json::json!(["workloads"]));
+    let stranger = [
+        "--spiffe-id",
+        "spiffe://example.com/web",
+        "--audience",
+        "shop",
+        "--scope",
+        "write",
+    ];
+    assert_eq!(explain(&stranger).await["code"], "policy_denied");
+
+    // Only for those who may ask.
+    let ran = broker
+        .workload(&[&["policy", "explain", "--json"], &web[..]].concat())
+        .await;
+    assert_refused(&ran, "not_authorised");
+}

@@ -1,0 +1,265 @@
+//! `cambist exchange` in all its forms, and `cambist jwt verify` of what it brings.
+
+use super::{assert_refused, claims, create_key, exchange};
+use crate::support::command::{Ran, cambist};
+use crate::support::serve::Serve;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use std::fs;
+
+#[tokio::test]
+async fn a_key_becomes_a_token_in_every_form() {
+    let broker = Serve::start().await;
+    let id = create_key(&broker, "key", &[]).await;
+    let key = broker.path("key");
+    let asked = async |more: &[&str]| {
+        let args = ["exchange", "--audience", "shop", "--key-file", &key];
+        let ran = broker.anybody(&[&args[..], more].concat()).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+        ran
+    };
+    let raw = asked(&[]).await.stdout;
+    let said = claims(raw.trim_end());
+    assert_eq!(
+        (&said["aud"], &said["iss"]),
+        (&"shop".into(), &broker.issuer.as_str().into())
+    );
+    assert_eq!(said["scope"], "read write");
+
+    let header = asked(&["--format", "header"]).await.stdout;
+    let token = header
+        .trim_end()
+        .strip_prefix("Authorization: Bearer ")
+        .unwrap();
+    assert_eq!(claims(token)["aud"], "shop");
+
+    for json in [&["--json"][..], &["--format", "json"]] {
+        let narrow = [json, &["--scope", "read", "--lifetime", "90s"]].concat();
+        let told = asked(&narrow).await.json();
+        assert_eq!(
+            (&told["version"], &told["expires_in"]),
+            (&1.into(), &90.into())
+        );
+        assert_eq!(told["scopes"], serde_json::json!(["read"]));
+        assert_eq!(told["credential_id"], format!("key:{id}"));
+        let said = claims(told["access_token"].as_str().unwrap());
+        assert_eq!(
+            (&said["jti"], &said["scope"]),
+            (&told["token_id"], &"read".into())
+        );
+    }
+
+    let told = asked(&["--format", "exec-credential"]).await.json();
+    assert_eq!(told["apiVersion"], "client.authentication.k8s.io/v1");
+    assert_eq!(
+        claims(told["status"]["token"].as_str().unwrap())["aud"],
+        "shop"
+    );
+    let info = r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential",
+        "spec":{"interactive":false,"cluster":{"config":{"audience":"shop"}}}}"#;
+    let variables = [
+        ("CAMBIST_SERVER", broker.socket.as_str()),
+        ("CAMBIST_KEY_FILE", &key),
+        ("KUBERNETES_EXEC_INFO", info),
+    ];
+    let ran = cambist(
+        &["exchange", "--format", "exec-credential"],
+        &variables,
+        b"",
+    )
+    .await;
+    assert_eq!(
+        ran.json()["apiVersion"],
+        "client.authentication.k8s.io/v1beta1",
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_credential_comes_from_a_file_standard_input_or_the_connection() {
+    let broker = Serve::start().await;
+    create_key(&broker, "key", &[]).await;
+    let secret = fs::read(broker.path("key")).unwrap();
+    let variables = [("CAMBIST_SERVER", broker.socket.as_str())];
+    let from_stdin = ["exchange", "--audience", "shop", "--key-file", "-"];
+    let ran = cambist(&from_stdin, &variables, &secret).await;
+    assert_eq!(claims(ran.stdout.trim_end())["aud"], "shop", "{ran:?}");
+
+    // A certificate that comes along binds the token to its key.
+    let with_key = [
+        "exchange",
+        "--json",
+        "--audience",
+        "shop",
+        "--bound",
+        "--key-file",
+    ];
+    let key = broker.path("key");
+    let with_key = [&with_key[..], &[&key]].concat();
+    let told = broker.workload(&with_key).await.json();
+    assert_eq!(told["bound"], true);
+    assert!(claims(told["access_token"].as_str().unwrap())["cnf"]["x5t#S256"].is_string());
+    assert_refused(&broker.anybody(&with_key).await, "binding_required");
+
+    let alone = [
+        "exchange",
+        "--json",
+        "--audience",
+        "shop",
+        "--scope",
+        "read",
+    ];
+    let told = broker.workload(&alone).await.json();
+    let first = told["access_token"].as_str().unwrap();
+    assert_eq!(claims(first)["sub"], "spiffe://example.org/web");
+    assert_refused(&broker.anybody(&alone).await, "certificate_missing");
+
+    // The token again, by the one that it is bound to, and by nobody else.
+    fs::write(broker.path("token"), first).unwrap();
+    let token = broker.path("token");
+    let again = [&alone[..], &["--token-file", &token]].concat();
+    let ran = broker.workload(&again).await;
+    let second = ran.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(claims(&second)["sub"], "spiffe://example.org/web");
+    assert_ne!(claims(&second)["jti"], claims(first)["jti"]);
+    assert_refused(&broker.anybody(&again).await, "presenter_not_allowed");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_credential_is_told_apart() {
+    let broker = Serve::start().await;
+    fs::write(broker.path("garbage"), "garbage\n").unwrap();
+    assert_refused(
+        &exchange(&broker, "garbage", &[]).await,
+        "credential_malformed",
+    );
+    let ran = exchange(&broker, "absent", &[]).await;
+    assert_eq!(
+        (ran.code, &ran.error()["code"]),
+        (Some(2), &"usage".into()),
+        "{ran:?}"
+    );
+    create_key(&broker, "key", &[]).await;
+    assert_refused(
+        &exchange(&broker, "key", &["--scope", "admin"]).await,
+        "scope_not_allowed",
+    );
+    let others = crate::support::pki::Authority::new("others");
+    fs::write(broker.path("ca.pem"), others.pem()).unwrap();
+    let ran = exchange(&broker, "key", &[]).await;
+    assert_eq!(
+        (ran.code, &ran.error()["code"]),
+        (Some(4), &"certificate".into()),
+        "{ran:?}"
+    );
+}
+
+/// The key set as anybody can fetch it.
+async fn published(broker: &Serve) -> String {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(broker.path("ca.pem")).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy();
+    let client = client.build().unwrap();
+    let url = format!("{}/.well-known/openid-configuration", broker.issuer);
+    let metadata: serde_json::Value = client.get(url).send().await.unwrap().json().await.unwrap();
+    let keys = client.get(metadata["jwks_uri"].as_str().unwrap());
+    keys.send().await.unwrap().text().await.unwrap()
+}
+
+async fn verify(broker: &Serve, token: &str, more: &[&str]) -> Ran {
+    let args = ["jwt", "verify", "--json", "--issuer", &broker.issuer];
+    let audience = ["--audience", "shop"];
+    let audience = if more.contains(&"--audience") {
+        &[][..]
+    } else {
+        &audience
+    };
+    cambist(&[&args[..], audience, more].concat(), &[], token.as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_token_verifies_by_the_published_keys_alone() {
+    let broker = Serve::start().await;
+    create_key(&broker, "key", &[]).await;
+    let token = exchange(&broker, "key", &[]).await.json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let jwks = broker.path("jwks.json");
+    fs::write(&jwks, published(&broker).await).unwrap();
+    let ca = broker.path("ca.pem");
+    let (fetched, held) = (["--ca", &ca], ["--jwks", &jwks]);
+    for keys in [&fetched[..], &held] {
+        let ran = verify(&broker, &token, keys).await;
+        assert_eq!(
+            (ran.code, &ran.json()["verified"]),
+            (Some(0), &true.into()),
+            "{ran:?}"
+        );
+        assert_eq!(ran.json()["claims"], claims(&token));
+        assert_eq!(ran.json()["header"]["typ"], "at+jwt");
+
+        let (head, signature) = token.rsplit_once('.').unwrap();
+        let flipped = if signature.starts_with('A') { 'B' } else { 'A' };
+        let forged = format!("{head}.{flipped}{}", &signature[1..]);
+        for (token, more) in [
+            (forged.as_str(), &[][..]),
+            (&token, &["--audience", "mail"]),
+            ("no token", &[]),
+        ] {
+            let ran = verify(&broker, token, &[keys, more].concat()).await;
+            assert_eq!(
+                (ran.code, &ran.error()["code"]),
+                (Some(5), &"unverified".into()),
+                "{ran:?}"
+            );
+            assert_eq!(ran.stdout, "");
+            assert_ne!(ran.error()["cause"], "");
+        }
+    }
+    let ran = verify(&broker, &token, &[]).await;
+    assert_eq!(ran.code, Some(2), "no keys: {ran:?}");
+    let others = broker.path("others.pem");
+    fs::write(&others, crate::support::pki::Authority::new("others").pem()).unwrap();
+    let ran = verify(&broker, &token, &["--ca", &others]).await;
+    assert_eq!(
+        (ran.code, &ran.error()["code"]),
+        (Some(4), &"keys_unavailable".into()),
+        "{ran:?}"
+    );
+
+    // By the right keys, and said to be another issuer's.
+    let other = Serve::start().await;
+    assert_eq!(verify(&other, &token, &held).await.code, Some(5));
+    // By another broker's keys.
+    fs::write(&jwks, published(&other).await).unwrap();
+    assert_eq!(verify(&broker, &token, &held).await.code, Some(5));
+    fs::write(&jwks, "{}").unwrap();
+    assert_eq!(verify(&broker, &token, &held).await.code, Some(2));
+    let people = [
+        "jwt",
+        "verify",
+        "--issuer",
+        &broker.issuer,
+        "--audience",
+        "shop",
+        "--ca",
+        &ca,
+    ];
+    let ran = cambist(&people, &[], token.as_bytes()).await;
+    assert!(
+        ran.stdout.contains("\"aud\": \"shop\"") && ran.stdout.contains("expires: "),
+        "{ran:?}"
+    );
+}

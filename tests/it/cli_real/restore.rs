@@ -1,0 +1,97 @@
+//! `cambist backup` while the broker runs, and `cambist restore` while it does not.
+
+use super::{assert_refused, create_key, exchange};
+use crate::support::command::cambist;
+use crate::support::serve::Serve;
+use std::fs;
+
+#[tokio::test]
+async fn a_backup_is_put_back_and_revives_nothing() {
+    let mut broker = Serve::start().await;
+    let (config, backup) = (broker.path("cambist.toml"), broker.path("backup.db"));
+    create_key(&broker, "kept", &[]).await;
+    let revoked = create_key(&broker, "revoked", &[]).await;
+    create_key(&broker, "spent", &["--uses", "1"]).await;
+    let told = broker.admin(&["backup", &backup, "--json"]).await.json();
+    assert_eq!(
+        told["bytes"].as_u64(),
+        Some(fs::metadata(&backup).unwrap().len())
+    );
+    let again = broker.admin(&["backup", &backup, "--json"]).await;
+    assert_refused(&again, "invalid_request");
+
+    let revoke = ["key", "revoke", &revoked, "--reason", "leaked"];
+    assert_eq!(broker.admin(&revoke).await.code, Some(0));
+    assert_eq!(exchange(&broker, "spent", &[]).await.code, Some(0));
+    create_key(&broker, "later", &[]).await;
+
+    let restore = async |more: &[&str]| {
+        let args = ["restore", "--json", "--config", &config, &backup];
+        cambist(&[&args[..], more].concat(), &[], b"").await
+    };
+    assert_refused(&restore(&["--replace"]).await, "in_use");
+    assert!(broker.stop().await.success());
+    assert_refused(&restore(&[]).await, "exists");
+    let ran = restore(&["--replace"]).await;
+    assert_eq!(
+        (ran.code, &ran.json()["revision"]),
+        (Some(0), &told["revision"]),
+        "{ran:?}"
+    );
+    let replaced = ran.json()["replaced"].as_str().unwrap().to_owned();
+    assert!(fs::exists(replaced).unwrap());
+
+    broker.again().await;
+    assert_eq!(exchange(&broker, "kept", &[]).await.code, Some(0));
+    assert_refused(
+        &exchange(&broker, "revoked", &[]).await,
+        "credential_refused",
+    );
+    assert_refused(&exchange(&broker, "spent", &[]).await, "credential_spent");
+    // What was only made since is lost with the store that was replaced: that is what a backup is.
+    assert_refused(&exchange(&broker, "later", &[]).await, "credential_refused");
+}
+
+#[tokio::test]
+async fn what_is_no_backup_is_not_put_in_place() {
+    let mut broker = Serve::start().await;
+    create_key(&broker, "key", &[]).await;
+    assert!(broker.stop().await.success());
+    let (config, other) = (broker.path("cambist.toml"), broker.path("other"));
+    fs::write(&other, "not a backup").unwrap();
+    let ran = cambist(
+        &[
+            "restore",
+            "--json",
+            "--config",
+            &config,
+            &other,
+            "--replace",
+        ],
+        &[],
+        b"",
+    )
+    .await;
+    assert_refused(&ran, "backup_not_usable");
+    let absent = broker.path("absent");
+    let ran = cambist(
+        &[
+            "restore",
+            "--json",
+            "--config",
+            &config,
+            &absent,
+            "--replace",
+        ],
+        &[],
+        b"",
+    )
+    .await;
+    assert_eq!(
+        (ran.code, &ran.error()["code"]),
+        (Some(1), &"fault".into()),
+        "{ran:?}"
+    );
+    broker.again().await;
+    assert_eq!(exchange(&broker, "key", &[]).await.code, Some(0));
+}

@@ -1,0 +1,86 @@
+//! `cambist run`: a command with a token at hand.
+
+use super::{assert_refused, claims, create_key};
+use crate::support::command::Ran;
+use crate::support::serve::Serve;
+use std::path::Path;
+
+/// Runs a shell script with a token for the shop.
+async fn run(broker: &Serve, more: &[&str], script: &str) -> Ran {
+    let key = broker.path("key");
+    let args = ["run", "--audience", "shop", "--key-file", &key];
+    let command = ["--", "/bin/sh", "-c", script];
+    broker.anybody(&[&args[..], more, &command].concat()).await
+}
+
+#[tokio::test]
+async fn a_command_finds_a_token_in_its_environment_and_nothing_else_of_ours() {
+    let broker = Serve::start().await;
+    create_key(&broker, "key", &[]).await;
+    let ran = run(&broker, &[], "echo $CAMBIST_TOKEN").await;
+    assert_eq!(claims(ran.stdout.trim_end())["aud"], "shop", "{ran:?}");
+    assert!(
+        ran.stderr.contains("--file"),
+        "that it is not renewed is told: {ran:?}"
+    );
+    let ran = run(
+        &broker,
+        &["--variable", "TOKEN"],
+        "echo $TOKEN${CAMBIST_TOKEN}${CAMBIST_SERVER}${CAMBIST_CA}",
+    )
+    .await;
+    assert_eq!(claims(ran.stdout.trim_end())["aud"], "shop", "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_command_reads_its_token_from_a_file_that_is_gone_afterwards() {
+    let broker = Serve::start().await;
+    // Leases are not for keys of finite use: one exchange does instead, and spends one use.
+    for uses in [&[][..], &["--uses", "1"]] {
+        let _ = std::fs::remove_file(broker.path("key"));
+        create_key(&broker, "key", uses).await;
+        let file = broker.path("token");
+        let ran = run(
+            &broker,
+            &["--file", &file],
+            "cat $CAMBIST_TOKEN_FILE; exit 9",
+        )
+        .await;
+        assert_eq!(ran.code, Some(9), "{ran:?}");
+        assert_eq!(claims(&ran.stdout)["aud"], "shop", "{ran:?}");
+        assert!(!Path::new(&file).exists());
+    }
+    let ran = run(&broker, &["--json"], "echo never").await;
+    assert_refused(&ran, "credential_spent");
+}
+
+#[tokio::test]
+async fn the_exit_code_is_the_commands_own() {
+    let broker = Serve::start().await;
+    create_key(&broker, "key", &[]).await;
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 3", 3),
+        ("exit 255", 255),
+        ("kill -TERM $$", 143),
+    ] {
+        assert_eq!(run(&broker, &[], script).await.code, Some(code), "{script}");
+    }
+    let key = broker.path("key");
+    let absent = [
+        "run",
+        "--audience",
+        "shop",
+        "--key-file",
+        &key,
+        "--",
+        "/nowhere/command",
+    ];
+    assert_eq!(broker.anybody(&absent).await.code, Some(127));
+    let ran = run(&broker, &["--scope", "admin", "--json"], "echo never").await;
+    assert_refused(&ran, "scope_not_allowed");
+    let ran = broker
+        .anybody(&["run", "--audience", "shop", "--key-file", &key])
+        .await;
+    assert_eq!(ran.code, Some(2), "no command: {ran:?}");
+}
