@@ -19,7 +19,10 @@ mod admin;
 mod api_key;
 mod own_token;
 mod presented;
+mod steps;
 mod suppose;
+#[cfg(test)]
+mod testing;
 mod verified;
 mod workload_cert;
 

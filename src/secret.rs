@@ -1,6 +1,9 @@
 //! Values that must not be printed, kept or compared carelessly.
 
 pub mod api_key;
+mod exposed;
+
+pub use exposed::holds_credential;
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;

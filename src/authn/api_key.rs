@@ -4,19 +4,49 @@
 //! suspended, revoked or off its network (invariant 4): every check runs, in one order, and one
 //! answer comes out.
 
+use super::steps::step;
 use super::{Authn, Ceiling, CredentialKind, Lineage, Peer, Reach, Rejected, Uses, Verified};
 use crate::id::CredentialId;
-use crate::inventory::{KeyEntry, Standing};
+use crate::inventory::{KeyEntry, KeyState, Standing};
 use crate::refusal::{Code, Refusal};
 use crate::revocation::Fence;
 use crate::secret::{Secret, api_key};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// What an unknown id is compared with, so that it costs what a known one does.
-const NO_DIGEST: [u8; 32] = [0; 32];
+#[cfg(test)]
+mod tests;
+
+/// What is checked of a key.
+struct Facts<'a> {
+    digest: &'a [u8; 32],
+    state: KeyState,
+    expires: Timestamp,
+    networks: &'a [IpNet],
+}
+
+impl<'a> From<&'a KeyEntry> for Facts<'a> {
+    fn from(entry: &'a KeyEntry) -> Self {
+        let key = entry.key();
+        Self {
+            digest: &key.digest,
+            state: key.state,
+            expires: key.spec.expires,
+            networks: &key.spec.networks,
+        }
+    }
+}
+
+/// What an unknown id is checked against, so that it takes the steps that a known one does.
+const NOBODY: Facts<'static> = Facts {
+    digest: &[0; 32],
+    state: KeyState::Active,
+    expires: Timestamp::MAX,
+    networks: &[],
+};
 
 pub(super) fn verify(
     authn: &Authn,
@@ -29,13 +59,13 @@ pub(super) fn verify(
         .map_err(malformed)
         .map_err(Rejected::anonymous)?;
     let credential = CredentialId::ApiKey(parsed.id);
+    step("find");
     let entry = authn.keys.find(&parsed.id);
 
-    let digest = entry
-        .as_ref()
-        .map_or(&NO_DIGEST, |entry| &entry.key().digest);
-    let is_right = bool::from(digest.ct_eq(&parsed.digest)) & entry.is_some();
-    let checks = Checks::of(authn, entry.as_deref(), &credential, peer, now);
+    let facts = entry.as_deref().map_or(NOBODY, Facts::from);
+    step("compare");
+    let is_right = bool::from(facts.digest.ct_eq(&parsed.digest)) & entry.is_some();
+    let checks = Checks::of(authn, &facts, &credential, peer, now);
     match entry {
         Some(entry) if is_right & checks.passed() => {
             entry.usage().note(now);
@@ -66,7 +96,7 @@ pub(super) fn admissible(
 ) -> Result<(), Refusal> {
     let checks = Checks::of(
         authn,
-        Some(entry),
+        &Facts::from(entry),
         &CredentialId::ApiKey(entry.key().id),
         peer,
         now,
@@ -88,15 +118,15 @@ struct Checks {
 impl Checks {
     fn of(
         authn: &Authn,
-        entry: Option<&KeyEntry>,
+        facts: &Facts<'_>,
         id: &CredentialId,
         peer: &Peer,
         now: Timestamp,
     ) -> Self {
         Self {
-            standing: entry.map_or(Standing::Revoked, |entry| entry.standing(now)),
-            is_unmarked: !authn.hot.credential(id),
-            is_at_home: entry.is_some_and(|entry| is_in_network(entry, peer.address)),
+            standing: standing(facts, now),
+            is_unmarked: !is_marked(authn, id),
+            is_at_home: is_in_network(facts.networks, peer.address),
         }
     }
 
@@ -116,10 +146,20 @@ impl Checks {
     }
 }
 
+fn standing(facts: &Facts<'_>, now: Timestamp) -> Standing {
+    step("standing");
+    Standing::of(facts.state, facts.expires, now)
+}
+
+fn is_marked(authn: &Authn, id: &CredentialId) -> bool {
+    step("marker");
+    authn.hot.credential(id)
+}
+
 /// A key without networks is used from anywhere; one with networks never over a transport
 /// that has no address.
-fn is_in_network(entry: &KeyEntry, address: Option<IpAddr>) -> bool {
-    let networks = &entry.key().spec.networks;
+fn is_in_network(networks: &[IpNet], address: Option<IpAddr>) -> bool {
+    step("network");
     networks.is_empty()
         || address.is_some_and(|address| networks.iter().any(|net| net.contains(&address)))
 }

@@ -1,7 +1,7 @@
 //! Audiences as messages.
 
-use super::convert::{duration, invalid, scope_set};
-use crate::id::{Audience, Owner, Tenant};
+use super::convert::{self, duration, invalid, open, scope_set};
+use crate::id::{Owner, Tenant};
 use crate::inventory::{AudienceEntry, AudienceSpec};
 use crate::limits;
 use crate::proto;
@@ -24,7 +24,11 @@ pub(super) fn spec(message: proto::Audience) -> Result<AudienceSpec, Refusal> {
     if aliases.len() > limits::AUDIENCE_LINKS {
         return Err(invalid("aliases", "too many"));
     }
-    let aliases: Result<_, _> = aliases.iter().map(|alias| Audience::parse(alias)).collect();
+    let alias = |text: &String| convert::audience("aliases", text);
+    let aliases = aliases.iter().map(alias).collect::<Result<_, _>>()?;
+    for server in &servers {
+        open("servers", server)?;
+    }
     let seconds = match max_lifetime {
         None => None,
         Some(lifetime) => {
@@ -33,16 +37,18 @@ pub(super) fn spec(message: proto::Audience) -> Result<AudienceSpec, Refusal> {
         }
     };
     Ok(AudienceSpec {
-        name: Audience::parse(&name).map_err(|error| invalid("name", error))?,
-        aliases: aliases.map_err(|error| invalid("aliases", error))?,
-        owner: Owner::parse(&owner).map_err(|error| invalid("owner", error))?,
+        name: convert::audience("name", &name)?,
+        aliases,
+        owner: Owner::parse(open("owner", &owner)?).map_err(|error| invalid("owner", error))?,
         servers,
         scopes: scope_set(scopes)?,
         bound,
         max_lifetime_seconds: seconds,
         tenant: match tenant.as_str() {
             "" => None,
-            tenant => Some(Tenant::parse(tenant).map_err(|error| invalid("tenant", error))?),
+            tenant => Some(
+                Tenant::parse(open("tenant", tenant)?).map_err(|error| invalid("tenant", error))?,
+            ),
         },
     })
 }

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::policy::{Ask, Binding};
 use crate::proto;
 use crate::refusal::{Code, Refusal};
-use crate::secret::Secret;
+use crate::secret::{Secret, holds_credential};
 use jiff::{SignedDuration, Timestamp};
 use prost_types::{Duration as ProtoDuration, Timestamp as ProtoTimestamp};
 use std::fmt::Display;
@@ -19,6 +19,31 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// A refusal that says which field is wrong and how.
 pub(super) fn invalid(field: &str, problem: impl Display) -> Refusal {
     Refusal::new(Code::InvalidRequest, format!("{field}: {problem}"))
+}
+
+/// A text that will be kept, listed or recorded: a credential that was pasted into it would be exposed for good.
+pub(super) fn open<'a>(field: &str, text: &'a str) -> Result<&'a str, Refusal> {
+    match holds_credential(text) {
+        true => Err(invalid(
+            field,
+            "holds a credential, which belongs elsewhere",
+        )),
+        false => Ok(text),
+    }
+}
+
+/// Why an administrator does something.
+pub(super) fn reason(text: &str) -> Result<&str, Refusal> {
+    if text.len() > limits::PURPOSE {
+        let problem = format!("longer than {} bytes", limits::PURPOSE);
+        return Err(invalid("reason", problem));
+    }
+    open("reason", text)
+}
+
+/// An audience by name or alias.
+pub(super) fn audience(field: &str, text: &str) -> Result<Audience, Refusal> {
+    Audience::parse(open(field, text)?).map_err(|error| invalid(field, error))
 }
 
 /// What an exchange presents and asks for.
@@ -58,7 +83,7 @@ pub(super) fn ask(
     may_act: &str,
 ) -> Result<Ask, Refusal> {
     Ok(Ask {
-        audience: Audience::parse(audience).map_err(|error| invalid("audience", error))?,
+        audience: self::audience("audience", audience)?,
         scopes: if scopes.is_empty() {
             None
         } else {
@@ -75,7 +100,7 @@ pub(super) fn ask(
         may_act: match may_act {
             "" => None,
             sub if sub.len() > limits::SPIFFE_ID => return Err(invalid("may_act", "too long")),
-            sub => Some(sub.into()),
+            sub => Some(open("may_act", sub)?.into()),
         },
     })
 }
@@ -103,10 +128,12 @@ pub(super) fn scope_set(scopes: Vec<String>) -> Result<ScopeSet, Refusal> {
     if scopes.len() > limits::SCOPES {
         return Err(invalid("scopes", format!("more than {}", limits::SCOPES)));
     }
-    let parsed: Result<Vec<_>, _> = scopes.iter().map(|scope| Scope::parse(scope)).collect();
-    parsed
-        .and_then(ScopeSet::new)
-        .map_err(|error| invalid("scopes", error))
+    let parse = |scope: &String| {
+        let scope = open("scopes", scope)?;
+        Scope::parse(scope).map_err(|error| invalid("scopes", error))
+    };
+    let parsed: Vec<_> = scopes.iter().map(parse).collect::<Result<_, _>>()?;
+    ScopeSet::new(parsed).map_err(|error| invalid("scopes", error))
 }
 
 /// A positive duration.
@@ -213,6 +240,13 @@ mod tests {
             })
             .starts_with("lifetime")
         );
+    }
+
+    #[test]
+    fn a_reason_is_bounded_and_no_place_for_a_credential() {
+        assert!(reason(&"a".repeat(limits::PURPOSE)).is_ok());
+        assert!(reason(&"a".repeat(limits::PURPOSE + 1)).is_err());
+        assert!(reason("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln leaked").is_err());
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Inventory for InventoryService {
             expected_revision,
         } = request.into_inner();
         let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        convert::reason(&reason).map_err(refused)?;
         let (key, _) = self
             .moved(&id, KeyState::Suspended, &reason, &author, &on)
             .await?;
@@ -120,6 +121,7 @@ impl Inventory for InventoryService {
             expected_revision,
         } = request.into_inner();
         let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        convert::reason(&reason).map_err(refused)?;
         let (key, _) = self
             .moved(&id, KeyState::Active, &reason, &author, &on)
             .await?;
@@ -138,6 +140,7 @@ impl Inventory for InventoryService {
             expected_revision,
         } = request.into_inner();
         let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        convert::reason(&reason).map_err(refused)?;
         let (key, revision) = self
             .moved(&id, KeyState::Revoked, &reason, &author, &on)
             .await?;
@@ -255,6 +258,7 @@ impl Inventory for InventoryService {
         } = request.into_inner();
         let on = precondition(&idempotency_key, 0).map_err(refused)?;
         let compromised = signing::compromised(&compromised)?;
+        convert::reason(&reason).map_err(refused)?;
         self.signing
             .rotate(compromised, &reason, &author, &on)
             .await
@@ -294,5 +298,5 @@ impl Inventory for InventoryService {
 }
 
 fn audience_name(text: &str) -> Result<Audience, Status> {
-    Audience::parse(text).map_err(|error| refused(convert::invalid("name", error)))
+    convert::audience("name", text).map_err(refused)
 }

@@ -138,7 +138,8 @@ impl Policy for PolicyService {
 }
 
 fn document_name(text: &str) -> Result<Label, Status> {
-    Label::parse(text).map_err(|error| refused(convert::invalid("name", error)))
+    let name = convert::open("name", text).map_err(refused)?;
+    Label::parse(name).map_err(|error| refused(convert::invalid("name", error)))
 }
 
 fn diagnostic(found: Diagnostic) -> pb::PolicyDiagnostic {

@@ -65,12 +65,7 @@ impl KeyEntry {
     /// Its state at `now`; a key past its expiry has lapsed whatever is stored.
     #[must_use]
     pub fn standing(&self, now: Timestamp) -> Standing {
-        match self.key.state {
-            KeyState::Revoked => Standing::Revoked,
-            KeyState::Suspended => Standing::Suspended,
-            KeyState::Active if self.key.spec.expires <= now => Standing::Lapsed,
-            KeyState::Active => Standing::Active,
-        }
+        Standing::of(self.key.state, self.key.spec.expires, now)
     }
 }
 
@@ -88,6 +83,17 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// What is stored, at `now`.
+    #[must_use]
+    pub fn of(state: KeyState, expires: Timestamp, now: Timestamp) -> Self {
+        match state {
+            KeyState::Revoked => Self::Revoked,
+            KeyState::Suspended => Self::Suspended,
+            KeyState::Active if expires <= now => Self::Lapsed,
+            KeyState::Active => Self::Active,
+        }
+    }
+
     /// The name in listings.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -27,7 +27,8 @@ use crate::clock::{NoRandomness, Random};
 use crate::id::KeyPublicId;
 use aws_lc_rs::digest::{SHA256, digest};
 
-const PREFIX: &str = "cmb_";
+/// How a key's text begins.
+pub const PREFIX: &str = "cmb_";
 const SECRET_LENGTH: usize = 43;
 const CHECK_LENGTH: usize = 6;
 /// Length of a key's text.

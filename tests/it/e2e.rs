@@ -1,6 +1,7 @@
 //! The broker as its users meet it: the real binary, real TLS, generated clients.
 
 mod admin;
+mod ancestry;
 mod certificates;
 mod hostile;
 mod keys;

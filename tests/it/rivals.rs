@@ -30,6 +30,22 @@ const RIVALS: &[(&str, Cover)] = &[
         "step-ca 0.29.0: authorisation bypassed in the ACME and SCEP provisioners and in SSH revocation",
         NotOurs("there is no ACME, SCEP or SSH face"),
     ),
+    (
+        "SPIRE 1.14.6: a join token is redeemed twice in a race",
+        Test("e2e::uses::a_race_gives_exactly_as_many_tokens_as_uses"),
+    ),
+    (
+        "OpenBao: the time that a comparison takes tells how much of a token is right",
+        Test("authn::api_key::tests::every_refusal_takes_the_same_steps"),
+    ),
+    (
+        "OpenBao CVE-2026-39388: a credential is renewed with another valid certificate",
+        Test("e2e::certificates::another_valid_certificate_renews_nothing"),
+    ),
+    (
+        "OpenBao CVE-2026-40264: somebody else's credential is revoked by its accessor",
+        Test("e2e::admin::a_key_is_revoked_by_its_own_id_alone"),
+    ),
     // Connections.
     (
         "SPIRE 1.14.3: a resumed TLS session skipped the check against the current bundle",
@@ -69,6 +85,30 @@ const RIVALS: &[(&str, Cover)] = &[
         "keycloak#53029: introspection leaves out act",
         NotOurs("there is no introspection; a token's claims say all there is"),
     ),
+    (
+        "keycloak#51633: a revoked chain is extended",
+        Test("e2e::ancestry::no_descendant_of_a_revoked_key_is_extended"),
+    ),
+    (
+        "keycloak#37119: a revocation does not reach what was exchanged for the revoked",
+        Test("e2e::ancestry::no_descendant_of_a_revoked_key_is_extended"),
+    ),
+    (
+        "keycloak#31296: revocations are lost on a restart",
+        Test("e2e::ancestry::a_revocation_outlives_the_process"),
+    ),
+    (
+        "keycloak#52691: may_act is looked at only when the request names an actor",
+        Test("e2e::tokens::what_a_token_says_of_its_actor_decides"),
+    ),
+    (
+        "dex#2806: any client mints for any audience",
+        Test("e2e::tokens::an_audience_outside_the_ancestry_is_out_of_reach"),
+    ),
+    (
+        "knox#1354: the code of an error says something else than what is wrong",
+        Test("grpc::status::every_denial_carries_its_stable_code_and_hides_its_cause"),
+    ),
     // Policy.
     (
         "OpenBao GHSA-59w7-v8rr-pr4p: a wildcard or slash in a claim's value widens a templated policy",
@@ -94,6 +134,14 @@ const RIVALS: &[(&str, Cover)] = &[
     (
         "hashicorp/vault#31718: the log is removed and the server goes on writing to the unlinked file",
         Test("audit_files::what_is_done_to_a_segment_under_the_running_writer_is_noticed"),
+    ),
+    (
+        "OpenBao CVE-2026-46358: some kinds of credential leave fields of the record out",
+        Test("e2e::record::every_token_is_on_the_record_with_what_decided"),
+    ),
+    (
+        "teleport#54249: denials are not on the record",
+        Test("e2e::record::every_refusal_is_on_the_record_with_its_reason"),
     ),
     // Keys.
     (

@@ -128,6 +128,8 @@ pub(super) struct Asked<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     lifetime: Option<u64>,
     bind: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_act: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
@@ -137,6 +139,7 @@ impl<'a> Asked<'a> {
             scopes: ask.scopes.as_ref(),
             lifetime: ask.lifetime.map(|lifetime| lifetime.as_secs()),
             bind: ask.binding == Binding::Required,
+            may_act: ask.may_act.as_deref(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! API keys as messages.
 
-use crate::grpc::convert::{instant, invalid, scope_set, timestamp};
-use crate::id::{Audience, Label, Owner, Purpose, Tenant};
+use crate::grpc::convert::{audience, instant, invalid, open, scope_set, timestamp};
+use crate::id::{Label, Owner, Purpose, Tenant};
 use crate::inventory::{KeyEntry, KeySpec};
 use crate::limits;
 use crate::proto;
@@ -27,36 +27,39 @@ pub(super) fn spec(message: Option<proto::KeySpec>) -> Result<KeySpec, Refusal> 
     let expires =
         expires_at.ok_or_else(|| invalid("expires_at", "missing: every key has an expiry"))?;
     Ok(KeySpec {
-        owner: Owner::parse(&owner).map_err(|error| invalid("owner", error))?,
-        purpose: Purpose::parse(&purpose).map_err(|error| invalid("purpose", error))?,
+        owner: Owner::parse(open("owner", &owner)?).map_err(|error| invalid("owner", error))?,
+        purpose: Purpose::parse(open("purpose", &purpose)?)
+            .map_err(|error| invalid("purpose", error))?,
         audiences: list("audiences", &audiences, limits::KEY_AUDIENCES, |text| {
-            Audience::parse(text)
+            audience("audiences", text)
         })?,
         scopes: scope_set(scopes)?,
         expires: instant("expires_at", &expires)?,
-        networks: list("networks", &networks, limits::NETWORKS, str::parse::<IpNet>)?,
+        networks: list("networks", &networks, limits::NETWORKS, |text| {
+            text.parse::<IpNet>()
+                .map_err(|error| invalid("networks", error))
+        })?,
         uses: Some(uses).filter(|uses| *uses != 0),
         tenant: match tenant.as_str() {
             "" => None,
-            text => Some(Tenant::parse(text).map_err(|error| invalid("tenant", error))?),
+            text => Some(
+                Tenant::parse(open("tenant", text)?).map_err(|error| invalid("tenant", error))?,
+            ),
         },
         labels: label_map(labels)?,
     })
 }
 
-fn list<T, E: std::fmt::Display>(
+fn list<T>(
     field: &str,
     texts: &[String],
     limit: usize,
-    parse: impl Fn(&str) -> Result<T, E>,
+    parse: impl Fn(&str) -> Result<T, Refusal>,
 ) -> Result<Vec<T>, Refusal> {
     if texts.len() > limit {
         return Err(invalid(field, format!("more than {limit}")));
     }
-    texts
-        .iter()
-        .map(|text| parse(text).map_err(|error| invalid(field, error)))
-        .collect()
+    texts.iter().map(|text| parse(text)).collect()
 }
 
 pub(super) fn label_map(
@@ -65,12 +68,14 @@ pub(super) fn label_map(
     if labels.len() > limits::LABELS {
         return Err(invalid("labels", format!("more than {}", limits::LABELS)));
     }
-    let parsed = labels
+    let parse = |text: &String| {
+        let text = open("labels", text)?;
+        Label::parse(text).map_err(|error| invalid("labels", error))
+    };
+    labels
         .iter()
-        .map(|(name, value)| Ok((Label::parse(name)?, Label::parse(value)?)));
-    parsed
-        .collect::<Result<_, crate::id::InvalidName>>()
-        .map_err(|error| invalid("labels", error))
+        .map(|(name, value)| Ok((parse(name)?, parse(value)?)))
+        .collect()
 }
 
 /// A key as a message; never holds the secret or its hash.

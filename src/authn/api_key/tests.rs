@@ -1,0 +1,91 @@
+//! Invariant 4: a refused key learns nothing, neither by what it is told nor by what is done about it.
+
+use super::*;
+use crate::authn::steps::taken;
+use crate::authn::testing::{at, authn};
+use crate::authn::{Credential, Presented};
+use crate::clock::SystemRandomness;
+use crate::inventory::ApiKey;
+use crate::revocation::Marker;
+
+const HOME: &str = "192.0.2.7";
+
+fn present(secret: Secret, source: &str) -> Presented {
+    Presented {
+        subject: Credential::ApiKey(secret),
+        actor: None,
+        peer: Arc::new(Peer {
+            address: Some(source.parse().unwrap()),
+            ..Peer::default()
+        }),
+    }
+}
+
+/// The code, the precise cause and the steps of a refusal; none where it is accepted.
+fn refused(authn: &Authn, presented: &Presented) -> (Option<(Code, String)>, Vec<&'static str>) {
+    taken();
+    let answer = authn.verify(presented, at(1_500_000_000));
+    let refusal = answer.err().map(|rejected| {
+        let detail = rejected.refusal.detail().to_owned();
+        (rejected.refusal.code(), detail)
+    });
+    (refusal, taken())
+}
+
+#[test]
+fn every_refusal_takes_the_same_steps() {
+    let changed = |change: fn(&mut ApiKey), source| {
+        let (authn, _, secret) = authn(change);
+        refused(&authn, &present(secret, source))
+    };
+    let (accepted, steps) = changed(|_| (), HOME);
+    assert_eq!(accepted, None);
+    assert_eq!(steps, ["find", "compare", "standing", "marker", "network"]);
+    let unknown = {
+        let (authn, _, _) = authn(|_| ());
+        let (secret, _) = api_key::generate(&*SystemRandomness::shared()).unwrap();
+        refused(&authn, &present(secret, HOME))
+    };
+    let marked = {
+        let (authn, entry, secret) = authn(|_| ());
+        let marker = Marker::Credential(CredentialId::ApiKey(entry.key().id));
+        authn.hot.insert(marker, Timestamp::MAX);
+        refused(&authn, &present(secret, HOME))
+    };
+    let all = [
+        unknown,
+        marked,
+        changed(|key| key.digest = [9; 32], HOME),
+        changed(|key| key.spec.expires = at(1_400_000_000), HOME),
+        changed(|key| key.state = KeyState::Suspended, HOME),
+        changed(|key| key.state = KeyState::Revoked, HOME),
+        changed(|_| (), "198.51.100.1"),
+        // More than one thing wrong takes no shorter course.
+        changed(
+            |key| {
+                key.digest = [9; 32];
+                key.state = KeyState::Revoked;
+            },
+            "198.51.100.1",
+        ),
+    ];
+    let mut causes = std::collections::HashSet::new();
+    for (refusal, taken) in all {
+        let (code, cause) = refusal.unwrap();
+        assert_eq!(code, Code::CredentialRefused);
+        assert_eq!(taken, steps, "{cause}");
+        causes.insert(cause);
+    }
+    assert_eq!(causes.len(), 7, "the record tells them apart: {causes:?}");
+}
+
+#[test]
+fn garbage_dies_before_any_look_up() {
+    let (authn, _, secret) = authn(|_| ());
+    let flipped = secret.expose().replace("cmb_", "cmb-");
+    for text in [String::new(), "cmb_".into(), flipped] {
+        let (refusal, steps) = refused(&authn, &present(Secret::new(text), HOME));
+        assert_eq!(refusal.unwrap().0, Code::CredentialMalformed);
+        assert!(steps.is_empty(), "{steps:?}");
+    }
+}

@@ -1,0 +1,50 @@
+//! What the unit tests of authentication share.
+
+use super::{Authn, OwnTokens};
+use crate::clock::SystemRandomness;
+use crate::inventory::{ApiKey, KEY_PREFIX, KeyEntry, Keys};
+use crate::keys::{Kek, KeyRing, Timing};
+use crate::limits;
+use crate::secret::{Secret, api_key};
+use crate::store::{Key, Op, Value};
+use jiff::Timestamp;
+use serde_json::json;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+const ISSUER: &str = "https://cambist.example.org";
+
+pub(super) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// Authentication with one key registered, and the key's text.
+pub(super) fn authn(change: impl FnOnce(&mut ApiKey)) -> (Authn, Arc<KeyEntry>, Secret) {
+    let random = SystemRandomness::shared();
+    let (secret, parsed) = api_key::generate(&*random).unwrap();
+    let spec = json!({
+        "owner": "team-shop", "purpose": "Tests", "audiences": ["a", "b"], "scopes": ["r", "w"],
+        "expires": at(2_000_000_000), "networks": ["192.0.2.0/24"], "tenant": "retail", "labels": { "env": "test" },
+    });
+    let mut key = ApiKey {
+        version: 1,
+        id: parsed.id,
+        digest: parsed.digest,
+        spec: serde_json::from_value(spec).unwrap(),
+        created: at(1_000_000_000),
+        state: crate::inventory::KeyState::Active,
+        successor: None,
+    };
+    change(&mut key);
+    let keys = Arc::new(Keys::new(ISSUER.into(), Arc::default()));
+    let name = Key::new(&format!("{KEY_PREFIX}{}", key.id)).unwrap();
+    let value = Value::new(serde_json::to_vec(&key).unwrap()).unwrap();
+    keys.apply(&Op::Put(name, value), 1).unwrap();
+    let entry = keys.find(&key.id).unwrap();
+    let kek = Kek::new(Zeroizing::new([1; Kek::LENGTH])).unwrap();
+    let timing = Timing::new(limits::ROTATE_AFTER, limits::MAX_LIFETIME).unwrap();
+    let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
+    let tokens = OwnTokens::new(ISSUER.into(), ring);
+    let authn = Authn::new(keys, Arc::default(), Arc::default(), tokens, Arc::default());
+    (authn, entry, secret)
+}
