@@ -157,7 +157,7 @@ impl KeyAdmin {
             json!({ "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires });
         let note = note("key.rotate", &target, &retired, change);
         let batch = put_new(Batch::new(), &new)
-            .and_then(|batch| put_again(batch, &retired, old.revision()));
+            .and_then(|batch| put_stricter(batch, &retired, old.revision()));
         let revision = self
             .changes
             .commit(
@@ -386,12 +386,17 @@ fn put_new(batch: Batch, key: &ApiKey) -> Result<Batch, TooLarge> {
 }
 
 fn put_again(batch: Batch, key: &ApiKey, revision: u64) -> Result<Batch, TooLarge> {
-    let batch = batch.expect(store_key(&key.id)?, Expect::Unmodified(revision))?;
     match key.state {
-        KeyState::Active => batch.put(store_key(&key.id)?, value(key)?),
-        // Must survive even an old backup that is put back.
-        KeyState::Suspended | KeyState::Revoked => {
-            batch.put_lasting(store_key(&key.id)?, value(key)?)
-        }
+        KeyState::Active => batch
+            .expect(store_key(&key.id)?, Expect::Unmodified(revision))?
+            .put(store_key(&key.id)?, value(key)?),
+        KeyState::Suspended | KeyState::Revoked => put_stricter(batch, key, revision),
     }
+}
+
+/// For a change that only takes away: it must survive even an old backup that is put back.
+fn put_stricter(batch: Batch, key: &ApiKey, revision: u64) -> Result<Batch, TooLarge> {
+    batch
+        .expect(store_key(&key.id)?, Expect::Unmodified(revision))?
+        .put_lasting(store_key(&key.id)?, value(key)?)
 }

@@ -11,9 +11,15 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::Channel;
+
+/// A caller that cannot be served is told so, and not kept waiting for a disk.
+const QUICKLY: Duration = Duration::from_secs(5);
+
+/// What is done to a segment.
+type Fault<'a> = &'a dyn Fn(&Path);
 
 /// Every line of every segment in `folder`, in order, also while the broker writes.
 fn lines(folder: &Path) -> Vec<Value> {
@@ -83,7 +89,7 @@ async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
         let mut file = File::options().append(true).open(path).unwrap();
         file.write_all(b"{}\n").unwrap();
     };
-    let faults: [(&str, &dyn Fn(&Path)); 4] = [
+    let faults: [(&str, Fault<'_>); 4] = [
         ("removed", &remove),
         ("truncated", &truncate),
         ("replaced", &replace),
@@ -92,11 +98,10 @@ async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
     for (name, fault) in faults {
         until_issued(&mut client, &secret).await;
         fault(segments(&folder).last().unwrap());
-        let asked = Instant::now();
-        let refused = client.exchange(by_key(&secret)).await.unwrap_err();
+        let refused = timeout(QUICKLY, client.exchange(by_key(&secret))).await;
+        let refused = refused.unwrap().unwrap_err();
         assert_eq!(reason(&refused), "log_unavailable", "{name}");
         assert_eq!(refused.code(), tonic::Code::Unavailable);
-        assert!(asked.elapsed() < Duration::from_secs(5), "{name}");
         let token = until_issued(&mut client, &secret).await;
         assert_recorded(&folder, &[token]);
         let gaps = lines(&folder)
@@ -141,18 +146,17 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     fill(&junk);
     let refused = timeout(PATIENCE, async {
         loop {
-            let asked = Instant::now();
-            match client.exchange(by_key(&victim.1)).await {
+            let answer = timeout(QUICKLY, client.exchange(by_key(&victim.1))).await;
+            match answer.unwrap() {
                 Ok(answer) => tokens.push(received(answer.get_ref())),
-                Err(status) => return (status, asked.elapsed()),
+                Err(status) => return status,
             }
             fill(&junk);
         }
     });
-    let (refused, took) = refused.await.unwrap();
+    let refused = refused.await.unwrap();
     assert_eq!(reason(&refused), "log_unavailable");
     assert_eq!(refused.code(), tonic::Code::Unavailable);
-    assert!(took < Duration::from_secs(5), "{took:?}");
     let told = broker.until_ready(false).await;
     assert!(told.contains(r#""condition":"log""#), "{told}");
 
