@@ -11,7 +11,7 @@ use crate::inventory::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState, Keys, Sta
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::secret::{Secret, api_key};
 use crate::store::{Batch, Revision};
-use batch::{note, put_again, put_new};
+use batch::{note, put_again, put_new, put_stricter};
 use jiff::Timestamp;
 use rules::{check_revision, checked, retired};
 use serde_json::json;
@@ -144,7 +144,7 @@ impl KeyAdmin {
             json!({ "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires });
         let note = note("key.rotate", &target, &retired, change);
         let batch = put_new(Batch::new(), &new)
-            .and_then(|batch| put_again(batch, &retired, old.revision()));
+            .and_then(|batch| put_stricter(batch, &retired, old.revision()));
         let mut batch = batch.map_err(too_large)?;
         if let Some(uses) = uses {
             // All of them go over: a use spent of the old key, now or later, would be there twice.

@@ -61,12 +61,17 @@ pub(super) fn put_new(batch: Batch, key: &ApiKey) -> Result<Batch, TooLarge> {
 }
 
 pub(super) fn put_again(batch: Batch, key: &ApiKey, revision: u64) -> Result<Batch, TooLarge> {
-    let batch = batch.expect(store_key(&key.id)?, Expect::Unmodified(revision))?;
     match key.state {
-        KeyState::Active => batch.put(store_key(&key.id)?, value(key)?),
-        // Must survive even an old backup that is put back.
-        KeyState::Suspended | KeyState::Revoked => {
-            batch.put_lasting(store_key(&key.id)?, value(key)?)
-        }
+        KeyState::Active => batch
+            .expect(store_key(&key.id)?, Expect::Unmodified(revision))?
+            .put(store_key(&key.id)?, value(key)?),
+        KeyState::Suspended | KeyState::Revoked => put_stricter(batch, key, revision),
     }
+}
+
+/// For a change that only takes away: it must survive even an old backup that is put back.
+pub(super) fn put_stricter(batch: Batch, key: &ApiKey, revision: u64) -> Result<Batch, TooLarge> {
+    batch
+        .expect(store_key(&key.id)?, Expect::Unmodified(revision))?
+        .put_lasting(store_key(&key.id)?, value(key)?)
 }

@@ -32,6 +32,7 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
     let suspended = create(&mut admin, 0).await.unwrap();
     let finite = create(&mut admin, 4).await.unwrap();
     let rotated = create(&mut admin, 0).await.unwrap();
+    let overlapping = create(&mut admin, 0).await.unwrap();
     let kept = create(&mut admin, 0).await.unwrap();
     let mut client = exchanges(broker.tls());
     client.exchange(by_key(&finite.1)).await.unwrap();
@@ -64,6 +65,17 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
     for _ in 0..2 {
         client.exchange(by_key(&finite.1)).await.unwrap();
     }
+    let rotation = RotateKeyRequest {
+        id: overlapping.0.clone(),
+        overlap: Some(prost_types::Duration {
+            seconds: 600,
+            nanos: 0,
+        }),
+        ..RotateKeyRequest::default()
+    };
+    admin.rotate_key(rotation).await.unwrap();
+    let known = key(&mut admin, &overlapping.0).await.unwrap();
+    let shortened = known.spec.unwrap().expires_at;
     let late = create(&mut admin, 2).await.unwrap();
     client.exchange(by_key(&late.1)).await.unwrap();
     // Killed, so that nothing is written down at leisure.
@@ -97,13 +109,14 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
         if let Ok(known) = key(&mut admin, &late.0).await {
             assert!(known.uses_left <= 1, "round {round}");
         }
-        assert!(
-            key(&mut admin, &successor.key.as_ref().unwrap().id)
-                .await
-                .is_ok()
-                || round < 2
-        );
         let mut client = exchanges(broker.tls());
+        // What was made since the backup is not there any more.
+        let lost = client.exchange(by_key(&successor.secret)).await;
+        assert_eq!(reason(&lost.unwrap_err()), "credential_refused");
+        // What was to end sooner ends sooner.
+        let known = key(&mut admin, &overlapping.0).await.unwrap();
+        assert_eq!(known.spec.unwrap().expires_at, shortened, "round {round}");
+        client.exchange(by_key(&overlapping.1)).await.unwrap();
         if round == 0 {
             // Three of four uses were spent, one before the backup and two after it.
             assert_eq!(key(&mut admin, &finite.0).await.unwrap().uses_left, 1);
