@@ -2,6 +2,7 @@
 
 use crate::support::broker::{Broker, api_key, ask, refusal};
 use crate::support::edge::{Answer, Client, within};
+use cambist::clock::{SystemRandomness, random};
 use cambist::limits;
 use cambist::proto::ExchangeRequest;
 use http::{Method, StatusCode, header};
@@ -124,8 +125,7 @@ async fn a_megabyte_of_headers_is_turned_away() {
 async fn noise_on_the_port_disturbs_nobody() {
     let broker = Broker::start().await;
     let kept = broker.anybody().await;
-    let mut noise = vec![0; 8192];
-    aws_lc_rs::rand::fill(&mut noise).unwrap();
+    let noise: [u8; 8192] = random(&*SystemRandomness::shared()).unwrap();
     let record = [&[22, 3, 1, 0x40, 0][..], &noise].concat();
     for bytes in [
         &noise[..],

@@ -10,6 +10,7 @@ pub(crate) use setup::{Setup, Svid, crl};
 use super::edge::{Client, within};
 use super::svid::Authority;
 use cambist::client::{Endpoint, TlsFiles};
+use cambist::clock::{Clock as _, SystemClock};
 use cambist::proto::inventory_client::InventoryClient;
 use cambist::proto::policy_client::PolicyClient;
 use cambist::proto::{Audience, CreateKeyRequest, CreateKeyResponse, KeySpec};
@@ -329,7 +330,7 @@ pub(crate) fn audience(name: &str) -> Audience {
 /// An instant some seconds ahead.
 pub(crate) fn from_now(seconds: i64) -> ProtoTimestamp {
     ProtoTimestamp {
-        seconds: jiff::Timestamp::now().as_second() + seconds,
+        seconds: SystemClock::shared().now().as_second() + seconds,
         nanos: 0,
     }
 }

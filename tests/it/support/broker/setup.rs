@@ -4,6 +4,7 @@ use crate::support::svid::{Authority, Identity, NOW, pem, shift, uri_name};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cambist::clock::{Clock as _, SystemClock, SystemRandomness, random};
 use cambist::listener::provider;
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
@@ -188,7 +189,7 @@ impl Svid {
         static ISSUED: AtomicUsize = AtomicUsize::new(1);
         let serial = u64::try_from(ISSUED.fetch_add(1, Ordering::Relaxed)).unwrap();
         // The tests' authorities count from their own present, the broker from the machine's.
-        let now = jiff::Timestamp::now().as_second() - NOW;
+        let now = SystemClock::shared().now().as_second() - NOW;
         let identity: Identity = authority.issue(|params| {
             params.subject_alt_names = ids.iter().copied().map(uri_name).collect();
             params.serial_number = Some(serial.into());
@@ -214,9 +215,8 @@ pub(super) fn free_port() -> u16 {
     let mut given = GIVEN.lock().unwrap();
     let given = given.get_or_insert_default();
     loop {
-        let mut random = [0; 2];
-        aws_lc_rs::rand::fill(&mut random).unwrap();
-        let port = 10_000 + u16::from_be_bytes(random) % 20_000;
+        let drawn: [u8; 2] = random(&*SystemRandomness::shared()).unwrap();
+        let port = 10_000 + u16::from_be_bytes(drawn) % 20_000;
         let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
         if !given.contains(&port) && is_free() {
             given.insert(port);
