@@ -47,5 +47,7 @@ pub use document::{Checked, Document, Origin, check};
 pub use engine::{Allowed, Decision, Snapshot};
 pub use explain::{Explanation, FailedCondition};
 pub use grant::{Ask, Binding, Grant, Refused, Rule};
-pub use input::{AudienceFacts, Ceilings, Context, Input, Principal, RecordedInput, Wanted};
+pub use input::{
+    AudienceFacts, Ceilings, Context, Input, InputText, Principal, RecordedInput, Wanted,
+};
 pub use policies::{Loaded, Policies};

@@ -1,6 +1,6 @@
 //! The load bench: what a call costs the broker in CPU, beside the bare stack in the same run.
 //!
-//! `cargo bench --bench load [-- --pairs N --seconds S]`. Broker, bare stack and load are processes of their
+//! `cargo bench --bench load [-- --pairs N --seconds S] [--calls]`; with `--calls` no handshakes. Broker, bare stack and load are processes of their
 //! own, all of this binary: same allocator, runtime, TLS and message sizes. The broker's log and store are on the
 //! disk of `target/`, synced. CPU is user + system of the whole server process, as the scheduler counts it, for
 //! all calls of a window and whatever goes on beside them. Only ratios from one run mean anything. The last line
@@ -56,6 +56,7 @@ fn main() {
             &runtime,
             option(words, "--pairs", 9),
             option(words, "--seconds", 2.0),
+            words.contains(&"--calls"),
         ),
     }
 }
@@ -164,7 +165,7 @@ impl Sides<'_> {
     }
 }
 
-fn drive(runtime: &Runtime, pairs: usize, seconds: f64) {
+fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
     let folder = Folder::new();
     let tls = folder.tls().display().to_string();
     let mut bare = Role::start("bare", &[&tls]);
@@ -183,10 +184,12 @@ fn drive(runtime: &Runtime, pairs: usize, seconds: f64) {
         sides.compare(work, subject, seconds)
     };
     let half = seconds / 2.0;
-    println!("handshakes: {CONNECTIONS} at a time, each with one call");
-    let key_handshake = compare("handshakes", "key", &key, half);
-    let certificate_handshake = compare("handshakes", "certificate", "certificate", half);
-    println!("handshake ratio key={key_handshake:.2} certificate={certificate_handshake:.2}");
+    if !only_calls {
+        println!("handshakes: {CONNECTIONS} at a time, each with one call");
+        let by_key = compare("handshakes", "key", &key, half);
+        let by_certificate = compare("handshakes", "certificate", "certificate", half);
+        println!("handshake ratio key={by_key:.2} certificate={by_certificate:.2}");
+    }
     println!("calls: {CONNECTIONS} connections with {IN_FLIGHT} in flight each");
     let by_key = compare("calls", "key", &key, seconds);
     let by_certificate = compare("calls", "certificate", "certificate", seconds);

@@ -2,7 +2,7 @@
 
 use crate::authn::{Face, Peer, Verified};
 use crate::id::CredentialId;
-use crate::policy::{Ask, Rule};
+use crate::policy::{Ask, InputText, Rule};
 use crate::refusal::Refusal;
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ pub struct Refused<'a> {
     pub verified: Option<&'a Verified>,
     /// The rules that decided.
     pub rules: &'a [Rule],
-    /// The complete policy input as one JSON object.
-    pub input: Option<&'a str>,
+    /// The complete policy input.
+    pub input: Option<&'a InputText>,
 }
 
 impl<'a> Refused<'a> {

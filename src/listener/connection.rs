@@ -8,8 +8,9 @@ use crate::limits;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -54,6 +55,49 @@ pub async fn serve_plain(listener: TcpListener, router: axum::Router, shutdown: 
 
 /// Serves `io` until it closes, is idle or too old, or the listener is told to stop.
 pub(super) async fn serve<IO>(
+    io: IO,
+    peer: Arc<Peer>,
+    router: axum::Router,
+    limits: &ConnectionLimits,
+    shutdown: &Shutdown,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    LastInLine::new(attend(io, peer, router, limits, shutdown)).await;
+}
+
+/// A future that, each time it is woken, first goes to the end of the line: what else is ready to run comes before it.
+///
+/// Every reply wakes its connection, and a runtime would run the connection next. In the end of the line it finds
+/// the other replies that were ready too, and they leave in one TLS record and one system call.
+struct LastInLine<F> {
+    future: Pin<Box<F>>,
+    waits: bool,
+}
+
+impl<F> LastInLine<F> {
+    fn new(future: F) -> Self {
+        Self {
+            future: Box::pin(future),
+            waits: false,
+        }
+    }
+}
+
+impl<F: Future> Future for LastInLine<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.waits = !self.waits;
+        if self.waits {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.future.as_mut().poll(cx)
+    }
+}
+
+async fn attend<IO>(
     io: IO,
     peer: Arc<Peer>,
     router: axum::Router,

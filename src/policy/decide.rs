@@ -49,7 +49,7 @@ impl Policy {
         let input = Input::new(&verified, ask, audience, source, &self.settings);
         let decision = self.policies.snapshot().decide(input);
         let rules = Arc::clone(&decision.rules);
-        let input = Arc::clone(&decision.input);
+        let input = decision.input.clone();
         let refuse = |verified, refusal, rules, input| {
             Err(Box::new(Refused {
                 verified,

@@ -3,7 +3,7 @@
 use super::ceiling::{Narrowed, Stopped, narrow, within};
 use super::document::{CompiledDocument, CompiledPolicy};
 use super::grant::Rule;
-use super::input::{Input, RecordedInputRef};
+use super::input::{Input, InputText, RecordedInputRef};
 use super::model::{Model, Question, subject};
 use super::slice::{Bucket, Slices};
 use crate::authn::{CredentialKind, Reach};
@@ -41,8 +41,8 @@ pub struct Decision {
     pub outcome: Result<Allowed, Refusal>,
     /// The rules that decided, sorted; empty where nothing permits it.
     pub rules: Arc<[Rule]>,
-    /// The input with its revisions, as JSON: [`super::RecordedInput`].
-    pub input: Arc<str>,
+    /// The input with its revisions, for the record.
+    pub input: InputText,
 }
 
 /// What a decision allows.
@@ -76,7 +76,7 @@ const ENTRY: u64 = 1024;
 
 impl quick_cache::Weighter<Input, Arc<Decision>> for Weight {
     fn weight(&self, _: &Input, decision: &Arc<Decision>) -> u64 {
-        let json = u64::try_from(decision.input.len()).unwrap_or(u64::MAX);
+        let json = u64::try_from(decision.input.as_str().len()).unwrap_or(u64::MAX);
         // The key holds the same values again.
         json.saturating_mul(2).saturating_add(ENTRY)
     }
@@ -184,11 +184,11 @@ impl Snapshot {
             schema: &self.model.revision,
             input,
         };
-        match serde_json::to_string(&recorded) {
-            Ok(json) => Decision {
+        match InputText::encode(&recorded) {
+            Ok(input) => Decision {
                 outcome,
                 rules,
-                input: json.into(),
+                input,
             },
             // What cannot be recorded cannot be allowed.
             Err(error) => {
@@ -196,7 +196,7 @@ impl Snapshot {
                 Decision {
                     outcome: Err(Refusal::new(Code::PolicyDenied, detail)),
                     rules: Arc::default(),
-                    input: Arc::from("null"),
+                    input: InputText::null(),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! What is asked for, and what is granted.
 
+use super::input::InputText;
 use crate::authn::{Reach, Verified};
 use crate::id::{Audience, ScopeSet};
 use crate::refusal::Refusal;
@@ -64,7 +65,7 @@ pub struct Grant {
     pub(super) exchange: Reach<Arc<[Audience]>>,
     pub(super) may_act: Option<Arc<str>>,
     pub(super) rules: Arc<[Rule]>,
-    pub(super) input: Arc<str>,
+    pub(super) input: InputText,
 }
 
 /// A refusal, with what the record of it needs: whose credential it was, which rules decided, and on what.
@@ -77,7 +78,7 @@ pub struct Refused {
     /// The rules that decided; none where nothing permits it.
     pub rules: Arc<[Rule]>,
     /// As [`Grant::input`].
-    pub input: Arc<str>,
+    pub input: InputText,
 }
 
 impl Grant {
@@ -139,7 +140,7 @@ impl Grant {
     /// The complete policy input as one JSON object, [`super::RecordedInput`]: enough to decide again without the
     /// store.
     #[must_use]
-    pub fn input(&self) -> &Arc<str> {
+    pub fn input(&self) -> &InputText {
         &self.input
     }
 }

@@ -7,6 +7,7 @@ use crate::id::{Audience, CredentialId, Label, Owner, ScopeSet, Tenant};
 use crate::inventory::AudienceSpec;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -125,6 +126,50 @@ pub struct RecordedInput {
     pub schema: String,
     /// The input itself.
     pub input: Input,
+}
+
+/// A policy input as it was encoded: a [`RecordedInput`] as JSON, on one line. Made by the engine alone, so that it
+/// goes into a record without being parsed again. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct InputText(Arc<RawValue>);
+
+impl InputText {
+    /// Encodes; the encoder writes no line breaks.
+    pub(super) fn encode(recorded: &RecordedInputRef<'_>) -> serde_json::Result<Self> {
+        Ok(Self(to_raw_value(recorded)?.into()))
+    }
+
+    /// `null`: what could not be encoded.
+    pub(super) fn null() -> Self {
+        Self(RawValue::NULL.to_owned().into())
+    }
+
+    /// The JSON.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The JSON, for embedding.
+    pub(crate) fn raw(&self) -> &RawValue {
+        &self.0
+    }
+}
+
+impl PartialEq for InputText {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for InputText {}
+
+#[cfg(test)]
+impl From<&str> for InputText {
+    fn from(json: &str) -> Self {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        Self(to_raw_value(&value).unwrap().into())
+    }
 }
 
 /// The borrowed form of [`RecordedInput`].

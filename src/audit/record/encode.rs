@@ -7,6 +7,7 @@ use super::{Record, RecordError};
 use crate::audit::context::{Context, Refused};
 use crate::clock::{Clock, Random, random};
 use crate::mint::Minted;
+use crate::policy::InputText;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -58,7 +59,6 @@ impl Encoder {
         context: &Context,
     ) -> Result<Record, RecordError> {
         let grant = minted.grant();
-        let policy = one_line(grant.input());
         let mut sha256 = [0; 32];
         let token = minted.token().expose().as_bytes();
         sha256.copy_from_slice(digest::digest(&digest::SHA256, token).as_ref());
@@ -71,7 +71,7 @@ impl Encoder {
             token_sha256: Some(Digest(sha256)),
             kid: Some(minted.key()),
             rules: Some(Rules(grant.rules())),
-            policy: Some(raw(&policy)?),
+            policy: Some(grant.input().raw()),
             ..fields
         })
     }
@@ -82,8 +82,6 @@ impl Encoder {
         refused: &Refused<'_>,
         context: &Context,
     ) -> Result<Record, RecordError> {
-        let policy = refused.input.map(one_line);
-        let policy = policy.as_deref().map(raw).transpose()?;
         let mut fields = with_context(self.stamped("refuse")?, context);
         fields = match refused.verified {
             Some(verified) => fields.of_verified(verified),
@@ -94,7 +92,7 @@ impl Encoder {
             code: Some(refused.refusal.code().code()),
             detail: Some(refused.refusal.detail()),
             rules: (!refused.rules.is_empty()).then_some(Rules(refused.rules)),
-            policy,
+            policy: refused.input.map(InputText::raw),
             ..fields
         })
     }

@@ -74,7 +74,7 @@ fn a_grant_carries_the_proof_and_what_the_record_needs() {
         grant.verified().credential().to_string(),
         format!("key:{KEY}")
     );
-    let input: RecordedInput = serde_json::from_str(grant.input()).unwrap();
+    let input: RecordedInput = serde_json::from_str(grant.input().as_str()).unwrap();
     assert_eq!(input.version, 1);
     assert_eq!(input.policies, policy.policies().revision().as_ref());
     assert_eq!(input.input.context.source, source);
@@ -93,7 +93,7 @@ fn a_refusal_gives_the_proof_back() {
         refused.verified.credential().to_string(),
         format!("key:{KEY}")
     );
-    assert!(serde_json::from_str::<RecordedInput>(&refused.input).is_ok());
+    assert!(serde_json::from_str::<RecordedInput>(refused.input.as_str()).is_ok());
     // The caller is told less.
     assert_eq!(refused.refusal.code().text(), "policy does not permit this");
 }

@@ -211,7 +211,7 @@ fn own_tokens_share_what_is_remembered_but_not_what_is_recorded() {
         token.ceilings.not_after = Timestamp::from_second(second).unwrap();
         let decision = snapshot.decide(token.clone());
         assert!(decision.outcome.is_ok());
-        let recorded: RecordedInput = serde_json::from_str(&decision.input).unwrap();
+        let recorded: RecordedInput = serde_json::from_str(decision.input.as_str()).unwrap();
         assert_eq!(recorded.input, token);
         assert_eq!(snapshot.remembered.len(), 1);
     }
@@ -263,9 +263,9 @@ fn the_largest_input_leaves_room_in_its_record() {
     let decision = snapshot("permit(principal, action, resource);").decide(input);
     assert!(decision.outcome.is_ok());
     assert!(
-        decision.input.len() < limits::RECORD,
+        decision.input.as_str().len() < limits::RECORD,
         "{}",
-        decision.input.len()
+        decision.input.as_str().len()
     );
 }
 
@@ -364,7 +364,7 @@ proptest! {
         policies.load(vec![document("test", &texts.concat())]).unwrap();
         let snapshot = policies.snapshot();
         let decision = snapshot.decide(input.clone());
-        let recorded: RecordedInput = serde_json::from_str(&decision.input).unwrap();
+        let recorded: RecordedInput = serde_json::from_str(decision.input.as_str()).unwrap();
         prop_assert_eq!(recorded.policies.as_str(), snapshot.revision().as_ref());
         prop_assert_eq!(recorded.schema.as_str(), snapshot.schema_revision().as_ref());
         prop_assert_eq!(&recorded.input, &input);
