@@ -15,7 +15,7 @@ pub use files::create_seal_key;
 pub use restore::restore;
 
 use crate::administration::{Changes, SigningAdmin};
-use crate::audit::{Act, ActKind, Drain, Log, Outbox};
+use crate::audit::{Drain, Outbox};
 use crate::authn::{Authn, OwnTokens};
 use crate::clock::{Clock, Random};
 use crate::config::Config;
@@ -110,7 +110,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let ops = ops.with_context(|| format!("operations cannot listen on {}", config.ops.address))?;
 
     metrics.follow_log(opened.log.stats());
-    announce(config, &opened.log).await?;
+    upkeep::announce(config, world, &opened.log).await;
     upkeep::start(
         world,
         upkeep::Subjects {
@@ -213,24 +213,4 @@ fn bind(config: &Config, edge: &Edge) -> anyhow::Result<Vec<Listener>> {
         )?)
     };
     config.listeners.iter().map(bind).collect()
-}
-
-/// The start and what is configured, on the record before anything is served.
-async fn announce(config: &Config, log: &Log) -> anyhow::Result<()> {
-    let digest: String = config
-        .digest
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let version = env!("CARGO_PKG_VERSION");
-    let change =
-        serde_json::json!({ "version": version, "configuration_sha256": digest }).to_string();
-    let act = Act {
-        change: Some(&change),
-        ..Act::new(ActKind::Start, "broker.start")
-    };
-    log.event(&act)
-        .await
-        .context("the start cannot be put on the record")?;
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::open::Memory;
 use super::{World, files};
 use crate::administration::SigningAdmin;
-use crate::audit::{Act, ActKind, LogHealth};
+use crate::audit::{Act, ActKind, Log, LogHealth};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::exchange::Exchange;
@@ -11,6 +11,7 @@ use crate::inventory::{Keys, USAGE_PREFIX, flush_usage, restore_usage};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::files::FileWatch;
 use crate::policy::Policies;
+use crate::refusal::Denial;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{load_all, mark};
 use crate::telemetry::{Metrics, Readiness};
@@ -75,6 +76,41 @@ pub(super) async fn ensure_keys(signing: &SigningAdmin, guard: &TimeGuard) -> an
         (ensured, _) => ensured.context("no signing key could be made")?,
     }
     Ok(())
+}
+
+/// The start and what is configured, on the record before anything is issued. A log that cannot be written keeps nobody
+/// from starting, since revocations go on without it: the start is recorded when the log is back.
+pub(super) async fn announce(config: &Config, world: &World, log: &Log) {
+    let digest: String = config
+        .digest
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let change =
+        serde_json::json!({ "version": version, "configuration_sha256": digest }).to_string();
+    let mut health = log.health_changes();
+    let Err(denial) = record_start(log, &change).await else {
+        return;
+    };
+    tracing::warn!(code = denial.code(), "the start is not on the record yet");
+    let (log, quiet) = (log.clone(), world.lifecycle.quiet().clone());
+    world.lifecycle.spawn("announcement", async move {
+        let recorded = async {
+            while health.changed().await.is_ok() && record_start(&log, &change).await.is_err() {}
+        };
+        quiet.run_until_cancelled(recorded).await;
+        quiet.cancelled().await;
+        Ok::<_, anyhow::Error>(())
+    });
+}
+
+async fn record_start(log: &Log, change: &str) -> Result<(), Denial> {
+    let act = Act {
+        change: Some(change),
+        ..Act::new(ActKind::Start, "broker.start")
+    };
+    log.event(&act).await.map(drop)
 }
 
 /// Takes over the usage counters of the last run.

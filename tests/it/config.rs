@@ -53,6 +53,18 @@ fn every_sample_is_accepted() {
 }
 
 #[test]
+fn an_address_has_one_listener_and_port_0_is_no_address() {
+    let twice = |port: u16| {
+        let listener = format!("[[listener]]\naddress = \"127.0.0.1:{port}\"\n");
+        minimal_with(&format!(
+            "{listener}{listener}[ops]\naddress = \"127.0.0.1:{port}\"\n"
+        ))
+    };
+    assert!(twice(0).is_ok());
+    assert_eq!(twice(9000).unwrap_err().len(), 2);
+}
+
+#[test]
 fn the_full_sample_shows_every_key_and_no_other() {
     let table: toml::Table = FULL.parse().unwrap();
     let mut shown = BTreeSet::new();

@@ -9,8 +9,9 @@ use crate::support::process::{Broker, LOOK, PATIENCE, Site};
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -115,29 +116,68 @@ async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
     site.start().await;
 }
 
-/// A small file system over the data folder, which ends with the process.
-const MOUNT: &str = "mount -t tmpfs -o size=48m,mode=0700 tmpfs \"$DATA\" && exec \"$@\"";
+/// A small file system over the data folder, in a mount namespace that ends with this process.
+const MOUNT: &str =
+    "mount -t tmpfs -o size=48m,mode=0700 tmpfs \"$DATA\" && echo mounted && exec cat";
+
+/// Holds the small file system; brokers are started within it.
+struct SmallDisk(Child);
+
+impl SmallDisk {
+    fn new(data: &Path) -> Self {
+        fs::create_dir(data).unwrap();
+        let mut child = Command::new("unshare")
+            .args(["--mount", "--map-root-user", "sh", "-c", MOUNT])
+            .env("DATA", data)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = String::new();
+        let mut output = BufReader::new(child.stdout.as_mut().unwrap());
+        output.read_line(&mut told).unwrap();
+        assert_eq!(told, "mounted\n");
+        Self(child)
+    }
+
+    /// A path as it looks from within.
+    fn view(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.0.id()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
+    async fn start(&self, site: &Site) -> Broker {
+        let target = format!("--target={}", self.0.id());
+        let wrapper = [
+            "nsenter",
+            &target,
+            "--user",
+            "--mount",
+            "--preserve-credentials",
+        ];
+        Broker::start_unready(site, site.wrapped(&wrapper)).await
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Its end is the end of its input; whatever else happens, the namespace goes with it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_issuance_and_nothing_else() {
     let site = Site::new();
-    fs::create_dir(site.path("data")).unwrap();
-    let wrapper = [
-        "unshare",
-        "--mount",
-        "--map-root-user",
-        "sh",
-        "-c",
-        MOUNT,
-        "sh",
-    ];
-    let mut command = site.wrapped(&wrapper);
-    command.env("DATA", site.path("data"));
-    let broker = Broker::start(&site, command).await;
-    let data = broker.own_view(&site.path("data"));
+    let disk = SmallDisk::new(&site.path("data"));
+    let mut broker = disk.start(&site).await;
+    broker.until_ready(true).await;
+    let data = disk.view(&site.path("data"));
     let log = data.join("log");
     let mut admin = inventory(&broker);
     let victim = create(&mut admin, 0).await.unwrap();
+    let later = create(&mut admin, 0).await.unwrap();
     let other = create(&mut admin, 0).await.unwrap();
     let mut client = exchanges(broker.tls());
     let mut tokens = vec![until_issued(&mut client, &victim.1).await];
@@ -174,6 +214,16 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     let revocation = |line: &Value| line["action"] == "key.revoke";
     assert!(lines(&log).iter().any(revocation));
 
+    // Neither does it need the broker to have been running all along.
+    broker.kill9().await;
+    let mut broker = disk.start(&site).await;
+    fill(&junk);
+    let mut client = exchanges(broker.tls());
+    let refused = client.exchange(by_key(&victim.1)).await.unwrap_err();
+    assert_eq!(reason(&refused), "credential_refused");
+    revoke(&mut inventory(&broker), &later.0).await.unwrap();
+    broker.until_ready(false).await;
+
     // Room makes it well again, without a restart.
     fs::remove_file(&junk).unwrap();
     broker.until_ready(true).await;
@@ -181,6 +231,9 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     let refused = client.exchange(by_key(&victim.1)).await.unwrap_err();
     assert_eq!(reason(&refused), "credential_refused");
     assert_recorded(&log, &tokens);
+    let starts = |line: &&Value| line["kind"] == "start";
+    assert_eq!(lines(&log).iter().filter(starts).count(), 2);
+    assert_eq!(broker.terminate().await.code(), Some(0));
 }
 
 /// Writes zeros until not a byte more fits.

@@ -15,7 +15,7 @@ use std::fs::{Permissions, set_permissions, write};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -270,12 +270,6 @@ impl Broker {
         let heard = said.wait_for(|lines| lines.iter().any(|line| line.contains(text)));
         let heard = timeout(PATIENCE, heard).await.map(|heard| heard.is_ok());
         assert_eq!(heard, Ok(true), "never said {text}: {:#?}", self.said());
-    }
-
-    /// What a file looks like to the process itself, whatever is mounted there.
-    pub(crate) fn own_view(&self, path: &Path) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
-        root.join(path.strip_prefix("/").unwrap())
     }
 }
 
