@@ -2,8 +2,9 @@
 
 use super::change::{Author, Changes, Precondition, too_large, unread};
 use crate::id::IdempotencyKey;
-use crate::refusal::{Code, Denial, Refusal};
-use crate::store::{Entry, Key, Op, TooLarge, Value};
+use crate::limits;
+use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::store::{Batch, Entry, Expect, Key, Op, TooLarge, Value, load_all};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -109,19 +110,45 @@ impl Changes {
         Ok(vec![Op::Put(key, value)])
     }
 
+    /// Removes the entries that no longer count. `now` is the time guard's: expiry is told by a clock that can be
+    /// trusted, or not at all.
+    ///
+    /// # Errors
+    /// When the store does not answer, or an entry was renewed meanwhile; what is left goes the next time.
+    pub async fn forget_lapsed(&self, now: Timestamp) -> Result<(), Denial> {
+        let failed = |cause: String| Denial::failed(Fault::StoreUnavailable, cause);
+        let entries = load_all(self.store(), IDEMPOTENCY_PREFIX)
+            .await
+            .map_err(unread)?;
+        let lapsed: Vec<_> = entries.iter().filter(|entry| !counts(entry, now)).collect();
+        // Each takes a compare and a deletion.
+        for some in lapsed.chunks(limits::STORE_BATCH / 2) {
+            let batch = some.iter().try_fold(Batch::new(), |batch, entry| {
+                batch
+                    .expect(entry.key.clone(), Expect::Unmodified(entry.modified))?
+                    .delete(entry.key.clone())
+            });
+            let committed = self.store().commit(batch.map_err(too_large)?).await;
+            committed.map_err(|error| failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// The revision of an idempotency entry that no longer counts; none for one that does, so that a
     /// commit which expects it fails.
     pub(super) async fn lapsed(&self, key: &Key) -> Result<Option<u64>, Denial> {
         let entry = self.store().read(key).await.map_err(unread)?;
         let now = self.wall();
-        let counts = |entry: &Entry| {
-            serde_json::from_slice::<Remembered>(entry.value.as_bytes())
-                .is_ok_and(|remembered| remembered.until > now)
-        };
         Ok(entry
-            .filter(|entry| !counts(entry))
+            .filter(|entry| !counts(entry, now))
             .map(|entry| entry.modified))
     }
+}
+
+/// Whether an entry still makes a call a repeat.
+fn counts(entry: &Entry, now: Timestamp) -> bool {
+    serde_json::from_slice::<Remembered>(entry.value.as_bytes())
+        .is_ok_and(|remembered| remembered.until > now)
 }
 
 /// Per author, so that nobody learns of another's calls; hashed, so that any name fits.
@@ -132,4 +159,64 @@ pub(super) fn idempotency_key(author: &Author, name: &IdempotencyKey) -> Result<
         "{IDEMPOTENCY_PREFIX}{}",
         URL_SAFE_NO_PAD.encode(hash)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::administration::Settled;
+    use crate::clock::SystemRandomness;
+    use crate::clock::guard::TimeGuard;
+    use crate::clock::testing::TestClock;
+    use crate::store::embedded::EmbeddedStore;
+    use crate::store::{Reply, Revision, Store as _};
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct AtOnce;
+
+    impl Settled for AtOnce {
+        fn settled(&self, _: Revision) -> Reply<'_, Result<(), Denial>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn entry(until: i64) -> Value {
+        let until = Timestamp::from_second(until).unwrap();
+        let (action, thing) = ("key.create".to_owned(), "k".to_owned());
+        let remembered = Remembered {
+            version: 1,
+            action,
+            thing,
+            until,
+        };
+        Value::new(serde_json::to_vec(&remembered).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_no_longer_counts_is_forgotten_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, random) = (TestClock::at(1000), SystemRandomness::shared());
+        let path = folder.path().join("store.db");
+        let store = Arc::new(EmbeddedStore::open(&path, clock.clone(), random.clone()).unwrap());
+        let name = |name: String| Key::new(&format!("{IDEMPOTENCY_PREFIX}{name}")).unwrap();
+        // More than one batch removes.
+        for i in 0..i64::try_from(limits::STORE_BATCH).unwrap() {
+            let batch = Batch::new()
+                .put(name(format!("lapsed-{i}")), entry(1000 - i))
+                .unwrap();
+            store.commit(batch).await.unwrap();
+        }
+        let counts = Batch::new()
+            .put(name("counts".to_owned()), entry(1001))
+            .unwrap();
+        store.commit(counts).await.unwrap();
+        let guard = Arc::new(TimeGuard::new(clock, None));
+        let changes = Changes::new(store.clone(), Arc::new(AtOnce), Arc::clone(&guard), random);
+        changes.forget_lapsed(guard.now().unwrap()).await.unwrap();
+        let left = load_all(&*store, IDEMPOTENCY_PREFIX).await.unwrap();
+        let left: Vec<_> = left.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(left, ["idempotency/counts"]);
+        store.close().await;
+    }
 }

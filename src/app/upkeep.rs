@@ -228,6 +228,12 @@ async fn seldom(subjects: &Subjects) {
     // Expiry is told by a clock that can be trusted, or not at all.
     if let Ok(now) = exchange.guard.now() {
         exchange.authn.expire_markers(now);
+        if let Err(denial) = exchange.changes.forget_lapsed(now).await {
+            tracing::warn!(
+                code = denial.code(),
+                "lapsed idempotency entries stay; tried again later"
+            );
+        }
         if let Err(denial) = signing.upkeep().await {
             tracing::warn!(
                 code = denial.code(),
