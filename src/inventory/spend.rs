@@ -30,7 +30,8 @@ pub(super) fn left(entry: Option<&Entry>, limit: u32) -> Result<u32, Denial> {
 }
 
 /// Spends one use. A crash after it loses the use and never makes a second token; an unknown outcome
-/// counts as spent.
+/// counts as spent. Its record is in the log before the token's can be, so that no token is known of whose use an old
+/// backup, put back right after a crash, could give again.
 ///
 /// # Errors
 /// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit.
@@ -45,7 +46,7 @@ pub async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(),
         let expect = entry.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
         let batch = batch(changes, &key, expect, id, rest)?;
         match changes.store().commit(batch).await {
-            Ok(_) => return Ok(()),
+            Ok(revision) => return changes.in_force(revision).await,
             Err(CommitError::Conflict) => {}
             Err(CommitError::Refused(cause) | CommitError::Unknown(cause)) => {
                 return Err(Denial::failed(Fault::StoreUnavailable, cause));
