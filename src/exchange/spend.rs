@@ -11,7 +11,8 @@ use crate::store::{Batch, CommitError};
 const ATTEMPTS: usize = 16;
 
 /// Spends one use. A crash after it loses the use and never makes a second token; an unknown outcome
-/// counts as spent.
+/// counts as spent. Its record is in the log before the token's can be, so that no token is known of whose use an old
+/// backup, put back right after a crash, could give again.
 ///
 /// # Errors
 /// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit.
@@ -23,7 +24,7 @@ pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Res
         };
         let batch = batch(changes, &uses, id, rest)?;
         match changes.store().commit(batch).await {
-            Ok(_) => return Ok(()),
+            Ok(revision) => return changes.in_force(revision).await,
             Err(CommitError::Conflict) => {}
             Err(CommitError::Refused(cause) | CommitError::Unknown(cause)) => {
                 return Err(Denial::failed(Fault::StoreUnavailable, cause));
