@@ -63,9 +63,9 @@ pub(super) fn put_new(batch: Batch, key: &ApiKey) -> Result<Batch, TooLarge> {
 pub(super) fn put_again(batch: Batch, key: &ApiKey, revision: u64) -> Result<Batch, TooLarge> {
     let batch = batch.expect(store_key(&key.id)?, Expect::Unmodified(revision))?;
     match key.state {
-        KeyState::Active => batch.put(store_key(&key.id)?, value(key)?),
-        // Must survive even an old backup that is put back.
-        KeyState::Suspended | KeyState::Revoked => {
+        KeyState::Active if key.successor.is_none() => batch.put(store_key(&key.id)?, value(key)?),
+        // Must survive even an old backup that is put back; so must the earlier end of a key that has a successor.
+        KeyState::Active | KeyState::Suspended | KeyState::Revoked => {
             batch.put_lasting(store_key(&key.id)?, value(key)?)
         }
     }
