@@ -14,7 +14,8 @@ const ATTEMPTS: usize = 16;
 /// counts as spent.
 ///
 /// # Errors
-/// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit.
+/// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit; what keeps
+/// the record of it out of the log, and then the use is spent.
 pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(), Denial> {
     for _ in 0..ATTEMPTS {
         let uses = Uses::read(changes.store(), &id, limit).await?;
@@ -23,7 +24,8 @@ pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Res
         };
         let batch = batch(changes, &uses, id, rest)?;
         match changes.store().commit(batch).await {
-            Ok(_) => return Ok(()),
+            // In the log as well before a token can be: a backup that is put back must not give the use back.
+            Ok(revision) => return changes.in_force(revision).await,
             Err(CommitError::Conflict) => {}
             Err(CommitError::Refused(cause) | CommitError::Unknown(cause)) => {
                 return Err(Denial::failed(Fault::StoreUnavailable, cause));
