@@ -60,6 +60,15 @@ impl Gate {
         self.admit(request, Duty::Explain).map(drop)
     }
 
+    /// Turns everybody else away by the headers alone, before anything of a message is taken in: administrators'
+    /// messages may be large, and nobody else's take memory.
+    pub fn doorkeeper(
+        &self,
+    ) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
+        let gate = self.clone();
+        move |request| gate.author(&request).map(|_| request)
+    }
+
     fn admit<T>(&self, request: &Request<T>, duty: Duty) -> Result<Author, Status> {
         let context = context(peer(request)?, None);
         let now = self.exchange.guard.wall();

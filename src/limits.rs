@@ -49,6 +49,9 @@ pub const LINEAGE: usize = 8;
 pub const ACTORS: usize = 4;
 /// Largest request message over gRPC, in bytes: two tokens and what goes with them.
 pub const MESSAGE: usize = 128 * 1024;
+/// Largest request to the standard services (health, reflection), in bytes: they name a service or a symbol, and are
+/// asked by anybody.
+pub const STANDARD_MESSAGE: usize = 4 * 1024;
 /// Longest client-certificate chain, in certificates, and largest certificate, in bytes.
 pub const CHAIN: usize = 8;
 /// Largest certificate in bytes.

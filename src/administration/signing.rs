@@ -116,7 +116,7 @@ impl SigningAdmin {
             tenant: None,
             change: json!({ "keys": changed, "reason": reason }),
         };
-        // Without a record the store refuses the batch, which is what must happen when none can be made.
+        // Without a record nothing is changed, which is what must happen when none can be made.
         self.changes
             .encoded(&note, author)
             .map(Into::into)

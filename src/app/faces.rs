@@ -16,6 +16,7 @@ use crate::telemetry::{Metrics, Readiness};
 use crate::{http, limits, proto};
 use std::sync::Arc;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 
 /// The routers of each face, to be put together as each listener is configured.
 pub(super) struct Faces {
@@ -63,6 +64,7 @@ pub(super) fn routes(
             log: opened.log.clone(),
         }),
     };
+    let doorkeeper = gate.doorkeeper();
     let policy = PolicyService {
         gate,
         policies: Arc::clone(&memory.policy_admin),
@@ -73,7 +75,8 @@ pub(super) fn routes(
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1();
+            .build_v1()
+            .map(|service| service.max_decoding_message_size(limits::STANDARD_MESSAGE));
         let routes = routes.add_service(upkeep::health(&world.lifecycle));
         match reflection {
             Ok(reflection) => routes.add_service(reflection),
@@ -86,8 +89,14 @@ pub(super) fn routes(
     let grpc = services(Routes::new(
         TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
     ))
-    .add_service(InventoryServer::new(inventory).max_decoding_message_size(size))
-    .add_service(PolicyServer::new(policy).max_decoding_message_size(limits::POLICY_DOCUMENT))
+    .add_service(InterceptedService::new(
+        InventoryServer::new(inventory).max_decoding_message_size(size),
+        doorkeeper.clone(),
+    ))
+    .add_service(InterceptedService::new(
+        PolicyServer::new(policy).max_decoding_message_size(limits::POLICY_DOCUMENT),
+        doorkeeper,
+    ))
     .prepare()
     .into_axum_router();
     let issuer: Arc<str> = config.issuer.as_str().into();

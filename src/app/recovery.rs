@@ -35,6 +35,7 @@ pub(super) async fn bring_up(
         origin: log.origin().to_string(),
         sequence,
         taken: recovered.drained.map(|drained| drained.revision),
+        taken_at: recovered.drained.map(|drained| drained.sequence),
     });
     match decide(&store.lineage().await?, end.as_ref()) {
         Recovery::InStep => {}
@@ -47,8 +48,19 @@ pub(super) async fn bring_up(
                     "the log does not say how far it had taken the store over"
                 ));
             };
-            replay(store, disk, end, taken.revision, from_sequence, renew).await?;
-            note(log, "recovery.replay", from_sequence, end.sequence).await?;
+            match replay(store, disk, end, taken.revision, from_sequence, renew).await {
+                Ok(()) => note(log, "recovery.replay", from_sequence, end.sequence).await?,
+                Err(error) if accept => {
+                    tracing::warn!(%error, "the log cannot give back all that the store lost");
+                    roll_back(store, log, guard).await?;
+                }
+                Err(error) => {
+                    return Err(error.context(
+                        "the log cannot give back all that the store lost: put back a newer backup, or start with \
+                         --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
+                    ));
+                }
+            }
         }
         Recovery::LogBehind | Recovery::Foreign if accept => roll_back(store, log, guard).await?,
         Recovery::LogBehind => {

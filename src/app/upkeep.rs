@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::inventory::{Keys, USAGE_PREFIX, flush_usage, restore_usage};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::files::FileWatch;
+use crate::limits;
 use crate::policy::Policies;
 use crate::refusal::Denial;
 use crate::store::embedded::EmbeddedStore;
@@ -49,7 +50,7 @@ pub(super) fn health(lifecycle: &Lifecycle) -> HealthServer<impl Health> {
         reporter.clear_service_status("").await;
         Ok::<_, anyhow::Error>(())
     });
-    service
+    service.max_decoding_message_size(limits::STANDARD_MESSAGE)
 }
 
 /// Policy files are read again when they change; a bad set leaves the old one in force.

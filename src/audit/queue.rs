@@ -165,7 +165,9 @@ impl Queue {
         };
         let fits =
             queued < limits::LOG_QUEUE && before.saturating_add(bytes) <= limits::LOG_QUEUE_BYTES;
-        fits.then_some(place)
+        // What the store committed brings revocations, which no flood of issues may keep out. There is one page of it
+        // at a time.
+        (fits || matches!(work, Work::Outbox(_))).then_some(place)
     }
 }
 

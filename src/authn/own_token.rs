@@ -243,7 +243,14 @@ fn build(
     }
     let mut lineage = descend(token);
     let mut fence = fence(token);
-    let mut not_after = token.claims().expires_at;
+    // Whatever part the presenter has, it vouches no longer than its own credential does.
+    let mut not_after = token.claims().expires_at.min(presenter.not_after);
+    merge(
+        &mut fence.credentials,
+        presenter.lineage.credentials.clone(),
+    );
+    fence.keys.extend(presenter.keys);
+    fence.issued = fence.issued.into_iter().chain(presenter.issued).min();
     let (client_id, actor) = match relation {
         Relation::Party => (
             Arc::clone(&token.claims().client_id),
@@ -252,10 +259,12 @@ fn build(
         Relation::Server => {
             merge(&mut lineage.credentials, presenter.lineage.credentials);
             merge(&mut lineage.ancestors, presenter.lineage.ancestors);
-            fence.credentials.clone_from(&lineage.credentials);
-            fence.keys.extend(presenter.keys);
-            fence.issued = fence.issued.into_iter().chain(presenter.issued).min();
-            not_after = not_after.min(presenter.not_after);
+            // An actor's key or token that does not reach an audience does not reach it for another either.
+            let actors = match &presenter.lineage.exchange {
+                Reach::Listed(audiences) => Some(audiences),
+                Reach::Policy => None,
+            };
+            lineage.exchange = within(&lineage.exchange, actors);
             let actor = Actor {
                 sub: Arc::clone(&presenter.sub),
                 previous: token.claims().actor.clone(),
@@ -343,19 +352,19 @@ fn merge<T: PartialEq>(into: &mut Vec<T>, more: Vec<T>) {
     }
 }
 
-/// The audiences that both the token's exchange ceiling and its root key allow today.
+/// The audiences that both a token's exchange ceiling and another list allow: its root key's of today, or its actor's.
 fn within(
     ceiling: &Reach<Arc<[Audience]>>,
-    root: Option<&Arc<[Audience]>>,
+    list: Option<&Arc<[Audience]>>,
 ) -> Reach<Arc<[Audience]>> {
-    match (ceiling, root) {
+    match (ceiling, list) {
         (Reach::Policy, None) => Reach::Policy,
-        (Reach::Policy, Some(root)) => Reach::Listed(Arc::clone(root)),
+        (Reach::Policy, Some(list)) => Reach::Listed(Arc::clone(list)),
         (Reach::Listed(ceiling), None) => Reach::Listed(Arc::clone(ceiling)),
-        (Reach::Listed(ceiling), Some(root)) => Reach::Listed(
+        (Reach::Listed(ceiling), Some(list)) => Reach::Listed(
             ceiling
                 .iter()
-                .filter(|audience| root.contains(audience))
+                .filter(|audience| list.contains(audience))
                 .cloned()
                 .collect(),
         ),

@@ -15,7 +15,8 @@ const ATTEMPTS: usize = 16;
 /// backup, put back right after a crash, could give again.
 ///
 /// # Errors
-/// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit.
+/// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit; what keeps
+/// the record of it out of the log, and then the use is spent.
 pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(), Denial> {
     for _ in 0..ATTEMPTS {
         let uses = Uses::read(changes.store(), &id, limit).await?;

@@ -2,7 +2,7 @@
 
 use super::ring::{Change, NotYet, UnknownMember};
 use super::stored::{HEAD, Head, PREFIX, StoredKey, entry_id, entry_key};
-use super::{Kek, KeyFault, KeyRing, Ring, SigningAlgorithm, SigningKey, Timing};
+use super::{Kek, KeyFault, KeyRing, Life, Ring, SigningAlgorithm, SigningKey, Timing};
 use crate::clock::Random;
 use crate::id::KeyId;
 use crate::jose::from_slice;
@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Writes the audit record of a change, which is committed with it.
+/// Writes the audit record of a change, which is committed with it. An empty one means that none could be made: nothing is
+/// changed then.
 pub type Recorder<'a> = &'a (dyn Fn(&[Change]) -> Arc<[u8]> + Send + Sync);
 
 /// How often a change is tried again when somebody else's came first.
@@ -180,7 +181,11 @@ impl Rotation {
             if prepared.changes.is_empty() {
                 return Ok(None);
             }
-            let mut batch = batch(head, &prepared)?.record(record(&prepared.changes))?;
+            let record = record(&prepared.changes);
+            if record.is_empty() {
+                return Err(RotationError::Refused("no record could be made".to_owned()));
+            }
+            let mut batch = batch(head, &prepared)?.record(record)?;
             for op in with {
                 batch = match op.clone() {
                     Op::Put(key, value) => batch.put(key, value)?,
@@ -266,6 +271,11 @@ impl Rotation {
     }
 }
 
+fn is_compromised(change: &Change) -> bool {
+    let life = change.member.map(|member| member.life);
+    matches!(life, Some(Life::Compromised { .. }))
+}
+
 fn batch(head: Option<(u64, Head)>, prepared: &Prepared) -> Result<Batch, TooLarge> {
     let key = Key::new(HEAD)?;
     let (expect, before) = match head {
@@ -281,6 +291,8 @@ fn batch(head: Option<(u64, Head)>, prepared: &Prepared) -> Result<Batch, TooLar
     for change in &prepared.changes {
         let key = entry_key(&change.id)?;
         batch = match prepared.values.get(&change.id) {
+            // A revocation: must survive even an old backup that is put back, in which the key still signs.
+            Some(value) if is_compromised(change) => batch.put_lasting(key, value.value()?)?,
             Some(value) => batch.put(key, value.value()?)?,
             None => batch.delete(key)?,
         };

@@ -56,6 +56,8 @@ pub struct LogEnd {
     /// Revision of the last record that came from the store's outbox. Entries of the outbox that
     /// it covers ([`Revision::covers`]) are in the log already and are not appended again.
     pub taken: Option<Revision>,
+    /// Sequence of that record.
+    pub taken_at: Option<u64>,
 }
 
 /// What is to be done before anything is served.
@@ -93,7 +95,8 @@ pub fn decide(store: &Lineage, log: Option<&LogEnd>) -> Recovery {
         if known.sequence > log.sequence {
             return Recovery::LogBehind;
         }
-        if known.sequence == log.sequence {
+        // Nothing came from the store since it was told: what the log took before then it held, or has redone.
+        if known.sequence == log.sequence || log.taken_at.is_some_and(|at| at <= known.sequence) {
             return Recovery::InStep;
         }
         from_sequence = known.sequence.saturating_add(1);

@@ -201,6 +201,15 @@ async fn a_compromised_key_is_replaced_at_once_with_its_marker() {
     assert!(matches!(again, Err(RotationError::UnknownKey(_))));
 }
 
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_done() {
+    let node = Fixture::new();
+    let nothing = |_: &[Change]| Arc::from([]);
+    let outcome = node.rotation.ensure(at(0), &nothing).await;
+    assert!(matches!(outcome, Err(RotationError::Refused(_))));
+    assert!(node.store.entries().is_empty());
+}
+
 /// At every point in the middle of a revision there is a key that signs, and it is published.
 #[tokio::test]
 async fn changes_applied_one_by_one_never_leave_a_gap() {

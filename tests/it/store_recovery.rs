@@ -35,6 +35,16 @@ fn end(sequence: u64, taken: Option<Revision>) -> Option<LogEnd> {
         origin: ORIGIN.to_owned(),
         sequence,
         taken,
+        taken_at: taken.map(|_| sequence),
+    })
+}
+
+/// A log whose last record from the store is followed by others.
+fn since(sequence: u64, taken: Revision, taken_at: u64) -> Option<LogEnd> {
+    let end = end(sequence, Some(taken))?;
+    Some(LogEnd {
+        taken_at: Some(taken_at),
+        ..end
     })
 }
 
@@ -53,6 +63,7 @@ fn store_and_log_are_compared() {
         origin: "example.org/two".to_owned(),
         sequence: 30,
         taken: Some(at(1, 50)),
+        taken_at: Some(30),
     });
     let table = [
         (
@@ -126,6 +137,18 @@ fn store_and_log_are_compared() {
             store(at(2, 55), &[at(1, 50)], position(90, 50)),
             end(90, Some(at(1, 80))),
             Recovery::InStep,
+        ),
+        (
+            "redone, then served",
+            store(at(2, 55), &[at(1, 50)], position(90, 50)),
+            since(93, at(1, 80), 90),
+            Recovery::InStep,
+        ),
+        (
+            "put back after it was redone",
+            store(at(2, 50), &[at(1, 50)], position(20, 48)),
+            since(93, at(1, 80), 21),
+            behind(21, false),
         ),
         (
             "log rolled back",

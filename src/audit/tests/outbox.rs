@@ -1,12 +1,13 @@
 //! Records that were committed with changes of the store reach the log exactly once, in order.
 
-use crate::audit::testing::{Effect, Memory, Step, open};
+use crate::audit::testing::{Effect, Memory, Step, context, minted, open};
 use crate::audit::{Act, ActKind, Log, Outbox};
 use crate::store::{
     Batch, CommitError, Cursor, Entry, Event, Incarnation, Key, LoadError, LogPosition,
     OutboxEntry, Page, Reply, Revision, Store, StoreFault,
 };
 use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 
@@ -125,6 +126,35 @@ async fn a_change_has_passed_once_it_is_applied_and_its_record_is_durable() {
     assert!(outbox.passed(revision(4)).await.is_err());
     let last = store.positions.lock().unwrap().last().cloned().unwrap();
     assert_eq!((last.sequence, last.counter), (1, 2));
+}
+
+/// However many issues wait, a revocation finds its place.
+#[tokio::test]
+async fn a_full_queue_keeps_no_revocation_out() {
+    let device = Memory::new();
+    let opened = open(&device);
+    let store = Arc::new(OnlyOutbox::default());
+    store.push(entry(&opened.log, 1, "key.revoke"));
+    device.hold(true);
+    let flood: Vec<_> = (0..crate::limits::LOG_QUEUE)
+        .map(|n| opened.log.issue(minted(n as u128), &context()))
+        .collect();
+    assert!(opened.log.issue(minted(0), &context()).await.is_err());
+    let (_apply, applied) = watch::channel(revision(1));
+    let (outbox, drain) = Outbox::new(Arc::clone(&store) as _, opened.log.clone(), applied);
+    let draining = tokio::spawn(drain.run());
+    let passed = tokio::spawn(async move { outbox.passed(revision(1)).await });
+    // It is in the queue, or was refused, before anything is written.
+    while opened.log.stats().queued.load(Ordering::Acquire) <= crate::limits::LOG_QUEUE
+        && !passed.is_finished()
+    {
+        tokio::task::yield_now().await;
+    }
+    device.hold(false);
+    passed.await.unwrap().unwrap();
+    assert_eq!(actions(&device), [line(1, "key.revoke")]);
+    drop(flood);
+    draining.abort();
 }
 
 #[tokio::test]

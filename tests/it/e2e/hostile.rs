@@ -31,9 +31,13 @@ async fn serves(broker: &Broker) {
 
 /// Sends a gRPC body as it is.
 async fn raw(client: &mut Client, body: Vec<u8>) -> Answer {
+    raw_to(client, EXCHANGE, body).await
+}
+
+async fn raw_to(client: &mut Client, path: &str, body: Vec<u8>) -> Answer {
     let request = http::Request::builder()
         .method(Method::POST)
-        .uri(format!("https://localhost{EXCHANGE}"))
+        .uri(format!("https://localhost{path}"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .body(Full::new(Bytes::from(body)))
@@ -97,6 +101,43 @@ async fn frames_that_lie_are_answered() {
         status.is_client_error() || status == StatusCode::OK,
         "{status}"
     );
+    serves(&broker).await;
+}
+
+/// Administrators' messages may be large. Nobody else's is even taken in: the answer does not wait for the message.
+#[tokio::test]
+async fn a_stranger_is_turned_away_before_his_message() {
+    let broker = Broker::start().await;
+    let mut client = broker.http("h2").await;
+    for path in [
+        "/cambist.v1.Policy/CheckPolicies",
+        "/cambist.v1.Policy/PutPolicies",
+        "/cambist.v1.Inventory/CreateKey",
+    ] {
+        // Of these bytes only a few ever come.
+        let begun = framed(0, 100_000, b"ten bytes.");
+        let (_, headers, _) = raw_to(&mut client, path, begun).await;
+        assert_eq!(headers["grpc-status"], "7", "{path}");
+    }
+    serves(&broker).await;
+}
+
+#[tokio::test]
+async fn requests_to_the_standard_services_are_bounded_at_n_and_n_plus_one() {
+    let broker = Broker::start().await;
+    let mut client = broker.http("h2").await;
+    for (size, fits) in [
+        (limits::STANDARD_MESSAGE, true),
+        (limits::STANDARD_MESSAGE + 1, false),
+    ] {
+        // The field's number and length take three bytes.
+        let mut message = Vec::new();
+        prost::encoding::string::encode(1, &"a".repeat(size - 3), &mut message);
+        assert_eq!(message.len(), size);
+        let begun = framed(0, u32::try_from(size).unwrap(), &message);
+        let (_, headers, _) = raw_to(&mut client, "/grpc.health.v1.Health/Check", begun).await;
+        assert_eq!(headers["grpc-status"], if fits { "5" } else { "11" });
+    }
     serves(&broker).await;
 }
 

@@ -1,10 +1,10 @@
 //! Own tokens, exchanged again: who may present them, and what comes of it.
 
 use crate::support::broker::{
-    Broker, Caller, Svid, api_key, ask, claims, delegated, peer, spec, token,
+    Broker, Caller, Svid, api_key, ask, audience, claims, delegated, peer, spec, token,
 };
 use cambist::limits;
-use cambist::proto::{ExchangeRequest, ExchangeResponse, KeySpec};
+use cambist::proto::{Audience, ExchangeRequest, ExchangeResponse, KeySpec, PutAudienceRequest};
 use prost_types::Duration;
 use serde_json::json;
 
@@ -303,6 +303,55 @@ async fn an_actors_own_token_acts_in_the_hands_of_its_party() {
     // One that acts already does not lend itself to acting.
     let acting = delegated(own(&subject), own(&acted), "billing");
     assert_eq!(shop.caller.no(acting).await, "actor_not_allowed");
+}
+
+/// A bootstrap key that serves an audience acts for others within its own reach, and not beyond.
+#[tokio::test]
+async fn a_key_that_acts_reaches_no_further_than_for_itself() {
+    let broker = Broker::start().await;
+    let narrow = broker.create_key(spec(&["shop"], &["orders:read"])).await;
+    let wide = broker
+        .create_key(spec(&["shop", "billing"], &["orders:read"]))
+        .await;
+    let sub = |id: &str| format!("{}/keys/{id}", broker.issuer);
+    let [narrow_id, wide_id] = [&narrow, &wide].map(|made| made.key.as_ref().unwrap().id.clone());
+    let counter = Audience {
+        servers: vec![sub(&narrow_id), sub(&wide_id)],
+        ..audience("counter")
+    };
+    let counter = PutAudienceRequest {
+        audience: Some(counter),
+        ..PutAudienceRequest::default()
+    };
+    broker
+        .inventory()
+        .await
+        .put_audience(counter)
+        .await
+        .unwrap();
+    let web = workload(&broker, WEB).await;
+    let subject = web.caller.yes(ask(peer(), "counter")).await;
+    let acting = |secret: &str, audience| delegated(own(&subject), api_key(secret), audience);
+    let acted = web.caller.yes(acting(&wide.secret, "billing")).await;
+    let said = claims(&acted.access_token);
+    assert_eq!(said["act"]["sub"], sub(&wide_id));
+    assert_eq!(said["cmb"]["x"], json!({ "aud": ["shop", "billing"] }));
+    web.caller.yes(acting(&narrow.secret, "shop")).await;
+    let code = web.caller.no(acting(&narrow.secret, "billing")).await;
+    assert_eq!(code, "audience_not_allowed");
+}
+
+/// A token that proves its own party is part of what comes out, too: that does not outlive it.
+#[tokio::test]
+async fn what_a_party_proves_itself_with_bounds_the_lifetime() {
+    let broker = Broker::start().await;
+    let web = workload(&broker, WEB).await;
+    let subject = web.caller.yes(ask(peer(), "shop")).await;
+    let proof = web.caller.yes(lasting(ask(peer(), "shop"), 60)).await;
+    let request = delegated(own(&subject), own(&proof), "shop");
+    let again = web.caller.yes(request).await;
+    assert!(claims(&again.access_token)["act"].is_null());
+    assert!(again.expires_in <= 60, "{}", again.expires_in);
 }
 
 #[tokio::test]

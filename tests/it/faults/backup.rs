@@ -5,7 +5,9 @@ use super::load::{
     reason, revoke, suspend,
 };
 use crate::support::process::{Broker, Site};
-use cambist::proto::{BackupRequest, RotateKeyRequest};
+use cambist::proto::{
+    BackupRequest, ListSigningKeysRequest, RotateKeyRequest, RotateSigningKeyRequest,
+};
 use cambist::store::embedded::restore;
 use std::fs;
 use std::path::Path;
@@ -136,6 +138,66 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
         let index = usize::try_from(token.index).unwrap();
         assert_eq!(records[index]["token_sha256"], token.sha256);
     }
+}
+
+/// What was put back may be stopped and started before anything new was changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_back_starts_again_and_again() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut admin = inventory(&broker);
+    let revoked = create(&mut admin, 0).await.unwrap();
+    let copy = site.path("copy.db");
+    back_up(&broker, &copy).await;
+    revoke(&mut admin, &revoked.0).await.unwrap();
+    broker.kill9().await;
+    restore(&copy, &site.path("data/store.db"), true).unwrap();
+    for _ in 0..3 {
+        let mut broker = site.start().await;
+        let mut client = exchanges(broker.tls());
+        let refused = client.exchange(by_key(&revoked.1)).await.unwrap_err();
+        assert_eq!(reason(&refused), "credential_refused");
+        assert_eq!(broker.terminate().await.code(), Some(0));
+    }
+}
+
+/// A signing key that somebody else may have is distrusted for good: not even a backup from before makes it sign again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_brings_no_compromised_signing_key_back() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut client = exchanges(broker.mtls());
+    let token = client
+        .exchange(by_certificate())
+        .await
+        .unwrap()
+        .into_inner();
+    let mut admin = inventory(&broker);
+    let listed = admin.list_signing_keys(ListSigningKeysRequest::default());
+    let keys = listed.await.unwrap().into_inner().keys;
+    let bad = keys.iter().find(|key| key.state == "active").unwrap();
+    let copy = site.path("copy.db");
+    back_up(&broker, &copy).await;
+    let compromised = RotateSigningKeyRequest {
+        compromised: bad.kid.clone(),
+        reason: "seen elsewhere".to_owned(),
+        ..RotateSigningKeyRequest::default()
+    };
+    admin.rotate_signing_key(compromised).await.unwrap();
+    broker.kill9().await;
+    restore(&copy, &site.path("data/store.db"), true).unwrap();
+
+    let broker = site.start().await;
+    let listed = inventory(&broker)
+        .list_signing_keys(ListSigningKeysRequest::default())
+        .await;
+    let keys = listed.unwrap().into_inner().keys;
+    let again = keys.iter().find(|key| key.kid == bad.kid).unwrap();
+    assert_eq!(again.state, "compromised");
+    let mut client = exchanges(broker.mtls());
+    let refused = client.exchange(by_token(&token.access_token)).await;
+    assert_eq!(reason(&refused.unwrap_err()), "token_refused");
+    client.exchange(by_certificate()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
