@@ -253,6 +253,10 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
                 rustls::Error::InvalidCertificate(cause) => {
                     Error::Certificate(cause.to_string().into())
                 }
+                // Not a record of TLS at all, such as an HTTP server's complaint: the wrong port.
+                rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+                    Error::Unreachable("whoever answers there does not speak TLS".into())
+                }
                 other => Error::Tls(other.to_string().into()),
             });
         }
@@ -267,6 +271,15 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
                 std::io::ErrorKind::InvalidData => Error::Tls(text),
                 _ => Error::Lost(text),
             });
+        }
+        // A request that was on its way when the connection went: its own cause, if any, says more.
+        if let Some(http) = error.downcast_ref::<hyper::Error>()
+            && (http.is_canceled() || http.is_closed())
+        {
+            return error
+                .source()
+                .and_then(connection_cause)
+                .or_else(|| Some(Error::Lost(http.to_string().into())));
         }
         next = error.source();
     }
@@ -365,6 +378,13 @@ mod tests {
             Error::from_transport(&wrapped),
             Error::Certificate(_)
         ));
+    }
+
+    #[test]
+    fn a_peer_without_tls_is_not_a_matter_of_trust() {
+        let tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, tls);
+        assert!(matches!(Error::from_transport(&io), Error::Unreachable(_)));
     }
 
     #[test]
