@@ -1,5 +1,6 @@
 //! Assembly: from a checked configuration to a running broker, constructor by constructor.
 
+mod check;
 mod faces;
 mod files;
 mod maintenance;
@@ -11,6 +12,7 @@ mod state;
 mod upkeep;
 
 pub use crate::store::embedded::{OpenError, Restored};
+pub use check::check;
 pub use files::create_seal_key;
 pub use restore::restore;
 

@@ -100,11 +100,20 @@ impl Cli {
             .iter()
             .take_while(|arg| *arg != "--")
             .any(|arg| arg == "--json");
+        let credential = args
+            .iter()
+            .take_while(|arg| *arg != "--")
+            .any(|arg| input::is_credential(&arg.to_string_lossy()));
         Self::try_parse_from(args).map_err(|error| {
             let asked = matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
+            // The parser's complaint would repeat it, into terminals and build logs.
+            if credential && !asked {
+                Output::new(json).fail(&input::pasted());
+                return Exit::Usage;
+            }
             if json && !asked {
                 let text = error.to_string();
                 let first = text.lines().next().unwrap_or_default();

@@ -74,7 +74,7 @@ codes! {
         /// The named thing does not exist.
         NotFound = "not_found", "there is no such thing";
         /// The named thing exists already, or is not at the expected revision.
-        Conflict = "conflict", "the thing exists or has changed meanwhile";
+        Conflict = "conflict", "it conflicts with what is there";
         /// A limit on rate or on work in flight is reached.
         TooBusy = "too_busy", "too many requests; try again later";
     }

@@ -44,10 +44,11 @@ impl AudienceAdmin {
         if repeated.await? {
             return self.found(&spec.name);
         }
+        let is = self.stored_revision(&spec.name)?;
         self.audiences
             .check(&spec)
             .map_err(|error| invalid("audience", error))?;
-        let expect = match (self.stored_revision(&spec.name)?, on.expected_revision) {
+        let expect = match (is, on.expected_revision) {
             (None, None) => Expect::Absent,
             (Some(is), Some(expected)) if is == expected => Expect::Unmodified(is),
             (None, Some(_)) => return Err(missing(&spec.name)),

@@ -93,6 +93,19 @@ pub(super) fn diagnosed(found: Vec<Diagnostic>) -> anyhow::Error {
     anyhow!("{}", lines.join("\n"))
 }
 
+/// The files that say which workloads are believed.
+pub(super) fn trust_files<'d>(
+    domains: impl Iterator<Item = &'d config::TrustDomainFiles>,
+) -> TrustFiles {
+    let domains = domains.map(|domain| DomainFiles {
+        trust_domain: domain.name.clone(),
+        bundle: Some(domain.bundle.clone()),
+        crls: domain.crls.clone(),
+        revoked: false,
+    });
+    TrustFiles::new(domains.collect())
+}
+
 /// Reads the trust bundles, and keeps reading them when they change.
 pub(super) fn follow_trust(
     config: &Config,
@@ -100,13 +113,7 @@ pub(super) fn follow_trust(
     trust: &Arc<TrustStore>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<()> {
-    let domains = config.trust_domains.iter().map(|domain| DomainFiles {
-        trust_domain: domain.name.clone(),
-        bundle: Some(domain.bundle.clone()),
-        crls: domain.crls.clone(),
-        revoked: false,
-    });
-    let files = TrustFiles::new(domains.collect());
+    let files = trust_files(config.trust_domains.iter());
     files.load_into(trust)?;
     let (watch, trust) = (FileWatch::new("trust", files.paths()), Arc::clone(trust));
     watch.start(&world.lifecycle, Arc::clone(metrics), move || {

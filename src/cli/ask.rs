@@ -16,7 +16,7 @@ pub(super) struct AskArgs {
     /// Whom the token is for
     #[arg(long, env = "CAMBIST_AUDIENCE", value_name = "NAME", value_parser = Audience::parse)]
     audience: Option<Audience>,
-    /// A scope; repeat for more [default: all that the credential has for the audience]
+    /// A scope; repeat for more [default: all that a key or token has for the audience; none with a certificate]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = Scope::parse)]
     scopes: Vec<Scope>,
     /// How long the token should be good for, at most
@@ -29,6 +29,7 @@ pub(super) struct AskArgs {
     #[arg(
         long,
         env = "CAMBIST_KEY_FILE",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Credential"
     )]
@@ -37,6 +38,7 @@ pub(super) struct AskArgs {
     #[arg(
         long,
         env = "CAMBIST_TOKEN_FILE",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Credential"
     )]
@@ -71,13 +73,16 @@ impl AskArgs {
         Ok(ask)
     }
 
-    /// The credential: the one that is named, otherwise the client certificate. A file is read anew for
-    /// each exchange; standard input once.
+    /// The credential: the one that is named, otherwise the client certificate, if the connection is
+    /// `certified`. A file is read anew for each exchange; standard input once.
     ///
     /// # Errors
-    /// When two are named, or standard input holds none.
-    pub(super) fn source(&self) -> Result<Source, Failure> {
+    /// When none or two are named, a credential stands where its file should, or standard input holds none.
+    pub(super) fn source(&self, certified: bool) -> Result<Source, Failure> {
         let text = |from: &input::Source| match from {
+            input::Source::File(path) if input::is_credential(&path.to_string_lossy()) => {
+                Err(input::pasted())
+            }
             input::Source::File(path) => Ok(Text::File(path.clone())),
             input::Source::Stdin => from.secret(limits::TOKEN).map(Text::Held),
         };
@@ -86,7 +91,9 @@ impl AskArgs {
                 .next("give one of --key-file and --token-file, and unset the other's variable")),
             (Some(key), None) => Ok(Source::ApiKey(text(key)?)),
             (None, Some(token)) => Ok(Source::Token(text(token)?, TokenType::AccessToken)),
-            (None, None) => Ok(Source::PeerCertificate),
+            (None, None) if certified => Ok(Source::PeerCertificate),
+            (None, None) => Err(Failure::usage("no credential is named")
+                .next("give --key-file, --token-file, or --cert and --cert-key")),
         }
     }
 }
@@ -110,8 +117,10 @@ mod tests {
 
     #[test]
     fn the_credential_is_the_named_one_or_the_certificate() {
-        let source = |line: &[&str]| parse(line).unwrap().source();
+        let source = |line: &[&str]| parse(line).unwrap().source(true);
         assert!(matches!(source(&[]), Ok(Source::PeerCertificate)));
+        let none = parse(&[]).unwrap().source(false).unwrap_err();
+        assert_eq!(none.exit(), Exit::Usage);
         assert!(matches!(
             source(&["--key-file", "k"]),
             Ok(Source::ApiKey(Text::File(_)))
@@ -122,6 +131,20 @@ mod tests {
         ));
         let both = source(&["--key-file", "k", "--token-file", "t"]).unwrap_err();
         assert_eq!(both.exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_credential_in_its_files_place_is_not_repeated() {
+        for (flag, text) in [
+            ("--key-file", "cmb_9hUyCSJrTE3vv9rz_QkWobVReHImEiKiNlT24"),
+            ("--token-file", "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln"),
+        ] {
+            let failure = parse(&[flag, text]).unwrap().source(true).unwrap_err();
+            assert_eq!(failure.exit(), Exit::Usage);
+            assert!(!format!("{failure:?}").contains(text));
+        }
+        let file = parse(&["--key-file", "cmb_ci.key"]).unwrap().source(true);
+        assert!(file.is_ok());
     }
 
     #[test]

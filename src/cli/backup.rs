@@ -12,10 +12,10 @@ use std::path::PathBuf;
 /// Copy the store while it is in use
 #[derive(Args, Debug)]
 pub struct BackupArgs {
-    #[command(flatten)]
-    connect: ConnectArgs,
     /// Absolute path of a file that does not exist, on the broker's host
     path: PathBuf,
+    #[command(flatten)]
+    connect: ConnectArgs,
 }
 
 #[derive(Serialize)]

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::output::fields;
 use super::world::World;
+use crate::app;
 use crate::config::{Address, Config};
 use clap::Args;
 use serde::Serialize;
@@ -33,7 +34,10 @@ struct Valid {
 pub(super) fn run(args: &CheckConfigArgs, world: &World) -> Result<(), Failure> {
     let config = Config::load(&args.file).map_err(Failure::configuration)?;
     if !args.without_files {
-        let problems = config.check_files();
+        let mut problems = config.check_files();
+        if problems.is_empty() {
+            problems = app::check(&config, &world.clock);
+        }
         if !problems.is_empty() {
             return Err(Failure::configuration(problems));
         }

@@ -44,7 +44,7 @@ pub(super) async fn run(args: ClockArgs, world: &World) -> Result<(), Failure> {
         ahead_seconds: now.map(|now| world.clock.now().as_second() - now.as_second()),
     };
     world.output.show(&confirmed, || {
-        let now = now.map_or_else(|| "unknown".to_owned(), |now| now.to_string());
+        let now = now.map_or_else(|| "unknown".to_owned(), |now| format!("{now:.0}"));
         let ahead = confirmed.ahead_seconds.unwrap_or_default();
         format!("The broker's clock is confirmed: {now}; this machine's is {ahead} s ahead of it.")
     })

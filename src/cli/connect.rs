@@ -147,12 +147,12 @@ impl ConnectArgs {
         })
     }
 
-    /// The broker that flags, environment and file name.
+    /// The settings that flags, environment and file give.
     ///
     /// # Errors
-    /// As [`ConnectArgs::resolve`] and [`Settings::endpoint`].
-    pub(super) fn endpoint(&self) -> Result<Endpoint, Failure> {
-        self.resolve(|name| std::env::var(name).ok())?.endpoint()
+    /// As [`ConnectArgs::resolve`].
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        self.resolve(|name| std::env::var(name).ok())
     }
 
     /// Whether flags, environment or file name a broker at all.
@@ -166,7 +166,10 @@ impl ConnectArgs {
 
     /// Connects to the broker that the settings name, for administrative calls.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
-        let endpoint = self.endpoint()?.with_call_timeout(limits::ADMIN_CALL);
+        let endpoint = self
+            .settings()?
+            .endpoint()?
+            .with_call_timeout(limits::ADMIN_CALL);
         let channel = endpoint.channel().await.map_err(Failure::from_client)?;
         Ok(Connection { channel })
     }

@@ -7,7 +7,7 @@ mod folder;
 mod pki;
 mod story;
 
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::world::World;
 use crate::app;
 use crate::lifecycle::{Ended, Lifecycle, from_os};
@@ -85,7 +85,7 @@ impl Teller {
                 Told {
                     id,
                     ok: false,
-                    text: format!("{error:#}"),
+                    text: chain(&error),
                 },
             ),
         };
@@ -100,8 +100,8 @@ impl Teller {
             return Ok(());
         }
         let line = match (self.check, told.ok) {
-            (true, true) => format!("ok {} {}", told.id, told.text.replace('\n', " ")),
-            (true, false) => format!("FAIL {} {}", told.id, told.text.replace('\n', " ")),
+            (true, true) => format!("ok {} {}", told.id, told.text.replace('\n', "; ")),
+            (true, false) => format!("FAIL {} {}", told.id, told.text.replace('\n', "; ")),
             (false, _) => format!("\n{}\n{}", heading(told.id), told.text),
         };
         self.world.output.show(&(), || line)

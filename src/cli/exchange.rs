@@ -32,8 +32,9 @@ pub(super) async fn run(args: ExchangeArgs, world: &World) -> Result<(), Failure
         Format::Raw | Format::Json | Format::Header => ExecInfo::default(),
     };
     let ask = args.ask.ask(exec.audience)?;
-    let source = args.ask.source()?;
-    let endpoint: Endpoint = args.connect.endpoint()?;
+    let settings = args.connect.settings()?;
+    let source = args.ask.source(settings.identity.is_some())?;
+    let endpoint: Endpoint = settings.endpoint()?;
     let channel = endpoint.channel().await.map_err(Failure::from_client)?;
     let token = exchange(channel, &source, &ask)
         .await

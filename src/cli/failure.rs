@@ -39,6 +39,20 @@ struct Body<'f> {
     problems: &'f [Problem],
 }
 
+/// An error with its causes, where each says something that the one before has not said already.
+pub(super) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 impl Failure {
     /// A failure with its stable code.
     #[must_use]

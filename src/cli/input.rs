@@ -1,6 +1,7 @@
 //! Reading what must not stand on a command line: secrets come from a file or from standard input.
 
 use super::failure::Failure;
+use crate::id::KeyPublicId;
 use crate::secret::Secret;
 use std::fs::File;
 use std::io::{self, Read};
@@ -67,6 +68,26 @@ impl Source {
     }
 }
 
+/// Whether a word of a command line looks like a whole API key or a token: what nobody means to type there.
+pub(super) fn is_credential(word: &str) -> bool {
+    // `--flag=VALUE` is one word.
+    let word = word.split_once('=').map_or(word, |(_, value)| value);
+    let key = word
+        .strip_prefix("cmb_")
+        .and_then(|rest| rest.split_once('_'))
+        .is_some_and(|(id, secret)| id.len() == KeyPublicId::LENGTH && !secret.is_empty());
+    let token = word.starts_with("eyJ") && word.matches('.').count() == 2;
+    key || token
+}
+
+/// The complaint about such a word, which does not repeat it.
+pub(super) fn pasted() -> Failure {
+    Failure::usage(
+        "a credential must not stand on a command line or in a variable: give a file's path",
+    )
+    .next("put it into a file, or give - and standard input; if it is in use, replace it now")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +111,23 @@ mod tests {
                 .is_err()
         );
         assert_eq!(Source::from(std::ffi::OsString::from("-")), Source::Stdin);
+    }
+
+    #[test]
+    fn a_credential_is_told_from_a_name() {
+        let key = "cmb_9hUyCSJrTE3vv9rz_QkWobVReHImEiKiNlT24";
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln";
+        for word in [key, token, &format!("--key={key}")] {
+            assert!(is_credential(word), "{word}");
+        }
+        for word in [
+            "ci.key",
+            "cmb_9hUyCSJrTE3vv9rz",
+            "cmb_prod_ci.key",
+            "a.b.c",
+            "--json",
+        ] {
+            assert!(!is_credential(word), "{word}");
+        }
     }
 }

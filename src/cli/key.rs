@@ -5,6 +5,7 @@ mod view;
 
 use super::connect::{ConnectArgs, Connection};
 use super::failure::Failure;
+use super::input::{is_credential, pasted};
 use super::output::{fields, table};
 use super::page;
 use super::world::World;
@@ -279,11 +280,11 @@ fn moved(status: &Status) -> bool {
 /// Parses a public id. A whole key is not repeated in the complaint: it was a mistake to type it at all.
 pub(super) fn public_id(text: &str) -> Result<KeyPublicId, Failure> {
     KeyPublicId::parse(text).map_err(|error| {
-        if text.starts_with("cmb_") {
-            Failure::usage(
-                "this looks like a whole key, whose secret must not stand on a command line",
-            )
-            .next("give only the 16 characters after cmb_; if the key is in use, rotate it now")
+        if is_credential(text) {
+            pasted()
+        } else if text.starts_with("cmb_") {
+            Failure::usage("an id is without what stands before and after it in a key")
+                .next("give only the 16 characters after cmb_")
         } else {
             Failure::usage(format!("{text} is no key's id")).why(error)
         }

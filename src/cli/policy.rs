@@ -134,7 +134,7 @@ async fn put(
     connect: &ConnectArgs,
     world: &World,
 ) -> Result<(), Failure> {
-    let text = file.text(limits::MESSAGE)?;
+    let text = file.text(limits::POLICY_DOCUMENT)?;
     let idempotency_key = world.idempotency_key(write.idempotency_key.as_deref())?;
     let channel = connect.connect().await?.channel;
     let expected_revision = match write.revision {

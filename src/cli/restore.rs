@@ -1,7 +1,7 @@
 //! `cambist restore`: puts a backup in the store's place, while no broker runs.
 
 use super::exit::Exit;
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::world::World;
 use crate::app::{self, OpenError};
 use crate::config::Config;
@@ -77,5 +77,5 @@ fn failure(error: &anyhow::Error) -> Failure {
         Some(OpenError::Io { .. } | OpenError::NoRandomness(_) | OpenError::Unusable { .. })
         | None => Failure::fault("the backup was not put in place"),
     };
-    failed.why(format!("{error:#}"))
+    failed.why(chain(error))
 }

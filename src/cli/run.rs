@@ -22,6 +22,9 @@ const TOKEN_FILE: &str = "CAMBIST_TOKEN_FILE";
 /// Run a command with a token in its environment, or in a file that is kept fresh
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
+    /// The command and its arguments; it inherits none of the CAMBIST_ variables, and its exit code becomes this one's
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
@@ -32,9 +35,6 @@ pub struct RunArgs {
     /// The variable for the token, or for the file's path [default: CAMBIST_TOKEN, CAMBIST_TOKEN_FILE]
     #[arg(long, value_name = "NAME", help_heading = "Delivery")]
     variable: Option<Variable>,
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
 /// Returns the exit code to end with: the command's own, or that of a failure to begin with.
@@ -49,15 +49,14 @@ pub(super) async fn run(args: RunArgs, world: &World) -> Result<u8, Failure> {
     // Taken before anything is on its way, so that none of them ends us without a word.
     let signals = signals(std::io::stdin().is_terminal())
         .map_err(|error| Failure::fault("signals cannot be waited for").why(error))?;
-    let tokens = Tokens::builder(
-        args.connect.endpoint()?,
-        args.ask.source()?,
-        args.ask.ask(None)?,
-    )
-    .clock(Arc::clone(&world.clock))
-    .random(Arc::clone(&world.random))
-    .build()
-    .map_err(Failure::from_client)?;
+    let ask = args.ask.ask(None)?;
+    let settings = args.connect.settings()?;
+    let source = args.ask.source(settings.identity.is_some())?;
+    let tokens = Tokens::builder(settings.endpoint()?, source, ask)
+        .clock(Arc::clone(&world.clock))
+        .random(Arc::clone(&world.random))
+        .build()
+        .map_err(Failure::from_client)?;
     if matches!(delivery, Delivery::Environment(_)) {
         let token = tokens.token().await.map_err(Failure::from_client)?;
         let until = time::relative(Some(token.expires_at()), world.clock.now());

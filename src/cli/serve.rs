@@ -1,6 +1,6 @@
 //! `cambist serve`: the broker itself.
 
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::world::World;
 use crate::app;
 use crate::config::Config;
@@ -53,7 +53,7 @@ pub(super) async fn run(args: ServeArgs, world: &World) -> Result<(), Failure> {
         accept_rollback: args.accept_rollback,
     };
     let started = app::start(&config, &world).await;
-    started.map_err(|error| Failure::fault("the broker cannot start").why(format!("{error:#}")))?;
+    started.map_err(|error| Failure::fault("the broker cannot start").why(chain(&error)))?;
     match lifecycle.run(signals, config.limits.drain).await {
         Ended::Stopped => Ok(()),
         Ended::Failed(reason) => Err(Failure::fault("the broker ended by itself").why(reason)),

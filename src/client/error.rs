@@ -272,6 +272,10 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
                 rustls::Error::InvalidCertificate(cause) => {
                     Error::Certificate(cause.to_string().into())
                 }
+                // Not a record of TLS at all, such as an HTTP server's complaint: the wrong port.
+                rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+                    Error::Unreachable("whoever answers there does not speak TLS".into())
+                }
                 other => Error::Tls(other.to_string().into()),
             });
         }
@@ -382,6 +386,13 @@ mod tests {
             Error::from_handshake(&wrapped),
             Error::Certificate(_)
         ));
+    }
+
+    #[test]
+    fn a_peer_without_tls_is_not_a_matter_of_trust() {
+        let tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, tls);
+        assert!(matches!(Error::from_transport(&io), Error::Unreachable(_)));
     }
 
     #[test]

@@ -111,6 +111,25 @@ impl Config {
     }
 }
 
+impl Config {
+    /// A problem with what is configured under `keys`, the first of which is the `index`th of its kind.
+    #[must_use]
+    pub fn problem(&self, keys: &[&str], index: Option<usize>, message: String) -> Problem {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let mut at = KeyPath::default();
+        for (depth, key) in keys.iter().enumerate() {
+            at = at.key(key);
+            if let Some(index) = index.filter(|_| depth == 0) {
+                at = at.index(index);
+            }
+        }
+        match Document::parse(&self.path, &text) {
+            Ok(document) => document.problem(&at, message),
+            Err(_) => whole(&self.path, message, ""),
+        }
+    }
+}
+
 /// A problem with the file as a whole.
 fn whole(file: &Path, message: String, help: &str) -> Problem {
     Problem {

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::policy::{self, Diagnostic, Origin};
 use crate::proto::policy_server::Policy;
 use crate::proto::{self as pb};
-use crate::refusal::{Denial, Refusal};
+use crate::refusal::{Denial, Fault, Refusal};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -41,7 +41,15 @@ impl Policy for PolicyService {
     ) -> Reply<pb::CheckPoliciesResponse> {
         self.gate.author(&request)?;
         let pb::CheckPoliciesRequest { text } = request.into_inner();
-        let checked = policy::check(&text);
+        // A long text takes its time: not the time of those whose tokens are exchanged on this thread.
+        let checked = tokio::task::spawn_blocking(move || policy::check(&text))
+            .await
+            .map_err(|error| {
+                denied(Denial::Failed {
+                    fault: Fault::Internal,
+                    cause: error.to_string().into(),
+                })
+            })?;
         Ok(Response::new(pb::CheckPoliciesResponse {
             valid: checked.is_valid(),
             policies: checked.policies.try_into().unwrap_or(u32::MAX),

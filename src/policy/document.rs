@@ -6,6 +6,7 @@ use super::diagnostic::{Diagnostic, Source};
 use super::grant::Rule;
 use super::literal::impossible;
 use super::model::{Model, model};
+use super::policies::Policies;
 use super::slice::ScopeKey;
 use crate::limits;
 use cedar_policy::{PolicyId, PolicySet, ValidationMode, ValidationWarning};
@@ -75,15 +76,12 @@ impl Checked {
 /// Checks a text of policies, taken by itself.
 #[must_use]
 pub fn check(text: &str) -> Checked {
-    let document = Document {
-        name: "policy".to_owned(),
-        text: text.to_owned(),
-        origin: Origin::Store,
-    };
-    match CompiledDocument::new(document) {
-        Ok(compiled) => Checked {
-            policies: compiled.policies.len(),
-            findings: compiled.warnings,
+    // In a set of its own, so that the bounds of a whole set hold here too.
+    let checked = Policies::new().and_then(|alone| alone.check("policy", text));
+    match checked {
+        Ok(loaded) => Checked {
+            policies: loaded.policies,
+            findings: loaded.warnings,
         },
         Err(findings) => Checked {
             policies: 0,

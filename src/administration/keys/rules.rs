@@ -34,7 +34,7 @@ pub(super) fn checked(
     if spec.expires <= now || spec.expires > ceiling {
         return Err(invalid(
             "expires_at",
-            format!("must be after now and at most {ceiling}"),
+            format!("must be after now and at most {ceiling:.0}"),
         ));
     }
     let mut names = Vec::with_capacity(spec.audiences.len());
@@ -43,10 +43,12 @@ pub(super) fn checked(
         let entry = audiences.find(audience);
         let entry =
             entry.ok_or_else(|| invalid("audiences", format!("`{audience}` is not registered")))?;
-        if entry.spec.tenant.is_some() && entry.spec.tenant != spec.tenant {
+        if let Some(tenant) = &entry.spec.tenant
+            && spec.tenant.as_ref() != Some(tenant)
+        {
             return Err(invalid(
                 "audiences",
-                format!("`{audience}` belongs to another tenant"),
+                format!("`{audience}` is of tenant `{tenant}`, and the key is not"),
             ));
         }
         vocabulary.push(entry.spec.scopes.clone());

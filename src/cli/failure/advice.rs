@@ -4,9 +4,7 @@ use crate::refusal::{Code, Fault};
 
 pub(super) fn after_refusal(code: Code) -> &'static str {
     match code {
-        Code::InvalidRequest => {
-            "correct what the broker names, and see --help for the forms of each value"
-        }
+        Code::InvalidRequest => "correct that; --help shows the form of each value",
         Code::CombinationNotAllowed => "present one credential as subject and at most one as actor",
         Code::CredentialMalformed => {
             "check that the file holds the key's whole text and nothing else"
@@ -43,7 +41,9 @@ pub(super) fn after_refusal(code: Code) -> &'static str {
             "administer as a user in `admin.uids` over the broker's Unix socket, or as a workload in `admin.spiffe_ids`"
         }
         Code::NotFound => "check the name with the `list` command",
-        Code::Conflict => "look at it again with `show`, then repeat with its current --revision",
+        Code::Conflict => {
+            "look at it with `show` or `list`; if it only changed meanwhile, repeat with its current --revision"
+        }
         Code::TooBusy => "try again in a moment",
     }
 }

@@ -78,7 +78,11 @@ fn unreachable(code: &str, what: &str) -> Failure {
 
 /// What was said beyond a code's own text.
 fn said<'s>(message: &'s str, text: &str) -> &'s str {
-    if message == text { "" } else { message }
+    match message.strip_prefix(text) {
+        Some("") => "",
+        Some(rest) => rest.strip_prefix(": ").unwrap_or(message),
+        None => message,
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +120,14 @@ mod tests {
             );
             assert!(!failure.next.is_empty(), "{fault:?}");
         }
+    }
+
+    #[test]
+    fn what_a_code_says_is_not_said_twice() {
+        assert_eq!(said("not valid", "not valid"), "");
+        assert_eq!(said("not valid: name: empty", "not valid"), "name: empty");
+        assert_eq!(said("not validated", "not valid"), "not validated");
+        assert_eq!(said("something else", "not valid"), "something else");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "WHEN")]
     expires: Instant,
     /// A network it may be used from, in CIDR form; may be repeated [default: any]
-    #[arg(long = "network", value_name = "CIDR")]
+    #[arg(long = "network", value_name = "CIDR", value_parser = network)]
     networks: Vec<IpNet>,
     /// How many times it may be used [default: without limit]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -94,6 +94,11 @@ struct Created<'s> {
     secret: Option<&'s str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_file: Option<PathBuf>,
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    text.parse()
+        .map_err(|_| "not a network such as 10.20.0.0/16; one address is 10.20.0.1/32")
 }
 
 pub(super) async fn create(
