@@ -392,7 +392,7 @@ mod tests {
     fn a_peer_without_tls_is_not_a_matter_of_trust() {
         let tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         let io = std::io::Error::new(std::io::ErrorKind::InvalidData, tls);
-        assert!(matches!(Error::from_transport(&io), Error::Unreachable(_)));
+        assert!(matches!(Error::from_handshake(&io), Error::Unreachable(_)));
     }
 
     #[test]
