@@ -272,14 +272,10 @@ fn connection_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
                 _ => Error::Lost(text),
             });
         }
-        // A request that was on its way when the connection went: its own cause, if any, says more.
-        if let Some(http) = error.downcast_ref::<hyper::Error>()
-            && (http.is_canceled() || http.is_closed())
-        {
-            return error
-                .source()
-                .and_then(connection_cause)
-                .or_else(|| Some(Error::Lost(http.to_string().into())));
+        // A request that was on its way when the connection went may have no cause but that.
+        if let Some(transport) = error.downcast_ref::<tonic::transport::Error>() {
+            let cause = transport.source().and_then(connection_cause);
+            return cause.or_else(|| Some(Error::Lost(foreign(&innermost(error).to_string()))));
         }
         next = error.source();
     }
