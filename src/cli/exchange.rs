@@ -25,6 +25,11 @@ pub struct ExchangeArgs {
 pub(super) async fn run(args: ExchangeArgs, world: &World) -> Result<(), Failure> {
     let format = match args.format {
         Format::Raw if world.output.is_json() => Format::Json,
+        Format::Header if world.output.is_json() => {
+            return Err(
+                Failure::usage("--json and --format header ask for two forms").next("give one"),
+            );
+        }
         format => format,
     };
     let exec = match format {

@@ -103,7 +103,7 @@ impl Story {
                 "the token that came out reaches further than the one that went in"
             ));
         }
-        Ok((narrower, "its token became a narrower one: orders:read only, no longer-lived, bound to the same key".to_owned()))
+        Ok((narrower, "its token became a narrower one: orders:read only, not longer-lived, bound to the same key".to_owned()))
     }
 
     /// A third party checks a token with nothing but the issuer's name and its CA.
@@ -176,13 +176,15 @@ impl Story {
     pub(super) fn what_next(&self) -> String {
         let at = |name: &str| self.folder.file(name).display().to_string();
         format!(
-            "\nThe broker is running; Ctrl-C ends it. In another terminal:\n\n\
+            "\nThe broker is running; Ctrl-C ends it. In another terminal:\n\n{alias}\
              export CAMBIST_SERVER={issuer} CAMBIST_CA={ca}\n\
              cambist exchange --audience shop --key-file {key}\n\
              cambist exchange --audience shop --cert {cert} --cert-key {cert_key} | cambist jwt inspect\n\
              cambist key list --server unix://{socket}\n\
-             cambist policy explain --server unix://{socket} --help\n\
+             cambist policy explain --server unix://{socket} --audience shop --scope orders:write \
+             --spiffe-id spiffe://dev.example.org/shop/web\n\
              curl --cacert {ca} {issuer}/.well-known/openid-configuration",
+            alias = alias(),
             issuer = self.folder.issuer(),
             ca = at("tls/ca.pem"),
             key = at("ci.key"),
@@ -217,6 +219,21 @@ impl Story {
             .channel()
             .await?;
         exchange(channel, source, &ask).await
+    }
+}
+
+/// Lets the next commands be typed as they are shown, where `cambist` is not this program.
+fn alias() -> String {
+    let Ok(this) = std::env::current_exe() else {
+        return String::new();
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join("cambist"))
+        .find(|program| program.is_file());
+    match found.and_then(|program| program.canonicalize().ok()) {
+        Some(program) if program == this => String::new(),
+        _ => format!("alias cambist={}\n", this.display()),
     }
 }
 

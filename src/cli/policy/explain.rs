@@ -31,7 +31,7 @@ pub(super) struct ExplainArgs {
     /// A bound token would be asked for
     #[arg(long)]
     bound: bool,
-    /// Where the request would come from
+    /// Where the request would come from: a key with networks is refused without it
     #[arg(long, value_name = "ADDRESS")]
     source: Option<IpAddr>,
 }

@@ -99,7 +99,8 @@ pub(crate) fn files() -> Vec<String> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             match path.file_name().and_then(|name| name.to_str()) {
-                Some(".git" | "target" | "__pycache__") => {}
+                // `cambist-dev` is what `cambist dev` makes where it runs.
+                Some(".git" | "target" | "__pycache__" | "cambist-dev") => {}
                 _ if path.is_dir() => visit(&path, found),
                 _ => found.push(path),
             }
