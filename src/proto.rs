@@ -12,3 +12,93 @@ tonic::include_proto!("cambist.v1");
 
 /// The file descriptors of this package, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("descriptors");
+
+/// Prints a message without the field that is a secret.
+macro_rules! redacted {
+    ($message:ty, $secret:ident, $($field:ident),*) => {
+        impl std::fmt::Debug for $message {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let Self { $secret: _, $($field,)* } = self;
+                f.debug_struct(stringify!($message))
+                    $(.field(stringify!($field), $field))*
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+redacted!(Token, value, r#type);
+redacted!(
+    ExchangeResponse,
+    access_token,
+    token_type,
+    expires_at,
+    expires_in,
+    scopes,
+    token_id,
+    credential_id,
+    bound,
+    receipt
+);
+redacted!(CreateKeyResponse, secret, key, already_delivered);
+redacted!(RotateKeyResponse, secret, key, already_delivered);
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for credential::Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey(_) => "ApiKey(..)",
+            Self::Token(_) => "Token(..)",
+            Self::PeerCertificate(_) => "PeerCertificate",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_prints_its_secret() {
+        let canary = || "canary-9b1f".to_owned();
+        let token = Token {
+            value: canary(),
+            r#type: String::new(),
+        };
+        let credential = |kind| Credential { kind: Some(kind) };
+        let shown = [
+            format!("{:?}", credential(credential::Kind::ApiKey(canary()))),
+            format!("{:?}", credential(credential::Kind::Token(token))),
+            format!(
+                "{:?}",
+                ExchangeResponse {
+                    access_token: canary(),
+                    ..ExchangeResponse::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                CreateKeyResponse {
+                    secret: canary(),
+                    ..CreateKeyResponse::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                RotateKeyResponse {
+                    secret: canary(),
+                    ..RotateKeyResponse::default()
+                }
+            ),
+        ];
+        assert!(
+            shown.iter().all(|text| !text.contains("canary")),
+            "{shown:?}"
+        );
+    }
+}

@@ -59,6 +59,7 @@ pub(super) fn routes(
         )),
         signing: Arc::clone(signing),
         maintenance: Arc::new(maintenance::Node {
+            data: config.data.clone(),
             store: Arc::clone(&opened.store),
             guard: Arc::clone(&opened.guard),
             log: opened.log.clone(),

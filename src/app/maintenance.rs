@@ -8,13 +8,15 @@ use crate::store::Reply;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::mark;
 use jiff::Timestamp;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// This node.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) store: Arc<EmbeddedStore>,
+    /// The folder of store and log: no copy is put there.
+    pub(super) data: PathBuf,
     pub(super) guard: Arc<TimeGuard>,
     pub(super) log: Log,
 }
@@ -50,6 +52,14 @@ impl Maintenance for Node {
                     "path: must be absolute on the broker's host",
                 )
                 .into());
+            }
+            let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+            let data = self.data.canonicalize().ok();
+            if let (Some(folder), Some(data)) = (folder, data)
+                && folder.starts_with(data)
+            {
+                let cause = "path: is in the broker's own data folder; copies belong elsewhere";
+                return Err(Refusal::new(Code::InvalidRequest, cause).into());
             }
             let target = serde_json::json!({ "path": path }).to_string();
             self.recorded("store.backup", &target, author).await?;

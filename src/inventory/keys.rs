@@ -249,11 +249,18 @@ impl Keys {
     }
 
     fn insert(&self, key: ApiKey, revision: u64) {
-        if key.state == KeyState::Revoked {
-            // No token made from it outlives it (invariant 2), so the marker need not either.
-            let until = key.spec.expires.saturating_add(limits::VERIFIER_LEEWAY);
-            let marker = Marker::Credential(CredentialId::ApiKey(key.id));
-            self.hot.insert(marker, until.unwrap_or(Timestamp::MAX));
+        // The log writer asks once more: no issue is recorded after a suspension or revocation was acknowledged.
+        let credential = CredentialId::ApiKey(key.id);
+        match key.state {
+            KeyState::Active => self.hot.release(&credential),
+            KeyState::Suspended => self.hot.hold(credential),
+            KeyState::Revoked => {
+                // No token made from it outlives it (invariant 2), so the marker need not either.
+                let until = key.spec.expires.saturating_add(limits::VERIFIER_LEEWAY);
+                let marker = Marker::Credential(credential);
+                self.hot.insert(marker, until.unwrap_or(Timestamp::MAX));
+                self.hot.release(&credential);
+            }
         }
         let entry = KeyEntry {
             revision,

@@ -1,7 +1,7 @@
 //! The hot set: markers in force, looked up by what they cover.
 
 use crate::id::{CredentialId, KeyId};
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use jiff::Timestamp;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -20,7 +20,7 @@ pub struct Fence {
 /// Why a fence is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// A credential is revoked, whatever its dates.
+    /// A credential is revoked or suspended, whatever its dates.
     Credential(CredentialId),
     /// A signing key is compromised.
     Key(KeyId),
@@ -32,6 +32,8 @@ pub enum Marker {
 #[derive(Debug, Default)]
 pub struct HotSet {
     credentials: DashMap<CredentialId, Timestamp>,
+    /// Credentials that are suspended: as good as revoked until somebody resumes them.
+    held: DashSet<CredentialId>,
     keys: DashMap<KeyId, Timestamp>,
     /// The last second whose tokens are cut off; 0, before any token, for none.
     cut_off: AtomicI64,
@@ -51,6 +53,16 @@ impl HotSet {
         }
     }
 
+    /// Suspends a credential until [`HotSet::release`].
+    pub fn hold(&self, id: CredentialId) {
+        self.held.insert(id);
+    }
+
+    /// Ends a suspension. What is revoked stays so.
+    pub fn release(&self, id: &CredentialId) {
+        self.held.remove(id);
+    }
+
     /// The first marker that covers any part of `fence`.
     #[must_use]
     pub fn covers(&self, fence: &Fence) -> Option<Marker> {
@@ -60,10 +72,7 @@ impl HotSet {
                 Timestamp::from_second(last).unwrap_or(issued),
             ));
         }
-        let credential = fence
-            .credentials
-            .iter()
-            .find(|id| self.credentials.contains_key(id));
+        let credential = fence.credentials.iter().find(|id| self.credential(id));
         if let Some(id) = credential {
             return Some(Marker::Credential(*id));
         }
@@ -75,10 +84,10 @@ impl HotSet {
             .map(Marker::Key)
     }
 
-    /// Whether a credential is revoked.
+    /// Whether a credential is revoked or suspended.
     #[must_use]
     pub fn credential(&self, id: &CredentialId) -> bool {
-        self.credentials.contains_key(id)
+        self.credentials.contains_key(id) || self.held.contains(id)
     }
 
     /// Drops markers whose `until` has passed.
@@ -91,8 +100,10 @@ impl HotSet {
     #[must_use]
     pub fn len(&self) -> usize {
         let cut_off = usize::from(self.cut_off.load(Ordering::Acquire) > 0);
-        let others = self.credentials.len().saturating_add(self.keys.len());
-        others.saturating_add(cut_off)
+        let credentials = self.credentials.len().saturating_add(self.held.len());
+        credentials
+            .saturating_add(self.keys.len())
+            .saturating_add(cut_off)
     }
 
     /// Whether no marker is in force: a valid set.
@@ -130,6 +141,24 @@ mod tests {
         assert_eq!(set.covers(&fence(vec![two])), None);
         set.expire(Timestamp::from_second(10).unwrap());
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_held_credential_is_covered_until_it_is_released_and_a_revoked_one_for_good() {
+        let set = HotSet::default();
+        let id = CredentialId::ApiKey(KeyPublicId::parse("aaaaaaaaaaaaaaaa").unwrap());
+        let fence = Fence {
+            credentials: vec![id],
+            ..Fence::default()
+        };
+        set.hold(id);
+        assert_eq!(set.covers(&fence), Some(Marker::Credential(id)));
+        set.release(&id);
+        assert_eq!(set.covers(&fence), None);
+        set.insert(Marker::Credential(id), Timestamp::MAX);
+        set.hold(id);
+        set.release(&id);
+        assert_eq!(set.covers(&fence), Some(Marker::Credential(id)));
     }
 
     #[test]
