@@ -53,22 +53,30 @@ pub struct Authn {
 }
 
 /// A request that failed authentication.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rejected {
     /// Why.
     pub refusal: Refusal,
-    /// The credential, where the caller proved to hold it.
-    pub credential: Option<CredentialId>,
     /// The credential that the caller named, proven or not.
-    pub claimed: Option<CredentialId>,
+    pub named: Option<CredentialId>,
+    /// Whether that is one that this broker knows of, and not an id that anybody may have made up.
+    pub is_registered: bool,
 }
 
 impl Rejected {
     fn anonymous(refusal: Refusal) -> Self {
         Self {
             refusal,
-            credential: None,
-            claimed: None,
+            named: None,
+            is_registered: false,
+        }
+    }
+
+    fn registered(refusal: Refusal, named: CredentialId) -> Self {
+        Self {
+            refusal,
+            named: Some(named),
+            is_registered: true,
         }
     }
 }
@@ -98,13 +106,16 @@ impl Authn {
         self.hot.expire(now);
     }
 
-    /// Whether a credential is one that this broker knows of, and not an id that anybody may have made up.
-    #[must_use]
-    pub fn is_registered(&self, credential: &CredentialId) -> bool {
-        match credential {
-            CredentialId::ApiKey(id) => self.keys.find(id).is_some(),
-            // Certificates get here only after the handshake has verified them.
+    /// The rejection of a token whose signature is ours, with the credential at the root of its ancestry.
+    fn rejected(&self, refusal: Refusal, root: Option<CredentialId>) -> Rejected {
+        let is_registered = root.is_some_and(|root| match root {
+            CredentialId::ApiKey(id) => self.keys.find(&id).is_some(),
             CredentialId::Certificate(_) => true,
+        });
+        Rejected {
+            refusal,
+            named: root,
+            is_registered,
         }
     }
 

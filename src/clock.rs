@@ -16,6 +16,10 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn now(&self) -> Timestamp;
     /// Time since an arbitrary start, which never goes back.
     fn monotonic(&self) -> Duration;
+    /// Lets that much time pass. Blocks the thread, so only threads of our own call it.
+    fn pause(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
 }
 
 /// A source of cryptographic randomness, shared as `Arc<dyn Random>`.

@@ -190,16 +190,9 @@ impl Exchange {
     }
 
     fn reject(&self, rejected: Rejected, context: &Context) -> Denial {
-        // A key id that anybody may have made up is not a credential's doing: it is only counted.
-        let credential = rejected.claimed.filter(|id| self.authn.is_registered(id));
-        self.log.refuse(
-            &Refused {
-                credential,
-                ..Refused::new(&rejected.refusal)
-            },
-            context,
-        );
-        rejected.refusal.into()
+        let refusal = rejected.refusal.clone();
+        self.log.reject(rejected, context);
+        refusal.into()
     }
 
     /// Mints and records. Everything up to the record's place in the log's queue happens before the first

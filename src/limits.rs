@@ -102,12 +102,20 @@ pub const LOG_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const LOG_OUTBOX_PAGE: usize = 32;
 /// Size past which a segment is followed by a new one: start-up reads one segment whole.
 pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Records in one commit of the log from which on the next one waits a moment for company: a commit costs the same
+/// whether it carries twenty records or a hundred.
+pub const LOG_CROWD: u64 = 16;
+/// How long it waits. A lone caller, and any crowd smaller than [`LOG_CROWD`], is committed at once.
+pub const LOG_GATHER: Duration = Duration::from_micros(500);
 /// Disk kept for revocations and recovery: some thousand of them.
 pub const LOG_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// Free disk below which refusals are no longer recorded, so that issuances can be.
 pub const LOG_REFUSAL_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
 /// Refusals of known credentials that are recorded one by one, in a second; the rest is counted.
 pub const REFUSALS_PER_SECOND: u32 = 100;
+/// Failed authentications of known credentials, and as many of unknown ones, kept until the next look at them a second
+/// later; past it they are only counted.
+pub const REFUSALS_NOTED: usize = 100;
 /// Pairs of reason and source network that one summary of refusals tells apart; the record holds them all.
 pub const REFUSAL_GROUPS: usize = 256;
 /// Store: longest key in bytes.

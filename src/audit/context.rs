@@ -1,6 +1,6 @@
 //! What the stages before tell about a request, for its record.
 
-use crate::authn::{Face, Peer, Verified};
+use crate::authn::{Face, Peer, Rejected, Verified};
 use crate::id::CredentialId;
 use crate::policy::{Ask, InputText, Rule};
 use crate::refusal::Refusal;
@@ -24,8 +24,7 @@ pub struct Context {
 pub struct Refused<'a> {
     /// The refusal.
     pub refusal: &'a Refusal,
-    /// The registered credential that was named, whether or not it was proven. Refusals without one, of peers that
-    /// nothing else identifies, are only counted.
+    /// The registered credential that was named, whether or not it was proven.
     pub credential: Option<CredentialId>,
     /// The verified caller, when it was refused after authentication.
     pub verified: Option<&'a Verified>,

@@ -7,15 +7,17 @@ use super::issued::{Issued, Receipt};
 use super::queue::{Answer, Queue, Work, closed};
 use super::record::{Act, CLOCK_CONFIRMED, Encoder, Record, RecordError, StoreRecord};
 use super::recovery::{OpenError, Recovered, recover};
-use super::refusals::Refusals;
+use super::refusals::{Note, Refusals};
 use super::stats::Stats;
 use super::writer::{Parts, Writer};
+use crate::authn::Rejected;
 use crate::clock::{Clock, Random};
 use crate::limits;
 use crate::mint::Minted;
-use crate::refusal::{Denial, Fault};
+use crate::refusal::{Code, Denial, Fault};
 use crate::revocation::HotSet;
 use crate::store::OutboxEntry;
+use jiff::Timestamp;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -154,27 +156,63 @@ impl Log {
 
     /// Records a refusal, or counts it: nobody waits for either.
     ///
-    /// Those of a known credential are recorded one by one up to [`limits::REFUSALS_PER_SECOND`].
+    /// Those of a verified caller, or of a peer that the connection identifies, are recorded one by one up to
+    /// [`limits::REFUSALS_PER_SECOND`].
     pub fn refuse(&self, refused: &Refused<'_>, context: &Context) {
-        let inner = &*self.0;
-        let known = refused.subject().is_some() || context.peer.is_identified();
-        let recorded = known
-            && inner.refusals.admit(inner.encoder.clock().monotonic())
-            && inner
-                .encoder
-                .refuse(refused, context)
-                .is_ok_and(|record| inner.queue.offer(record));
-        if !recorded {
-            inner.stats.summarised.fetch_add(1, Ordering::Relaxed);
-            inner
-                .refusals
-                .count(refused.refusal.code(), context.peer.address);
+        let is_known = refused.subject().is_some() || context.peer.is_identified();
+        self.record_or_count(is_known, refused, self.0.encoder.clock().now(), context);
+    }
+
+    /// Notes a request that failed authentication; the next [`Log::tick`] records or counts it as [`Log::refuse`] does.
+    ///
+    /// Which of the two it will be takes its time only there. Until the caller has its answer all rejections take one
+    /// course, so that its duration does not tell which credentials exist (invariant 4).
+    pub fn reject(&self, rejected: Rejected, context: &Context) {
+        let note = Note {
+            time: self.0.encoder.clock().now(),
+            rejected,
+            context: context.clone(),
+        };
+        if let Err(note) = self.0.refusals.note(note) {
+            self.count(note.rejected.refusal.code(), &note.context);
         }
     }
 
-    /// Writes the summary of refusals that were only counted. Called once a second.
+    fn record_or_count(
+        &self,
+        is_known: bool,
+        refused: &Refused<'_>,
+        time: Timestamp,
+        context: &Context,
+    ) {
+        let inner = &*self.0;
+        let recorded = is_known
+            && inner.refusals.admit(inner.encoder.clock().monotonic())
+            && inner
+                .encoder
+                .refuse(refused, time, context)
+                .is_ok_and(|record| inner.queue.offer(record));
+        if !recorded {
+            self.count(refused.refusal.code(), context);
+        }
+    }
+
+    fn count(&self, code: Code, context: &Context) {
+        self.0.stats.summarised.fetch_add(1, Ordering::Relaxed);
+        self.0.refusals.count(code, context.peer.address);
+    }
+
+    /// Records what was noted, and writes the summary of refusals that were only counted. Called once a second.
     pub fn tick(&self) {
         let inner = &*self.0;
+        for note in inner.refusals.take_notes() {
+            let rejected = &note.rejected;
+            let refused = Refused {
+                credential: rejected.named.filter(|_| rejected.is_registered),
+                ..Refused::new(&rejected.refusal)
+            };
+            self.record_or_count(note.is_known(), &refused, note.time, &note.context);
+        }
         inner
             .refusals
             .flush(inner.encoder.clock().now(), |since, groups| {

@@ -1,6 +1,8 @@
 //! Which refusals are recorded one by one, and the count of the rest.
 
+use super::context::Context;
 use super::record::Group;
+use crate::authn::Rejected;
 use crate::limits;
 use crate::refusal::Code;
 use ipnet::IpNet;
@@ -26,6 +28,23 @@ struct State {
     recorded: u32,
     since: Timestamp,
     groups: HashMap<(Code, Option<IpNet>), u64>,
+    known: Vec<Note>,
+    strangers: Vec<Note>,
+}
+
+/// A request that failed authentication, to be recorded or counted later.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) time: Timestamp,
+    pub(super) rejected: Rejected,
+    pub(super) context: Context,
+}
+
+impl Note {
+    /// Whether it is about a credential that exists, or from a peer that the connection identifies.
+    pub(super) fn is_known(&self) -> bool {
+        self.rejected.is_registered | self.context.peer.is_identified()
+    }
 }
 
 impl Refusals {
@@ -35,7 +54,34 @@ impl Refusals {
             recorded: 0,
             since: now,
             groups: HashMap::new(),
+            known: Vec::new(),
+            strangers: Vec::new(),
         }))
+    }
+
+    /// Keeps a note, or gives it back: past [`limits::REFUSALS_NOTED`] of its sort it is only counted. Strangers take no
+    /// room from the known, and the same steps.
+    pub(super) fn note(&self, note: Note) -> Result<(), Note> {
+        let is_known = note.is_known();
+        let mut state = self.lock();
+        let notes = if is_known {
+            &mut state.known
+        } else {
+            &mut state.strangers
+        };
+        if notes.len() >= limits::REFUSALS_NOTED {
+            return Err(note);
+        }
+        notes.push(note);
+        Ok(())
+    }
+
+    /// What was noted since the last call, in order of its sort.
+    pub(super) fn take_notes(&self) -> Vec<Note> {
+        let mut state = self.lock();
+        let mut notes = std::mem::take(&mut state.known);
+        notes.append(&mut state.strangers);
+        notes
     }
 
     /// Whether a refusal of a known credential is within the rate at the monotonic time `now`.

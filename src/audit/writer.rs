@@ -55,7 +55,7 @@ pub(super) struct Writer {
     /// Taken from the queue, but too large for the batch before.
     carried: Option<Job>,
     closing: bool,
-    /// Whether the last commit carried at least [`CROWD`] records.
+    /// Whether the last commit carried at least [`limits::LOG_CROWD`] records.
     crowded: bool,
     buffer: Vec<u8>,
 }
@@ -69,12 +69,6 @@ struct SpaceCheck {
 
 /// How often free space is asked for.
 const SPACE_CHECK: Duration = Duration::from_secs(1);
-
-/// Records in one commit from which on the next one waits a moment for company: a commit costs the same
-/// whether it carries twenty records or a hundred.
-const CROWD: u64 = 16;
-/// How long it waits. A lone caller, and any crowd smaller than [`CROWD`], is committed at once.
-const GATHER: Duration = Duration::from_micros(500);
 
 impl Writer {
     pub(super) fn new(parts: Parts, resume: &Resume) -> io::Result<Self> {
@@ -116,7 +110,7 @@ impl Writer {
                 self.heal();
             }
             if self.crowded && !self.closing {
-                std::thread::sleep(GATHER);
+                self.parts.encoder.clock().pause(limits::LOG_GATHER);
             }
             self.commit(first);
         }
@@ -183,7 +177,7 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Batch<'_>, started: Duration) {
-        self.crowded = batch.records >= CROWD;
+        self.crowded = batch.records >= limits::LOG_CROWD;
         if batch.records == 0 {
             return batch.succeed();
         }

@@ -79,9 +79,8 @@ pub(super) fn verify(
             };
             Err(Rejected {
                 refusal: Refusal::new(Code::CredentialRefused, cause),
-                // Only a caller that proved the secret did this with the key.
-                credential: is_right.then_some(credential),
-                claimed: Some(credential),
+                named: Some(credential),
+                is_registered: entry.is_some(),
             })
         }
     }

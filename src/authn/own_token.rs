@@ -39,11 +39,7 @@ pub(super) fn verify(
         .verify(text.expose(), now)
         .map_err(Rejected::anonymous)?;
     let root = root(&token);
-    let rejected = |refusal| Rejected {
-        refusal,
-        credential: root,
-        claimed: root,
-    };
+    let rejected = |refusal| authn.rejected(refusal, root);
 
     let presenter = match actor {
         Some(credential) => presenter(authn, credential, peer, now)?,
@@ -95,12 +91,7 @@ fn presenter(
             Code::CombinationNotAllowed,
             "a key of finite use cannot act for another",
         );
-        let credential = Some(verified.credential);
-        return Err(Rejected {
-            refusal,
-            credential,
-            claimed: credential,
-        });
+        return Err(Rejected::registered(refusal, verified.credential));
     }
     Ok(Presenter {
         sub: verified.sub,
@@ -123,11 +114,7 @@ fn actor_token(
         .verify(text.expose(), now)
         .map_err(Rejected::anonymous)?;
     let root = root(&token);
-    let rejected = |code, cause| Rejected {
-        refusal: Refusal::new(code, cause),
-        credential: root,
-        claimed: root,
-    };
+    let rejected = |code, cause| authn.rejected(Refusal::new(code, cause), root);
     let holder = workload_cert::recheck(authn, peer, now)?;
     if &*token.claims().client_id != holder.spiffe_id().as_str() {
         return Err(rejected(
@@ -151,11 +138,7 @@ fn actor_token(
             "an actor token cannot itself be one of delegation",
         ));
     }
-    living_ancestry(authn, &token, now).map_err(|refusal| Rejected {
-        refusal,
-        credential: root,
-        claimed: root,
-    })?;
+    living_ancestry(authn, &token, now).map_err(|refusal| authn.rejected(refusal, root))?;
     let lineage = descend(&token);
     Ok(Presenter {
         sub: Arc::clone(&token.claims().sub),

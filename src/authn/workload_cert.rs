@@ -6,6 +6,7 @@ use crate::refusal::{Code, Refusal};
 use crate::revocation::Fence;
 use crate::trust::WorkloadCertificate;
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verified, Rejected> {
@@ -56,17 +57,15 @@ pub(super) fn recheck<'a>(
     };
     let certificate = peer.certificate.as_deref().ok_or_else(missing)?;
     let credential = CredentialId::Certificate(*certificate.fingerprint());
-    let refused = |cause| Rejected {
-        refusal: Refusal::new(Code::CredentialRefused, cause),
-        credential: Some(credential),
-        claimed: Some(credential),
+    let refused = |cause: Cow<'static, str>| {
+        Rejected::registered(Refusal::new(Code::CredentialRefused, cause), credential)
     };
     authn
         .trust
         .recheck(certificate, now)
-        .map_err(|error| refused(error.to_string()))?;
+        .map_err(|error| refused(error.to_string().into()))?;
     if authn.hot.credential(&credential) {
-        return Err(refused("the certificate is revoked".to_owned()));
+        return Err(refused("the certificate is revoked".into()));
     }
     Ok(certificate)
 }

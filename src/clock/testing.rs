@@ -9,6 +9,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct TestClock {
     wall: AtomicI64,
+    /// In microseconds.
     monotonic: AtomicU64,
 }
 
@@ -24,7 +25,7 @@ impl TestClock {
     pub(crate) fn advance(&self, seconds: u32) {
         self.wall.fetch_add(i64::from(seconds), Ordering::SeqCst);
         self.monotonic
-            .fetch_add(u64::from(seconds), Ordering::SeqCst);
+            .fetch_add(u64::from(seconds) * 1_000_000, Ordering::SeqCst);
     }
 
     /// The wall clock is set forward or back, and no time passes.
@@ -39,6 +40,12 @@ impl Clock for TestClock {
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_secs(self.monotonic.load(Ordering::SeqCst))
+        Duration::from_micros(self.monotonic.load(Ordering::SeqCst))
+    }
+
+    /// Only this clock's time passes.
+    fn pause(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap();
+        self.monotonic.fetch_add(micros, Ordering::SeqCst);
     }
 }

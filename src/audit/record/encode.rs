@@ -76,10 +76,11 @@ impl Encoder {
         })
     }
 
-    /// The record of one refusal.
+    /// The record of one refusal, which was answered at `time`.
     pub(in crate::audit) fn refuse(
         &self,
         refused: &Refused<'_>,
+        time: Timestamp,
         context: &Context,
     ) -> Result<Record, RecordError> {
         let mut fields = with_context(self.stamped("refuse")?, context);
@@ -88,6 +89,7 @@ impl Encoder {
             None => fields,
         };
         Record::encode(&Fields {
+            time: Micros(time),
             credential: refused.subject().map(Text),
             code: Some(refused.refusal.code().code()),
             detail: Some(refused.refusal.detail()),

@@ -4,7 +4,8 @@ use crate::audit::testing::{
     Memory, NOW, context, key_id, kid, minted, minted_of, open, open_with, options, token_id,
 };
 use crate::audit::{Act, ActKind, LogHealth, Options, Refused};
-use crate::authn::Verified;
+use crate::authn::{Rejected, Verified};
+use crate::clock::Clock;
 use crate::id::CredentialId;
 use crate::limits;
 use crate::mint::Minted;
@@ -151,6 +152,34 @@ async fn one_commit_carries_all_that_is_queued() {
 }
 
 #[tokio::test]
+async fn only_after_a_crowd_does_a_commit_wait_for_company() {
+    for (crowd, waited) in [
+        (limits::LOG_CROWD - 1, Duration::ZERO),
+        (limits::LOG_CROWD, limits::LOG_GATHER),
+    ] {
+        let device = Memory::new();
+        let opened = open(&device);
+        device.hold(true);
+        let first = opened.log.issue(minted(0), &context());
+        device.await_sync();
+        let crowd: Vec<_> = (0..crowd)
+            .map(|n| opened.log.issue(minted(n.into()), &context()))
+            .collect();
+        device.hold(false);
+        first.await.unwrap();
+        for answer in crowd {
+            answer.await.unwrap();
+        }
+        assert_eq!(opened.clock.monotonic(), Duration::ZERO);
+        opened.log.issue(minted(1), &context()).await.unwrap();
+        assert_eq!(opened.clock.monotonic(), waited);
+        // That one was alone.
+        opened.log.issue(minted(2), &context()).await.unwrap();
+        assert_eq!(opened.clock.monotonic(), waited);
+    }
+}
+
+#[tokio::test]
 async fn refusals_give_way_when_the_queue_is_over_half_full() {
     let device = Memory::new();
     let opened = open(&device);
@@ -216,6 +245,61 @@ async fn unknown_callers_are_only_counted() {
     let records = device.records();
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["refused"][0]["count"], 1000);
+}
+
+fn rejected(n: u32, is_registered: bool) -> Rejected {
+    Rejected {
+        refusal: Refusal::new(Code::CredentialRefused, format!("cause {n}")),
+        named: Some(CredentialId::ApiKey(key_id())),
+        is_registered,
+    }
+}
+
+#[tokio::test]
+async fn failed_authentications_take_one_course_until_the_tick_and_then_theirs() {
+    let device = Memory::new();
+    let opened = open(&device);
+    let summarised = || opened.log.stats().summarised.load(Ordering::Relaxed);
+    for (n, is_registered) in [(1, true), (2, false)] {
+        opened.log.reject(rejected(n, is_registered), &context());
+        let queued = opened.log.stats().queued.load(Ordering::Acquire);
+        assert_eq!((queued, summarised()), (0, 0), "nothing is decided yet");
+    }
+    opened.clock.advance(1);
+    opened.log.close().await;
+    let records = device.records();
+    let told: Vec<_> = records.iter().map(|r| (&r["kind"], &r["detail"])).collect();
+    assert_eq!(told[0], (&json!("refuse"), &json!("cause 1")));
+    assert_eq!(told[1].0, "refusals");
+    assert_eq!(records.len(), 2);
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let time = |n: usize| records[n]["time"].as_str().unwrap().parse::<Timestamp>();
+    assert_eq!(time(0).unwrap(), at(NOW), "when it was answered");
+    assert_eq!(time(1).unwrap(), at(NOW + 1));
+    assert_eq!(records[1]["refused"][0]["count"], 1);
+}
+
+#[tokio::test]
+async fn notes_are_bounded_at_n_and_n_plus_one_and_strangers_crowd_nobody_out() {
+    let device = Memory::new();
+    let opened = open(&device);
+    let summarised = || opened.log.stats().summarised.load(Ordering::Relaxed);
+    let most = u32::try_from(limits::REFUSALS_NOTED).unwrap();
+    for is_registered in [false, true] {
+        let before = summarised();
+        for n in 0..most {
+            opened.log.reject(rejected(n, is_registered), &context());
+        }
+        assert_eq!(summarised(), before);
+        opened.log.reject(rejected(most, is_registered), &context());
+        assert_eq!(summarised(), before + 1);
+    }
+    opened.log.close().await;
+    let mut records = device.records();
+    let summary = records.pop().unwrap();
+    assert_eq!(records.len(), limits::REFUSALS_NOTED);
+    assert!(records.iter().all(|record| record["kind"] == "refuse"));
+    assert_eq!(summary["refused"][0]["count"], most + 2);
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ fn no_secret_that_was_presented_is_written() {
     };
     for record in [
         encoder().issue(&minted, &context),
-        encoder().refuse(&refused, &context),
+        encoder().refuse(&refused, Timestamp::UNIX_EPOCH, &context),
         encoder().act(&act),
     ] {
         let record = record.unwrap();
@@ -209,7 +209,7 @@ proptest! {
         prop_assert_eq!(issue["rules"][0].as_str(), Some(&*rule));
         prop_assert_eq!(issue["request"].as_str(), Some(&*request));
         prop_assert_eq!(issue["policy"]["in"][0].as_str(), Some(&*input));
-        let refused = parsed(&encoder().refuse(&refused, &context).unwrap());
+        let refused = parsed(&encoder().refuse(&refused, Timestamp::UNIX_EPOCH, &context).unwrap());
         prop_assert_eq!(refused["detail"].as_str(), Some(&*input));
         let act = encoder().act(&act).unwrap();
         prop_assert_eq!(Record::from_outbox(act.as_bytes()).unwrap(), act.clone());
