@@ -13,6 +13,9 @@ const SECRET: [&str; 5] = [
     "RotateKeyResponse",
 ];
 
+/// Messages that the command line prints as they are.
+const SHOWN: [&str; 2] = ["PolicyDiagnostic", "PolicyDocument"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files =
@@ -21,7 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     // Messages that hold a credential or a token are printed by `src/proto.rs`, which leaves it out.
-    tonic_prost_build::configure()
+    let mut generator = tonic_prost_build::configure();
+    for name in SHOWN {
+        generator =
+            generator.type_attribute(format!(".cambist.v1.{name}"), "#[derive(serde::Serialize)]");
+    }
+    generator
         .skip_debug(SECRET.map(|name| format!(".cambist.v1.{name}")))
         .compile_fds(descriptors)?;
     Ok(())

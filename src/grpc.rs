@@ -80,7 +80,7 @@ impl Gate {
             Ok(who) => Ok(Author { who, context }),
             Err(refusal) => {
                 self.exchange.refused(&refusal, &context);
-                Err(status::from_refusal(&refusal))
+                Err(refusal.into())
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What the stages before tell about a request, for its record.
 
-use crate::authn::{Face, Peer, Rejected, Verified};
+use crate::authn::{Face, Peer, Verified};
 use crate::id::CredentialId;
 use crate::policy::{Ask, InputText, Rule};
 use crate::refusal::Refusal;

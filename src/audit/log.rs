@@ -168,13 +168,14 @@ impl Log {
     /// Which of the two it will be takes its time only there. Until the caller has its answer all rejections take one
     /// course, so that its duration does not tell which credentials exist (invariant 4).
     pub fn reject(&self, rejected: Rejected, context: &Context) {
+        let code = rejected.refusal.code();
         let note = Note {
             time: self.0.encoder.clock().now(),
             rejected,
             context: context.clone(),
         };
-        if let Err(note) = self.0.refusals.note(note) {
-            self.count(note.rejected.refusal.code(), &note.context);
+        if !self.0.refusals.note(note) {
+            self.count(code, context);
         }
     }
 

@@ -59,9 +59,9 @@ impl Refusals {
         }))
     }
 
-    /// Keeps a note, or gives it back: past [`limits::REFUSALS_NOTED`] of its sort it is only counted. Strangers take no
-    /// room from the known, and the same steps.
-    pub(super) fn note(&self, note: Note) -> Result<(), Note> {
+    /// Keeps a note, or answers that there is no room: past [`limits::REFUSALS_NOTED`] of its sort it is only counted.
+    /// Strangers take no room from the known, and the same steps.
+    pub(super) fn note(&self, note: Note) -> bool {
         let is_known = note.is_known();
         let mut state = self.lock();
         let notes = if is_known {
@@ -69,11 +69,11 @@ impl Refusals {
         } else {
             &mut state.strangers
         };
-        if notes.len() >= limits::REFUSALS_NOTED {
-            return Err(note);
+        let fits = notes.len() < limits::REFUSALS_NOTED;
+        if fits {
+            notes.push(note);
         }
-        notes.push(note);
-        Ok(())
+        fits
     }
 
     /// What was noted since the last call, in order of its sort.

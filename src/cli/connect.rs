@@ -27,12 +27,7 @@ pub struct ConnectArgs {
     #[arg(long, env = "CAMBIST_CERT_KEY", global = true, value_name = "FILE")]
     pub cert_key: Option<PathBuf>,
     /// File with settings that flags and environment leave open [default: ~/.config/cambist/client.toml]
-    #[arg(
-        long,
-        env = "CAMBIST_CLIENT_CONFIG",
-        global = true,
-        value_name = "FILE"
-    )]
+    #[arg(long, env = "CAMBIST_CLIENT_CONFIG", global = true, value_name = "FILE")]
     pub client_config: Option<PathBuf>,
 }
 

@@ -21,7 +21,7 @@ use crate::proto::{
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use tonic::transport::Channel;
-use view::{Checked, CheckedFile, Deleted, Diagnostic, Document, Listed, Written};
+use view::{Checked, CheckedFile, Deleted, Listed, Written};
 
 /// Policies: who may exchange what for which audience
 #[derive(Args, Debug)]
@@ -157,10 +157,10 @@ async fn put(
         name: document.name,
         revision: document.revision,
         policy_revision: answer.policy_revision,
-        warnings: answer.warnings.into_iter().map(Diagnostic::from).collect(),
+        warnings: answer.warnings,
     };
     for warning in &written.warnings {
-        world.output.warn(&warning.text(&file.name()));
+        world.output.warn(&view::text(warning, &file.name()));
     }
     world.output.show(&written, || {
         let (name, revision) = (visible(&written.name), &written.policy_revision);
@@ -170,12 +170,10 @@ async fn put(
 
 async fn list(connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
     let channel = connect.connect().await?.channel;
-    let documents = documents(&channel).await?.into_iter().map(Document::from);
-    let listed = Listed {
-        documents: documents.collect(),
-    };
+    let documents = documents(&channel).await?;
+    let listed = Listed { documents };
     world.output.show(&listed, || {
-        let row = |document: &Document| {
+        let row = |document: &PolicyDocument| {
             let origin = if document.from_configuration {
                 "configuration"
             } else {

@@ -17,12 +17,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "CAMBIST_CONFIG")]
     config: PathBuf,
     /// What is logged: a level, or directives such as `info,cambist=debug`
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "CAMBIST_LOG",
-        default_value = "info"
-    )]
+    #[arg(long, value_name = "FILTER", env = "CAMBIST_LOG", default_value = "info")]
     log: String,
     /// Start although the store lost changes that the log cannot give back: suspends all use-limited keys and cuts
     /// off all tokens so far

@@ -96,10 +96,7 @@ pub struct Keys {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKeys {
     seal_key_file: PathBuf,
-    #[serde(
-        default = "default_max_key_life",
-        deserialize_with = "duration::deserialize"
-    )]
+    #[serde(default = "default_max_key_life", deserialize_with = "duration::deserialize")]
     max_key_life: Duration,
 }
 

@@ -2,7 +2,7 @@
 
 use super::convert::{self, Exchange as Presentation};
 use super::lease::{self, LeaseStream};
-use super::{Gate, context, peer, status};
+use super::{Gate, context, peer};
 use crate::authn::{Peer, Presented};
 use crate::exchange::{Exchange, Hypothesis, Times};
 use crate::id::{KeyPublicId, SpiffeId};
@@ -44,9 +44,8 @@ pub(super) async fn once(
     request: ExchangeRequest,
     times: Times,
 ) -> Result<ExchangeResponse, Status> {
-    let presentation = Presentation::try_from(request).map_err(|refusal| {
-        exchange.refused(&refusal, &context(Arc::clone(&peer), None));
-        status::from_refusal(&refusal)
+    let presentation = Presentation::try_from(request).inspect_err(|refusal| {
+        exchange.refused(refusal, &context(Arc::clone(&peer), None));
     })?;
     let Presentation {
         subject,
@@ -59,10 +58,8 @@ pub(super) async fn once(
         peer: Arc::clone(&peer),
     };
     let context = context(peer, Some(ask.clone()));
-    let issued = exchange.run(&presented, &ask, &context, times).await;
-    issued
-        .map(|issued| convert::issued(&issued))
-        .map_err(|denial| status::from_denial(&denial))
+    let issued = exchange.run(&presented, &ask, &context, times).await?;
+    Ok(convert::issued(&issued))
 }
 
 #[tonic::async_trait]
@@ -92,12 +89,8 @@ impl TokenExchange for TokenExchangeService {
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
         self.gate.inquirer(&request)?;
-        let hypothesis =
-            hypothesis(request.into_inner()).map_err(|refusal| status::from_refusal(&refusal))?;
-        let explanation = self
-            .exchange
-            .explain(&hypothesis)
-            .map_err(|denial| status::from_denial(&denial))?;
+        let hypothesis = hypothesis(request.into_inner())?;
+        let explanation = self.exchange.explain(&hypothesis)?;
         Ok(Response::new(explained(explanation)))
     }
 }

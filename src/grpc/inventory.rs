@@ -5,13 +5,13 @@ mod keys;
 mod signing;
 
 use super::page::Page;
-use super::{Gate, audience, convert, precondition, status};
+use super::{Gate, audience, convert, precondition};
 use crate::administration::{AudienceAdmin, KeyAdmin, Maintenance, SigningAdmin};
 use crate::id::Audience;
 use crate::inventory::KeyState;
 use crate::proto::inventory_server::Inventory;
 use crate::proto::{self as pb};
-use crate::refusal::{Denial, Refusal};
+use crate::refusal::Refusal;
 use std::path::Path;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -33,14 +33,6 @@ pub struct InventoryService {
 
 type Reply<T> = Result<Response<T>, Status>;
 
-fn refused(refusal: Refusal) -> Status {
-    status::from_refusal(&refusal)
-}
-
-fn denied(denial: Denial) -> Status {
-    status::from_denial(&denial)
-}
-
 #[tonic::async_trait]
 impl Inventory for InventoryService {
     async fn create_key(
@@ -52,9 +44,9 @@ impl Inventory for InventoryService {
             spec,
             idempotency_key,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, 0).map_err(refused)?;
-        let spec = key::spec(spec).map_err(refused)?;
-        let written = self.keys.create(spec, &author, &on).await.map_err(denied)?;
+        let on = precondition(&idempotency_key, 0)?;
+        let spec = key::spec(spec)?;
+        let written = self.keys.create(spec, &author, &on).await?;
         let (key, secret) = self.delivered(written).await?;
         Ok(Response::new(pb::CreateKeyResponse {
             key,
@@ -66,7 +58,7 @@ impl Inventory for InventoryService {
     async fn get_key(&self, request: Request<pb::GetKeyRequest>) -> Reply<pb::GetKeyResponse> {
         self.gate.author(&request)?;
         let pb::GetKeyRequest { id } = request.into_inner();
-        let entry = self.keys.found(&keys::id(&id)?).map_err(denied)?;
+        let entry = self.keys.found(&keys::id(&id)?)?;
         Ok(Response::new(pb::GetKeyResponse {
             key: Some(self.described(&entry).await?),
         }))
@@ -101,8 +93,7 @@ impl Inventory for InventoryService {
             idempotency_key,
             expected_revision,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
-        convert::reason(&reason).map_err(refused)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
         let (key, _) = self
             .moved(&id, KeyState::Suspended, &reason, &author, &on)
             .await?;
@@ -120,8 +111,7 @@ impl Inventory for InventoryService {
             idempotency_key,
             expected_revision,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
-        convert::reason(&reason).map_err(refused)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
         let (key, _) = self
             .moved(&id, KeyState::Active, &reason, &author, &on)
             .await?;
@@ -139,8 +129,7 @@ impl Inventory for InventoryService {
             idempotency_key,
             expected_revision,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
-        convert::reason(&reason).map_err(refused)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
         let (key, revision) = self
             .moved(&id, KeyState::Revoked, &reason, &author, &on)
             .await?;
@@ -160,14 +149,10 @@ impl Inventory for InventoryService {
             idempotency_key,
             expected_revision,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
-        let message = message.ok_or_else(|| refused(convert::invalid("audience", "missing")))?;
-        let spec = audience::spec(message).map_err(refused)?;
-        let entry = self
-            .audiences
-            .put(spec, &author, &on)
-            .await
-            .map_err(denied)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
+        let message = message.ok_or_else(|| convert::invalid("audience", "missing"))?;
+        let spec = audience::spec(message)?;
+        let entry = self.audiences.put(spec, &author, &on).await?;
         Ok(Response::new(pb::PutAudienceResponse {
             audience: Some(audience::message(&entry)),
         }))
@@ -179,10 +164,7 @@ impl Inventory for InventoryService {
     ) -> Reply<pb::GetAudienceResponse> {
         self.gate.author(&request)?;
         let pb::GetAudienceRequest { name } = request.into_inner();
-        let entry = self
-            .audiences
-            .found(&audience_name(&name)?)
-            .map_err(denied)?;
+        let entry = self.audiences.found(&audience_name(&name)?)?;
         Ok(Response::new(pb::GetAudienceResponse {
             audience: Some(audience::message(&entry)),
         }))
@@ -197,7 +179,7 @@ impl Inventory for InventoryService {
             page_size,
             page_token,
         } = request.into_inner();
-        let page = Page::new(page_size, &page_token).map_err(refused)?;
+        let page = Page::new(page_size, &page_token)?;
         let after = page.after.as_deref().map(audience_name).transpose()?;
         let mut entries = self.audiences.audiences().list(after.as_ref());
         let next_page_token = page.cut(&mut entries, |entry| entry.spec.name.to_string());
@@ -221,11 +203,10 @@ impl Inventory for InventoryService {
             idempotency_key,
             expected_revision,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
         self.audiences
             .delete(&audience_name(&name)?, &author, &on)
-            .await
-            .map_err(denied)?;
+            .await?;
         Ok(Response::new(pb::DeleteAudienceResponse {}))
     }
 
@@ -256,13 +237,12 @@ impl Inventory for InventoryService {
             reason,
             idempotency_key,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, 0).map_err(refused)?;
+        let on = precondition(&idempotency_key, 0)?;
         let compromised = signing::compromised(&compromised)?;
-        convert::reason(&reason).map_err(refused)?;
+        convert::reason(&reason)?;
         self.signing
             .rotate(compromised, &reason, &author, &on)
-            .await
-            .map_err(denied)?;
+            .await?;
         let keys = self.signing.keys().iter().map(signing::message).collect();
         Ok(Response::new(pb::RotateSigningKeyResponse { keys }))
     }
@@ -270,11 +250,7 @@ impl Inventory for InventoryService {
     async fn backup(&self, request: Request<pb::BackupRequest>) -> Reply<pb::BackupResponse> {
         let author = self.gate.author(&request)?;
         let pb::BackupRequest { path } = request.into_inner();
-        let copied = self
-            .maintenance
-            .backup(Path::new(&path), &author)
-            .await
-            .map_err(denied)?;
+        let copied = self.maintenance.backup(Path::new(&path), &author).await?;
         Ok(Response::new(pb::BackupResponse {
             revision: copied.revision.to_string(),
             bytes: copied.bytes,
@@ -286,17 +262,13 @@ impl Inventory for InventoryService {
         request: Request<pb::ConfirmClockRequest>,
     ) -> Reply<pb::ConfirmClockResponse> {
         let author = self.gate.author(&request)?;
-        let now = self
-            .maintenance
-            .confirm_clock(&author)
-            .await
-            .map_err(denied)?;
+        let now = self.maintenance.confirm_clock(&author).await?;
         Ok(Response::new(pb::ConfirmClockResponse {
             now: Some(convert::timestamp(now)),
         }))
     }
 }
 
-fn audience_name(text: &str) -> Result<Audience, Status> {
-    convert::audience("name", text).map_err(refused)
+fn audience_name(text: &str) -> Result<Audience, Refusal> {
+    convert::audience("name", text)
 }

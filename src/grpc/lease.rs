@@ -4,7 +4,7 @@
 //! the broker's drain.
 
 use super::convert;
-use super::{exchange, status};
+use super::exchange;
 use crate::authn::Peer;
 use crate::exchange::{Exchange, Times};
 use crate::proto::{ExchangeRequest, LeaseRequest, LeaseResponse};
@@ -35,7 +35,7 @@ pub(super) async fn open(
     draining: CancellationToken,
 ) -> Result<LeaseStream, Status> {
     let LeaseRequest { exchange: request } = request;
-    let missing = || status::from_refusal(&convert::invalid("exchange", "missing"));
+    let missing = || convert::invalid("exchange", "missing");
     let request = request.ok_or_else(missing)?;
     // The first refusal is the call's own answer, not an item of the stream.
     let first = renewal(&broker, &peer, &request).await?;
@@ -118,7 +118,7 @@ async fn renew(
 fn end(items: &mpsc::Sender<Result<LeaseResponse, Status>>) {
     let denial = Denial::failed(Fault::Draining, "the broker drains");
     // A caller that is gone, or does not read, needs not be told.
-    let _ = items.try_send(Err(status::from_denial(&denial)));
+    let _ = items.try_send(Err(denial.into()));
 }
 
 fn until(broker: &Exchange, response: &LeaseResponse) -> Duration {

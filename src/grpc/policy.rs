@@ -1,7 +1,7 @@
 //! `cambist.v1.Policy`.
 
 use super::page::Page;
-use super::{Gate, convert, precondition, status};
+use super::{Gate, convert, precondition};
 use crate::administration::{Changes, PolicyAdmin};
 use crate::id::Label;
 use crate::limits;
@@ -25,14 +25,6 @@ pub struct PolicyService {
 
 type Reply<T> = Result<Response<T>, Status>;
 
-fn refused(refusal: Refusal) -> Status {
-    status::from_refusal(&refusal)
-}
-
-fn denied(denial: Denial) -> Status {
-    status::from_denial(&denial)
-}
-
 #[tonic::async_trait]
 impl Policy for PolicyService {
     async fn check_policies(
@@ -44,16 +36,11 @@ impl Policy for PolicyService {
         // A long text takes its time: not the time of those whose tokens are exchanged on this thread.
         let checked = tokio::task::spawn_blocking(move || policy::check(&text))
             .await
-            .map_err(|error| {
-                denied(Denial::Failed {
-                    fault: Fault::Internal,
-                    cause: error.to_string().into(),
-                })
-            })?;
+            .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
         Ok(Response::new(pb::CheckPoliciesResponse {
             valid: checked.is_valid(),
             policies: checked.policies.try_into().unwrap_or(u32::MAX),
-            diagnostics: checked.findings.into_iter().map(diagnostic).collect(),
+            diagnostics: checked.findings.into_iter().map(Into::into).collect(),
         }))
     }
 
@@ -68,13 +55,12 @@ impl Policy for PolicyService {
             idempotency_key,
             expected_revision,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
         let label = document_name(&name)?;
         let loaded = self
             .policies
             .put(&self.changes, &label, &text, &author, &on)
-            .await
-            .map_err(denied)?;
+            .await?;
         let revision = self.policies.revision(&name).unwrap_or_default();
         Ok(Response::new(pb::PutPoliciesResponse {
             document: Some(pb::PolicyDocument {
@@ -84,7 +70,7 @@ impl Policy for PolicyService {
                 revision,
             }),
             policy_revision: self.policies.policies().revision().to_string(),
-            warnings: loaded.warnings.into_iter().map(diagnostic).collect(),
+            warnings: loaded.warnings.into_iter().map(Into::into).collect(),
         }))
     }
 
@@ -103,7 +89,7 @@ impl Policy for PolicyService {
         } else {
             page_size.min(limits::POLICY_PAGE)
         };
-        let page = Page::new(size, &page_token).map_err(refused)?;
+        let page = Page::new(size, &page_token)?;
         let mut documents = self.policies.policies().documents();
         documents.sort_by(|a, b| a.name.cmp(&b.name));
         let after = page.after.clone().unwrap_or_default();
@@ -132,12 +118,11 @@ impl Policy for PolicyService {
             idempotency_key,
             expected_revision,
         } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
         let label = document_name(&name)?;
         self.policies
             .delete(&self.changes, &label, &author, &on)
-            .await
-            .map_err(denied)?;
+            .await?;
         let policy_revision = self.policies.policies().revision().to_string();
         Ok(Response::new(pb::DeletePoliciesResponse {
             policy_revision,
@@ -145,27 +130,29 @@ impl Policy for PolicyService {
     }
 }
 
-fn document_name(text: &str) -> Result<Label, Status> {
-    let name = convert::open("name", text).map_err(refused)?;
-    Label::parse(name).map_err(|error| refused(convert::invalid("name", error)))
+fn document_name(text: &str) -> Result<Label, Refusal> {
+    let name = convert::open("name", text)?;
+    Label::parse(name).map_err(|error| convert::invalid("name", error))
 }
 
-fn diagnostic(found: Diagnostic) -> pb::PolicyDiagnostic {
-    let Diagnostic {
-        document: _,
-        policy,
-        line,
-        column,
-        message,
-        help,
-        warning,
-    } = found;
-    pb::PolicyDiagnostic {
-        policy,
-        line,
-        column,
-        message,
-        help,
-        warning,
+impl From<Diagnostic> for pb::PolicyDiagnostic {
+    fn from(found: Diagnostic) -> Self {
+        let Diagnostic {
+            document: _,
+            policy,
+            line,
+            column,
+            message,
+            help,
+            warning,
+        } = found;
+        Self {
+            policy,
+            line,
+            column,
+            message,
+            help,
+            warning,
+        }
     }
 }

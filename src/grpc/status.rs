@@ -8,29 +8,31 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// `google.rpc.ErrorInfo.domain` of all our errors.
 pub(super) const DOMAIN: &str = "cambist";
 
-/// The status that a caller sees. The precise cause of a refusal stays here; only a malformed
-/// request is explained, since it says nothing but what the caller sent.
-#[must_use]
-pub(super) fn from_denial(denial: &Denial) -> Status {
-    match denial {
-        Denial::Refused(refusal) => from_refusal(refusal),
-        Denial::Failed { fault, .. } => {
-            build(fault_code(*fault), fault.text().to_owned(), fault.code())
+/// The status that a caller sees. The cause of a fault stays here.
+impl From<Denial> for Status {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => refusal.into(),
+            Denial::Failed { fault, .. } => {
+                build(fault_code(fault), fault.text().to_owned(), fault.code())
+            }
         }
     }
 }
 
-/// The status of a refusal.
-#[must_use]
-pub(super) fn from_refusal(refusal: &Refusal) -> Status {
-    let code = refusal.code();
-    let text = match code {
-        Refused::InvalidRequest | Refused::Conflict | Refused::NotFound => {
-            format!("{}: {}", code.text(), refusal.detail())
-        }
-        _ => code.text().to_owned(),
-    };
-    build(refusal_code(code), text, code.code())
+/// The precise cause of a refusal stays here; only a malformed request is explained, since that says nothing but what
+/// the caller sent.
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let code = refusal.code();
+        let text = match code {
+            Refused::InvalidRequest | Refused::Conflict | Refused::NotFound => {
+                format!("{}: {}", code.text(), refusal.detail())
+            }
+            _ => code.text().to_owned(),
+        };
+        build(refusal_code(code), text, code.code())
+    }
 }
 
 fn build(code: Code, text: String, reason: &str) -> Status {
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn every_denial_carries_its_stable_code_and_hides_its_cause() {
         for code in Refused::ALL {
-            let status = from_refusal(&Refusal::new(*code, "canary-cause"));
+            let status = Status::from(Refusal::new(*code, "canary-cause"));
             let info = status.get_details_error_info().unwrap();
             assert_eq!(
                 (info.reason.as_str(), info.domain.as_str()),
@@ -99,7 +101,7 @@ mod tests {
             assert_eq!(status.message().contains("canary-cause"), told, "{code:?}");
         }
         for fault in Fault::ALL {
-            let status = from_denial(&Denial::failed(*fault, "canary-cause"));
+            let status = Status::from(Denial::failed(*fault, "canary-cause"));
             assert_eq!(
                 status.get_details_error_info().unwrap().reason,
                 fault.code()

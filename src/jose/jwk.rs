@@ -13,46 +13,22 @@ pub struct Jwk {
     /// Key type: `EC`, `OKP` or `RSA`.
     pub kty: String,
     /// Curve.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub crv: Option<String>,
     /// Coordinate, base64url.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub x: Option<String>,
     /// Coordinate, base64url.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub y: Option<String>,
     /// RSA modulus, base64url.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub n: Option<String>,
     /// RSA exponent, base64url.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub e: Option<String>,
     /// Key id.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
     /// What the key is for: `sig` or `enc`.
     #[serde(
@@ -63,18 +39,10 @@ pub struct Jwk {
     )]
     pub use_for: Option<String>,
     /// The one algorithm that the key is used with.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub alg: Option<String>,
     /// Operations that the key is for.
-    #[serde(
-        default,
-        deserialize_with = "non_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     pub key_ops: Option<Vec<String>>,
     /// A private key (`d`) was given away: such a key proves nothing any more.
     #[serde(default, rename = "d", deserialize_with = "present", skip_serializing)]

@@ -82,10 +82,7 @@ pub enum NotYet {
     #[error("the next key may not sign before {0}: caches may not have it")]
     Until(Timestamp),
     /// Too many retired keys are still published.
-    #[error(
-        "{} keys are published already; one must expire first",
-        limits::PUBLISHED_KEYS
-    )]
+    #[error("{} keys are published already; one must expire first", limits::PUBLISHED_KEYS)]
     Full,
     /// There is no active key or no spare: the ring is to be settled first.
     #[error("the ring has no spare")]

@@ -32,11 +32,7 @@ pub(super) struct CreateArgs {
     #[arg(long = "audience", required = true, value_name = "AUDIENCE")]
     audiences: Vec<String>,
     /// A scope it may ask for; may be repeated
-    #[arg(
-        long = "scope",
-        required_unless_present = "no_scope",
-        value_name = "SCOPE"
-    )]
+    #[arg(long = "scope", required_unless_present = "no_scope", value_name = "SCOPE")]
     scopes: Vec<String>,
     /// It may ask for no scope at all
     #[arg(long, conflicts_with = "scopes")]

@@ -16,18 +16,7 @@ pub(super) struct CheckedFile {
     pub(super) file: String,
     pub(super) valid: bool,
     pub(super) policies: u32,
-    pub(super) diagnostics: Vec<Diagnostic>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Diagnostic {
-    pub(super) policy: String,
-    /// 1-based; 0 when not known.
-    pub(super) line: u32,
-    pub(super) column: u32,
-    pub(super) message: String,
-    pub(super) help: String,
-    pub(super) warning: bool,
+    pub(super) diagnostics: Vec<PolicyDiagnostic>,
 }
 
 #[derive(Serialize)]
@@ -35,20 +24,12 @@ pub(super) struct Written {
     pub(super) name: String,
     pub(super) revision: u64,
     pub(super) policy_revision: String,
-    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) warnings: Vec<PolicyDiagnostic>,
 }
 
 #[derive(Serialize)]
 pub(super) struct Listed {
-    pub(super) documents: Vec<Document>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Document {
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) from_configuration: bool,
-    pub(super) revision: u64,
+    pub(super) documents: Vec<PolicyDocument>,
 }
 
 #[derive(Serialize)]
@@ -69,7 +50,7 @@ impl CheckedFile {
             file,
             valid,
             policies,
-            diagnostics: diagnostics.into_iter().map(Diagnostic::from).collect(),
+            diagnostics,
         }
     }
 
@@ -79,7 +60,7 @@ impl CheckedFile {
             file,
             valid: checked.is_valid(),
             policies: checked.policies.try_into().unwrap_or(u32::MAX),
-            diagnostics: checked.findings.into_iter().map(Diagnostic::from).collect(),
+            diagnostics: checked.findings.into_iter().map(Into::into).collect(),
         }
     }
 
@@ -89,86 +70,21 @@ impl CheckedFile {
             "{}: {verdict}, {} policies",
             self.file, self.policies
         )];
-        lines.extend(
-            self.diagnostics
-                .iter()
-                .map(|diagnostic| diagnostic.text(&self.file)),
-        );
+        lines.extend(self.diagnostics.iter().map(|found| text(found, &self.file)));
         lines.join("\n")
     }
 }
 
-impl Diagnostic {
-    pub(super) fn text(&self, file: &str) -> String {
-        let kind = if self.warning { "warning" } else { "error" };
-        let place = match self.line {
-            0 => file.to_owned(),
-            line => format!("{file}:{line}:{}", self.column),
-        };
-        let mut text = format!("{place}: {kind}: {}", visible(&self.message));
-        if !self.help.is_empty() {
-            text = format!("{text}\n  help: {}", visible(&self.help));
-        }
-        text
+/// One finding with its place in `file`, as compilers print theirs.
+pub(super) fn text(found: &PolicyDiagnostic, file: &str) -> String {
+    let kind = if found.warning { "warning" } else { "error" };
+    let place = match found.line {
+        0 => file.to_owned(),
+        line => format!("{file}:{line}:{}", found.column),
+    };
+    let mut text = format!("{place}: {kind}: {}", visible(&found.message));
+    if !found.help.is_empty() {
+        text = format!("{text}\n  help: {}", visible(&found.help));
     }
-}
-
-impl From<PolicyDiagnostic> for Diagnostic {
-    fn from(diagnostic: PolicyDiagnostic) -> Self {
-        let PolicyDiagnostic {
-            policy,
-            line,
-            column,
-            message,
-            help,
-            warning,
-        } = diagnostic;
-        Self {
-            policy,
-            line,
-            column,
-            message,
-            help,
-            warning,
-        }
-    }
-}
-
-impl From<policy::Diagnostic> for Diagnostic {
-    fn from(diagnostic: policy::Diagnostic) -> Self {
-        let policy::Diagnostic {
-            document: _,
-            policy,
-            line,
-            column,
-            message,
-            help,
-            warning,
-        } = diagnostic;
-        Self {
-            policy,
-            line,
-            column,
-            message,
-            help,
-            warning,
-        }
-    }
-}
-
-impl From<PolicyDocument> for Document {
-    fn from(document: PolicyDocument) -> Self {
-        let PolicyDocument {
-            name,
-            text,
-            from_configuration,
-            revision,
-        } = document;
-        Self {
-            name,
-            text,
-            from_configuration,
-            revision,
-        }
-    }
+    text
 }

@@ -1,24 +1,25 @@
 //! Calls on API keys, behind the service's methods.
 
-use super::{InventoryService, denied, key, refused};
+use super::{InventoryService, key};
 use crate::administration::{Author, Precondition, Written};
 use crate::grpc::page::Page;
 use crate::grpc::{convert, precondition};
 use crate::id::{Audience, KeyPublicId};
 use crate::inventory::{KeyEntry, KeyState};
 use crate::proto::{self as pb};
+use crate::refusal::Refusal;
 use crate::store::Revision;
 use std::time::Duration;
 use tonic::Status;
 
-pub(super) fn id(text: &str) -> Result<KeyPublicId, Status> {
-    KeyPublicId::parse(text).map_err(|error| refused(convert::invalid("id", error)))
+pub(super) fn id(text: &str) -> Result<KeyPublicId, Refusal> {
+    KeyPublicId::parse(text).map_err(|error| convert::invalid("id", error))
 }
 
 impl InventoryService {
     /// A key's message, with what is left of its uses.
     pub(super) async fn described(&self, entry: &KeyEntry) -> Result<pb::Key, Status> {
-        let left = self.keys.uses_left(entry).await.map_err(denied)?;
+        let left = self.keys.uses_left(entry).await?;
         Ok(key::message(entry, left, self.gate.exchange.guard.wall()))
     }
 
@@ -45,12 +46,12 @@ impl InventoryService {
             audience,
             labels,
         } = request;
-        let page = Page::new(page_size, &page_token).map_err(refused)?;
+        let page = Page::new(page_size, &page_token)?;
         let after = page.after.as_deref().map(id).transpose()?;
-        let labels = key::label_map(labels).map_err(refused)?;
+        let labels = key::label_map(labels)?;
         let audience = Some(audience).filter(|audience| !audience.is_empty());
         let audience = audience.map(|name| Audience::parse(&name)).transpose();
-        let audience = audience.map_err(|error| refused(convert::invalid("audience", error)))?;
+        let audience = audience.map_err(|error| convert::invalid("audience", error))?;
         let mut entries = self.keys.keys().list(after);
         entries.retain(|entry| {
             let spec = &entry.key().spec;
@@ -85,21 +86,19 @@ impl InventoryService {
             idempotency_key,
             expected_revision,
         } = request;
-        let on = precondition(&idempotency_key, expected_revision).map_err(refused)?;
+        let on = precondition(&idempotency_key, expected_revision)?;
         let overlap = match overlap {
             None => Duration::ZERO,
             Some(overlap) => Duration::try_from(overlap)
-                .map_err(|_| refused(convert::invalid("overlap", "must not be negative")))?,
+                .map_err(|_| convert::invalid("overlap", "must not be negative"))?,
         };
         let expires = expires_at
             .map(|at| convert::instant("expires_at", &at))
-            .transpose()
-            .map_err(refused)?;
+            .transpose()?;
         let written = self
             .keys
             .rotate(&id(&key)?, overlap, expires, author, &on)
-            .await
-            .map_err(denied)?;
+            .await?;
         let (key, secret) = self.delivered(written).await?;
         Ok(pb::RotateKeyResponse {
             key,
@@ -117,11 +116,11 @@ impl InventoryService {
         author: &Author,
         on: &Precondition,
     ) -> Result<(pb::Key, Revision), Status> {
+        convert::reason(reason)?;
         let written = self
             .keys
             .set_state(&id(key)?, state, reason, author, on)
-            .await
-            .map_err(denied)?;
+            .await?;
         Ok((self.described(&written.key).await?, written.revision))
     }
 }

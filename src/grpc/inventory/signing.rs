@@ -1,11 +1,10 @@
 //! Signing keys as messages.
 
-use super::refused;
 use crate::grpc::convert::{invalid, timestamp};
 use crate::id::KeyId;
 use crate::keys::{Life, Member};
 use crate::proto;
-use tonic::Status;
+use crate::refusal::Refusal;
 
 pub(super) fn message((id, member): &(KeyId, Member)) -> proto::SigningKey {
     proto::SigningKey {
@@ -25,11 +24,11 @@ pub(super) fn message((id, member): &(KeyId, Member)) -> proto::SigningKey {
 }
 
 /// The key that a caller no longer trusts, if any.
-pub(super) fn compromised(text: &str) -> Result<Option<KeyId>, Status> {
+pub(super) fn compromised(text: &str) -> Result<Option<KeyId>, Refusal> {
     if text.is_empty() {
         return Ok(None);
     }
     KeyId::parse(text)
         .map(Some)
-        .map_err(|error| refused(invalid("compromised", error)))
+        .map_err(|error| invalid("compromised", error))
 }
