@@ -12,7 +12,7 @@ use crate::clock::guard::TimeGuard;
 use crate::clock::{Random, random};
 use crate::id::KeyPublicId;
 use crate::inventory::{AudienceEntry, Audiences, Keys};
-use crate::mint::Mint;
+use crate::mint::{Draft, Mint};
 use crate::policy::{Ask, Grant, Policy};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::replica::Replica;
@@ -144,13 +144,31 @@ impl Exchange {
             self.log.refuse(&known, context);
             refused.refusal
         })?;
+        let draft = self
+            .mint
+            .draft(grant, now)
+            .map_err(|unminted| self.turned_down(&unminted.grant, unminted.denial, context))?;
         match uses {
-            Uses::Unlimited => self.issue(grant, now, context).await,
+            Uses::Unlimited => self.issue(draft, context).await,
             Uses::Limited { key, limit } => {
-                self.spend_and_issue(key, limit, grant, context.clone())
+                self.spend_and_issue(key, limit, draft, context.clone())
                     .await
             }
         }
+    }
+
+    /// Puts it on the record when what policy granted is refused all the same.
+    fn turned_down(&self, grant: &Grant, denial: Denial, context: &Context) -> Denial {
+        if let Denial::Refused(refusal) = &denial {
+            let known = Refused {
+                verified: Some(grant.verified()),
+                rules: grant.rules(),
+                input: Some(grant.input()),
+                ..Refused::new(refusal)
+            };
+            self.log.refuse(&known, context);
+        }
+        denial
     }
 
     /// Puts a refusal on the record that never got as far as a stage.
@@ -195,16 +213,10 @@ impl Exchange {
         refusal.into()
     }
 
-    /// Mints and records. Everything up to the record's place in the log's queue happens before the first
+    /// Signs and records. Everything up to the record's place in the log's queue happens before the first
     /// await, so a caller that goes away leaves either nothing or a whole record.
-    async fn issue(
-        &self,
-        grant: Grant,
-        now: Timestamp,
-        context: &Context,
-    ) -> Result<Issued, Denial> {
-        let minted = self.mint.mint(grant, now)?;
-        self.log.issue(minted, context).await
+    async fn issue(&self, draft: Draft, context: &Context) -> Result<Issued, Denial> {
+        self.log.issue(draft.sign()?, context).await
     }
 
     /// Spends a use, then issues, in a task of its own: a caller that goes away cannot stop between the two.
@@ -212,14 +224,16 @@ impl Exchange {
         self: &Arc<Self>,
         key: KeyPublicId,
         limit: u32,
-        grant: Grant,
+        draft: Draft,
         context: Context,
     ) -> Result<Issued, Denial> {
         let this = Arc::clone(self);
         let work = async move {
-            spend::spend(&this.changes, key, limit).await?;
-            let now = this.time()?;
-            this.issue(grant, now, &context).await
+            spend::spend(&this.changes, key, limit)
+                .await
+                .map_err(|denial| this.turned_down(draft.grant(), denial, &context))?;
+            this.time()?;
+            this.issue(draft, &context).await
         };
         let lost =
             |error| Denial::failed(Fault::Internal, format!("the issuing task ended: {error}"));

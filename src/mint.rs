@@ -1,4 +1,5 @@
-//! Minting: [`crate::policy::Grant`] → [`Minted`], the only maker of `Minted`.
+//! Minting: [`crate::policy::Grant`] → [`Draft`] → [`Minted`], the only maker of `Minted`. Writing a draft is what can be
+//! refused; signing it cannot.
 
 mod claims;
 mod minted;
@@ -6,5 +7,5 @@ mod minting;
 #[cfg(test)]
 mod tests;
 
-pub use minted::Minted;
+pub use minted::{Draft, Minted, Unminted};
 pub use minting::Mint;

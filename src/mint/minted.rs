@@ -1,9 +1,67 @@
-//! A signed token that is not on the record yet.
+//! A token on its way: written, then signed, and not on the record yet.
 
 use crate::id::{KeyId, TokenId};
+use crate::keys::SigningKey;
 use crate::policy::Grant;
+use crate::refusal::{Denial, Fault};
 use crate::secret::Secret;
 use jiff::Timestamp;
+use std::sync::Arc;
+
+/// A token whose claims are written and that nobody has signed.
+#[derive(Debug)]
+pub struct Draft {
+    pub(super) grant: Grant,
+    pub(super) text: Text,
+}
+
+/// What is written of a draft.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// Header and claims, with room for the signature.
+    pub(super) signing_input: String,
+    pub(super) id: TokenId,
+    pub(super) issued_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) key: Arc<SigningKey>,
+}
+
+/// Why there is no draft, and of what.
+#[derive(Debug)]
+pub struct Unminted {
+    /// Why.
+    pub denial: Denial,
+    /// What was granted.
+    pub grant: Grant,
+}
+
+impl Draft {
+    /// What it was granted by.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Signs it.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] when the key fails.
+    pub fn sign(self) -> Result<Minted, Denial> {
+        let Self { grant, text } = self;
+        let token = text
+            .key
+            .sign_jws(text.signing_input)
+            .map_err(|fault| Denial::failed(Fault::Internal, fault.to_string()))?;
+        Ok(Minted {
+            grant,
+            token: Secret::new(token),
+            id: text.id,
+            issued_at: text.issued_at,
+            expires_at: text.expires_at,
+            key: text.key.id().clone(),
+        })
+    }
+}
 
 /// A token that was signed but may not leave: only [`crate::audit`] can turn it into an
 /// [`crate::audit::Issued`].

@@ -1,7 +1,7 @@
-//! Signing what was granted, and reading back what was signed.
+//! Writing what was granted as the claims of a token.
 
-use super::Minted;
 use super::claims::{Acting, Ancestry, Claims, Confirmation, MayAct, Shown};
+use super::minted::{Draft, Text, Unminted};
 use crate::authn::{Reach, Verified};
 use crate::clock::{Random, random};
 use crate::id::TokenId;
@@ -10,7 +10,6 @@ use crate::keys::{KeyRing, SigningKey};
 use crate::limits;
 use crate::policy::Grant;
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -51,15 +50,23 @@ impl Mint {
         &self.ring
     }
 
-    /// Makes the token that was granted. `now` is the clock guard's time; `iat` is its whole second.
+    /// Writes the claims of what was granted. `now` is the clock guard's time; `iat` is its whole second. Everything that
+    /// can be refused is refused here, before a use is spent for it.
     ///
     /// # Errors
-    /// Refused with [`Code::LineageFull`], [`Code::LifetimeExhausted`] or, where the token would be over
-    /// [`limits::TOKEN`], [`Code::InvalidRequest`]. Failed with [`Fault::NoSigningKey`], or [`Fault::Internal`] when key or
-    /// randomness fail.
-    pub fn mint(&self, grant: Grant, now: Timestamp) -> Result<Minted, Denial> {
+    /// [`Unminted`], with the grant. Refused with [`Code::LineageFull`], [`Code::LifetimeExhausted`] or, where the token
+    /// would be over [`limits::TOKEN`], [`Code::InvalidRequest`]. Failed with [`Fault::NoSigningKey`], or
+    /// [`Fault::Internal`] when randomness fails.
+    pub fn draft(&self, grant: Grant, now: Timestamp) -> Result<Draft, Box<Unminted>> {
+        match self.written(&grant, now) {
+            Ok(text) => Ok(Draft { text, grant }),
+            Err(denial) => Err(Box::new(Unminted { denial, grant })),
+        }
+    }
+
+    fn written(&self, grant: &Grant, now: Timestamp) -> Result<Text, Denial> {
         let view = self.ring.view();
-        let Some(key) = view.active.as_deref() else {
+        let Some(key) = view.active.clone() else {
             return Err(Denial::failed(
                 Fault::NoSigningKey,
                 "the ring has no active key",
@@ -67,8 +74,8 @@ impl Mint {
         };
         let verified = grant.verified();
         check_ancestry(verified)?;
-        let issued = NumericDate::floor(now).timestamp();
-        let expires = self.expiry(&grant, issued)?;
+        let issued_at = NumericDate::floor(now).timestamp();
+        let expires_at = self.expiry(grant, issued_at)?;
         let bits = random(&*self.random)
             .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
         let id = TokenId::new(bits);
@@ -76,8 +83,8 @@ impl Mint {
             iss: &self.issuer,
             sub: verified.sub(),
             aud: grant.audience().as_str(),
-            exp: expires.as_second(),
-            iat: issued.as_second(),
+            exp: expires_at.as_second(),
+            iat: issued_at.as_second(),
             jti: Shown(id),
             client_id: verified.client_id(),
             scope: (!grant.scopes().is_empty()).then(|| Shown(grant.scopes())),
@@ -91,14 +98,13 @@ impl Mint {
                 exchange: grant.exchange(),
             },
         };
-        let token = sign(key, &claims)?;
-        Ok(Minted {
-            token,
+        let signing_input = signing_input(&key, &claims)?;
+        Ok(Text {
+            signing_input,
             id,
-            issued_at: issued,
-            expires_at: expires,
-            key: key.id().clone(),
-            grant,
+            issued_at,
+            expires_at,
+            key,
         })
     }
 
@@ -144,11 +150,11 @@ fn check_ancestry(verified: &Verified) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn sign(key: &SigningKey, claims: &Claims<'_>) -> Result<Secret, Denial> {
-    let failed = |cause: String| Denial::failed(Fault::Internal, cause);
+/// Header and claims, with room for the signature: a secret's buffer that has to move leaves a copy behind.
+fn signing_input(key: &SigningKey, claims: &Claims<'_>) -> Result<String, Denial> {
     let mut payload = Vec::with_capacity(ORDINARY_CLAIMS);
-    serde_json::to_writer(&mut payload, claims).map_err(|error| failed(error.to_string()))?;
-    // The exact size: a secret's buffer that has to move leaves a copy behind.
+    serde_json::to_writer(&mut payload, claims)
+        .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
     let size = [
         key.jwt_header().len(),
         payload.len().saturating_mul(4).div_ceil(3),
@@ -168,8 +174,5 @@ fn sign(key: &SigningKey, claims: &Claims<'_>) -> Result<Secret, Denial> {
     input.push_str(key.jwt_header());
     input.push('.');
     URL_SAFE_NO_PAD.encode_string(&payload, &mut input);
-    let token = key
-        .sign_jws(input)
-        .map_err(|fault| failed(fault.to_string()))?;
-    Ok(Secret::new(token))
+    Ok(input)
 }

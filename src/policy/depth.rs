@@ -20,7 +20,7 @@ pub(super) struct TooDeep {
 pub(super) enum What {
     /// Brackets within brackets.
     Brackets,
-    /// Operators in one policy, of which each may be an operand of the next.
+    /// Operators, indices and conditions in one policy, of which each may be an operand of the next.
     Operators,
 }
 
@@ -32,7 +32,7 @@ impl What {
                 limits::POLICY_NESTING
             ),
             Self::Operators => format!(
-                "a policy has more than {} operators; split it into several",
+                "a policy has more than {} operators, indices and conditions; split it into several",
                 limits::POLICY_OPERATORS
             ),
         }
@@ -63,7 +63,12 @@ pub(super) fn check(text: &str) -> Result<(), TooDeep> {
             b'/' if rest.peek().is_some_and(|(_, next)| *next == b'/') => {
                 while rest.next_if(|(_, byte)| *byte != b'\n').is_some() {}
             }
-            b'(' | b'[' | b'{' => nesting = nesting.saturating_add(1),
+            b'(' | b'{' => nesting = nesting.saturating_add(1),
+            b'[' => {
+                nesting = nesting.saturating_add(1);
+                // An index, of which each may be taken of the one before.
+                operators = operators.saturating_add(1);
+            }
             b')' | b']' | b'}' => nesting = nesting.saturating_sub(1),
             b';' if nesting == 0 => operators = 0,
             b'!' | b'&' | b'|' | b'=' | b'<' | b'>' | b'+' | b'-' | b'*' | b'.' | b'%' | b'/' => {
@@ -76,7 +81,9 @@ pub(super) fn check(text: &str) -> Result<(), TooDeep> {
                 while rest.next_if(|(_, byte)| is_word(*byte)).is_some() {
                     end = end.saturating_add(1);
                 }
-                if matches!(text.get(at..end), Some("if" | "in" | "is" | "has" | "like")) {
+                // Conditions are operands of an `&&` that nobody wrote.
+                let word = text.get(at..end).unwrap_or_default();
+                if ["if", "in", "is", "has", "like", "when", "unless"].contains(&word) {
                     operators = operators.saturating_add(1);
                 }
             }
@@ -143,9 +150,10 @@ mod tests {
         vec![
             times("context.bound && ", operators / 2 - 1) + "context.bound",
             times("context.bound || ", operators / 2 - 1) + "context.bound",
-            format!("1{} > 0", times(" + 1", operators - 1)),
-            format!("1{} > 0", times(" - 1", operators - 1)),
-            format!("1{} > 0", times(" * 1", operators - 1)),
+            format!("1{} > 0", times(" + 1", operators - 2)),
+            format!("1{} > 0", times(" - 1", operators - 2)),
+            format!("1{} > 0", times(" * 1", operators - 2)),
+            times("context.bound } when { ", operators / 2 - 1) + "context.bound",
             times("if context.bound then ", operators / 4)
                 + "true"
                 + &times(" else context.bound", operators / 4),
@@ -179,6 +187,10 @@ mod tests {
                 let explanation = snapshot.explain(&key_input());
                 assert_eq!(explanation.allowed, decision.outcome.is_ok(), "{condition}");
             }
+            // What the schema refuses is read and dropped as well.
+            let indices = r#"["a"]"#.repeat(limits::POLICY_OPERATORS - 1);
+            let refused = super::super::check(&policy(&format!("context{indices}")));
+            assert!(!refused.is_valid());
         };
         worker.spawn(work).unwrap().join().unwrap();
     }
@@ -187,14 +199,29 @@ mod tests {
     fn the_bounds_hold_at_n_and_n_plus_one() {
         let brackets = |n: usize| policy(&format!("{}true{}", "(".repeat(n), ")".repeat(n)));
         let operators = |n: usize| policy(&format!("1{} > 0", " + 1".repeat(n)));
+        let indices = |n: usize| policy(&format!("context{}", r#"["a"]"#.repeat(n)));
+        let conditions = |n: usize| policy(&format!("true{}", " } unless { true".repeat(n)));
         let what = |text: String| check(&text).map_err(|deep| deep.what);
         assert_eq!(what(brackets(limits::POLICY_NESTING - 1)), Ok(()));
         let over = what(brackets(limits::POLICY_NESTING));
         assert_eq!(over, Err(What::Brackets));
-        assert_eq!(what(operators(limits::POLICY_OPERATORS - 1)), Ok(()));
-        let over = what(operators(limits::POLICY_OPERATORS));
-        assert_eq!(over, Err(What::Operators));
-        for text in [brackets(100_000), operators(100_000)] {
+        // `when` is one, and so is `>`.
+        assert_eq!(what(operators(limits::POLICY_OPERATORS - 2)), Ok(()));
+        assert_eq!(what(indices(limits::POLICY_OPERATORS - 1)), Ok(()));
+        assert_eq!(what(conditions(limits::POLICY_OPERATORS - 1)), Ok(()));
+        for over in [
+            operators(limits::POLICY_OPERATORS - 1),
+            indices(limits::POLICY_OPERATORS),
+            conditions(limits::POLICY_OPERATORS),
+        ] {
+            assert_eq!(what(over), Err(What::Operators));
+        }
+        for text in [
+            brackets(100_000),
+            operators(100_000),
+            indices(100_000),
+            conditions(100_000),
+        ] {
             let findings = super::super::check(&text).findings;
             assert_eq!(findings.len(), 1);
             assert!(

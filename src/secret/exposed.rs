@@ -23,12 +23,14 @@ fn holds_token(text: &str) -> bool {
     const OBJECT: &str = "eyJ";
     let foreign = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.');
     text.split(foreign).any(|word| {
-        // Something may stand right before it; one pass, however often it seems to begin.
-        let mut parts = word.split('.');
-        let (header, claims) = (parts.next(), parts.next());
-        header.is_some_and(|header| header.contains(OBJECT))
-            && claims.is_some_and(|claims| claims.starts_with(OBJECT))
-            && parts.next().is_some()
+        // Something may stand right before it, and the signature may be empty. One pass, however often it seems to begin.
+        let parts = word.split('.');
+        let claims = word.split('.').skip(1);
+        let signature = word.split('.').skip(2);
+        parts
+            .zip(claims)
+            .zip(signature)
+            .any(|((header, claims), _)| header.contains(OBJECT) && claims.starts_with(OBJECT))
     })
 }
 
@@ -47,6 +49,8 @@ mod tests {
                 format!("https://shop.example.org/?key={secret}"),
                 format!("cmb_{secret} and more"),
                 format!("Bearer {secret}"),
+                format!("jwt.{secret}"),
+                format!("a.b.{secret}.c"),
             ] {
                 assert!(holds_credential(&text), "{text}");
             }
