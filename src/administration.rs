@@ -4,6 +4,7 @@
 
 mod audiences;
 mod change;
+mod head;
 mod idempotency;
 mod keys;
 mod maintenance;

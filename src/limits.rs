@@ -25,6 +25,10 @@ pub const LABELS: usize = 32;
 pub const NETWORKS: usize = 64;
 /// Most audiences on one key: they travel in its tokens as the exchange ceiling.
 pub const KEY_AUDIENCES: usize = 16;
+/// Attempts to spend a use before a contended counter is given up; each failed one means that another caller succeeded.
+pub const SPEND_ATTEMPTS: usize = 16;
+/// Largest audience in bytes of JSON: it goes into one store value, and once more into the record of its change.
+pub const AUDIENCE_SPEC: usize = 32 * 1024;
 /// Most aliases and most servers of one audience.
 pub const AUDIENCE_LINKS: usize = 64;
 /// Longest token that is looked at, in bytes; larger ones do not fit in HTTP headers either.
@@ -87,6 +91,8 @@ pub const BODY: usize = MESSAGE;
 pub const OPS_CONNECTIONS: usize = 64;
 /// Longest key id (`kid`) that is looked up, in bytes.
 pub const KEY_ID: usize = 256;
+/// How long a repeat of a write is recognised: longer than any retry, and no more to remember than a day's writes.
+pub const IDEMPOTENCY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest idempotency key in bytes.
 pub const IDEMPOTENCY_KEY: usize = 128;
 /// Largest audit record in bytes, newline excluded: a C2SP tile entry holds 65,535.

@@ -9,6 +9,9 @@ use crate::store::{Batch, Expect, Key, TooLarge, Value};
 use serde_json::json;
 use std::sync::Arc;
 
+/// What no two audiences share, a name or an alias, is a rule on all of them.
+const COLLECTION: &str = "audience";
+
 /// Registers, changes and removes audiences.
 #[derive(Debug)]
 pub struct AudienceAdmin {
@@ -40,10 +43,11 @@ impl AudienceAdmin {
         on: &Precondition,
     ) -> Result<Arc<AudienceEntry>, Denial> {
         let (action, name) = ("audience.put", spec.name.as_str());
-        let repeated = self.changes.is_repeated(action, author, on, name);
-        if repeated.await? {
+        let repeated = self.changes.repeated(action, name, author, on);
+        if repeated.await?.is_some() {
             return self.found(&spec.name);
         }
+        let head = self.changes.head(COLLECTION).await?;
         let is = self.stored_revision(&spec.name)?;
         self.audiences
             .check(&spec)
@@ -62,11 +66,13 @@ impl AudienceAdmin {
             Batch::new()
                 .expect(store_key(&spec.name)?, expect)?
                 .put(store_key(&spec.name)?, value)
+                .and_then(|batch| head.unmoved(batch))
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{}", spec.name);
         let note = note(action, &target, &spec, json!({ "spec": spec }));
-        self.changes.commit(batch, &note, author, on, name).await?;
+        let committed = self.changes.commit(batch, &note, author, on, name, name);
+        committed.await?;
         self.found(&spec.name)
     }
 
@@ -81,8 +87,8 @@ impl AudienceAdmin {
         on: &Precondition,
     ) -> Result<(), Denial> {
         let action = "audience.delete";
-        let repeated = self.changes.is_repeated(action, author, on, name.as_str());
-        if repeated.await? {
+        let repeated = self.changes.repeated(action, name.as_str(), author, on);
+        if repeated.await?.is_some() {
             return Ok(());
         }
         let is = self.stored_revision(name)?.ok_or_else(|| missing(name))?;
@@ -100,7 +106,7 @@ impl AudienceAdmin {
         let target = format!("audience:{name}");
         let note = note(action, &target, &spec.spec, json!({}));
         self.changes
-            .commit(batch, &note, author, on, name.as_str())
+            .commit(batch, &note, author, on, name.as_str(), name.as_str())
             .await
             .map(drop)
     }

@@ -164,8 +164,19 @@ impl Changes {
         self.settled.settled(revision).await
     }
 
-    /// Commits a batch with its record, and answers when it is in force and on the record. `thing` is what a
-    /// repeat of the call is answered with, also one that races with it.
+    /// Waits until everything that was committed so far is in force and on the record.
+    ///
+    /// # Errors
+    /// What keeps it back.
+    pub async fn all_in_force(&self) -> Result<Revision, Denial> {
+        let revision = self.store.revision().await.map_err(unread)?;
+        self.in_force(revision).await?;
+        Ok(revision)
+    }
+
+    /// Commits a batch with its record, and answers when it is in force and on the record. `named` is what the call
+    /// changes, empty where it makes something new; `thing` is what a repeat of it is answered with, also one that races
+    /// with it.
     ///
     /// # Errors
     /// [`Code::Conflict`] when something changed meanwhile; [`Fault::StoreUnavailable`] when the outcome is
@@ -176,6 +187,7 @@ impl Changes {
         note: &Note<'_>,
         author: &Author,
         on: &Precondition,
+        named: &str,
         thing: &str,
     ) -> Result<Committed, Denial> {
         let mut batch = self.record(batch, note, Some(author))?;
@@ -186,7 +198,7 @@ impl Changes {
             let expect = old.map_or(Expect::Absent, Expect::Unmodified);
             batch = batch.expect(key, expect).map_err(too_large)?;
         }
-        for op in self.remembering(note.action, author, on, thing)? {
+        for op in self.remembering(note.action, named, author, on, thing)? {
             batch = match op {
                 Op::Put(key, value) => batch.put(key, value),
                 Op::Delete(key) => batch.delete(key),
@@ -199,7 +211,7 @@ impl Changes {
                 Ok(Committed::Now(revision))
             }
             Err(CommitError::Conflict) => {
-                let earlier = self.repeated(note.action, author, on).await?;
+                let earlier = self.repeated(note.action, named, author, on).await?;
                 let changed = || Refusal::new(Code::Conflict, "it was changed meanwhile");
                 earlier
                     .map(Committed::Before)

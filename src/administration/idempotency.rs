@@ -8,33 +8,36 @@ use crate::store::{Batch, Entry, Expect, Key, Op, TooLarge, Value, load_all};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 /// Store prefix of idempotency entries.
 pub(super) const IDEMPOTENCY_PREFIX: &str = "idempotency/";
-/// How long a repeat is recognised.
-const IDEMPOTENCY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What an idempotency entry holds: which thing the first call made, and until when that is remembered.
+/// What an idempotency entry holds: what the first call did to what, which thing came of it, and until when that is
+/// remembered.
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: u8,
     action: String,
+    /// What the call named; empty where it made something new.
+    named: String,
     thing: String,
     until: Timestamp,
 }
 
 impl Changes {
-    /// What an earlier call of this author with the same idempotency key made, once it is in force.
+    /// What came of an earlier call of this author with the same idempotency key, once it is in force. `named` is what
+    /// the call changes, empty where it makes something new.
     ///
     /// # Errors
-    /// [`Code::Conflict`] when the earlier call was for something else; a failure when the store does not
-    /// answer.
+    /// [`Code::Conflict`] when the earlier call did something else, or did it to another thing; a failure when the store
+    /// does not answer.
     pub async fn repeated(
         &self,
         action: &str,
+        named: &str,
         author: &Author,
         on: &Precondition,
     ) -> Result<Option<String>, Denial> {
@@ -50,34 +53,14 @@ impl Changes {
         let Some(earlier) = remembered.filter(|remembered| remembered.until > now) else {
             return Ok(None);
         };
-        if earlier.action != action {
-            let cause = format!("the idempotency key was used for `{}`", earlier.action);
+        if (&*earlier.action, &*earlier.named) != (action, named) {
+            let (action, named) = (earlier.action, earlier.named);
+            let cause = format!("the idempotency key was used for `{action} {named}`");
             return Err(Refusal::new(Code::Conflict, cause).into());
         }
         // The earlier call may still be waiting for it, and both are answered alike.
-        let revision = self.store().revision().await.map_err(unread)?;
-        self.in_force(revision).await?;
+        self.all_in_force().await?;
         Ok(Some(earlier.thing))
-    }
-
-    /// As [`Changes::repeated`], for a call that names what it changes.
-    ///
-    /// # Errors
-    /// [`Code::Conflict`] also when the earlier call changed another thing.
-    pub async fn is_repeated(
-        &self,
-        action: &str,
-        author: &Author,
-        on: &Precondition,
-        thing: &str,
-    ) -> Result<bool, Denial> {
-        match self.repeated(action, author, on).await? {
-            Some(earlier) if earlier != thing => {
-                let cause = format!("the idempotency key was used for `{earlier}`");
-                Err(Refusal::new(Code::Conflict, cause).into())
-            }
-            earlier => Ok(earlier.is_some()),
-        }
     }
 
     /// What makes a later call with the same idempotency key a repeat; to be committed with the change.
@@ -87,6 +70,7 @@ impl Changes {
     pub fn remembering(
         &self,
         action: &str,
+        named: &str,
         author: &Author,
         on: &Precondition,
         thing: &str,
@@ -96,11 +80,12 @@ impl Changes {
         };
         let until = self
             .wall()
-            .saturating_add(IDEMPOTENCY_LIFE)
+            .saturating_add(limits::IDEMPOTENCY_LIFE)
             .unwrap_or(Timestamp::MAX);
         let remembered = Remembered {
-            version: 1,
+            version: 2,
             action: action.to_owned(),
+            named: named.to_owned(),
             thing: thing.to_owned(),
             until,
         };
@@ -185,8 +170,9 @@ mod tests {
         let until = Timestamp::from_second(until).unwrap();
         let (action, thing) = ("key.create".to_owned(), "k".to_owned());
         let remembered = Remembered {
-            version: 1,
+            version: 2,
             action,
+            named: String::new(),
             thing,
             until,
         };

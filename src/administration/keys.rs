@@ -5,7 +5,7 @@ mod rules;
 
 pub use batch::suspend_limited;
 
-use super::change::{Author, Changes, Committed, Precondition, too_large, unread};
+use super::change::{Author, Changes, Committed, Precondition, too_large};
 use crate::id::KeyPublicId;
 use crate::inventory::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState, Keys, Standing, Uses};
 use crate::refusal::{Code, Denial, Fault, Refusal};
@@ -88,22 +88,24 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
-        let now = self.changes.now()?;
-        let spec = checked(spec, &self.audiences, self.max_life, now)?;
-        if let Some(earlier) = self.changes.repeated("key.create", author, on).await? {
+        // A repeat is answered like the first, whatever has become of its expiry or its audiences since.
+        if let Some(earlier) = self.changes.repeated("key.create", "", author, on).await? {
             return self.delivered(&earlier).await;
         }
+        let now = self.changes.now()?;
+        let spec = checked(spec, &self.audiences, self.max_life, now)?;
         let (secret, key) = self.fresh(spec, now)?;
         let target = format!("key:{}", key.id);
         let note = note("key.create", &target, &key, json!({ "spec": key.spec }));
         let batch = put_new(Batch::new(), &key).map_err(too_large)?;
         let made = key.id.as_str();
-        let committed = self.changes.commit(batch, &note, author, on, made);
+        let committed = self.changes.commit(batch, &note, author, on, "", made);
         self.made(committed.await?, &key.id, secret).await
     }
 
     /// Makes a successor of the same reach. The old key goes on for `overlap`, then lapses; with no overlap
-    /// it is revoked at once. What is left of a finite-use key's uses goes over to the successor.
+    /// it is revoked at once. What is left of a finite-use key's uses goes over to the successor, so such keys do not
+    /// overlap.
     ///
     /// # Errors
     /// A refusal, or a failure of ours.
@@ -115,10 +117,12 @@ impl KeyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Written, Denial> {
-        let now = self.changes.now()?;
-        if let Some(earlier) = self.changes.repeated("key.rotate", author, on).await? {
+        let action = "key.rotate";
+        let repeated = self.changes.repeated(action, id.as_str(), author, on);
+        if let Some(earlier) = repeated.await? {
             return self.delivered(&earlier).await;
         }
+        let now = self.changes.now()?;
         let old = self.found(id)?;
         check_revision(&old, on)?;
         if old.standing(now) != Standing::Active || old.key().successor.is_some() {
@@ -142,7 +146,7 @@ impl KeyAdmin {
         let target = format!("key:{id}");
         let change =
             json!({ "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires });
-        let note = note("key.rotate", &target, &retired, change);
+        let note = note(action, &target, &retired, change);
         let batch = put_new(Batch::new(), &new)
             .and_then(|batch| put_stricter(batch, &retired, old.revision()));
         let mut batch = batch.map_err(too_large)?;
@@ -151,7 +155,9 @@ impl KeyAdmin {
             batch = uses.fall_to(0, batch).map_err(too_large)?;
         }
         let made = new.id.as_str();
-        let committed = self.changes.commit(batch, &note, author, on, made);
+        let committed = self
+            .changes
+            .commit(batch, &note, author, on, id.as_str(), made);
         self.made(committed.await?, &new.id, secret).await
     }
 
@@ -172,8 +178,8 @@ impl KeyAdmin {
             KeyState::Suspended => "key.suspend",
             KeyState::Revoked => "key.revoke",
         };
-        let repeated = self.changes.is_repeated(verb, author, on, id.as_str());
-        if repeated.await? {
+        let repeated = self.changes.repeated(verb, id.as_str(), author, on);
+        if repeated.await?.is_some() {
             return self.delivered(id.as_str()).await;
         }
         let old = self.found(id)?;
@@ -203,7 +209,7 @@ impl KeyAdmin {
         };
         let committed = self
             .changes
-            .commit(batch, &note, author, on, id.as_str())
+            .commit(batch, &note, author, on, id.as_str(), id.as_str())
             .await?;
         match committed {
             Committed::Now(revision) => Ok(Written {
@@ -244,7 +250,8 @@ impl KeyAdmin {
     async fn delivered(&self, id: &str) -> Result<Written, Denial> {
         let id = KeyPublicId::parse(id)
             .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
-        let revision = self.changes.store().revision().await.map_err(unread)?;
+        // Whoever made it so may still be waiting for it, and all are answered alike.
+        let revision = self.changes.all_in_force().await?;
         Ok(Written {
             key: self.found(&id)?,
             secret: None,

@@ -1,11 +1,11 @@
 //! Administrative acts on policy documents, and the documents in the store.
 
-use super::change::{Author, Changes, Note, Precondition, invalid, too_large};
+use super::change::{Author, Changes, Note, Precondition, invalid, too_large, unread};
 use crate::audit::ActKind;
 use crate::id::Label;
 use crate::limits;
 use crate::policy::{Diagnostic, Document, Loaded, Origin, Policies};
-use crate::refusal::{Code, Denial, Refusal};
+use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, Entry, Expect, Key, Op, TooLarge, Value};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Store prefix of policy documents.
 pub const PREFIX: &str = "policy/";
+
+/// Names of policies and their number are rules on all documents.
+const COLLECTION: &str = "policy";
 
 /// Writes policy documents, and follows those in the store.
 #[derive(Debug)]
@@ -65,15 +68,13 @@ impl PolicyAdmin {
                 format!("longer than {} bytes: split it", limits::STORE_VALUE),
             ));
         }
-        let loaded = self
-            .policies
-            .check(name.as_str(), text)
-            .map_err(|found| refused(&found))?;
-        let repeated = changes.is_repeated("policy.put", author, on, name.as_str());
-        if repeated.await? {
-            return Ok(loaded);
+        let repeated = changes.repeated("policy.put", name.as_str(), author, on);
+        if repeated.await?.is_some() {
+            return Ok(self.policies.loaded());
         }
-        let expect = match (self.revision(name.as_str()), on.expected_revision) {
+        let head = changes.head(COLLECTION).await?;
+        let loaded = self.checked(name, text).await?;
+        let expect = match (stored(changes, name).await?, on.expected_revision) {
             (None, None) => Expect::Absent,
             (Some(is), Some(expected)) if is == expected => Expect::Unmodified(is),
             (None, Some(_)) => return Err(missing(name)),
@@ -87,6 +88,7 @@ impl PolicyAdmin {
             Batch::new()
                 .expect(key.clone(), expect)?
                 .put(key, Value::new(text.as_bytes())?)
+                .and_then(|batch| head.unmoved(batch))
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("policy:{name}");
@@ -96,9 +98,18 @@ impl PolicyAdmin {
             json!({ "policies": loaded.policies, "set": &*loaded.revision }),
         );
         changes
-            .commit(batch, &note, author, on, name.as_str())
+            .commit(batch, &note, author, on, name.as_str(), name.as_str())
             .await?;
         Ok(loaded)
+    }
+
+    /// Reading takes its time: not the time of those whose tokens are exchanged on this thread.
+    async fn checked(&self, name: &Label, text: &str) -> Result<Loaded, Denial> {
+        let (policies, name, text) = (Arc::clone(&self.policies), name.clone(), text.to_owned());
+        tokio::task::spawn_blocking(move || policies.check(name.as_str(), &text))
+            .await
+            .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?
+            .map_err(|found| refused(&found))
     }
 
     /// Removes a stored document.
@@ -112,11 +123,11 @@ impl PolicyAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
-        let repeated = changes.is_repeated("policy.delete", author, on, name.as_str());
-        if repeated.await? {
+        let repeated = changes.repeated("policy.delete", name.as_str(), author, on);
+        if repeated.await?.is_some() {
             return Ok(());
         }
-        let is = self.revision(name.as_str()).ok_or_else(|| missing(name))?;
+        let is = stored(changes, name).await?.ok_or_else(|| missing(name))?;
         if let Some(expected) = on.expected_revision.filter(|expected| *expected != is) {
             let cause = format!("policy document `{name}` is at revision {is}, not {expected}");
             return Err(Refusal::new(Code::Conflict, cause).into());
@@ -135,6 +146,7 @@ impl PolicyAdmin {
                 &note("policy.delete", &target, json!({})),
                 author,
                 on,
+                name.as_str(),
                 name.as_str(),
             )
             .await
@@ -174,26 +186,28 @@ impl PolicyAdmin {
     /// What is wrong; the old policies stay.
     pub fn apply(&self, op: &Op, revision: u64) -> Result<(), String> {
         let name = op.key().as_str().strip_prefix(PREFIX).unwrap_or_default();
+        let applied = match op {
+            Op::Put(_, value) => self.policies.put_document(name, text(value)?),
+            Op::Delete(_) => self.policies.remove_document(name),
+        };
+        applied.map_err(|found| first(&found))?;
         let mut revisions = self
             .revisions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         match op {
-            Op::Put(_, value) => {
-                self.policies
-                    .put_document(name, text(value)?)
-                    .map_err(|found| first(&found))?;
-                revisions.insert(name.to_owned(), revision);
-            }
-            Op::Delete(_) => {
-                self.policies
-                    .remove_document(name)
-                    .map_err(|found| first(&found))?;
-                revisions.remove(name);
-            }
-        }
+            Op::Put(..) => revisions.insert(name.to_owned(), revision),
+            Op::Delete(_) => revisions.remove(name),
+        };
         Ok(())
     }
+}
+
+/// The revision that wrote a stored document, one that cannot be used included: it can still be removed.
+async fn stored(changes: &Changes, name: &Label) -> Result<Option<u64>, Denial> {
+    let key = store_key(name).map_err(too_large)?;
+    let entry = changes.store().read(&key).await.map_err(unread)?;
+    Ok(entry.map(|entry| entry.modified))
 }
 
 fn text(value: &Value) -> Result<&str, String> {

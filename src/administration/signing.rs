@@ -80,16 +80,21 @@ impl SigningAdmin {
             Some(id) => ("signing_key.compromise", id.as_str()),
             None => ("signing_key.rotate", ""),
         };
-        if self.changes.is_repeated(action, author, on, named).await? {
+        let repeated = self.changes.repeated(action, named, author, on);
+        if repeated.await?.is_some() {
             return Ok(());
         }
-        let remember = self.changes.remembering(action, author, on, named)?;
+        let remember = self.changes.remembering(action, named, author, on, named)?;
         let record = |changes: &[Change]| self.record(changes, action, reason, Some(author));
         let revision = match &compromised {
             Some(id) => self.rotation.compromise(id, now, &remember, &record).await,
             None => self.rotation.rotate_now(now, &remember, &record).await,
         };
-        self.in_force(revision.map_err(denial)?).await
+        match revision.map_err(denial)? {
+            Some(revision) => self.changes.in_force(revision).await,
+            // Whoever did it before may still be waiting for it, and all are answered alike.
+            None => self.changes.all_in_force().await.map(drop),
+        }
     }
 
     async fn in_force(&self, revision: Option<Revision>) -> Result<(), Denial> {

@@ -14,7 +14,7 @@ use super::{
     Actor, Authn, Ceiling, Credential, CredentialKind, Lineage, Peer, Reach, Rejected, Uses,
     Verified, api_key, workload_cert,
 };
-use crate::id::{Audience, CredentialId, KeyId};
+use crate::id::{Audience, CredentialId, KeyId, Tenant};
 use crate::inventory::{KeyEntry, Standing};
 use crate::jose::VerifiedJwt;
 use crate::limits;
@@ -70,6 +70,7 @@ struct Presenter {
     not_after: Timestamp,
     lineage: Lineage,
     keys: Vec<KeyId>,
+    tenant: Option<Tenant>,
     /// When it was issued, if it is a token.
     issued: Option<Timestamp>,
 }
@@ -98,6 +99,7 @@ fn presenter(
         not_after: verified.ceiling.not_after,
         lineage: verified.lineage,
         keys: Vec::new(),
+        tenant: verified.tenant,
         issued: None,
     })
 }
@@ -138,15 +140,21 @@ fn actor_token(
             "an actor token cannot itself be one of delegation",
         ));
     }
-    living_ancestry(authn, &token, now).map_err(|refusal| authn.rejected(refusal, root))?;
+    let root_key =
+        living_ancestry(authn, &token, now).map_err(|refusal| authn.rejected(refusal, root))?;
     let lineage = descend(&token);
     Ok(Presenter {
         sub: Arc::clone(&token.claims().sub),
         not_after: token.claims().expires_at,
         lineage,
         keys: vec![token.key().clone()],
+        tenant: tenant(root_key.as_deref()),
         issued: Some(token.claims().issued_at),
     })
+}
+
+fn tenant(root_key: Option<&KeyEntry>) -> Option<Tenant> {
+    root_key.and_then(|key| key.key().spec.tenant.clone())
 }
 
 /// Every credential and key in the ancestry must still be good; answers with the root when it is an API key.
@@ -224,6 +232,16 @@ fn build(
             "the token is bound to a key that the caller did not prove",
         ));
     }
+    let tenant = tenant(root_key);
+    if let (Some(its), Some(presenters)) = (&tenant, &presenter.tenant)
+        && its != presenters
+    {
+        // No lineage crosses a tenant.
+        return Err(Refusal::new(
+            Code::PresenterNotAllowed,
+            "the token and the presenter are of two tenants",
+        ));
+    }
     let mut lineage = descend(token);
     let mut fence = fence(token);
     // Whatever part the presenter has, it vouches no longer than its own credential does.
@@ -286,7 +304,7 @@ fn build(
         client_id,
         credential: root,
         owner: root_key.map(|key| key.key().spec.owner.clone()),
-        tenant: root_key.and_then(|key| key.key().spec.tenant.clone()),
+        tenant,
         labels: root_key.map_or_else(
             || Arc::clone(&authn.no_labels),
             |key| Arc::clone(key.labels()),

@@ -4,11 +4,9 @@ use crate::administration::{Changes, Note};
 use crate::audit::ActKind;
 use crate::id::{CredentialId, KeyPublicId};
 use crate::inventory::Uses;
+use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, CommitError};
-
-/// Attempts before a contended counter is given up; each failed one means that another caller succeeded.
-const ATTEMPTS: usize = 16;
 
 /// Spends one use. A crash after it loses the use and never makes a second token; an unknown outcome
 /// counts as spent. Its record is in the log before the token's can be, so that no token is known of whose use an old
@@ -18,10 +16,10 @@ const ATTEMPTS: usize = 16;
 /// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit; what keeps
 /// the record of it out of the log, and then the use is spent.
 pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(), Denial> {
-    for _ in 0..ATTEMPTS {
+    for _ in 0..limits::SPEND_ATTEMPTS {
         let uses = Uses::read(changes.store(), &id, limit).await?;
         let Some(rest) = uses.left().checked_sub(1) else {
-            return Err(Refusal::new(Code::CredentialSpent, "the key has no uses left").into());
+            return Err(none_left().into());
         };
         let batch = batch(changes, &uses, id, rest)?;
         match changes.store().commit(batch).await {
@@ -33,6 +31,19 @@ pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Res
         }
     }
     Err(Refusal::new(Code::TooBusy, "the key's counter is contended").into())
+}
+
+/// How many uses are left, as the store knows it now.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) async fn left(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<u32, Denial> {
+    Ok(Uses::read(changes.store(), &id, limit).await?.left())
+}
+
+/// The refusal of a key that is spent.
+pub(super) fn none_left() -> Refusal {
+    Refusal::new(Code::CredentialSpent, "the key has no uses left")
 }
 
 fn batch(changes: &Changes, uses: &Uses, id: KeyPublicId, rest: u32) -> Result<Batch, Denial> {

@@ -90,7 +90,7 @@ impl TokenExchange for TokenExchangeService {
     ) -> Result<Response<ExplainResponse>, Status> {
         self.gate.inquirer(&request)?;
         let hypothesis = hypothesis(request.into_inner())?;
-        let explanation = self.exchange.explain(&hypothesis)?;
+        let explanation = self.exchange.explain(&hypothesis).await?;
         Ok(Response::new(explained(explanation)))
     }
 }

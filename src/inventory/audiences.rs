@@ -32,6 +32,9 @@ pub enum InvalidAudience {
     /// A server is neither a SPIFFE ID nor another URI.
     #[error("`{0}` has a server that is not a URI: `{1}`")]
     Server(Audience, String),
+    /// Larger than [`limits::AUDIENCE_SPEC`] as JSON.
+    #[error("`{0}` takes more than {limit} bytes: give it fewer or shorter aliases, servers and scopes", limit = limits::AUDIENCE_SPEC)]
+    TooLarge(Audience),
     /// A lifetime of nothing.
     #[error("`{0}` has a lifetime ceiling of zero")]
     NoLifetime(Audience),
@@ -171,6 +174,10 @@ fn check_alone(spec: &AudienceSpec) -> Result<(), InvalidAudience> {
     if spec.aliases.len().max(spec.servers.len()) > limits::AUDIENCE_LINKS {
         return Err(InvalidAudience::TooManyLinks(spec.name.clone()));
     }
+    let size = serde_json::to_vec(spec).map_or(usize::MAX, |json| json.len());
+    if size > limits::AUDIENCE_SPEC {
+        return Err(InvalidAudience::TooLarge(spec.name.clone()));
+    }
     if spec.max_lifetime_seconds == Some(0) {
         return Err(InvalidAudience::NoLifetime(spec.name.clone()));
     }
@@ -254,5 +261,22 @@ mod tests {
         };
         assert!(with(limits::AUDIENCE_LINKS).is_ok());
         assert!(with(limits::AUDIENCE_LINKS + 1).is_err());
+    }
+
+    #[test]
+    fn its_size_is_bounded_at_n_and_n_plus_one() {
+        let of_size = |size: usize| {
+            let server = |length: usize| format!("urn://{}", "x".repeat(length));
+            let mut spec = spec("shop", &[]);
+            spec.servers = vec![server(1900); 16];
+            let without = serde_json::to_vec(&spec).unwrap().len();
+            // Quotes, a comma and the scheme.
+            spec.servers.push(server(size - without - 9));
+            assert_eq!(serde_json::to_vec(&spec).unwrap().len(), size);
+            Audiences::default().check(&spec)
+        };
+        assert_eq!(of_size(limits::AUDIENCE_SPEC), Ok(()));
+        let over = of_size(limits::AUDIENCE_SPEC + 1).unwrap_err();
+        assert!(matches!(over, InvalidAudience::TooLarge(_)), "{over}");
     }
 }

@@ -75,7 +75,7 @@ impl Mint {
         let verified = grant.verified();
         check_ancestry(verified)?;
         let issued_at = NumericDate::floor(now).timestamp();
-        let expires_at = self.expiry(grant, issued_at)?;
+        let expires_at = self.expiry(grant.lifetime(), grant.not_after(), issued_at)?;
         let bits = random(&*self.random)
             .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
         let id = TokenId::new(bits);
@@ -109,11 +109,16 @@ impl Mint {
     }
 
     /// The earliest of what is granted, what it is made from, and what the signing key is sure to be published for.
-    fn expiry(&self, grant: &Grant, issued: Timestamp) -> Result<Timestamp, Refusal> {
-        let lifetime = grant.lifetime().min(self.ring.timing().longest_token());
+    fn expiry(
+        &self,
+        granted: Duration,
+        not_after: Timestamp,
+        issued: Timestamp,
+    ) -> Result<Timestamp, Refusal> {
+        let lifetime = granted.min(self.ring.timing().longest_token());
         let seconds = Duration::from_secs(lifetime.as_secs());
         let wanted = issued.saturating_add(seconds).unwrap_or(Timestamp::MAX);
-        let expires = NumericDate::floor(wanted.min(grant.not_after())).timestamp();
+        let expires = NumericDate::floor(wanted.min(not_after)).timestamp();
         if expires > issued {
             Ok(expires)
         } else {
@@ -122,6 +127,21 @@ impl Mint {
                 "no whole second is left before the end of what the token is made from",
             ))
         }
+    }
+
+    /// How long a token would live that was granted so much, made now from what ends at `not_after`.
+    ///
+    /// # Errors
+    /// [`Code::LifetimeExhausted`].
+    pub fn lifetime(
+        &self,
+        granted: Duration,
+        not_after: Timestamp,
+        now: Timestamp,
+    ) -> Result<Duration, Refusal> {
+        let issued = NumericDate::floor(now).timestamp();
+        let expires = self.expiry(granted, not_after, issued)?;
+        Ok(expires.duration_since(issued).unsigned_abs())
     }
 
     /// Whether a key is active.

@@ -8,7 +8,7 @@ use super::grant::Rule;
 use super::input::Input;
 use super::model::{Question, subject};
 use crate::id::ScopeSet;
-use crate::refusal::Code;
+use crate::refusal::{Code, Refusal};
 use cedar_policy::{Effect, PolicyId, PolicySet};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -49,6 +49,36 @@ pub struct FailedCondition {
     pub condition: String,
 }
 
+impl Explanation {
+    /// Nothing decided, nothing granted.
+    #[must_use]
+    pub fn of_nothing(revision: Arc<str>) -> Self {
+        Self {
+            allowed: false,
+            code: None,
+            detail: String::new(),
+            rules: Vec::new(),
+            failed: Vec::new(),
+            scopes: ScopeSet::default(),
+            lifetime: Duration::ZERO,
+            bound: false,
+            revision,
+        }
+    }
+
+    /// The same with a refusal in the place of what would be granted.
+    #[must_use]
+    pub fn refused(self, refusal: &Refusal) -> Self {
+        Self {
+            code: Some(refusal.code()),
+            detail: refusal.detail().to_owned(),
+            rules: self.rules,
+            failed: self.failed,
+            ..Self::of_nothing(self.revision)
+        }
+    }
+}
+
 impl Snapshot {
     /// Explains the decision on an input.
     #[must_use]
@@ -58,31 +88,20 @@ impl Snapshot {
             .ok()
             .and_then(|narrowed| depth::with_stack(|| self.failed(input, &narrowed)))
             .unwrap_or_default();
-        let rules = decision.rules.to_vec();
-        let revision = Arc::clone(&self.revision);
+        let decided = Explanation {
+            rules: decision.rules.to_vec(),
+            failed,
+            ..Explanation::of_nothing(Arc::clone(&self.revision))
+        };
         match decision.outcome {
             Ok(allowed) => Explanation {
                 allowed: true,
-                code: None,
-                detail: String::new(),
-                rules,
-                failed,
                 scopes: allowed.scopes,
                 lifetime: allowed.lifetime,
                 bound: allowed.bound,
-                revision,
+                ..decided
             },
-            Err(refusal) => Explanation {
-                allowed: false,
-                code: Some(refusal.code()),
-                detail: refusal.detail().to_owned(),
-                rules,
-                failed,
-                scopes: ScopeSet::default(),
-                lifetime: Duration::ZERO,
-                bound: false,
-                revision,
-            },
+            Err(refusal) => decided.refused(&refusal),
         }
     }
 

@@ -59,6 +59,17 @@ impl Policies {
         Arc::clone(&self.current.load().revision)
     }
 
+    /// What is in force.
+    #[must_use]
+    pub fn loaded(&self) -> Loaded {
+        let snapshot = self.current.load();
+        Loaded {
+            revision: Arc::clone(&snapshot.revision),
+            policies: snapshot.len(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// The documents in force, by name.
     #[must_use]
     pub fn documents(&self) -> Vec<Document> {

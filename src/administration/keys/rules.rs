@@ -79,7 +79,13 @@ pub(super) fn retired(
 ) -> Result<ApiKey, Denial> {
     let mut key = old.key().clone();
     key.successor = Some(successor);
-    if overlap.is_zero() || key.spec.uses.is_some() {
+    if key.spec.uses.is_some() && !overlap.is_zero() {
+        return Err(invalid(
+            "overlap",
+            "a key of finite use goes out of use at once: its uses go over to its successor",
+        ));
+    }
+    if overlap.is_zero() {
         key.state = KeyState::Revoked;
     } else {
         let end = now

@@ -341,6 +341,42 @@ async fn a_key_that_acts_reaches_no_further_than_for_itself() {
     assert_eq!(code, "audience_not_allowed");
 }
 
+/// Two tenants' keys meet in no lineage, also where an audience is shared.
+#[tokio::test]
+async fn an_actor_of_another_tenant_is_refused() {
+    let broker = Broker::start().await;
+    let of = async |tenant: &str, audiences: &[&str]| {
+        let spec = KeySpec {
+            tenant: tenant.into(),
+            ..spec(audiences, &[])
+        };
+        broker.create_key(spec).await
+    };
+    let [same, shared, other] = [
+        of("retail", &["shop"]).await,
+        of("", &["shop"]).await,
+        of("wholesale", &["shop"]).await,
+    ];
+    let sub = |id: &str| format!("{}/keys/{id}", broker.issuer);
+    let servers = [&same, &shared, &other].map(|made| sub(&made.key.as_ref().unwrap().id));
+    let hub = PutAudienceRequest {
+        audience: Some(Audience {
+            servers: servers.to_vec(),
+            ..audience("hub")
+        }),
+        ..PutAudienceRequest::default()
+    };
+    broker.inventory().await.put_audience(hub).await.unwrap();
+    let subject = of("retail", &["hub", "shop"]).await;
+    let caller = broker.anybody().await;
+    let subject = caller.yes(ask(api_key(&subject.secret), "hub")).await;
+    let acting = |secret: &str| delegated(own(&subject), api_key(secret), "shop");
+    caller.yes(acting(&same.secret)).await;
+    caller.yes(acting(&shared.secret)).await;
+    let code = caller.no(acting(&other.secret)).await;
+    assert_eq!(code, "presenter_not_allowed");
+}
+
 /// A token that proves its own party is part of what comes out, too: that does not outlive it.
 #[tokio::test]
 async fn what_a_party_proves_itself_with_bounds_the_lifetime() {

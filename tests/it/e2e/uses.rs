@@ -1,9 +1,12 @@
 //! Keys that can be used a finite number of times.
 
-use crate::support::broker::{Broker, Caller, api_key, ask, refusal, spec};
+use crate::support::broker::{Broker, Caller, api_key, ask, audience, refusal, spec};
 use crate::support::edge::within;
+use cambist::limits;
+use cambist::proto::token_exchange_client::TokenExchangeClient;
 use cambist::proto::{
-    CreateKeyResponse, GetKeyRequest, Key, KeySpec, LeaseRequest, RotateKeyRequest,
+    Audience, CreateKeyResponse, ExplainRequest, GetKeyRequest, Key, KeySpec, LeaseRequest,
+    PutAudienceRequest, RotateKeyRequest, explain_request,
 };
 use std::collections::HashSet;
 use tokio::task::JoinSet;
@@ -85,6 +88,86 @@ async fn what_is_denied_spends_nothing() {
     caller.yes(ask(api_key(&made.secret), "shop")).await;
 }
 
+/// What no token can be made of is found out before a use is spent for it.
+#[tokio::test]
+async fn a_token_that_cannot_be_made_spends_nothing() {
+    let broker = Broker::start().await;
+    let long = |n: usize| {
+        let scope = "s".repeat(limits::SCOPE - 4);
+        format!("{scope}{n:04}")
+    };
+    let scopes: Vec<_> = (0..limits::SCOPES).map(long).collect();
+    let names: Vec<_> = (0..limits::KEY_AUDIENCES)
+        .map(|n| format!("{}{n:04}", "a".repeat(limits::AUDIENCE - 4)))
+        .collect();
+    let mut inventory = broker.inventory().await;
+    for name in &names {
+        let wide = Audience {
+            scopes: scopes.clone(),
+            ..audience(name)
+        };
+        let put = PutAudienceRequest {
+            audience: Some(wide),
+            ..PutAudienceRequest::default()
+        };
+        inventory.put_audience(put).await.unwrap();
+    }
+    let made = broker
+        .create_key(KeySpec {
+            uses: 1,
+            audiences: names.clone(),
+            scopes: scopes.clone(),
+            ..spec(&[], &[])
+        })
+        .await;
+    let caller = broker.anybody().await;
+    let too_long = cambist::proto::ExchangeRequest {
+        scopes: scopes.clone(),
+        ..ask(api_key(&made.secret), &names[0])
+    };
+    assert_eq!(caller.no(too_long).await, "invalid_request");
+    assert_eq!(shown(&broker, &made).await.uses_left, 1);
+    let record = broker
+        .record(|record| record["kind"] == "refuse" && record["code"] == "invalid_request")
+        .await;
+    let id = &made.key.as_ref().unwrap().id;
+    assert_eq!(record["credential"], format!("key:{id}"));
+    let modest = cambist::proto::ExchangeRequest {
+        scopes: scopes[..1].to_vec(),
+        ..ask(api_key(&made.secret), &names[0])
+    };
+    caller.yes(modest).await;
+}
+
+/// A replay of a key that was spent is how a stolen one shows.
+#[tokio::test]
+async fn a_spent_key_that_comes_again_is_on_the_record_and_explained() {
+    let broker = Broker::start().await;
+    let made = limited(&broker, 1).await;
+    let id = made.key.as_ref().unwrap().id.clone();
+    let caller = broker.anybody().await;
+    let explain = async || {
+        let request = ExplainRequest {
+            subject: Some(explain_request::Subject::KeyId(id.clone())),
+            audience: "shop".into(),
+            ..ExplainRequest::default()
+        };
+        let mut local = TokenExchangeClient::new(broker.local().await);
+        local.explain(request).await.unwrap().into_inner()
+    };
+    assert!(explain().await.allowed);
+    caller.yes(ask(api_key(&made.secret), "shop")).await;
+    let code = caller.no(ask(api_key(&made.secret), "shop")).await;
+    assert_eq!(code, "credential_spent");
+    let record = broker
+        .record(|record| record["code"] == "credential_spent")
+        .await;
+    assert_eq!(record["credential"], format!("key:{id}"));
+    assert!(record["policy"].is_object() && record["rules"].is_array());
+    let told = explain().await;
+    assert_eq!((told.allowed, &*told.code), (false, "credential_spent"));
+}
+
 #[tokio::test]
 async fn a_crash_and_a_restart_keep_the_count() {
     let mut broker = Broker::start().await;
@@ -115,17 +198,22 @@ async fn rotation_carries_over_what_is_left() {
     let made = limited(&broker, 3).await;
     let caller = broker.anybody().await;
     caller.yes(ask(api_key(&made.secret), "shop")).await;
-    let rotate = RotateKeyRequest {
+    let rotate = |overlap| RotateKeyRequest {
         id: made.key.as_ref().unwrap().id.clone(),
-        // Uses must not be there twice, so there is no overlap whatever is asked.
-        overlap: Some(prost_types::Duration {
-            seconds: 3600,
-            nanos: 0,
-        }),
+        overlap,
         ..RotateKeyRequest::default()
     };
     let mut inventory = broker.inventory().await;
-    let next = inventory.rotate_key(rotate).await.unwrap().into_inner();
+    // Uses must not be there twice.
+    let hour = prost_types::Duration {
+        seconds: 3600,
+        nanos: 0,
+    };
+    let status = inventory.rotate_key(rotate(Some(hour))).await.unwrap_err();
+    assert_eq!(refusal(&status), "invalid_request");
+    assert!(status.message().contains("overlap"), "{status}");
+    let rotated = inventory.rotate_key(rotate(None)).await.unwrap();
+    let next = rotated.into_inner();
     assert_eq!(next.key.as_ref().unwrap().uses_left, 2);
     assert_eq!(
         caller.no(ask(api_key(&made.secret), "shop")).await,

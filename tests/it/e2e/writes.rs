@@ -174,6 +174,65 @@ async fn every_write_can_be_repeated() {
     }
 }
 
+/// What holds for all things of a kind together holds when two are written at once.
+#[tokio::test]
+async fn writes_that_do_not_go_together_do_not_both_happen() {
+    let broker = Broker::start().await;
+    let caller = broker.anybody().await;
+    for round in 0..20 {
+        let mut racing = tokio::task::JoinSet::new();
+        for side in ["a", "b"] {
+            let (mut inventory, mut policy) = (broker.inventory().await, broker.policy().await);
+            let put_audience = pb::PutAudienceRequest {
+                audience: Some(pb::Audience {
+                    aliases: vec![format!("alias-{round}")],
+                    ..audience(&format!("{side}-{round}"))
+                }),
+                ..Default::default()
+            };
+            let put_policies = pb::PutPoliciesRequest {
+                name: format!("{side}-{round}"),
+                text: format!("@id(\"same-{round}\") permit (principal, action, resource);"),
+                ..Default::default()
+            };
+            racing.spawn(async move { inventory.put_audience(put_audience).await.is_ok() });
+            racing.spawn(async move { policy.put_policies(put_policies).await.is_ok() });
+        }
+        let done = within("every answer", racing.join_all()).await;
+        assert!(done.iter().filter(|done| **done).count() <= 2, "{done:?}");
+        let request =
+            crate::support::broker::ask(crate::support::broker::api_key(&broker.api_key), "shop");
+        caller.yes(request).await;
+    }
+    let mut inventory = broker.inventory().await;
+    let written = inventory.list_audiences(pb::ListAudiencesRequest::default());
+    let written = written.await.unwrap().into_inner().audiences;
+    let written = written.iter().filter(|one| !one.aliases.is_empty()).count();
+    // The configured ones, and one of each round: the other lost, or would have.
+    assert!((1..=21).contains(&written), "{written}");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_stands_for_one_act_on_one_thing() {
+    let broker = Broker::start().await;
+    let mut inventory = broker.inventory().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let made = inventory.create_key(create("")).await.unwrap().into_inner();
+        ids.push(made.key.unwrap().id);
+    }
+    let rotate = |id: &str| pb::RotateKeyRequest {
+        id: id.to_owned(),
+        idempotency_key: "job-7".into(),
+        ..Default::default()
+    };
+    inventory.rotate_key(rotate(&ids[0])).await.unwrap();
+    let status = inventory.rotate_key(rotate(&ids[1])).await.unwrap_err();
+    assert_eq!(refusal(&status), "conflict");
+    let repeat = inventory.rotate_key(rotate(&ids[0])).await.unwrap();
+    assert!(repeat.into_inner().already_delivered);
+}
+
 #[tokio::test]
 async fn what_changed_meanwhile_is_not_overwritten() {
     let broker = Broker::start().await;
