@@ -5,6 +5,7 @@ use super::load::{
     Received, by_certificate, by_key, create, exchanges, inventory, key, reason, received, revoke,
 };
 use super::long;
+use crate::support::disk::fill;
 use crate::support::process::{Broker, LOOK, PATIENCE, Site};
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use serde_json::Value;
@@ -234,18 +235,6 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     let starts = |line: &&Value| line["kind"] == "start";
     assert_eq!(lines(&log).iter().filter(starts).count(), 2);
     assert_eq!(broker.terminate().await.code(), Some(0));
-}
-
-/// Writes zeros until not a byte more fits.
-fn fill(path: &Path) {
-    let mut junk = File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
-    for block in [vec![0; 64 * 1024], vec![0; 1]] {
-        while junk.write_all(&block).is_ok() {}
-    }
 }
 
 /// Errors that only a disk can make, injected into the system calls of the real process. The long form needs
