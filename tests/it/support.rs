@@ -12,8 +12,6 @@ pub(crate) mod jws;
 pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod plain_store;
-pub(crate) mod process;
-pub(crate) mod serve;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
