@@ -1,8 +1,7 @@
 //! The command line against the real broker, over its Unix socket and over TLS.
 
+use crate::support::broker::{Broker, Site};
 use crate::support::command::Ran;
-use crate::support::serve::Serve;
-use serde_json::Value;
 
 mod exchange;
 mod keys;
@@ -10,8 +9,8 @@ mod restore;
 mod run;
 
 /// A key for the shop in a file, made with `more` said of it. Returns its id.
-async fn create_key(broker: &Serve, file: &str, more: &[&str]) -> String {
-    let out = broker.path(file);
+async fn create_key(broker: &Broker, file: &str, more: &[&str]) -> String {
+    let out = broker.argument(file);
     let args = [
         "key",
         "create",
@@ -22,23 +21,23 @@ async fn create_key(broker: &Serve, file: &str, more: &[&str]) -> String {
         "--audience",
         "shop",
         "--scope",
-        "read",
+        "orders:read",
         "--scope",
-        "write",
+        "orders:write",
         "--expires",
         "1d",
         "--json",
         "--out",
         &out,
     ];
-    let ran = broker.admin(&[&args[..], more].concat()).await;
+    let ran = broker.run_as_admin(&[&args[..], more].concat()).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     ran.json()["key"]["id"].as_str().unwrap().to_owned()
 }
 
 /// Exchanges the key in a file, with JSON for an answer.
-async fn exchange(broker: &Serve, file: &str, more: &[&str]) -> Ran {
-    let key = broker.path(file);
+async fn exchange(broker: &Broker, file: &str, more: &[&str]) -> Ran {
+    let key = broker.argument(file);
     let args = [
         "exchange",
         "--json",
@@ -47,7 +46,7 @@ async fn exchange(broker: &Serve, file: &str, more: &[&str]) -> Ran {
         "--key-file",
         &key,
     ];
-    broker.anybody(&[&args[..], more].concat()).await
+    broker.run_as_anybody(&[&args[..], more].concat()).await
 }
 
 /// A refusal: exit code 3, nothing on standard output, and this code.
@@ -63,17 +62,9 @@ fn assert_refused(ran: &Ran, code: &str) {
     assert_ne!(told["help"].as_str().unwrap_or_default(), "", "{ran:?}");
 }
 
-/// A token's claims.
-fn claims(token: &str) -> Value {
-    use base64::Engine as _;
-    let payload = token.split('.').nth(1).unwrap();
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload);
-    serde_json::from_slice(&bytes.unwrap()).unwrap()
-}
-
 #[tokio::test]
 async fn audiences_are_registered_and_asked_for() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     let put = [
         "audience",
         "put",
@@ -86,28 +77,30 @@ async fn audiences_are_registered_and_asked_for() {
         "2m",
         "--json",
     ];
-    let ran = broker.admin(&put).await;
+    let ran = broker.run_as_admin(&put).await;
     assert_eq!(
         ran.json()["audience"]["max_lifetime_seconds"],
         120,
         "{ran:?}"
     );
-    assert_refused(&broker.admin(&put).await, "conflict");
-    let ran = broker.admin(&[&put[..], &["--replace"]].concat()).await;
+    assert_refused(&broker.run_as_admin(&put).await, "conflict");
+    let ran = broker
+        .run_as_admin(&[&put[..], &["--replace"]].concat())
+        .await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let ran = broker.admin(&["audience", "list", "--json"]).await;
+    let ran = broker.run_as_admin(&["audience", "list", "--json"]).await;
     let names: Vec<_> = ran.json()["audiences"]
         .as_array()
         .unwrap()
         .iter()
         .map(|a| a["name"].clone())
         .collect();
-    assert_eq!(names, ["mail", "shop"]);
+    assert_eq!(names, ["billing", "ledger", "mail", "shop", "vault"]);
 
     create_key(&broker, "key", &["--audience", "mail", "--scope", "send"]).await;
     let ran = exchange(&broker, "key", &["--audience", "mail"]).await;
     assert_eq!(ran.code, Some(2), "one token is for one audience: {ran:?}");
-    let key = broker.path("key");
+    let key = broker.argument("key");
     let mail = [
         "exchange",
         "--json",
@@ -116,28 +109,30 @@ async fn audiences_are_registered_and_asked_for() {
         "--key-file",
         &key,
     ];
-    assert_eq!(broker.anybody(&mail).await.json()["expires_in"], 120);
+    assert_eq!(broker.run_as_anybody(&mail).await.json()["expires_in"], 120);
 
     // What configuration says is changed there.
     assert_refused(
         &broker
-            .admin(&["audience", "delete", "shop", "--json"])
+            .run_as_admin(&["audience", "delete", "shop", "--json"])
             .await,
         "conflict",
     );
-    let ran = broker.admin(&["audience", "delete", "mail"]).await;
+    let ran = broker.run_as_admin(&["audience", "delete", "mail"]).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_refused(
-        &broker.admin(&["audience", "show", "mail", "--json"]).await,
+        &broker
+            .run_as_admin(&["audience", "show", "mail", "--json"])
+            .await,
         "not_found",
     );
-    assert_refused(&broker.anybody(&mail).await, "audience_unknown");
+    assert_refused(&broker.run_as_anybody(&mail).await, "audience_unknown");
 }
 
 #[tokio::test]
 async fn policies_are_checked_alike_with_and_without_a_broker() {
-    let broker = Serve::start().await;
-    let (good, bad) = (broker.path("good.cedar"), broker.path("bad.cedar"));
+    let broker = Site::new().start().await;
+    let (good, bad) = (broker.argument("good.cedar"), broker.argument("bad.cedar"));
     std::fs::write(
         &good,
         r#"@id("freeze") forbid(principal is ApiKey, action, resource == Audience::"shop");"#,
@@ -150,13 +145,13 @@ async fn policies_are_checked_alike_with_and_without_a_broker() {
     .unwrap();
     for more in [&["--json"][..], &[]] {
         let check = [&["policy", "check", &good, &bad], more].concat();
-        let there = broker.admin(&check).await;
+        let there = broker.run_as_admin(&check).await;
         let here = crate::support::command::cambist(&check, &[], b"").await;
         assert_eq!((here.code, &here.stdout), (Some(3), &there.stdout));
         assert_eq!((here.code, &here.stderr), (there.code, &there.stderr));
     }
     let ran = broker
-        .admin(&["policy", "check", &good, &bad, "--json"])
+        .run_as_admin(&["policy", "check", &good, &bad, "--json"])
         .await;
     let files = &ran.json()["files"];
     assert_eq!(
@@ -172,16 +167,19 @@ async fn policies_are_checked_alike_with_and_without_a_broker() {
     assert_eq!(exchange(&broker, "key", &[]).await.code, Some(0));
     assert_refused(
         &broker
-            .admin(&["policy", "put", "freeze", &bad, "--json"])
+            .run_as_admin(&["policy", "put", "freeze", &bad, "--json"])
             .await,
         "invalid_request",
     );
     assert_eq!(
-        broker.admin(&["policy", "put", "freeze", &good]).await.code,
+        broker
+            .run_as_admin(&["policy", "put", "freeze", &good])
+            .await
+            .code,
         Some(0)
     );
     assert_refused(&exchange(&broker, "key", &[]).await, "policy_denied");
-    let ran = broker.admin(&["policy", "list", "--json"]).await;
+    let ran = broker.run_as_admin(&["policy", "list", "--json"]).await;
     let from: Vec<_> = ran.json()["documents"]
         .as_array()
         .unwrap()
@@ -199,7 +197,10 @@ async fn policies_are_checked_alike_with_and_without_a_broker() {
         "{from:?}"
     );
     assert_eq!(
-        broker.admin(&["policy", "delete", "freeze"]).await.code,
+        broker
+            .run_as_admin(&["policy", "delete", "freeze"])
+            .await
+            .code,
         Some(0)
     );
     assert_eq!(exchange(&broker, "key", &[]).await.code, Some(0));
@@ -207,11 +208,11 @@ async fn policies_are_checked_alike_with_and_without_a_broker() {
 
 #[tokio::test]
 async fn an_explanation_says_what_an_exchange_would() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     let id = create_key(&broker, "key", &[]).await;
     let explain = async |args: &[&str]| {
         let ran = broker
-            .admin(&[&["policy", "explain", "--json"], args].concat())
+            .run_as_admin(&[&["policy", "explain", "--json"], args].concat())
             .await;
         let told = ran.json();
         let code = if told["allowed"] == true {
@@ -224,8 +225,8 @@ async fn an_explanation_says_what_an_exchange_would() {
     };
     for asked in [
         &[][..],
-        &["--scope", "read"],
-        &["--scope", "delete"],
+        &["--scope", "orders:read"],
+        &["--scope", "orders:delete"],
         &["--bound"],
         &["--lifetime", "1m"],
     ] {
@@ -246,27 +247,27 @@ async fn an_explanation_says_what_an_exchange_would() {
         "--audience",
         "shop",
         "--scope",
-        "write",
+        "orders:write",
     ];
     let told = explain(&web).await;
     assert_eq!(
         (&told["allowed"], &told["bound"]),
         (&true.into(), &true.into())
     );
-    assert_eq!(told["rules"], serde_json::json!(["workloads"]));
+    assert_eq!(told["rules"], serde_json::json!(["workloads-of-ours"]));
     let stranger = [
         "--spiffe-id",
         "spiffe://example.com/web",
         "--audience",
         "shop",
         "--scope",
-        "write",
+        "orders:write",
     ];
     assert_eq!(explain(&stranger).await["code"], "policy_denied");
 
     // Only for those who may ask.
     let ran = broker
-        .workload(&[&["policy", "explain", "--json"], &web[..]].concat())
+        .run_as_web(&[&["policy", "explain", "--json"], &web[..]].concat())
         .await;
     assert_refused(&ran, "not_authorised");
 }

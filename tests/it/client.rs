@@ -4,7 +4,7 @@ mod bearer;
 mod connection;
 mod renewal;
 
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, Identity};
 use crate::support::standin::{Listening, Standin};
 use cambist::client::{Ask, Endpoint, Error, Source, TlsFiles, Token};
 use cambist::id::{Audience, ScopeSet};
@@ -47,8 +47,28 @@ impl World {
         TlsFiles::new(self.path("ca.pem"))
     }
 
+    /// Writes a client's certificate of `authority` where [`World::shown`] has it from.
+    fn rotate(&self, authority: &Authority, name: &str) -> Identity {
+        let identity = authority.client(name);
+        self.write("cert.pem", &identity.certificate);
+        self.write("key.pem", &identity.key);
+        identity
+    }
+
+    /// Trusts the bundle, and shows the client's certificate.
+    fn shown(&self) -> TlsFiles {
+        self.tls()
+            .with_certificate(self.path("cert.pem"), self.path("key.pem"))
+    }
+
     async fn listen(&self) -> Listening {
         self.standin.listen(&self.authority.server()).await
+    }
+
+    /// Listens for clients with a certificate of `clients`.
+    async fn listen_mutual(&self, clients: &Authority) -> Listening {
+        let server = self.authority.server();
+        self.standin.listen_mutual(&server, clients).await
     }
 
     fn endpoint(&self, listening: &Listening) -> Endpoint {

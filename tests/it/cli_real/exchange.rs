@@ -1,21 +1,18 @@
 //! `cambist exchange` in all its forms, and `cambist jwt verify` of what it brings.
 
-use super::{assert_refused, claims, create_key, exchange};
+use super::{assert_refused, create_key, exchange};
+use crate::support::broker::{Broker, Site, claims};
 use crate::support::command::{Ran, cambist};
-use crate::support::serve::Serve;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use std::fs;
 
 #[tokio::test]
 async fn a_key_becomes_a_token_in_every_form() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     let id = create_key(&broker, "key", &[]).await;
-    let key = broker.path("key");
+    let key = broker.argument("key");
     let asked = async |more: &[&str]| {
         let args = ["exchange", "--audience", "shop", "--key-file", &key];
-        let ran = broker.anybody(&[&args[..], more].concat()).await;
+        let ran = broker.run_as_anybody(&[&args[..], more].concat()).await;
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
         ran
     };
@@ -25,7 +22,7 @@ async fn a_key_becomes_a_token_in_every_form() {
         (&said["aud"], &said["iss"]),
         (&"shop".into(), &broker.issuer.as_str().into())
     );
-    assert_eq!(said["scope"], "read write");
+    assert_eq!(said["scope"], "orders:read orders:write");
 
     let header = asked(&["--format", "header"]).await.stdout;
     let token = header
@@ -35,18 +32,18 @@ async fn a_key_becomes_a_token_in_every_form() {
     assert_eq!(claims(token)["aud"], "shop");
 
     for json in [&["--json"][..], &["--format", "json"]] {
-        let narrow = [json, &["--scope", "read", "--lifetime", "90s"]].concat();
+        let narrow = [json, &["--scope", "orders:read", "--lifetime", "90s"]].concat();
         let told = asked(&narrow).await.json();
         assert_eq!(
             (&told["version"], &told["expires_in"]),
             (&1.into(), &90.into())
         );
-        assert_eq!(told["scopes"], serde_json::json!(["read"]));
+        assert_eq!(told["scopes"], serde_json::json!(["orders:read"]));
         assert_eq!(told["credential_id"], format!("key:{id}"));
         let said = claims(told["access_token"].as_str().unwrap());
         assert_eq!(
             (&said["jti"], &said["scope"]),
-            (&told["token_id"], &"read".into())
+            (&told["token_id"], &"orders:read".into())
         );
     }
 
@@ -59,7 +56,7 @@ async fn a_key_becomes_a_token_in_every_form() {
     let info = r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential",
         "spec":{"interactive":false,"cluster":{"config":{"audience":"shop"}}}}"#;
     let variables = [
-        ("CAMBIST_SERVER", broker.socket.as_str()),
+        ("CAMBIST_SERVER", &*broker.socket_address()),
         ("CAMBIST_KEY_FILE", &key),
         ("KUBERNETES_EXEC_INFO", info),
     ];
@@ -78,10 +75,10 @@ async fn a_key_becomes_a_token_in_every_form() {
 
 #[tokio::test]
 async fn the_credential_comes_from_a_file_standard_input_or_the_connection() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
-    let secret = fs::read(broker.path("key")).unwrap();
-    let variables = [("CAMBIST_SERVER", broker.socket.as_str())];
+    let secret = fs::read(broker.argument("key")).unwrap();
+    let variables = [("CAMBIST_SERVER", &*broker.socket_address())];
     let from_stdin = ["exchange", "--audience", "shop", "--key-file", "-"];
     let ran = cambist(&from_stdin, &variables, &secret).await;
     assert_eq!(claims(ran.stdout.trim_end())["aud"], "shop", "{ran:?}");
@@ -95,12 +92,12 @@ async fn the_credential_comes_from_a_file_standard_input_or_the_connection() {
         "--bound",
         "--key-file",
     ];
-    let key = broker.path("key");
+    let key = broker.argument("key");
     let with_key = [&with_key[..], &[&key]].concat();
-    let told = broker.workload(&with_key).await.json();
+    let told = broker.run_as_web(&with_key).await.json();
     assert_eq!(told["bound"], true);
     assert!(claims(told["access_token"].as_str().unwrap())["cnf"]["x5t#S256"].is_string());
-    assert_refused(&broker.anybody(&with_key).await, "binding_required");
+    assert_refused(&broker.run_as_anybody(&with_key).await, "binding_required");
 
     let alone = [
         "exchange",
@@ -108,30 +105,33 @@ async fn the_credential_comes_from_a_file_standard_input_or_the_connection() {
         "--audience",
         "shop",
         "--scope",
-        "read",
+        "orders:read",
     ];
-    let told = broker.workload(&alone).await.json();
+    let told = broker.run_as_web(&alone).await.json();
     let first = told["access_token"].as_str().unwrap();
     assert_eq!(claims(first)["sub"], "spiffe://example.org/web");
-    let ran = broker.anybody(&alone).await;
+    let ran = broker.run_as_anybody(&alone).await;
     let told = (ran.code, ran.error()["code"].as_str().map(str::to_owned));
     assert_eq!(told, (Some(2), Some("usage".to_owned())), "{ran:?}");
 
     // The token again, by the one that it is bound to, and by nobody else.
-    fs::write(broker.path("token"), first).unwrap();
-    let token = broker.path("token");
+    fs::write(broker.argument("token"), first).unwrap();
+    let token = broker.argument("token");
     let again = [&alone[..], &["--token-file", &token]].concat();
-    let ran = broker.workload(&again).await;
+    let ran = broker.run_as_web(&again).await;
     let second = ran.json()["access_token"].as_str().unwrap().to_owned();
     assert_eq!(claims(&second)["sub"], "spiffe://example.org/web");
     assert_ne!(claims(&second)["jti"], claims(first)["jti"]);
-    assert_refused(&broker.anybody(&again).await, "presenter_not_allowed");
+    assert_refused(
+        &broker.run_as_anybody(&again).await,
+        "presenter_not_allowed",
+    );
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_a_credential_is_told_apart() {
-    let broker = Serve::start().await;
-    fs::write(broker.path("garbage"), "garbage\n").unwrap();
+    let broker = Site::new().start().await;
+    fs::write(broker.argument("garbage"), "garbage\n").unwrap();
     assert_refused(
         &exchange(&broker, "garbage", &[]).await,
         "credential_malformed",
@@ -148,7 +148,7 @@ async fn what_is_wrong_with_a_credential_is_told_apart() {
         "scope_not_allowed",
     );
     let others = crate::support::pki::Authority::new("others");
-    fs::write(broker.path("ca.pem"), others.pem()).unwrap();
+    fs::write(broker.argument("ca.pem"), others.pem()).unwrap();
     let ran = exchange(&broker, "key", &[]).await;
     assert_eq!(
         (ran.code, &ran.error()["code"]),
@@ -158,28 +158,19 @@ async fn what_is_wrong_with_a_credential_is_told_apart() {
 }
 
 /// The key set as anybody can fetch it.
-async fn published(broker: &Serve) -> String {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(broker.path("ca.pem")).unwrap() {
-        roots.add(certificate.unwrap()).unwrap();
-    }
-    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy();
-    let client = client.build().unwrap();
-    let url = format!("{}/.well-known/openid-configuration", broker.issuer);
-    let metadata: serde_json::Value = client.get(url).send().await.unwrap().json().await.unwrap();
-    let keys = client.get(metadata["jwks_uri"].as_str().unwrap());
-    keys.send().await.unwrap().text().await.unwrap()
+async fn published(broker: &Broker) -> String {
+    let mut client = broker.http("http/1.1").await;
+    let answer = client.get("/.well-known/openid-configuration").await;
+    let (_, _, metadata) = answer.unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let keys = metadata["jwks_uri"].as_str().unwrap();
+    let path = keys.strip_prefix(&broker.issuer).unwrap();
+    let (status, _, keys) = client.get(path).await.unwrap();
+    assert_eq!(status, http::StatusCode::OK);
+    keys
 }
 
-async fn verify(broker: &Serve, token: &str, more: &[&str]) -> Ran {
+async fn verify(broker: &Broker, token: &str, more: &[&str]) -> Ran {
     let args = ["jwt", "verify", "--json", "--issuer", &broker.issuer];
     let audience = ["--audience", "shop"];
     let audience = if more.contains(&"--audience") {
@@ -192,15 +183,15 @@ async fn verify(broker: &Serve, token: &str, more: &[&str]) -> Ran {
 
 #[tokio::test]
 async fn a_token_verifies_by_the_published_keys_alone() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
     let token = exchange(&broker, "key", &[]).await.json()["access_token"]
         .as_str()
         .unwrap()
         .to_owned();
-    let jwks = broker.path("jwks.json");
+    let jwks = broker.argument("jwks.json");
     fs::write(&jwks, published(&broker).await).unwrap();
-    let ca = broker.path("ca.pem");
+    let ca = broker.argument("ca.pem");
     let (fetched, held) = (["--ca", &ca], ["--jwks", &jwks]);
     for keys in [&fetched[..], &held] {
         let ran = verify(&broker, &token, keys).await;
@@ -232,7 +223,7 @@ async fn a_token_verifies_by_the_published_keys_alone() {
     }
     let ran = verify(&broker, &token, &[]).await;
     assert_eq!(ran.code, Some(2), "no keys: {ran:?}");
-    let others = broker.path("others.pem");
+    let others = broker.argument("others.pem");
     fs::write(&others, crate::support::pki::Authority::new("others").pem()).unwrap();
     let ran = verify(&broker, &token, &["--ca", &others]).await;
     assert_eq!(
@@ -242,7 +233,7 @@ async fn a_token_verifies_by_the_published_keys_alone() {
     );
 
     // By the right keys, and said to be another issuer's.
-    let other = Serve::start().await;
+    let other = Site::new().start().await;
     assert_eq!(verify(&other, &token, &held).await.code, Some(5));
     // By another broker's keys.
     fs::write(&jwks, published(&other).await).unwrap();

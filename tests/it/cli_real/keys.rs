@@ -1,15 +1,15 @@
 //! A key's life, as its holder feels it.
 
 use super::{assert_refused, create_key, exchange};
-use crate::support::serve::Serve;
+use crate::support::broker::Site;
 
 #[tokio::test]
 async fn a_key_is_suspended_resumed_and_revoked() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     let id = create_key(&broker, "key", &[]).await;
     let change = async |verb: &str| {
         let ran = broker
-            .admin(&["key", verb, &id, "--reason", "tests", "--json"])
+            .run_as_admin(&["key", verb, &id, "--reason", "tests", "--json"])
             .await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran.json()["key"]["state"].as_str().unwrap().to_owned()
@@ -23,8 +23,11 @@ async fn a_key_is_suspended_resumed_and_revoked() {
     assert_refused(&exchange(&broker, "key", &[]).await, "credential_refused");
     assert_eq!(change("revoke").await, "revoked");
     let resume = ["key", "resume", &id, "--reason", "tests", "--json"];
-    assert_refused(&broker.admin(&resume).await, "conflict");
-    let told = broker.admin(&["key", "show", &id, "--json"]).await.json();
+    assert_refused(&broker.run_as_admin(&resume).await, "conflict");
+    let told = broker
+        .run_as_admin(&["key", "show", &id, "--json"])
+        .await
+        .json();
     assert_eq!(
         (&told["key"]["state"], &told["key"]["use_count"]),
         (&"revoked".into(), &2.into())
@@ -33,9 +36,9 @@ async fn a_key_is_suspended_resumed_and_revoked() {
 
 #[tokio::test]
 async fn a_rotated_key_goes_on_for_its_overlap_and_its_successor_takes_over() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     let old = create_key(&broker, "old", &[]).await;
-    let out = broker.path("new");
+    let out = broker.argument("new");
     let rotate = [
         "key",
         "rotate",
@@ -48,16 +51,19 @@ async fn a_rotated_key_goes_on_for_its_overlap_and_its_successor_takes_over() {
     ];
     // Somebody else changed it meanwhile.
     let stale = [&rotate[..], &["--revision", "1"]].concat();
-    assert_refused(&broker.admin(&stale).await, "conflict");
+    assert_refused(&broker.run_as_admin(&stale).await, "conflict");
     let ran = broker
-        .admin(&[&rotate[..], &["--idempotency-key", "once"]].concat())
+        .run_as_admin(&[&rotate[..], &["--idempotency-key", "once"]].concat())
         .await;
     let new = ran.json()["key"]["id"].as_str().unwrap().to_owned();
     assert_eq!(
         ran.json()["key"]["scopes"],
-        serde_json::json!(["read", "write"])
+        serde_json::json!(["orders:read", "orders:write"])
     );
-    let told = broker.admin(&["key", "show", &old, "--json"]).await.json();
+    let told = broker
+        .run_as_admin(&["key", "show", &old, "--json"])
+        .await
+        .json();
     assert_eq!(told["key"]["successor"], new);
     for key in ["old", "new"] {
         assert_eq!(exchange(&broker, key, &[]).await.code, Some(0), "{key}");
@@ -73,12 +79,12 @@ async fn a_rotated_key_goes_on_for_its_overlap_and_its_successor_takes_over() {
         "--idempotency-key",
         "once",
     ];
-    assert_refused(&broker.admin(&again).await, "already_delivered");
-    assert_refused(&broker.admin(&again[..6]).await, "conflict");
-    let told = broker.admin(&["key", "list", "--json"]).await.json();
+    assert_refused(&broker.run_as_admin(&again).await, "already_delivered");
+    assert_refused(&broker.run_as_admin(&again[..6]).await, "conflict");
+    let told = broker.run_as_admin(&["key", "list", "--json"]).await.json();
     assert_eq!(told["keys"].as_array().unwrap().len(), 2);
 
-    let out = broker.path("newest");
+    let out = broker.argument("newest");
     let at_once = [
         "key",
         "rotate",
@@ -89,14 +95,14 @@ async fn a_rotated_key_goes_on_for_its_overlap_and_its_successor_takes_over() {
         "--out",
         &out,
     ];
-    assert_eq!(broker.admin(&at_once).await.code, Some(0));
+    assert_eq!(broker.run_as_admin(&at_once).await.code, Some(0));
     assert_refused(&exchange(&broker, "new", &[]).await, "credential_refused");
     assert_eq!(exchange(&broker, "newest", &[]).await.code, Some(0));
 }
 
 #[tokio::test]
 async fn a_name_for_one_write_is_not_taken_for_another() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     let (one, two) = (
         create_key(&broker, "1", &[]).await,
         create_key(&broker, "2", &[]).await,
@@ -112,7 +118,7 @@ async fn a_name_for_one_write_is_not_taken_for_another() {
             "--idempotency-key",
             "name",
         ];
-        broker.admin(&args).await
+        broker.run_as_admin(&args).await
     };
     assert_eq!(write("suspend", &one).await.code, Some(0));
     assert_eq!(write("suspend", &one).await.code, Some(0));
@@ -130,7 +136,7 @@ async fn a_name_for_one_write_is_not_taken_for_another() {
             "--idempotency-key",
             "put",
         ];
-        broker.admin(&[&args[..], more].concat()).await
+        broker.run_as_admin(&[&args[..], more].concat()).await
     };
     let first = put("a", &[]).await.json();
     assert_eq!(put("a", &[]).await.json(), first);
@@ -139,11 +145,14 @@ async fn a_name_for_one_write_is_not_taken_for_another() {
 
 #[tokio::test]
 async fn uses_are_spent_once_each() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     let id = create_key(&broker, "key", &["--uses", "2"]).await;
     for left in [1, 0] {
         assert_eq!(exchange(&broker, "key", &[]).await.code, Some(0));
-        let told = broker.admin(&["key", "show", &id, "--json"]).await.json();
+        let told = broker
+            .run_as_admin(&["key", "show", &id, "--json"])
+            .await
+            .json();
         assert_eq!(told["key"]["uses_left"], left);
     }
     assert_refused(&exchange(&broker, "key", &[]).await, "credential_spent");
@@ -151,11 +160,11 @@ async fn uses_are_spent_once_each() {
 
 #[tokio::test]
 async fn signing_keys_are_told_and_replaced() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
     let ring = async || {
         broker
-            .admin(&["signing-key", "list", "--json"])
+            .run_as_admin(&["signing-key", "list", "--json"])
             .await
             .json()
     };
@@ -180,9 +189,9 @@ async fn signing_keys_are_told_and_replaced() {
         "--idempotency-key",
         "x",
     ];
-    let ran = broker.admin(&compromised).await;
+    let ran = broker.run_as_admin(&compromised).await;
     assert_eq!(of(&ran.json(), "active"), Some(spare.clone()), "{ran:?}");
-    assert_eq!(broker.admin(&compromised).await.json(), ran.json());
+    assert_eq!(broker.run_as_admin(&compromised).await.json(), ran.json());
     let told = exchange(&broker, "key", &[]).await.json();
     let ran = crate::support::command::cambist(
         &["jwt", "inspect", "--json"],
@@ -192,16 +201,19 @@ async fn signing_keys_are_told_and_replaced() {
     .await;
     assert_eq!(ran.json()["header"]["kid"], spare);
     let again = ["signing-key", "rotate", "--reason", "tests", "--json"];
-    assert_refused(&broker.admin(&again).await, "conflict");
-    assert_eq!(broker.admin(&["clock", "confirm"]).await.code, Some(0));
+    assert_refused(&broker.run_as_admin(&again).await, "conflict");
+    assert_eq!(
+        broker.run_as_admin(&["clock", "confirm"]).await.code,
+        Some(0)
+    );
 }
 
 #[tokio::test]
 async fn nobody_else_administers() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     for caller in [
-        broker.anybody(&["key", "list", "--json"]).await,
-        broker.workload(&["key", "list", "--json"]).await,
+        broker.run_as_anybody(&["key", "list", "--json"]).await,
+        broker.run_as_web(&["key", "list", "--json"]).await,
     ] {
         assert_refused(&caller, "not_authorised");
     }

@@ -1,27 +1,33 @@
 //! `cambist backup` while the broker runs, and `cambist restore` while it does not.
 
 use super::{assert_refused, create_key, exchange};
+use crate::support::broker::Site;
 use crate::support::command::cambist;
-use crate::support::serve::Serve;
 use std::fs;
 
 #[tokio::test]
 async fn a_backup_is_put_back_and_revives_nothing() {
-    let mut broker = Serve::start().await;
-    let (config, backup) = (broker.path("cambist.toml"), broker.path("backup.db"));
+    let mut broker = Site::new().start().await;
+    let (config, backup) = (
+        broker.argument("cambist.toml"),
+        broker.argument("backup.db"),
+    );
     create_key(&broker, "kept", &[]).await;
     let revoked = create_key(&broker, "revoked", &[]).await;
     create_key(&broker, "spent", &["--uses", "1"]).await;
-    let told = broker.admin(&["backup", &backup, "--json"]).await.json();
+    let told = broker
+        .run_as_admin(&["backup", &backup, "--json"])
+        .await
+        .json();
     assert_eq!(
         told["bytes"].as_u64(),
         Some(fs::metadata(&backup).unwrap().len())
     );
-    let again = broker.admin(&["backup", &backup, "--json"]).await;
+    let again = broker.run_as_admin(&["backup", &backup, "--json"]).await;
     assert_refused(&again, "invalid_request");
 
     let revoke = ["key", "revoke", &revoked, "--reason", "leaked"];
-    assert_eq!(broker.admin(&revoke).await.code, Some(0));
+    assert_eq!(broker.run_as_admin(&revoke).await.code, Some(0));
     assert_eq!(exchange(&broker, "spent", &[]).await.code, Some(0));
     create_key(&broker, "later", &[]).await;
 
@@ -30,7 +36,7 @@ async fn a_backup_is_put_back_and_revives_nothing() {
         cambist(&[&args[..], more].concat(), &[], b"").await
     };
     assert_refused(&restore(&["--replace"]).await, "in_use");
-    assert!(broker.stop().await.success());
+    assert!(broker.terminate().await.success());
     assert_refused(&restore(&[]).await, "exists");
     let ran = restore(&["--replace"]).await;
     assert_eq!(
@@ -41,7 +47,7 @@ async fn a_backup_is_put_back_and_revives_nothing() {
     let replaced = ran.json()["replaced"].as_str().unwrap().to_owned();
     assert!(fs::exists(replaced).unwrap());
 
-    broker.again().await;
+    broker.restart().await;
     assert_eq!(exchange(&broker, "kept", &[]).await.code, Some(0));
     assert_refused(
         &exchange(&broker, "revoked", &[]).await,
@@ -54,10 +60,10 @@ async fn a_backup_is_put_back_and_revives_nothing() {
 
 #[tokio::test]
 async fn what_is_no_backup_is_not_put_in_place() {
-    let mut broker = Serve::start().await;
+    let mut broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
-    assert!(broker.stop().await.success());
-    let (config, other) = (broker.path("cambist.toml"), broker.path("other"));
+    assert!(broker.terminate().await.success());
+    let (config, other) = (broker.argument("cambist.toml"), broker.argument("other"));
     fs::write(&other, "not a backup").unwrap();
     let ran = cambist(
         &[
@@ -73,7 +79,7 @@ async fn what_is_no_backup_is_not_put_in_place() {
     )
     .await;
     assert_refused(&ran, "backup_not_usable");
-    let absent = broker.path("absent");
+    let absent = broker.argument("absent");
     let ran = cambist(
         &[
             "restore",
@@ -92,6 +98,6 @@ async fn what_is_no_backup_is_not_put_in_place() {
         (Some(1), &"fault".into()),
         "{ran:?}"
     );
-    broker.again().await;
+    broker.restart().await;
     assert_eq!(exchange(&broker, "key", &[]).await.code, Some(0));
 }

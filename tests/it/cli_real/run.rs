@@ -1,21 +1,23 @@
 //! `cambist run`: a command with a token at hand.
 
-use super::{assert_refused, claims, create_key};
+use super::{assert_refused, create_key};
+use crate::support::broker::{Broker, Site, claims};
 use crate::support::command::Ran;
-use crate::support::serve::Serve;
 use std::path::Path;
 
 /// Runs a shell script with a token for the shop.
-async fn run(broker: &Serve, more: &[&str], script: &str) -> Ran {
-    let key = broker.path("key");
+async fn run(broker: &Broker, more: &[&str], script: &str) -> Ran {
+    let key = broker.argument("key");
     let args = ["run", "--audience", "shop", "--key-file", &key];
     let command = ["--", "/bin/sh", "-c", script];
-    broker.anybody(&[&args[..], more, &command].concat()).await
+    broker
+        .run_as_anybody(&[&args[..], more, &command].concat())
+        .await
 }
 
 #[tokio::test]
 async fn a_command_finds_a_token_in_its_environment_and_nothing_else_of_ours() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
     let ran = run(&broker, &[], "echo $CAMBIST_TOKEN").await;
     assert_eq!(claims(ran.stdout.trim_end())["aud"], "shop", "{ran:?}");
@@ -34,12 +36,12 @@ async fn a_command_finds_a_token_in_its_environment_and_nothing_else_of_ours() {
 
 #[tokio::test]
 async fn a_command_reads_its_token_from_a_file_that_is_gone_afterwards() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     // Leases are not for keys of finite use: one exchange does instead, and spends one use.
     for uses in [&[][..], &["--uses", "1"]] {
-        let _ = std::fs::remove_file(broker.path("key"));
+        let _ = std::fs::remove_file(broker.argument("key"));
         create_key(&broker, "key", uses).await;
-        let file = broker.path("token");
+        let file = broker.argument("token");
         let ran = run(
             &broker,
             &["--file", &file],
@@ -56,7 +58,7 @@ async fn a_command_reads_its_token_from_a_file_that_is_gone_afterwards() {
 
 #[tokio::test]
 async fn the_exit_code_is_the_commands_own() {
-    let broker = Serve::start().await;
+    let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
     for (script, code) in [
         ("exit 0", 0),
@@ -66,7 +68,7 @@ async fn the_exit_code_is_the_commands_own() {
     ] {
         assert_eq!(run(&broker, &[], script).await.code, Some(code), "{script}");
     }
-    let key = broker.path("key");
+    let key = broker.argument("key");
     let absent = [
         "run",
         "--audience",
@@ -76,11 +78,11 @@ async fn the_exit_code_is_the_commands_own() {
         "--",
         "/nowhere/command",
     ];
-    assert_eq!(broker.anybody(&absent).await.code, Some(127));
+    assert_eq!(broker.run_as_anybody(&absent).await.code, Some(127));
     let ran = run(&broker, &["--scope", "admin", "--json"], "echo never").await;
     assert_refused(&ran, "scope_not_allowed");
     let ran = broker
-        .anybody(&["run", "--audience", "shop", "--key-file", &key])
+        .run_as_anybody(&["run", "--audience", "shop", "--key-file", &key])
         .await;
     assert_eq!(ran.code, Some(2), "no command: {ran:?}");
 }

@@ -72,22 +72,14 @@ fn assert_tls<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
 async fn the_client_certificate_is_shown_and_its_rotation_noticed() {
     let world = World::new();
     let clients = Authority::new("Client CA");
-    let listening = world
-        .standin
-        .listen_mutual(&world.authority.server(), &clients)
-        .await;
+    let listening = world.listen_mutual(&clients).await;
     let none = exchange(&world.endpoint(&listening), &Source::PeerCertificate).await;
     assert_tls(none, "CertificateRequired");
 
-    let tls = world
-        .tls()
-        .with_certificate(world.path("cert.pem"), world.path("key.pem"));
-    let endpoint = endpoint(&listening, tls);
+    let endpoint = endpoint(&listening, world.shown());
     let mut shown = Vec::new();
     for name in ["first", "second"] {
-        let identity = clients.client(name);
-        world.write("cert.pem", &identity.certificate);
-        world.write("key.pem", &identity.key);
+        let identity = world.rotate(&clients, name);
         exchange(&endpoint, &Source::PeerCertificate).await.unwrap();
         let leaf = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
         shown.push(Some(leaf.to_vec()));

@@ -115,26 +115,16 @@ async fn the_token_is_renewed_after_a_restart_of_the_broker_and_served_meanwhile
 async fn a_lease_is_left_when_the_certificate_was_rotated() {
     let world = World::new();
     let clients = Authority::new("Client CA");
-    let listening = world
-        .standin
-        .listen_mutual(&world.authority.server(), &clients)
-        .await;
-    let write = |name: &str| {
-        let identity = clients.client(name);
-        world.write("cert.pem", &identity.certificate);
-        world.write("key.pem", &identity.key);
-    };
-    write("first");
-    let tls = world
-        .tls()
-        .with_certificate(world.path("cert.pem"), world.path("key.pem"));
+    let listening = world.listen_mutual(&clients).await;
+    world.rotate(&clients, "first");
+    let tls = world.shown();
     let lease = world.standin.grant_lease();
     lease.send(Ok(world.standin.delivery())).unwrap();
     let tokens = Tokens::builder(endpoint(&listening, tls), Source::PeerCertificate, ask())
         .build()
         .unwrap();
     let first = tokens.token().await.unwrap();
-    write("second");
+    world.rotate(&clients, "second");
     // Looked for at each delivery; the first one's may see it already, and the second then comes too late.
     let _ = lease.send(Ok(world.standin.delivery()));
     // Long before the token is due: because the lease was opened with another certificate.

@@ -78,10 +78,10 @@ async fn a_revoked_certificate_is_refused_at_the_next_call_of_its_connection() {
         .unwrap();
 
     let list = crl(&broker.home, &[web.serial, admin.serial]);
-    replace(&broker.folder.join("example.org.crl"), &list);
+    replace(&broker.path("example.org.crl"), &list);
     until_refused(&caller, "credential_refused").await;
     assert_eq!(
-        caller.no(ask(api_key(&broker.api_key), "shop")).await,
+        caller.no(ask(api_key(broker.api_key()), "shop")).await,
         "credential_refused"
     );
     let own = token(&issued.access_token);
@@ -130,7 +130,7 @@ async fn a_trust_domain_vouches_for_itself_alone() {
         (&broker.partner, "spiffe://example.org/web"),
         (&broker.home, "spiffe://partner.example.com/buyer"),
     ] {
-        let forged = Svid::issue(&broker.folder, authority, id, 3600);
+        let forged = Svid::issue(broker.folder.path(), authority, id, 3600);
         let caller = Caller::new(broker.endpoint(Some(&forged)).channel_lazy());
         let status = caller.exchange(ask(peer(), "shop")).await.unwrap_err();
         assert_eq!(refusal(&status), "", "{id}: it ends in the handshake");
@@ -139,14 +139,14 @@ async fn a_trust_domain_vouches_for_itself_alone() {
     broker
         .anybody()
         .await
-        .yes(ask(api_key(&broker.api_key), "shop"))
+        .yes(ask(api_key(broker.api_key()), "shop"))
         .await;
 }
 
 #[tokio::test]
 async fn a_certificate_with_a_second_name_is_nobodys() {
     let broker = Broker::start().await;
-    let named = |names: &[&str]| Svid::named(&broker.folder, &broker.home, names, 3600);
+    let named = |names: &[&str]| Svid::named(broker.folder.path(), &broker.home, names, 3600);
     let one = broker.workload(&named(&["spiffe://example.org/web"])).await;
     one.yes(ask(peer(), "shop")).await;
     let both = named(&["spiffe://example.org/web", "spiffe://example.org/admin"]);

@@ -15,7 +15,7 @@ const EXCHANGE: &str = "/cambist.v1.TokenExchange/Exchange";
 
 /// A request of exactly `size` bytes, whose audience is too long.
 fn sized(broker: &Broker, size: usize) -> ExchangeRequest {
-    let mut request = ask(api_key(&broker.api_key), "");
+    let mut request = ask(api_key(broker.api_key()), "");
     while request.encoded_len() < size {
         let missing = size - request.encoded_len();
         request.audience.push_str(&"a".repeat(missing.div_ceil(2)));
@@ -26,7 +26,7 @@ fn sized(broker: &Broker, size: usize) -> ExchangeRequest {
 
 async fn serves(broker: &Broker) {
     let caller = broker.anybody().await;
-    caller.yes(ask(api_key(&broker.api_key), "shop")).await;
+    caller.yes(ask(api_key(broker.api_key()), "shop")).await;
 }
 
 /// Sends a gRPC body as it is.
@@ -64,7 +64,7 @@ async fn messages_are_bounded_at_n_and_n_plus_one() {
         .unwrap_err();
     assert_eq!(large.code(), tonic::Code::OutOfRange, "{large:?}");
     // On the very same connection.
-    caller.yes(ask(api_key(&broker.api_key), "shop")).await;
+    caller.yes(ask(api_key(broker.api_key()), "shop")).await;
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn noise_on_the_port_disturbs_nobody() {
             assert!(!text.starts_with("HTTP/1.1 2"), "{text}");
         }
     }
-    kept.yes(ask(api_key(&broker.api_key), "shop")).await;
+    kept.yes(ask(api_key(broker.api_key()), "shop")).await;
     serves(&broker).await;
 }
 

@@ -76,10 +76,10 @@ async fn refused_keys(broker: &Broker) -> Vec<(&'static str, String)> {
         }
     };
     within("the key to lapse", lapsed).await;
-    let unknown = format!("cmb_{}_", "0".repeat(16)) + &broker.api_key[21..64] + "000000";
+    let unknown = format!("cmb_{}_", "0".repeat(16)) + &broker.api_key()[21..64] + "000000";
     vec![
-        ("unknown", forged(&unknown, &broker.api_key)),
-        ("wrong", forged(&broker.api_key, &revoked.secret)),
+        ("unknown", forged(&unknown, broker.api_key())),
+        ("wrong", forged(broker.api_key(), &revoked.secret)),
         ("lapsed", lapsing.secret),
         ("suspended", suspended.secret),
         ("revoked", revoked.secret),
@@ -127,7 +127,7 @@ async fn a_public_id_says_nothing_of_its_key() {
         .await;
     let caller = broker.anybody().await;
     let mut replies = Vec::new();
-    for key in [&once.secret, &broker.api_key] {
+    for key in [&once.secret, broker.api_key()] {
         let mut client = caller.0.clone();
         let key = forged(key, &format!("cmb_{}_{}", "0".repeat(16), "0".repeat(49)));
         let request = cambist::proto::LeaseRequest {
@@ -142,7 +142,7 @@ async fn a_public_id_says_nothing_of_its_key() {
 async fn what_is_not_of_a_keys_form_is_malformed() {
     let broker = Broker::start().await;
     let caller = broker.anybody().await;
-    let key = &broker.api_key;
+    let key = broker.api_key();
     let last = if key.ends_with('0') { "1" } else { "0" };
     let flipped = format!("{}{last}", &key[..key.len() - 1]);
     for text in [
@@ -238,7 +238,7 @@ async fn a_lifetime_is_cut_to_every_ceiling() {
     let caller = broker.anybody().await;
     let life = |audience, seconds: Option<i64>| ExchangeRequest {
         lifetime: seconds.map(|seconds| Duration { seconds, nanos: 0 }),
-        ..ask(api_key(&broker.api_key), audience)
+        ..ask(api_key(broker.api_key()), audience)
     };
     for (audience, asked, given) in [
         ("shop", None, 900),

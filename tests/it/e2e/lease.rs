@@ -63,7 +63,7 @@ async fn a_successor_comes_before_the_token_lapses() {
 async fn a_lease_ends_with_its_credential() {
     let broker = Broker::start().await;
     let mut caller = broker.anybody().await.0;
-    let request = brief(ask(api_key(&broker.api_key), "shop"));
+    let request = brief(ask(api_key(broker.api_key()), "shop"));
     let mut lease = caller.lease(request.clone()).await.unwrap().into_inner();
     let token = next(&mut lease).await.unwrap().unwrap().token.unwrap();
     let id = token.credential_id.trim_start_matches("key:").to_owned();
@@ -85,7 +85,7 @@ async fn a_drain_ends_every_lease_at_once() {
     let mut broker = Broker::start().await;
     let mut caller = broker.anybody().await.0;
     let long = LeaseRequest {
-        exchange: Some(ask(api_key(&broker.api_key), "shop")),
+        exchange: Some(ask(api_key(broker.api_key()), "shop")),
     };
     let mut lease = caller.lease(long).await.unwrap().into_inner();
     next(&mut lease).await.unwrap().unwrap();
@@ -99,7 +99,7 @@ async fn a_drain_ends_every_lease_at_once() {
 async fn a_caller_that_leaves_ends_its_lease() {
     let mut broker = Broker::start().await;
     let mut caller = broker.anybody().await.0;
-    let request = brief(ask(api_key(&broker.api_key), "shop"));
+    let request = brief(ask(api_key(broker.api_key()), "shop"));
     let mut lease = caller.lease(request).await.unwrap().into_inner();
     next(&mut lease).await.unwrap().unwrap();
     drop(lease);

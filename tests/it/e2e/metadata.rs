@@ -76,7 +76,7 @@ async fn documents_and_keys_are_served_over_both_protocols() {
     let signs = kid(&broker
         .anybody()
         .await
-        .yes(ask(api_key(&broker.api_key), "shop"))
+        .yes(ask(api_key(broker.api_key()), "shop"))
         .await
         .access_token);
     let kids = published(&broker).await;
@@ -200,7 +200,7 @@ async fn what_is_not_there_is_said_to_be_unimplemented() {
         &broker
             .anybody()
             .await
-            .yes(ask(api_key(&broker.api_key), "shop"))
+            .yes(ask(api_key(broker.api_key()), "shop"))
             .await
             .access_token,
     );

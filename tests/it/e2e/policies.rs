@@ -10,7 +10,7 @@ async fn policies_take_effect_without_a_restart() {
     let broker = Broker::start().await;
     let mut policy = broker.policy().await;
     let caller = broker.anybody().await;
-    let request = || ask(api_key(&broker.api_key), "shop");
+    let request = || ask(api_key(broker.api_key()), "shop");
     caller.yes(request()).await;
     let put = |text: &str| pb::PutPoliciesRequest {
         name: "closing-time".into(),
@@ -48,17 +48,19 @@ async fn policies_take_effect_without_a_restart() {
 async fn policy_files_are_read_again_when_they_change() {
     let broker = Broker::start().await;
     let caller = broker.anybody().await;
-    let file = broker.folder.join("policies/tests.cedar");
+    let file = broker.path("policies/tests.cedar");
     let good = fs::read_to_string(&file).unwrap();
     let replace = |text: &str| {
-        let next = broker.folder.join("next");
+        let next = broker.path("next");
         fs::write(&next, text).unwrap();
         fs::rename(&next, &file).unwrap();
     };
     let becomes = async |code: &str| {
         let changed = async {
             loop {
-                let answer = caller.exchange(ask(api_key(&broker.api_key), "shop")).await;
+                let answer = caller
+                    .exchange(ask(api_key(broker.api_key()), "shop"))
+                    .await;
                 if answer.map_or_else(|status| refusal(&status), |_| String::new()) == code {
                     return;
                 }

@@ -24,7 +24,7 @@ async fn tokens(broker: &Broker) -> Vec<(&'static str, ExchangeResponse)> {
     let key = broker
         .anybody()
         .await
-        .yes(ask(api_key(&broker.api_key), "shop"))
+        .yes(ask(api_key(broker.api_key()), "shop"))
         .await;
     let certificate = web.yes(ask(peer(), "shop")).await;
     let own = web.yes(ask(token(&certificate.access_token), "shop")).await;
@@ -98,10 +98,10 @@ async fn every_refusal_is_on_the_record_with_its_reason() {
     };
     let own = || token(&issued.access_token);
     for (caller, request, kind) in [
-        (&anybody, ask(api_key(&broker.api_key), "vault"), "api_key"),
+        (&anybody, ask(api_key(broker.api_key()), "vault"), "api_key"),
         (
             &anybody,
-            ask(api_key(&broker.api_key), "nowhere"),
+            ask(api_key(broker.api_key()), "nowhere"),
             "api_key",
         ),
         (&web, scoped, "certificate"),
@@ -147,15 +147,16 @@ async fn a_canary_that_is_sent_everywhere_is_found_nowhere() {
     let (_, metrics) = broker.operations("/metrics").await.unwrap();
     // Everything that is written late is written by then.
     assert!(broker.terminate().await.success());
-    let mut searched = files(&broker.data);
-    searched.extend(["stdout", "stderr"].map(|name| broker.folder.join(name)));
+    let mut searched = files(&broker.path("data"));
+    searched.extend(["stdout", "stderr"].map(|name| broker.path(name)));
     assert!(broker.stderr().len() > 1_000, "it said something");
-    for canary in canaries
-        .iter()
-        .chain([&made.secret, &issued.access_token, &broker.api_key])
-    {
+    for canary in canaries.iter().map(String::as_str).chain([
+        &*made.secret,
+        &issued.access_token,
+        broker.api_key(),
+    ]) {
         // Neither whole nor the part that matters.
-        for part in [canary.as_str(), &canary[canary.len() - 40..]] {
+        for part in [canary, &canary[canary.len() - 40..]] {
             assert!(!metrics.contains(part));
             for file in &searched {
                 let bytes = fs::read(file).unwrap();

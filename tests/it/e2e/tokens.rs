@@ -121,7 +121,7 @@ async fn nobody_else_presents_a_token() {
     let anybody = broker.anybody().await;
     let presented = || ask(own(&first), "shop");
     assert_eq!(anybody.no(presented()).await, "presenter_not_allowed");
-    let keyed = delegated(own(&first), api_key(&broker.api_key), "shop");
+    let keyed = delegated(own(&first), api_key(broker.api_key()), "shop");
     assert_eq!(anybody.no(keyed).await, "presenter_not_allowed");
     let named = delegated(own(&first), peer(), "shop");
     assert_eq!(anybody.no(named).await, "certificate_missing");
@@ -143,12 +143,12 @@ async fn nobody_else_presents_a_token() {
 async fn a_keys_token_is_presented_with_the_key() {
     let broker = Broker::start().await;
     let anybody = broker.anybody().await;
-    let first = anybody.yes(ask(api_key(&broker.api_key), "shop")).await;
+    let first = anybody.yes(ask(api_key(broker.api_key()), "shop")).await;
     assert_eq!(
         anybody.no(ask(own(&first), "shop")).await,
         "presenter_not_allowed"
     );
-    let with_key = delegated(own(&first), api_key(&broker.api_key), "billing");
+    let with_key = delegated(own(&first), api_key(broker.api_key()), "billing");
     let second = anybody.yes(with_key).await;
     assert!(
         claims(&second.access_token)["act"].is_null(),
@@ -394,7 +394,7 @@ async fn what_a_party_proves_itself_with_bounds_the_lifetime() {
 async fn combinations_outside_the_table_are_refused() {
     let broker = Broker::start().await;
     let web = workload(&broker, WEB).await;
-    let key = || api_key(&broker.api_key);
+    let key = || api_key(broker.api_key());
     let own_token = web.caller.yes(ask(peer(), "shop")).await;
     for (subject, actor) in [
         (key(), key()),
@@ -429,7 +429,7 @@ async fn what_is_not_one_of_our_tokens_is_refused() {
     let good = web.caller.yes(ask(peer(), "shop")).await.access_token;
     let foreign = other.anybody().await;
     let foreign = foreign
-        .yes(ask(api_key(&other.api_key), "shop"))
+        .yes(ask(api_key(other.api_key()), "shop"))
         .await
         .access_token;
     let parts: Vec<_> = good.split('.').collect();

@@ -5,6 +5,7 @@ use crate::support::edge::within;
 use cambist::proto as pb;
 use cambist::proto::inventory_client::InventoryClient;
 use std::collections::BTreeSet;
+use tonic::transport::Channel;
 
 fn create(name: &str) -> pb::CreateKeyRequest {
     pb::CreateKeyRequest {
@@ -13,20 +14,18 @@ fn create(name: &str) -> pb::CreateKeyRequest {
     }
 }
 
+/// The answer to [`create`].
+async fn created(inventory: &mut InventoryClient<Channel>, name: &str) -> pb::CreateKeyResponse {
+    let answer = inventory.create_key(create(name)).await;
+    answer.unwrap().into_inner()
+}
+
 #[tokio::test]
 async fn a_repeated_create_makes_one_key_and_tells_its_secret_once() {
     let broker = Broker::start().await;
     let mut inventory = broker.inventory().await;
-    let first = inventory
-        .create_key(create("build-7"))
-        .await
-        .unwrap()
-        .into_inner();
-    let second = inventory
-        .create_key(create("build-7"))
-        .await
-        .unwrap()
-        .into_inner();
+    let first = created(&mut inventory, "build-7").await;
+    let second = created(&mut inventory, "build-7").await;
     assert!(!first.already_delivered && second.already_delivered);
     assert!(second.secret.is_empty());
     assert_eq!(first.key, second.key);
@@ -51,22 +50,14 @@ async fn a_repeated_create_makes_one_key_and_tells_its_secret_once() {
         .count();
     assert_eq!((ids.len(), secrets), (1, 1));
     // Another name, another administrator, or none: another key. Another kind of call: refused.
-    let other = inventory
-        .create_key(create("build-8"))
-        .await
-        .unwrap()
-        .into_inner();
+    let other = created(&mut inventory, "build-8").await;
     assert_ne!(
         other.key.as_ref().unwrap().id,
         first.key.as_ref().unwrap().id
     );
     let admin = broker.svid("spiffe://example.org/admin");
     let mut remote = InventoryClient::new(broker.channel(Some(&admin)).await);
-    let theirs = remote
-        .create_key(create("build-7"))
-        .await
-        .unwrap()
-        .into_inner();
+    let theirs = created(&mut remote, "build-7").await;
     assert!(
         !theirs.already_delivered,
         "nobody learns of another's calls"
@@ -86,13 +77,7 @@ async fn a_repeated_create_makes_one_key_and_tells_its_secret_once() {
 async fn every_write_can_be_repeated() {
     let broker = Broker::start().await;
     let mut inventory = broker.inventory().await;
-    let made = inventory
-        .create_key(create(""))
-        .await
-        .unwrap()
-        .into_inner()
-        .key
-        .unwrap();
+    let made = created(&mut inventory, "").await.key.unwrap();
     let suspend = pb::SuspendKeyRequest {
         id: made.id.clone(),
         idempotency_key: "s".into(),
@@ -237,13 +222,7 @@ async fn an_idempotency_key_stands_for_one_act_on_one_thing() {
 async fn what_changed_meanwhile_is_not_overwritten() {
     let broker = Broker::start().await;
     let mut inventory = broker.inventory().await;
-    let made = inventory
-        .create_key(create(""))
-        .await
-        .unwrap()
-        .into_inner()
-        .key
-        .unwrap();
+    let made = created(&mut inventory, "").await.key.unwrap();
     let stale = made.revision + 1_000;
     let id = || made.id.clone();
     let suspend = pb::SuspendKeyRequest {

@@ -1,10 +1,9 @@
 //! Putting a backup back: what was revoked stays revoked and what was spent stays spent, because the log says so.
 
 use super::load::{
-    Ledger, by_certificate, by_key, by_token, create, exchanges, inventory, keep_asking, key,
-    reason, revoke, suspend,
+    Ledger, by_certificate, by_key, by_token, create, keep_asking, key, revoke, suspend,
 };
-use crate::support::process::{Broker, Site};
+use crate::support::broker::{Broker, Site, refusal};
 use cambist::proto::{
     BackupRequest, ListSigningKeysRequest, RotateKeyRequest, RotateSigningKeyRequest,
 };
@@ -15,41 +14,51 @@ use std::sync::Arc;
 
 async fn back_up(broker: &Broker, to: &Path) {
     let path = to.to_str().unwrap().to_owned();
-    let copied = inventory(broker).backup(BackupRequest { path }).await;
+    let copied = broker
+        .inventory()
+        .await
+        .backup(BackupRequest { path })
+        .await;
     assert!(copied.unwrap().into_inner().bytes > 0);
 }
 
-async fn started_anyway(site: &Site) -> Broker {
+async fn started_anyway(site: &Arc<Site>) -> Broker {
     let mut command = site.command();
     command.arg("--accept-rollback");
-    Broker::start(site, command).await
+    site.run(command).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let mut admin = inventory(&broker);
+    let mut admin = broker.inventory().await;
     let revoked = create(&mut admin, 0).await.unwrap();
     let suspended = create(&mut admin, 0).await.unwrap();
     let finite = create(&mut admin, 4).await.unwrap();
     let rotated = create(&mut admin, 0).await.unwrap();
     let overlapping = create(&mut admin, 0).await.unwrap();
     let kept = create(&mut admin, 0).await.unwrap();
-    let mut client = exchanges(broker.tls());
-    client.exchange(by_key(&finite.1)).await.unwrap();
+    let client = broker.anybody().await;
+    client.yes(by_key(&finite.1)).await;
 
     let ledger = Ledger::default();
-    let load: Vec<_> = (0..3)
-        .map(|_| keep_asking(broker.tls(), by_key(&kept.1), Arc::clone(&ledger), &[]))
-        .map(tokio::spawn)
-        .collect();
+    let mut load = Vec::new();
+    for _ in 0..3 {
+        let asking = keep_asking(
+            broker.anybody().await,
+            by_key(&kept.1),
+            Arc::clone(&ledger),
+            &[],
+        );
+        load.push(tokio::spawn(asking));
+    }
     let copy = site.path("copy.db");
     back_up(&broker, &copy).await;
     // A second copy does not overwrite the first.
     let path = copy.to_str().unwrap().to_owned();
     let again = admin.backup(BackupRequest { path }).await.unwrap_err();
-    assert_eq!(reason(&again), "invalid_request");
+    assert_eq!(refusal(&again), "invalid_request");
 
     revoke(&mut admin, &revoked.0).await.unwrap();
     suspend(&mut admin, &suspended.0).await.unwrap();
@@ -65,7 +74,7 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
     };
     let successor = admin.rotate_key(rotation).await.unwrap().into_inner();
     for _ in 0..2 {
-        client.exchange(by_key(&finite.1)).await.unwrap();
+        client.yes(by_key(&finite.1)).await;
     }
     let rotation = RotateKeyRequest {
         id: overlapping.0.clone(),
@@ -79,7 +88,7 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
     let known = key(&mut admin, &overlapping.0).await.unwrap();
     let shortened = known.spec.unwrap().expires_at;
     let late = create(&mut admin, 2).await.unwrap();
-    client.exchange(by_key(&late.1)).await.unwrap();
+    client.yes(by_key(&late.1)).await;
     // Killed, so that nothing is written down at leisure.
     broker.kill9().await;
     for task in load {
@@ -89,18 +98,14 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
 
     for round in 0..2 {
         let mut broker = site.start().await;
-        let mut admin = inventory(&broker);
-        let mut client = exchanges(broker.tls());
-        let mut refusal = async |secret: &str| {
-            let refused = client.exchange(by_key(secret)).await.unwrap_err();
-            reason(&refused)
-        };
+        let mut admin = broker.inventory().await;
+        let client = broker.anybody().await;
         for (secret, expected) in [
             (&revoked.1, "credential_refused"),
             (&suspended.1, "credential_refused"),
             (&rotated.1, "credential_refused"),
         ] {
-            assert_eq!(refusal(secret).await, expected, "round {round}");
+            assert_eq!(client.no(by_key(secret)).await, expected, "round {round}");
         }
         assert_eq!(key(&mut admin, &revoked.0).await.unwrap().state, "revoked");
         assert_eq!(
@@ -111,25 +116,29 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
         if let Ok(known) = key(&mut admin, &late.0).await {
             assert!(known.uses_left <= 1, "round {round}");
         }
-        let mut client = exchanges(broker.tls());
         // What was made since the backup is not there any more.
-        let lost = client.exchange(by_key(&successor.secret)).await;
-        assert_eq!(reason(&lost.unwrap_err()), "credential_refused");
+        assert_eq!(
+            client.no(by_key(&successor.secret)).await,
+            "credential_refused"
+        );
         // What was to end sooner ends sooner.
         let known = key(&mut admin, &overlapping.0).await.unwrap();
         assert_eq!(known.spec.unwrap().expires_at, shortened, "round {round}");
-        client.exchange(by_key(&overlapping.1)).await.unwrap();
+        client.yes(by_key(&overlapping.1)).await;
         if round == 0 {
             // Three of four uses were spent, one before the backup and two after it.
             assert_eq!(key(&mut admin, &finite.0).await.unwrap().uses_left, 1);
-            client.exchange(by_key(&finite.1)).await.unwrap();
+            client.yes(by_key(&finite.1)).await;
         }
-        let spent = client.exchange(by_key(&finite.1)).await.unwrap_err();
-        assert_eq!(reason(&spent), "credential_spent", "round {round}");
-        client.exchange(by_key(&kept.1)).await.unwrap();
+        assert_eq!(
+            client.no(by_key(&finite.1)).await,
+            "credential_spent",
+            "round {round}"
+        );
+        client.yes(by_key(&kept.1)).await;
         assert_eq!(broker.terminate().await.code(), Some(0));
     }
-    let records = site.records();
+    let records = site.whole_log();
     let replays = records
         .iter()
         .filter(|record| record["action"] == "recovery.replay");
@@ -145,7 +154,7 @@ async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
 async fn what_was_put_back_starts_again_and_again() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let mut admin = inventory(&broker);
+    let mut admin = broker.inventory().await;
     let revoked = create(&mut admin, 0).await.unwrap();
     let copy = site.path("copy.db");
     back_up(&broker, &copy).await;
@@ -154,9 +163,8 @@ async fn what_was_put_back_starts_again_and_again() {
     restore(&copy, &site.path("data/store.db"), true).unwrap();
     for _ in 0..3 {
         let mut broker = site.start().await;
-        let mut client = exchanges(broker.tls());
-        let refused = client.exchange(by_key(&revoked.1)).await.unwrap_err();
-        assert_eq!(reason(&refused), "credential_refused");
+        let client = broker.anybody().await;
+        assert_eq!(client.no(by_key(&revoked.1)).await, "credential_refused");
         assert_eq!(broker.terminate().await.code(), Some(0));
     }
 }
@@ -166,13 +174,9 @@ async fn what_was_put_back_starts_again_and_again() {
 async fn a_backup_brings_no_compromised_signing_key_back() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let mut client = exchanges(broker.mtls());
-    let token = client
-        .exchange(by_certificate())
-        .await
-        .unwrap()
-        .into_inner();
-    let mut admin = inventory(&broker);
+    let client = broker.web().await;
+    let token = client.yes(by_certificate()).await;
+    let mut admin = broker.inventory().await;
     let listed = admin.list_signing_keys(ListSigningKeysRequest::default());
     let keys = listed.await.unwrap().into_inner().keys;
     let bad = keys.iter().find(|key| key.state == "active").unwrap();
@@ -188,37 +192,37 @@ async fn a_backup_brings_no_compromised_signing_key_back() {
     restore(&copy, &site.path("data/store.db"), true).unwrap();
 
     let broker = site.start().await;
-    let listed = inventory(&broker)
+    let listed = broker
+        .inventory()
+        .await
         .list_signing_keys(ListSigningKeysRequest::default())
         .await;
     let keys = listed.unwrap().into_inner().keys;
     let again = keys.iter().find(|key| key.kid == bad.kid).unwrap();
     assert_eq!(again.state, "compromised");
-    let mut client = exchanges(broker.mtls());
-    let refused = client.exchange(by_token(&token.access_token)).await;
-    assert_eq!(reason(&refused.unwrap_err()), "token_refused");
-    client.exchange(by_certificate()).await.unwrap();
+    let client = broker.web().await;
+    assert_eq!(
+        client.no(by_token(&token.access_token)).await,
+        "token_refused"
+    );
+    client.yes(by_certificate()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_log_a_store_is_not_believed() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let mut admin = inventory(&broker);
+    let mut admin = broker.inventory().await;
     let finite = create(&mut admin, 4).await.unwrap();
     let unlimited = create(&mut admin, 0).await.unwrap();
-    let mut client = exchanges(broker.mtls());
-    client.exchange(by_key(&finite.1)).await.unwrap();
-    let token = client
-        .exchange(by_certificate())
-        .await
-        .unwrap()
-        .into_inner();
+    let client = broker.web().await;
+    client.yes(by_key(&finite.1)).await;
+    let token = client.yes(by_certificate()).await;
     let before = by_token(&token.access_token);
-    client.exchange(before.clone()).await.unwrap();
+    client.yes(before.clone()).await;
     let copy = site.path("copy.db");
     back_up(&broker, &copy).await;
-    client.exchange(by_key(&finite.1)).await.unwrap();
+    client.yes(by_key(&finite.1)).await;
     broker.terminate().await;
     fs::rename(site.path("data/log"), site.path("log.lost")).unwrap();
 
@@ -231,56 +235,43 @@ async fn without_its_log_a_store_is_not_believed() {
         assert!(said.contains("--accept-rollback"), "{said}");
     }
     let mut broker = started_anyway(&site).await;
-    let mut admin = inventory(&broker);
+    let mut admin = broker.inventory().await;
     assert_eq!(key(&mut admin, &finite.0).await.unwrap().state, "suspended");
-    let mut client = exchanges(broker.mtls());
+    let client = broker.web().await;
     // The token verifies as ever, and is cut off.
-    let refused = client.exchange(before.clone()).await.unwrap_err();
-    assert_eq!(reason(&refused), "token_refused");
+    assert_eq!(client.no(before.clone()).await, "token_refused");
     // What is issued from now on, be it in the same second, is not.
-    let token = client
-        .exchange(by_certificate())
-        .await
-        .unwrap()
-        .into_inner();
+    let token = client.yes(by_certificate()).await;
     let after = by_token(&token.access_token);
-    client.exchange(after.clone()).await.unwrap();
-    client.exchange(by_key(&unlimited.1)).await.unwrap();
+    client.yes(after.clone()).await;
+    client.yes(by_key(&unlimited.1)).await;
     // Changes are drained into the new log, and acknowledged.
     revoke(&mut admin, &unlimited.0).await.unwrap();
     assert_eq!(broker.terminate().await.code(), Some(0));
 
     // Said once is enough, and cut off is cut off.
     let broker = site.start().await;
-    let mut client = exchanges(broker.mtls());
-    let refused = client.exchange(before).await.unwrap_err();
-    assert_eq!(reason(&refused), "token_refused");
-    client.exchange(after).await.unwrap();
-    let refused = client.exchange(by_key(&unlimited.1)).await.unwrap_err();
-    assert_eq!(reason(&refused), "credential_refused");
+    let client = broker.web().await;
+    assert_eq!(client.no(before).await, "token_refused");
+    client.yes(after).await;
+    assert_eq!(client.no(by_key(&unlimited.1)).await, "credential_refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn store_and_log_of_one_time_start() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let (_, secret) = create(&mut inventory(&broker), 0).await.unwrap();
+    let (_, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
     assert_eq!(broker.terminate().await.code(), Some(0));
     let copy = site.path("copy");
     copy_folder(&site.path("data"), &copy);
     let mut broker = site.start().await;
-    exchanges(broker.tls())
-        .exchange(by_key(&secret))
-        .await
-        .unwrap();
+    broker.anybody().await.yes(by_key(&secret)).await;
     broker.kill9().await;
     fs::rename(site.path("data"), site.path("data.old")).unwrap();
     fs::rename(&copy, site.path("data")).unwrap();
     let broker = site.start().await;
-    exchanges(broker.tls())
-        .exchange(by_key(&secret))
-        .await
-        .unwrap();
+    broker.anybody().await.yes(by_key(&secret)).await;
 }
 
 fn copy_folder(from: &Path, to: &Path) {

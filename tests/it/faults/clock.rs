@@ -1,43 +1,39 @@
 //! A clock that steps, under a whole broker whose clock the test moves.
 
-use super::load::{by_certificate, by_key, create_at, exchanges, inventory, reason};
+use super::load::{by_certificate, by_key, create_at};
+use crate::support::broker::{LOOK, Site, claims, refusal};
 use crate::support::clock::testing::TestClock;
-use crate::support::process::{LOOK, PATIENCE, Reach, Site};
+use crate::support::edge::within;
 use crate::support::svid::{DAY, NOW};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::app::{self, World};
 use cambist::clock::{Clock as _, SystemRandomness};
 use cambist::config::Config;
 use cambist::lifecycle::{Ended, Lifecycle};
-use cambist::listener::BoundAddress;
 use cambist::proto::{ConfirmClockRequest, ExchangeRequest};
 use jiff::Timestamp;
-use serde_json::Value;
 use std::fs;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 /// A broker in this process.
 struct InProcess {
     lifecycle: Lifecycle,
     end: JoinHandle<Ended>,
-    reach: Reach,
+    site: Arc<Site>,
 }
 
 impl Deref for InProcess {
-    type Target = Reach;
+    type Target = Site;
 
-    fn deref(&self) -> &Reach {
-        &self.reach
+    fn deref(&self) -> &Site {
+        &self.site
     }
 }
 
 impl InProcess {
-    async fn start(site: &Site, clock: Arc<TestClock>, accept_rollback: bool) -> Self {
+    async fn start(site: &Arc<Site>, clock: Arc<TestClock>, accept_rollback: bool) -> Self {
         let config = Config::load(&site.path("cambist.toml")).unwrap();
         let lifecycle = Lifecycle::new();
         let world = World {
@@ -46,7 +42,7 @@ impl InProcess {
             lifecycle: lifecycle.clone(),
             accept_rollback,
         };
-        let running = app::start(&config, &world).await.unwrap();
+        app::start(&config, &world).await.unwrap();
         let (signals, receiver) = tokio::sync::mpsc::channel(1);
         let end = tokio::spawn({
             let lifecycle = lifecycle.clone();
@@ -56,13 +52,10 @@ impl InProcess {
                 ended
             }
         });
-        let BoundAddress::Tcp(address) = running.addresses[0] else {
-            panic!("the first listener is on TCP");
-        };
         Self {
             lifecycle,
             end,
-            reach: site.reach(address, running.ops),
+            site: Arc::clone(site),
         }
     }
 
@@ -72,9 +65,9 @@ impl InProcess {
     }
 
     async fn exchange(&self, request: ExchangeRequest) -> Result<i64, String> {
-        match exchanges(self.mtls()).exchange(request).await {
-            Ok(answer) => Ok(issued_at(&answer.get_ref().access_token)),
-            Err(status) => Err(reason(&status)),
+        match self.web().await.exchange(request).await {
+            Ok(answer) => Ok(claims(&answer.access_token)["iat"].as_i64().unwrap()),
+            Err(status) => Err(refusal(&status)),
         }
     }
 
@@ -89,34 +82,27 @@ impl InProcess {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        timeout(PATIENCE, asking).await.unwrap()
+        within("a token", asking).await
     }
 
     /// The secret of a new key.
     async fn unlimited(&self, now: i64) -> String {
         let now = Timestamp::from_second(now).unwrap();
-        create_at(&mut inventory(self), 0, now).await.unwrap().1
+        let made = create_at(&mut self.inventory().await, 0, now).await;
+        made.unwrap().1
     }
 
     async fn confirm(&self) {
-        let confirmed = inventory(self).confirm_clock(ConfirmClockRequest {}).await;
-        confirmed.unwrap();
+        let mut admin = self.inventory().await;
+        admin.confirm_clock(ConfirmClockRequest {}).await.unwrap();
     }
-}
-
-fn issued_at(token: &str) -> i64 {
-    let claims = URL_SAFE_NO_PAD
-        .decode(token.split('.').nth(1).unwrap())
-        .unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
-    claims["iat"].as_i64().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_stops_issuance_until_it_is_confirmed() {
     let (site, clock) = (Site::new(), TestClock::at(NOW));
     let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
-    let made = create_at(&mut inventory(&broker), 3, clock.now()).await;
+    let made = create_at(&mut broker.inventory().await, 3, clock.now()).await;
     let (_, finite) = made.unwrap();
     let mut last = broker.issues(by_certificate()).await;
     // A clock that is set right a little goes on, and no token is older than the one before.

@@ -2,16 +2,14 @@
 //! acknowledged change is in force, no finite key was used too often, nothing was issued after a revocation.
 
 use super::load::{
-    Ledger, Received, by_certificate, by_key, create, exchanges, inventory, is_gone, keep_asking,
-    key, reason, revoke,
+    Ledger, Received, by_certificate, by_key, create, is_gone, keep_asking, key, revoke,
 };
 use super::long;
-use crate::support::process::{Broker, Site};
+use crate::support::broker::{Broker, Caller, Site, refusal};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tonic::transport::Channel;
 
 const USES: u32 = 5;
 /// How many keys of earlier rounds are used, or looked at, in each.
@@ -70,7 +68,7 @@ async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
     let mut unlimited = None;
     for round in 0..rounds {
         let mut broker = site.start().await;
-        let mut admin = inventory(&broker);
+        let mut admin = broker.inventory().await;
         if unlimited.is_none() {
             unlimited = Some(create(&mut admin, 0).await.unwrap().1);
         }
@@ -79,7 +77,7 @@ async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
         seen.finite.insert(format!("key:{id}"));
         told.finite.push((id, secret));
         let victim = create(&mut admin, 0).await.unwrap();
-        let tasks = load(&broker, &told, unlimited.clone().unwrap(), victim);
+        let tasks = load(&broker, &told, unlimited.clone().unwrap(), victim).await;
         tokio::time::sleep(Duration::from_micros(moments.next() % 600_000)).await;
         broker.kill9().await;
         for task in tasks {
@@ -101,15 +99,15 @@ async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
 }
 
 /// Clients of every kind, until the broker is gone.
-fn load(
+async fn load(
     broker: &Broker,
     told: &Told,
     unlimited: String,
     victim: (String, String),
 ) -> Vec<tokio::task::JoinHandle<()>> {
-    let ask = |channel: Channel, request, allowed| {
+    let ask = |caller: Caller, request, allowed| {
         tokio::spawn(keep_asking(
-            channel,
+            caller,
             request,
             Arc::clone(&told.ledger),
             allowed,
@@ -117,10 +115,10 @@ fn load(
     };
     let mut tasks = Vec::new();
     for _ in 0..2 {
-        tasks.push(ask(broker.tls(), by_key(&unlimited), &[]));
-        tasks.push(ask(broker.mtls(), by_certificate(), &[]));
+        tasks.push(ask(broker.anybody().await, by_key(&unlimited), &[]));
+        tasks.push(ask(broker.web().await, by_certificate(), &[]));
         tasks.push(ask(
-            broker.tls(),
+            broker.anybody().await,
             by_key(&victim.1),
             &["credential_refused", "revoked"],
         ));
@@ -129,13 +127,13 @@ fn load(
     for (_, secret) in told.finite.iter().rev().take(RECENT) {
         for _ in 0..2 {
             tasks.push(ask(
-                broker.tls(),
+                broker.anybody().await,
                 by_key(secret),
                 &["credential_spent", "too_busy"],
             ));
         }
     }
-    let mut admin = inventory(broker);
+    let mut admin = broker.inventory().await;
     let (created, revoked) = (Arc::clone(&told.created), Arc::clone(&told.revoked));
     tasks.push(tokio::spawn(async move {
         match revoke(&mut admin, &victim.0).await {
@@ -157,8 +155,8 @@ fn load(
 
 /// What was acknowledged before the kill holds after it.
 async fn still_in_force(broker: &Broker, told: &Told, last: bool) {
-    let mut admin = inventory(broker);
-    let mut client = exchanges(broker.tls());
+    let mut admin = broker.inventory().await;
+    let client = broker.anybody().await;
     let created = told.created.lock().unwrap().clone();
     for id in created.keys() {
         let key = key(&mut admin, id).await;
@@ -168,8 +166,11 @@ async fn still_in_force(broker: &Broker, told: &Told, last: bool) {
     let looked_at = if last { usize::MAX } else { RECENT };
     for (id, secret) in revoked.iter().rev().take(looked_at) {
         assert_eq!(key(&mut admin, id).await.unwrap().state, "revoked");
-        let refused = client.exchange(by_key(secret)).await.unwrap_err();
-        assert_eq!(reason(&refused), "credential_refused", "{id}");
+        assert_eq!(
+            client.no(by_key(secret)).await,
+            "credential_refused",
+            "{id}"
+        );
     }
     // Each once is enough.
     told.created.lock().unwrap().clear();
@@ -177,7 +178,7 @@ async fn still_in_force(broker: &Broker, told: &Told, last: bool) {
 
 /// Uses what is left of the finite keys, and counts all that was ever received.
 async fn use_up(broker: &Broker, told: &Told) {
-    let mut client = exchanges(broker.tls());
+    let client = broker.anybody().await;
     for (id, secret) in &told.finite {
         let mut count = {
             let ledger = told.ledger.lock().unwrap();
@@ -188,7 +189,7 @@ async fn use_up(broker: &Broker, told: &Told) {
             match client.exchange(by_key(secret)).await {
                 Ok(_) => count += 1,
                 Err(status) => {
-                    assert_eq!(reason(&status), "credential_spent");
+                    assert_eq!(refusal(&status), "credential_spent");
                     break;
                 }
             }
@@ -199,7 +200,7 @@ async fn use_up(broker: &Broker, told: &Told) {
 
 impl Seen {
     fn read_on(&mut self, site: &Site) {
-        for record in site.records_from(self.next) {
+        for record in site.whole_log_from(self.next) {
             self.next = record["seq"].as_u64().unwrap() + 1;
             self.take(&record);
         }

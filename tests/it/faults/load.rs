@@ -1,16 +1,14 @@
 //! Clients that keep a broker busy, and keep note of everything they were told.
 
-use crate::support::process::Reach;
+use crate::support::broker::{Caller, api_key, ask, peer, refusal, spec, token};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::clock::{Clock as _, SystemClock};
-use cambist::proto::credential::Kind;
 use cambist::proto::inventory_client::InventoryClient;
-use cambist::proto::token_exchange_client::TokenExchangeClient;
 use cambist::proto::{
-    CreateKeyRequest, Credential, ExchangeRequest, ExchangeResponse, GetKeyRequest, Key, KeySpec,
-    PeerCertificate, RevokeKeyRequest, SuspendKeyRequest, Token,
+    CreateKeyRequest, ExchangeRequest, ExchangeResponse, GetKeyRequest, Key, KeySpec,
+    RevokeKeyRequest, SuspendKeyRequest,
 };
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex};
@@ -30,37 +28,16 @@ pub(crate) struct Received {
 /// Everything that any client received.
 pub(crate) type Ledger = Arc<Mutex<Vec<Received>>>;
 
-pub(crate) fn exchanges(channel: Channel) -> TokenExchangeClient<Channel> {
-    TokenExchangeClient::new(channel)
-}
-
-pub(crate) fn inventory(broker: &Reach) -> InventoryClient<Channel> {
-    InventoryClient::new(broker.socket())
-}
-
-/// An exchange of `kind` for the shop.
-pub(crate) fn ask(kind: Kind) -> ExchangeRequest {
-    ExchangeRequest {
-        subject: Some(Credential { kind: Some(kind) }),
-        audience: "shop".to_owned(),
-        scopes: vec!["orders:read".to_owned()],
-        ..ExchangeRequest::default()
-    }
-}
-
 pub(crate) fn by_key(secret: &str) -> ExchangeRequest {
-    ask(Kind::ApiKey(secret.to_owned()))
+    ask(api_key(secret), "shop")
 }
 
 pub(crate) fn by_certificate() -> ExchangeRequest {
-    ask(Kind::PeerCertificate(PeerCertificate {}))
+    ask(peer(), "shop")
 }
 
-pub(crate) fn by_token(token: &str) -> ExchangeRequest {
-    ask(Kind::Token(Token {
-        value: token.to_owned(),
-        r#type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
-    }))
+pub(crate) fn by_token(value: &str) -> ExchangeRequest {
+    ask(token(value), "shop")
 }
 
 pub(crate) fn received(answer: &ExchangeResponse) -> Received {
@@ -73,31 +50,22 @@ pub(crate) fn received(answer: &ExchangeResponse) -> Received {
     }
 }
 
-/// The stable code of a refusal or a fault.
-pub(crate) fn reason(status: &Status) -> String {
-    status
-        .get_details_error_info()
-        .map(|info| info.reason)
-        .unwrap_or_default()
-}
-
 /// Exchanges until the broker is gone; tokens go to the ledger. Anything but a token must be in `allowed`.
 pub(crate) async fn keep_asking(
-    channel: Channel,
+    caller: Caller,
     request: ExchangeRequest,
     ledger: Ledger,
     allowed: &'static [&'static str],
 ) {
-    let mut client = exchanges(channel);
     loop {
-        match client.exchange(request.clone()).await {
-            Ok(answer) => ledger.lock().unwrap().push(received(answer.get_ref())),
+        match caller.exchange(request.clone()).await {
+            Ok(answer) => ledger.lock().unwrap().push(received(&answer)),
             Err(status) if is_gone(&status) => return,
             Err(status) => {
-                let reason = reason(&status);
-                assert!(allowed.contains(&reason.as_str()), "{reason}: {status:?}");
+                let code = refusal(&status);
+                assert!(allowed.contains(&code.as_str()), "{code}: {status:?}");
                 // Refused for good: asking on would only measure refusals.
-                if reason != "too_busy" {
+                if code != "too_busy" {
                     return;
                 }
             }
@@ -128,18 +96,13 @@ pub(crate) async fn create_at(
     uses: u32,
     now: Timestamp,
 ) -> Result<(String, String), Status> {
-    let expires = now.as_second() + 24 * 60 * 60;
     let spec = KeySpec {
-        owner: "team-shop".to_owned(),
-        purpose: "load".to_owned(),
-        audiences: vec!["shop".to_owned()],
-        scopes: vec!["orders:read".to_owned()],
         expires_at: Some(prost_types::Timestamp {
-            seconds: expires,
+            seconds: now.as_second() + 24 * 60 * 60,
             nanos: 0,
         }),
         uses,
-        ..KeySpec::default()
+        ..spec(&["shop"], &["orders:read"])
     };
     let request = CreateKeyRequest {
         spec: Some(spec),

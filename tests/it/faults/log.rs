@@ -1,20 +1,20 @@
 //! A log that cannot be written, under a broker that runs: nothing is issued, everything else goes on, and it comes
 //! back by itself.
 
-use super::load::{
-    Received, by_certificate, by_key, create, exchanges, inventory, key, reason, received, revoke,
-};
+use super::load::{Received, by_certificate, by_key, create, key, received, revoke};
 use super::long;
-use crate::support::process::{Broker, LOOK, PATIENCE, Site};
-use cambist::proto::token_exchange_client::TokenExchangeClient;
+use crate::support::broker::{Broker, Caller, LOOK, Site, records, refusal, segments};
+use crate::support::disk::fill;
+use crate::support::edge::within;
+use http::StatusCode;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
 /// A caller that cannot be served is told so, and not kept waiting for a disk.
 const QUICKLY: Duration = Duration::from_secs(5);
@@ -22,52 +22,27 @@ const QUICKLY: Duration = Duration::from_secs(5);
 /// What is done to a segment.
 type Fault<'a> = &'a dyn Fn(&Path);
 
-/// Every line of every segment in `folder`, in order, also while the broker writes.
-fn lines(folder: &Path) -> Vec<Value> {
-    segments(folder)
-        .iter()
-        .flat_map(|path| {
-            let text = fs::read_to_string(path).unwrap();
-            let parsed = text
-                .lines()
-                .filter_map(|line| serde_json::from_str(line).ok());
-            parsed.collect::<Vec<Value>>()
-        })
-        .collect()
-}
-
-fn segments(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut all: Vec<_> = entries
-        .filter(|path| path.extension().is_some_and(|name| name == "seg"))
-        .collect();
-    all.sort();
-    all
-}
-
 fn assert_recorded(folder: &Path, tokens: &[Received]) {
-    let lines = lines(folder);
+    let records = records(folder);
     for token in tokens {
-        let found = lines.iter().find(|line| line["jti"] == token.jti);
-        let hash = found.map(|line| line["token_sha256"].as_str().unwrap());
+        let found = records.iter().find(|record| record["jti"] == token.jti);
+        let hash = found.map(|record| record["token_sha256"].as_str().unwrap());
         assert_eq!(hash, Some(token.sha256.as_str()), "{token:?}");
     }
 }
 
 /// Asks until the broker issues again; nothing but the log may be in the way.
-async fn until_issued(client: &mut TokenExchangeClient<Channel>, secret: &str) -> Received {
+async fn until_issued(client: &Caller, secret: &str) -> Received {
     let asking = async {
         loop {
             match client.exchange(by_key(secret)).await {
-                Ok(answer) => return received(answer.get_ref()),
-                Err(status) => assert_eq!(reason(&status), "log_unavailable", "{status:?}"),
+                Ok(answer) => return received(&answer),
+                Err(status) => assert_eq!(refusal(&status), "log_unavailable", "{status:?}"),
             }
             tokio::time::sleep(LOOK).await;
         }
     };
-    timeout(PATIENCE, asking).await.unwrap()
+    within("a token", asking).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,8 +50,8 @@ async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
     let site = Site::new();
     let folder = site.path("data/log");
     let mut broker = site.start().await;
-    let (_, secret) = create(&mut inventory(&broker), 0).await.unwrap();
-    let mut client = exchanges(broker.tls());
+    let (_, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
+    let client = broker.anybody().await;
     let remove = |path: &Path| fs::remove_file(path).unwrap();
     let truncate = |path: &Path| {
         let file = File::options().write(true).open(path).unwrap();
@@ -97,15 +72,15 @@ async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
         ("written to", &append),
     ];
     for (name, fault) in faults {
-        until_issued(&mut client, &secret).await;
+        until_issued(&client, &secret).await;
         fault(segments(&folder).last().unwrap());
         let refused = timeout(QUICKLY, client.exchange(by_key(&secret))).await;
         let refused = refused.unwrap().unwrap_err();
-        assert_eq!(reason(&refused), "log_unavailable", "{name}");
+        assert_eq!(refusal(&refused), "log_unavailable", "{name}");
         assert_eq!(refused.code(), tonic::Code::Unavailable);
-        let token = until_issued(&mut client, &secret).await;
+        let token = until_issued(&client, &secret).await;
         assert_recorded(&folder, &[token]);
-        let gaps = lines(&folder)
+        let gaps = records(&folder)
             .iter()
             .filter(|line| line["kind"] == "gap")
             .count();
@@ -146,7 +121,7 @@ impl SmallDisk {
         root.join(path.strip_prefix("/").unwrap())
     }
 
-    async fn start(&self, site: &Site) -> Broker {
+    async fn start(&self, site: &Arc<Site>) -> Broker {
         let target = format!("--target={}", self.0.id());
         let wrapper = [
             "nsenter",
@@ -155,7 +130,7 @@ impl SmallDisk {
             "--mount",
             "--preserve-credentials",
         ];
-        Broker::start_unready(site, site.wrapped(&wrapper)).await
+        site.run_unready(site.wrapped(&wrapper)).await
     }
 }
 
@@ -175,77 +150,65 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     broker.until_ready(true).await;
     let data = disk.view(&site.path("data"));
     let log = data.join("log");
-    let mut admin = inventory(&broker);
+    let mut admin = broker.inventory().await;
     let victim = create(&mut admin, 0).await.unwrap();
     let later = create(&mut admin, 0).await.unwrap();
     let other = create(&mut admin, 0).await.unwrap();
-    let mut client = exchanges(broker.tls());
-    let mut tokens = vec![until_issued(&mut client, &victim.1).await];
+    let client = broker.anybody().await;
+    let mut tokens = vec![until_issued(&client, &victim.1).await];
 
     let junk = data.join("junk");
     fill(&junk);
-    let refused = timeout(PATIENCE, async {
+    let refused = async {
         loop {
             let answer = timeout(QUICKLY, client.exchange(by_key(&victim.1))).await;
             match answer.unwrap() {
-                Ok(answer) => tokens.push(received(answer.get_ref())),
+                Ok(answer) => tokens.push(received(&answer)),
                 Err(status) => return status,
             }
             fill(&junk);
         }
-    });
-    let refused = refused.await.unwrap();
-    assert_eq!(reason(&refused), "log_unavailable");
+    };
+    let refused = within("a refusal", refused).await;
+    assert_eq!(refusal(&refused), "log_unavailable");
     assert_eq!(refused.code(), tonic::Code::Unavailable);
     let told = broker.until_ready(false).await;
     assert!(told.contains(r#""condition":"log""#), "{told}");
 
     // Whoever verifies tokens, and whoever looks after keys, is served.
-    let (status, keys) = broker.https("/.well-known/jwks.json").await.unwrap();
-    assert_eq!((status, keys.contains("\"kid\"")), (200, true));
+    let mut http = broker.http("http/1.1").await;
+    let (status, _, keys) = http.get("/.well-known/jwks.json").await.unwrap();
+    assert_eq!((status, keys.contains("\"kid\"")), (StatusCode::OK, true));
     assert_eq!(key(&mut admin, &victim.0).await.unwrap().state, "active");
-    let (alive, _) = broker.ops("/healthz").await.unwrap();
-    assert_eq!(alive, 200);
+    let (alive, _) = broker.operations("/healthz").await.unwrap();
+    assert_eq!(alive, StatusCode::OK);
 
     // A leaked key can still be stopped, for good: its record is in the reserve.
     revoke(&mut admin, &victim.0).await.unwrap();
-    let refused = client.exchange(by_key(&victim.1)).await.unwrap_err();
-    assert_eq!(reason(&refused), "credential_refused");
+    assert_eq!(client.no(by_key(&victim.1)).await, "credential_refused");
     let revocation = |line: &Value| line["action"] == "key.revoke";
-    assert!(lines(&log).iter().any(revocation));
+    assert!(records(&log).iter().any(revocation));
 
     // Neither does it need the broker to have been running all along.
     broker.kill9().await;
     let mut broker = disk.start(&site).await;
     fill(&junk);
-    let mut client = exchanges(broker.tls());
-    let refused = client.exchange(by_key(&victim.1)).await.unwrap_err();
-    assert_eq!(reason(&refused), "credential_refused");
-    revoke(&mut inventory(&broker), &later.0).await.unwrap();
+    let client = broker.anybody().await;
+    assert_eq!(client.no(by_key(&victim.1)).await, "credential_refused");
+    revoke(&mut broker.inventory().await, &later.0)
+        .await
+        .unwrap();
     broker.until_ready(false).await;
 
     // Room makes it well again, without a restart.
     fs::remove_file(&junk).unwrap();
     broker.until_ready(true).await;
-    tokens.push(until_issued(&mut client, &other.1).await);
-    let refused = client.exchange(by_key(&victim.1)).await.unwrap_err();
-    assert_eq!(reason(&refused), "credential_refused");
+    tokens.push(until_issued(&client, &other.1).await);
+    assert_eq!(client.no(by_key(&victim.1)).await, "credential_refused");
     assert_recorded(&log, &tokens);
     let starts = |line: &&Value| line["kind"] == "start";
-    assert_eq!(lines(&log).iter().filter(starts).count(), 2);
+    assert_eq!(records(&log).iter().filter(starts).count(), 2);
     assert_eq!(broker.terminate().await.code(), Some(0));
-}
-
-/// Writes zeros until not a byte more fits.
-fn fill(path: &Path) {
-    let mut junk = File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
-    for block in [vec![0; 64 * 1024], vec![0; 1]] {
-        while junk.write_all(&block).is_ok() {}
-    }
 }
 
 /// Errors that only a disk can make, injected into the system calls of the real process. The long form needs
@@ -293,24 +256,21 @@ async fn under_injection(injected: &[&str]) {
     if calls.contains(&"write") {
         wrapper.extend(["-P", segment.to_str().unwrap()]);
     }
-    let mut broker = Broker::start_unready(&site, site.wrapped(&wrapper)).await;
-    let (mut client, mut admin) = (exchanges(broker.mtls()), inventory(&broker));
+    let mut broker = site.run_unready(site.wrapped(&wrapper)).await;
+    let (client, mut admin) = (broker.web().await, broker.inventory().await);
     let (mut tokens, mut created, mut failures) = (Vec::new(), Vec::new(), 0);
     for number in 0..200 {
         let outcome = if number % 8 == 0 {
             create(&mut admin, 0).await.map(|(id, _)| created.push(id))
         } else {
             let answer = client.exchange(by_certificate()).await;
-            answer.map(|answer| tokens.push(received(answer.get_ref())))
+            answer.map(|answer| tokens.push(received(&answer)))
         };
         if let Err(status) = outcome {
             failures += 1;
-            let reason = reason(&status);
+            let code = refusal(&status);
             let faults = ["log_unavailable", "state_stale", "store_unavailable"];
-            assert!(
-                faults.contains(&reason.as_str()),
-                "{injected:?}: {status:?}"
-            );
+            assert!(faults.contains(&code.as_str()), "{injected:?}: {status:?}");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -320,13 +280,10 @@ async fn under_injection(injected: &[&str]) {
     broker.kill9().await;
     assert_recorded(&site.path("data/log"), &tokens);
     let broker = site.start().await;
-    exchanges(broker.mtls())
-        .exchange(by_certificate())
-        .await
-        .unwrap();
+    broker.web().await.yes(by_certificate()).await;
     for id in created {
         assert_eq!(
-            key(&mut inventory(&broker), &id).await.unwrap().state,
+            key(&mut broker.inventory().await, &id).await.unwrap().state,
             "active"
         );
     }

@@ -1,10 +1,14 @@
 //! What keeps the broker from starting, and that it says so; and what it takes in its stride.
 
-use super::load::{by_certificate, exchanges, reason};
-use crate::support::process::{Broker, Site};
+use super::load::by_certificate;
+use crate::support::broker::{LOOK, Site};
+use crate::support::edge::{Client, connect, within};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::fs::{Permissions, set_permissions, write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use tokio::net::TcpStream;
 
 /// The broker does not start, with this exit code and these words.
 async fn refused(site: &Site, code: i32, words: &[&str]) {
@@ -18,10 +22,9 @@ async fn refused(site: &Site, code: i32, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_configuration_is_told_from_a_failure() {
-    let site = Site::new();
-    site.configure("node = \"node-1\"", "node = \"node-1\"\ncolour = \"blue\"");
+    let site = Site::with(|setup| setup.config.insert_str(0, "colour = \"blue\"\n"));
     refused(&site, 78, &["colour"]).await;
-    site.configure("colour = \"blue\"\n", "");
+    let site = Site::new();
     // A file stands where the data folder should be.
     write(site.path("data"), "").unwrap();
     refused(&site, 1, &["data"]).await;
@@ -58,8 +61,7 @@ async fn a_seal_key_that_is_not_right_is_refused_and_harms_nothing() {
     refused(&site, 1, &["seal"]).await;
     put(&right, 0o600);
     let broker = site.start().await;
-    let issued = exchanges(broker.mtls()).exchange(by_certificate()).await;
-    issued.unwrap();
+    broker.web().await.yes(by_certificate()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,35 +69,33 @@ async fn two_brokers_do_not_share_a_folder() {
     let site = Site::new();
     let first = site.start().await;
     refused(&site, 1, &["store.db", "in use"]).await;
-    let issued = exchanges(first.mtls()).exchange(by_certificate()).await;
-    issued.unwrap();
+    first.web().await.yes(by_certificate()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_of_something_bad_changes_nothing() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let policy = site.path("policies/all.cedar");
+    let policy = site.path("policies/tests.cedar");
     let good = std::fs::read_to_string(&policy).unwrap();
-    let mut client = exchanges(broker.mtls());
+    let client = broker.web().await;
     for (text, bundle) in [("permit (", "no PEM"), ("", "")] {
         write(&policy, text).unwrap();
-        write(site.path("bundle.pem"), bundle).unwrap();
+        write(site.path("example.org.pem"), bundle).unwrap();
         write(site.path("server.pem"), "half").unwrap();
         broker.signal(Signal::HUP);
         broker.says("files not taken").await;
         if !text.is_empty() {
-            client.exchange(by_certificate()).await.unwrap();
+            client.yes(by_certificate()).await;
         }
     }
     // An empty set of policies is a valid one: everything is denied, and readiness says so.
     assert!(broker.until_ready(false).await.contains("policies"));
-    let denied = client.exchange(by_certificate()).await.unwrap_err();
-    assert_eq!(reason(&denied), "policy_denied");
+    assert_eq!(client.no(by_certificate()).await, "policy_denied");
     write(&policy, good).unwrap();
     broker.signal(Signal::HUP);
     broker.until_ready(true).await;
-    client.exchange(by_certificate()).await.unwrap();
+    client.yes(by_certificate()).await;
     assert_eq!(broker.terminate().await.code(), Some(0));
 }
 
@@ -103,9 +103,59 @@ async fn a_reload_of_something_bad_changes_nothing() {
 async fn a_crash_leaves_nothing_that_keeps_it_from_starting_again() {
     let site = Site::new();
     for _ in 0..3 {
-        let mut broker = Broker::start(&site, site.command()).await;
+        let mut broker = site.start().await;
         broker.kill9().await;
-        assert!(site.path("cambist.sock").exists());
+        assert!(site.socket.exists());
     }
     site.start().await;
+}
+
+/// The TCP address in the line of the site's log that says `message`, once it is there.
+async fn told(site: &Site, message: &str) -> SocketAddr {
+    let looking = async {
+        loop {
+            let said = site.stderr();
+            let found = said.lines().find_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                let fields = &line["fields"];
+                let address = fields["address"].as_str()?.parse().ok()?;
+                (fields["message"] == message).then_some(address)
+            });
+            match found {
+                Some(address) => return address,
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
+    };
+    within(message, looking).await
+}
+
+/// Ports that the system picks are in the log; and the issuer is a name, which need not be where the broker listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_listens_is_told_and_is_not_who_it_is() {
+    let site = Site::with(|setup| {
+        let lines = setup
+            .config
+            .lines()
+            .map(|line| match line.split_once(" = ") {
+                Some(("issuer", _)) => "issuer = \"https://cambist.example.org\"",
+                Some(("address", tcp)) if tcp.starts_with("\"127.0.0.1:") => {
+                    "address = \"127.0.0.1:0\""
+                }
+                _ => line,
+            });
+        setup.config = lines.collect::<Vec<_>>().join("\n");
+    });
+    let _process = site.command().spawn().unwrap();
+    let ops = TcpStream::connect(told(&site, "operations listening").await).await;
+    let mut ops = Client::h1(ops.unwrap()).await.unwrap();
+    let (status, _, _) = ops.get("/healthz").await.unwrap();
+    assert_eq!(status, http::StatusCode::OK);
+    let address = told(&site, "listening").await;
+    let stream = connect(address, site.tls_config("http/1.1")).await.unwrap();
+    let mut client = Client::h1(stream).await.unwrap();
+    let answer = client.get("/.well-known/openid-configuration").await;
+    let (_, _, metadata) = answer.unwrap();
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(metadata["issuer"], "https://cambist.example.org");
 }

@@ -1,12 +1,12 @@
 //! How the broker stops: what is in flight ends well, a second signal cuts off, and everybody who watches is told.
 
-use super::load::{Ledger, by_certificate, by_key, create, inventory, keep_asking};
-use crate::support::process::{PATIENCE, Site};
+use super::load::{Ledger, by_certificate, by_key, create, keep_asking};
+use crate::support::broker::{Setup, Site};
+use crate::support::edge::within;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::net::UnixDatagram;
-use tokio::time::timeout;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -16,23 +16,23 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 async fn a_stop_lets_calls_in_flight_end_well() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let (_, secret) = create(&mut inventory(&broker), 0).await.unwrap();
+    let (_, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
     let ledger = Ledger::default();
-    let clients: Vec<_> = (0..6)
-        .map(|number| match number % 2 {
-            0 => (broker.tls(), by_key(&secret)),
-            _ => (broker.mtls(), by_certificate()),
-        })
-        .map(|(channel, request)| {
-            tokio::spawn(keep_asking(channel, request, Arc::clone(&ledger), &[]))
-        })
-        .collect();
+    let mut clients = Vec::new();
+    for number in 0..6 {
+        let (caller, request) = match number % 2 {
+            0 => (broker.anybody().await, by_key(&secret)),
+            _ => (broker.web().await, by_certificate()),
+        };
+        let asking = keep_asking(caller, request, Arc::clone(&ledger), &[]);
+        clients.push(tokio::spawn(asking));
+    }
     let busy = async {
         while ledger.lock().unwrap().len() < 50 {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, busy).await.unwrap();
+    within("fifty tokens", busy).await;
     assert_eq!(broker.terminate().await.code(), Some(0));
     for client in clients {
         client.await.unwrap();
@@ -43,7 +43,7 @@ async fn a_stop_lets_calls_in_flight_end_well() {
         .iter()
         .map(|t| t.jti.clone())
         .collect();
-    let records = site.records();
+    let records = site.whole_log();
     let recorded = records.iter().filter(|record| record["kind"] == "issue");
     let recorded: BTreeSet<_> = recorded
         .map(|record| record["jti"].as_str().unwrap().to_owned())
@@ -51,15 +51,19 @@ async fn a_stop_lets_calls_in_flight_end_well() {
     // Not one call was cut off between its record and its answer.
     assert_eq!(received, recorded);
     assert_eq!(records.last().unwrap()["kind"], "stop");
-    assert!(!site.path("cambist.sock").exists());
+    assert!(!site.socket.exists());
+}
+
+/// Longer than any test is waited for: what ends sooner was not cut off by this.
+fn long_drain(setup: &mut Setup) {
+    setup.config.push_str("[limits]\ndrain = \"5m\"\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_cuts_off_what_does_not_end() {
-    let site = Site::new();
-    site.configure("drain = \"10s\"", "drain = \"5m\"");
+    let site = Site::with(long_drain);
     let mut broker = site.start().await;
-    let mut client = ServerReflectionClient::new(broker.tls());
+    let mut client = ServerReflectionClient::new(broker.channel(None).await);
     // A conversation that its client never ends.
     let (_open, requests) = tokio::sync::mpsc::channel(1);
     let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
@@ -70,18 +74,17 @@ async fn a_second_signal_cuts_off_what_does_not_end() {
     broker.says("asked again").await;
     assert_eq!(broker.ended().await.code(), Some(0));
     assert!(answers.into_inner().message().await.is_err());
-    assert_eq!(site.records().last().unwrap()["kind"], "stop");
+    assert_eq!(site.whole_log().last().unwrap()["kind"], "stop");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_watches_its_health_is_told_of_the_drain_and_does_not_hold_it_up() {
-    let site = Site::new();
-    site.configure("drain = \"10s\"", "drain = \"5m\"");
+    let site = Site::with(long_drain);
     let mut broker = site.start().await;
-    let mut client = HealthClient::new(broker.tls());
+    let mut client = HealthClient::new(broker.channel(None).await);
     let asked = client.watch(HealthCheckRequest::default()).await;
     let mut told = asked.unwrap().into_inner();
-    let mut next = async || timeout(PATIENCE, told.message()).await.unwrap();
+    let mut next = async || within("its health", told.message()).await;
     let status = |answer: tonic_health::pb::HealthCheckResponse| answer.status();
     let first = next().await.unwrap().map(status);
     assert_eq!(first, Some(ServingStatus::Serving));
@@ -98,7 +101,7 @@ async fn systemd_is_told_when_it_is_up_and_when_it_stops() {
     let socket = UnixDatagram::bind(&path).unwrap();
     let mut command = site.command();
     command.env("NOTIFY_SOCKET", &path);
-    let mut broker = crate::support::process::Broker::start(&site, command).await;
+    let mut broker = site.run(command).await;
     let hear = async |expected: &str| {
         let hearing = async {
             loop {
@@ -110,8 +113,7 @@ async fn systemd_is_told_when_it_is_up_and_when_it_stops() {
                 }
             }
         };
-        let heard = timeout(PATIENCE, hearing).await;
-        heard.unwrap_or_else(|_| panic!("never {expected}"));
+        within(expected, hearing).await;
     };
     hear("READY=1").await;
     broker.signal(Signal::HUP);

@@ -1,16 +1,18 @@
 //! A store that is damaged, gone, or at the end of its disk.
 
-use super::load::{by_certificate, by_key, create, exchanges, inventory, key, reason};
-use crate::support::process::{Broker, LOOK, PATIENCE, Site};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use super::load::{by_certificate, by_key, create, key};
+use crate::support::broker::{LOOK, Site, refusal};
+use crate::support::edge::within;
+use http::StatusCode;
+use rustix::process::{Resource, Rlimit, prlimit};
 use std::fs::{read, write};
-use tokio::time::timeout;
+use std::process::Stdio;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_store_is_neither_opened_nor_touched() {
     let site = Site::new();
     let mut broker = site.start().await;
-    create(&mut inventory(&broker), 0).await.unwrap();
+    create(&mut broker.inventory().await, 0).await.unwrap();
     assert_eq!(broker.terminate().await.code(), Some(0));
     let path = site.path("data/store.db");
     let whole = read(&path).unwrap();
@@ -51,11 +53,8 @@ async fn a_damaged_store_is_neither_opened_nor_touched() {
 async fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let (id, secret) = create(&mut inventory(&broker), 3).await.unwrap();
-    exchanges(broker.tls())
-        .exchange(by_key(&secret))
-        .await
-        .unwrap();
+    let (id, secret) = create(&mut broker.inventory().await, 3).await.unwrap();
+    broker.anybody().await.yes(by_key(&secret)).await;
     broker.kill9().await;
     for suffix in ["", "-wal", "-shm"] {
         // Which of them are there depends on when the process died.
@@ -67,24 +66,20 @@ async fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
 
     let mut command = site.command();
     command.arg("--accept-rollback");
-    let mut broker = Broker::start(&site, command).await;
-    let mut client = exchanges(broker.tls());
-    let refused = client.exchange(by_key(&secret)).await.unwrap_err();
-    assert_eq!(reason(&refused), "credential_refused");
-    assert!(key(&mut inventory(&broker), &id).await.is_err());
+    let mut broker = site.run(command).await;
+    let client = broker.anybody().await;
+    assert_eq!(client.no(by_key(&secret)).await, "credential_refused");
+    assert!(key(&mut broker.inventory().await, &id).await.is_err());
     // What is done from now on is drained into the log as ever.
-    let (_, secret) = create(&mut inventory(&broker), 1).await.unwrap();
-    client.exchange(by_key(&secret)).await.unwrap();
+    let (_, secret) = create(&mut broker.inventory().await, 1).await.unwrap();
+    client.yes(by_key(&secret)).await;
     assert_eq!(broker.terminate().await.code(), Some(0));
-    let records = site.records();
+    let records = site.whole_log();
     let accepted = |record: &&serde_json::Value| record["action"] == "recovery.accept_rollback";
     assert_eq!(records.iter().filter(accepted).count(), 1);
     // Said once is enough.
     let broker = site.start().await;
-    exchanges(broker.mtls())
-        .exchange(by_certificate())
-        .await
-        .unwrap();
+    broker.web().await.yes(by_certificate()).await;
 }
 
 /// The signal that a file grew over its limit is ignored, so that writes fail instead.
@@ -92,14 +87,16 @@ const NO_SIGNAL: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_in_doubt_stops_issuance_when_its_state_is_too_old() {
-    let site = Site::new();
-    site.configure("[limits]", "[store]\nstaleness = \"2s\"\n[limits]");
-    let mut broker = Broker::start(&site, site.wrapped(&NO_SIGNAL)).await;
-    let mut admin = inventory(&broker);
+    let site = Site::with(|setup| setup.config.push_str("[store]\nstaleness = \"2s\"\n"));
+    let mut command = site.wrapped(&NO_SIGNAL);
+    // The limit below is on every file, and a broker panics when it cannot write to standard error.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut broker = site.run(command).await;
+    let mut admin = broker.inventory().await;
     let (id, secret) = create(&mut admin, 0).await.unwrap();
-    let mut client = exchanges(broker.tls());
-    client.exchange(by_key(&secret)).await.unwrap();
-    let pid = Pid::from_raw(broker.pid().try_into().unwrap());
+    let client = broker.anybody().await;
+    client.yes(by_key(&secret)).await;
+    let pid = Some(broker.pid());
     let limit = |current| Rlimit {
         current,
         maximum: None,
@@ -107,33 +104,25 @@ async fn a_store_in_doubt_stops_issuance_when_its_state_is_too_old() {
     // Nothing can be written past the first page of any file: a commit breaks off half way.
     prlimit(pid, Resource::Fsize, limit(Some(4096))).unwrap();
     let refused = create(&mut admin, 0).await.unwrap_err();
-    assert_eq!(reason(&refused), "store_unavailable");
+    assert_eq!(refusal(&refused), "store_unavailable");
     prlimit(pid, Resource::Fsize, limit(None)).unwrap();
     let stale = async {
         loop {
             match client.exchange(by_key(&secret)).await {
-                Err(status) if reason(&status) == "state_stale" => return,
+                Err(status) if refusal(&status) == "state_stale" => return,
                 Ok(_) => tokio::time::sleep(LOOK).await,
-                Err(status) => assert_eq!(reason(&status), "log_unavailable"),
+                Err(status) => assert_eq!(refusal(&status), "log_unavailable"),
             }
         }
     };
-    timeout(PATIENCE, stale).await.unwrap();
+    within("a stale state", stale).await;
     assert!(broker.until_ready(false).await.contains("store"));
     // Reading goes on, and so does the key set.
     assert_eq!(key(&mut admin, &id).await.unwrap().state, "active");
-    assert_eq!(
-        broker
-            .https("/.well-known/openid-configuration")
-            .await
-            .unwrap()
-            .0,
-        200
-    );
+    let mut http = broker.http("http/1.1").await;
+    let (status, _, _) = http.get("/.well-known/openid-configuration").await.unwrap();
+    assert_eq!(status, StatusCode::OK);
     broker.terminate().await;
     let broker = site.start().await;
-    exchanges(broker.tls())
-        .exchange(by_key(&secret))
-        .await
-        .unwrap();
+    broker.anybody().await.yes(by_key(&secret)).await;
 }

@@ -29,7 +29,7 @@ async fn an_api_key_becomes_a_token_that_strangers_verify() {
 #[tokio::test]
 async fn a_certificate_becomes_a_token_bound_to_it_that_strangers_verify() {
     let broker = Broker::start().await;
-    let der = CertificateDer::from_pem_file(&broker.certificate).unwrap();
+    let der = CertificateDer::from_pem_file(&broker.web.certificate).unwrap();
     let thumbprint = URL_SAFE_NO_PAD.encode(digest(&SHA256, &der));
     for client in Foreign::ALL {
         let reply = with_certificate(&broker, client, "certificate", &[], "")
@@ -98,7 +98,7 @@ async fn strangers_read_the_code_of_a_refusal() {
 async fn with_key(broker: &Broker, client: Foreign, audience: &str) -> Said {
     let arguments = arguments(broker, audience, "api_key");
     client
-        .exchange(&borrowed(&arguments), &broker.api_key)
+        .exchange(&borrowed(&arguments), broker.api_key())
         .await
 }
 
@@ -111,8 +111,8 @@ async fn with_certificate(
 ) -> Said {
     let mut arguments = arguments(broker, AUDIENCE, subject);
     for (flag, path) in [
-        ("--certificate", &broker.certificate),
-        ("--key", &broker.key),
+        ("--certificate", &broker.web.certificate),
+        ("--key", &broker.web.key),
     ] {
         arguments.extend([flag.to_owned(), path.display().to_string()]);
     }

@@ -2,11 +2,10 @@
 //! process), and a disk that breaks off in the middle (a limit on the size of files).
 
 use super::child::{folder, myself};
+use crate::support::disk::fill;
 use crate::support::stores::{key, open, put, value};
 use cambist::limits;
 use cambist::store::{Batch, CommitError, Event, LogPosition, Store};
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -100,18 +99,6 @@ async fn on_a_failing_disk(folder: &Path) {
     );
     store.commit(put("a", "")).await.unwrap();
     store.close().await;
-}
-
-/// Writes zeros until not a byte more fits.
-fn fill(path: &Path) {
-    let mut junk = File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
-    for block in [vec![0; 64 * 1024], vec![0; 1]] {
-        while junk.write_all(&block).is_ok() {}
-    }
 }
 
 fn revocation(number: u32) -> Batch {

@@ -1,11 +1,14 @@
-//! A caller of the broker, by the generated client.
+//! A caller of the broker, by the generated client, and what is said to it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cambist::clock::{Clock as _, SystemClock};
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use cambist::proto::{
-    Credential, ExchangeRequest, ExchangeResponse, PeerCertificate, Token, credential,
+    Audience, Credential, ExchangeRequest, ExchangeResponse, KeySpec, PeerCertificate, Token,
+    credential,
 };
+use prost_types::Timestamp;
 use serde_json::Value;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -120,4 +123,34 @@ pub(crate) fn reply(status: &Status) -> (tonic::Code, String, Vec<u8>, Vec<Strin
 pub(crate) fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// A key of `team-shop` for a day.
+pub(crate) fn spec(audiences: &[&str], scopes: &[&str]) -> KeySpec {
+    KeySpec {
+        owner: "team-shop".into(),
+        purpose: "tests".into(),
+        audiences: audiences.iter().copied().map(str::to_owned).collect(),
+        scopes: scopes.iter().copied().map(str::to_owned).collect(),
+        expires_at: Some(from_now(86_400)),
+        ..KeySpec::default()
+    }
+}
+
+/// An audience that is not in the configuration.
+pub(crate) fn audience(name: &str) -> Audience {
+    Audience {
+        name: name.into(),
+        owner: "team-press".into(),
+        scopes: vec!["print".into()],
+        ..Audience::default()
+    }
+}
+
+/// An instant some seconds ahead.
+pub(crate) fn from_now(seconds: i64) -> Timestamp {
+    Timestamp {
+        seconds: SystemClock::shared().now().as_second() + seconds,
+        nanos: 0,
+    }
 }

@@ -1,14 +1,11 @@
 //! What a broker is started with.
 
-use crate::support::svid::{Authority, Identity, NOW, pem, shift, uri_name};
+use crate::support::svid::{Authority, DAY, Identity, NOW, pem, shift, uri_name};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::clock::{Clock as _, SystemClock, SystemRandomness, random};
-use cambist::listener::provider;
-use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use std::collections::HashSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -33,7 +30,6 @@ pub(crate) struct Setup {
     pub(crate) policies: String,
     pub(crate) home: Authority,
     pub(crate) partner: Authority,
-    folder: PathBuf,
 }
 
 const POLICIES: &str = r#"
@@ -92,7 +88,8 @@ scopes = ["ledger:read"]
 "#;
 
 impl Setup {
-    pub(super) fn new(folder: &Path, port: u16, ops: u16) -> Self {
+    pub(super) fn new(port: u16, ops: u16) -> Self {
+        // Segments as small as they may be, so that tests get to see more than one.
         let config = format!(
             r#"
 issuer = "https://localhost:{port}"
@@ -131,6 +128,9 @@ bundle = "partner.example.com.pem"
 
 [policy]
 files = ["policies"]
+
+[log]
+segment_bytes = 1_048_576
 {AUDIENCES}"#
         );
         Self {
@@ -138,13 +138,11 @@ files = ["policies"]
             policies: POLICIES.to_owned(),
             home: Authority::new("example.org"),
             partner: Authority::new("partner.example.com"),
-            folder: folder.to_owned(),
         }
     }
 
-    /// Writes everything, and gives the certificate of a workload.
-    pub(super) fn write(&self) -> Svid {
-        let at = &self.folder;
+    /// Writes everything into a folder.
+    pub(super) fn write(&self, at: &Path) {
         let write = |name: &str, content: &str| fs::write(at.join(name), content).unwrap();
         let server = Authority::new("server.example.org");
         write("ca.pem", &pem("CERTIFICATE", &server.certificate));
@@ -164,7 +162,6 @@ files = ["policies"]
         for secret in ["seal.key", "server.key"] {
             fs::set_permissions(at.join(secret), fs::Permissions::from_mode(0o600)).unwrap();
         }
-        Svid::issue(at, &self.home, "spiffe://example.org/web", 3600)
     }
 }
 
@@ -186,14 +183,29 @@ impl Svid {
 
     /// A certificate that ends in some seconds, with these names.
     pub(crate) fn named(folder: &Path, authority: &Authority, ids: &[&str], seconds: i64) -> Self {
-        static ISSUED: AtomicUsize = AtomicUsize::new(1);
-        let serial = u64::try_from(ISSUED.fetch_add(1, Ordering::Relaxed)).unwrap();
         // The tests' authorities count from their own present, the broker from the machine's.
         let now = SystemClock::shared().now().as_second() - NOW;
+        Self::from_until(folder, authority, ids, now - 60, now + seconds)
+    }
+
+    /// A certificate that is good at the machine's present and at the tests'.
+    pub(super) fn lasting(folder: &Path, authority: &Authority, id: &str) -> Self {
+        Self::from_until(folder, authority, &[id], -3650 * DAY, 3650 * DAY)
+    }
+
+    fn from_until(
+        folder: &Path,
+        authority: &Authority,
+        ids: &[&str],
+        from: i64,
+        until: i64,
+    ) -> Self {
+        static ISSUED: AtomicUsize = AtomicUsize::new(1);
+        let serial = u64::try_from(ISSUED.fetch_add(1, Ordering::Relaxed)).unwrap();
         let identity: Identity = authority.issue(|params| {
             params.subject_alt_names = ids.iter().copied().map(uri_name).collect();
             params.serial_number = Some(serial.into());
-            shift(params, now - 60, now + seconds);
+            shift(params, from, until);
         });
         let file = |ending| folder.join(format!("svid-{serial}.{ending}"));
         fs::write(file("pem"), identity.chain_pem()).unwrap();
@@ -223,18 +235,4 @@ pub(super) fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-pub(super) fn client_config(ca: &Path, protocol: &str) -> ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(ca).unwrap())
-        .unwrap();
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    config
 }

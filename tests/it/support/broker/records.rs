@@ -1,0 +1,73 @@
+//! What a broker's log says, read as a stranger reads it: from its files.
+
+use super::{LOOK, Site};
+use crate::support::edge::within;
+use cambist::audit::{Disk, read};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The files of the log in `folder`, in order.
+pub(crate) fn segments(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|name| name == "seg"))
+        .collect();
+    all.sort();
+    all
+}
+
+/// The records of the log in `folder`, in order, also while the broker writes.
+pub(crate) fn records(folder: &Path) -> Vec<Value> {
+    let parsed = segments(folder).into_iter().flat_map(|path| {
+        let bytes = fs::read(path).unwrap();
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let lines = lines.filter(|line| line.starts_with(br#"{"v":1,"seq":"#));
+        let records = lines.filter_map(|line| serde_json::from_slice(line).ok());
+        records.collect::<Vec<_>>()
+    });
+    parsed.collect()
+}
+
+impl Site {
+    /// The records of its log, in order.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        records(&self.path("data/log"))
+    }
+
+    /// Waits until the log holds a record like this, and gives the last of them.
+    pub(crate) async fn record(&self, like: impl Fn(&Value) -> bool) -> Value {
+        let found = async {
+            loop {
+                if let Some(found) = self.records().into_iter().rfind(&like) {
+                    return found;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within("a record", found).await
+    }
+
+    /// Every record of a log that nobody has open, in order; panics where one is missing.
+    pub(crate) fn whole_log(&self) -> Vec<Value> {
+        self.whole_log_from(0)
+    }
+
+    pub(crate) fn whole_log_from(&self, from: u64) -> Vec<Value> {
+        let device = Arc::new(Disk::open(&self.path("data/log"), 0).unwrap());
+        read::records(device, from)
+            .unwrap()
+            .zip(from..)
+            .map(|(entry, expected)| {
+                let entry = entry.unwrap();
+                assert_eq!(entry.sequence, expected);
+                let record: Value = serde_json::from_slice(&entry.line).unwrap();
+                assert_eq!(record["seq"], expected);
+                record
+            })
+            .collect()
+    }
+}
