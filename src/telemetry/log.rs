@@ -69,6 +69,8 @@ pub fn init(settings: &LogSettings) -> Result<(), InvalidLog> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(settings.filter()?)
         .with_ansi(terminal)
+        // A line that cannot be written is lost. To complain of it on the same stream would be a panic.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     match settings.format {
         LogFormat::Text => builder.finish().try_init()?,

@@ -1,6 +1,6 @@
 //! Writes that are repeated, raced or based on an old revision.
 
-use crate::support::broker::{Broker, audience, refusal, spec};
+use crate::support::broker::{Broker, api_key, ask, audience, refusal, spec};
 use crate::support::edge::within;
 use cambist::proto as pb;
 use cambist::proto::inventory_client::InventoryClient;
@@ -185,9 +185,7 @@ async fn writes_that_do_not_go_together_do_not_both_happen() {
         }
         let done = within("every answer", racing.join_all()).await;
         assert!(done.iter().filter(|done| **done).count() <= 2, "{done:?}");
-        let request =
-            crate::support::broker::ask(crate::support::broker::api_key(&broker.api_key), "shop");
-        caller.yes(request).await;
+        caller.yes(ask(api_key(broker.api_key()), "shop")).await;
     }
     let mut inventory = broker.inventory().await;
     let written = inventory.list_audiences(pb::ListAudiencesRequest::default());

@@ -5,7 +5,7 @@ use crate::support::broker::{LOOK, Site};
 use crate::support::edge::{Client, connect, within};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::fs::{Permissions, set_permissions, write};
+use std::fs::{File, Permissions, set_permissions, write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use tokio::net::TcpStream;
@@ -37,6 +37,18 @@ async fn a_wrong_configuration_is_told_from_a_failure() {
     }
     set_permissions(site.path("data"), Permissions::from_mode(0o700)).unwrap();
     site.start().await;
+}
+
+/// Standard error may be a file on the disk that is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_said_stops_nothing() {
+    let site = Site::new();
+    let mut command = site.command();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    command.stdout(full()).stderr(full());
+    let mut broker = site.run(command).await;
+    broker.web().await.yes(by_certificate()).await;
+    assert_eq!(broker.terminate().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

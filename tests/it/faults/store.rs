@@ -6,7 +6,6 @@ use crate::support::edge::within;
 use http::StatusCode;
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::fs::{read, write};
-use std::process::Stdio;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_store_is_neither_opened_nor_touched() {
@@ -88,10 +87,7 @@ const NO_SIGNAL: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_in_doubt_stops_issuance_when_its_state_is_too_old() {
     let site = Site::with(|setup| setup.config.push_str("[store]\nstaleness = \"2s\"\n"));
-    let mut command = site.wrapped(&NO_SIGNAL);
-    // The limit below is on every file, and a broker panics when it cannot write to standard error.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut broker = site.run(command).await;
+    let mut broker = site.run(site.wrapped(&NO_SIGNAL)).await;
     let mut admin = broker.inventory().await;
     let (id, secret) = create(&mut admin, 0).await.unwrap();
     let client = broker.anybody().await;
