@@ -171,12 +171,18 @@ async fn what_waits_is_drained_page_by_page_in_order() {
     let (outbox, drain) = Outbox::new(Arc::clone(&store) as _, opened.log.clone(), applied);
     let draining = tokio::spawn(drain.run());
     outbox.passed(revision(count)).await.unwrap();
-    while store.positions.lock().unwrap().len() < 3 {
-        tokio::task::yield_now().await;
-    }
-    let pages = store.positions.lock().unwrap().clone();
-    let ends: Vec<_> = pages.iter().map(|position| position.counter).collect();
-    assert_eq!(ends, [page, page * 2, count]);
+    let ends = || -> Vec<_> {
+        let positions = store.positions.lock().unwrap();
+        positions.iter().map(|position| position.counter).collect()
+    };
+    let told = async {
+        while ends().last() != Some(&count) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, told).await.unwrap();
+    assert_eq!(ends(), [page, page * 2, count]);
     let expected: Vec<_> = (1..=count)
         .map(|counter| line(counter, "key.create"))
         .collect();

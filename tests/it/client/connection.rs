@@ -236,7 +236,7 @@ async fn a_peer_that_answers_garbage_is_a_clear_error() {
     let error = exchange(&Endpoint::unix(path).unwrap(), &key())
         .await
         .unwrap_err();
-    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    assert!(matches!(error, Error::Lost(_)), "{error:?}");
 }
 
 fn garbage(listener: TcpListener, text: &'static [u8]) -> AbortOnDropHandle<()> {
