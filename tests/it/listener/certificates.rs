@@ -78,6 +78,7 @@ async fn shown(server: &Server) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_renewed_certificate_is_used_and_a_bad_one_is_not() {
+    type Expected = fn(&IdentityError) -> bool;
     let server = Server::start();
     let first = shown(&server).await;
     let renewed = server.renewed();
@@ -86,8 +87,8 @@ async fn a_renewed_certificate_is_used_and_a_bad_one_is_not() {
     assert_eq!(shown(&server).await, renewed.chain[0].to_vec());
     assert_ne!(first, renewed.chain[0].to_vec());
     let other = server.renewed();
-    let is_pem: fn(&IdentityError) -> bool = |error| matches!(error, IdentityError::Pem { .. });
-    let bad: [(_, _, fn(&IdentityError) -> bool); 4] = [
+    let is_pem: Expected = |error| matches!(error, IdentityError::Pem { .. });
+    let bad: [(_, _, Expected); 4] = [
         // Half written: a certificate and not yet its key.
         (other.chain_pem(), renewed.key_pem.clone(), |error| {
             matches!(error, IdentityError::Mismatch)
