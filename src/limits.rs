@@ -1,7 +1,8 @@
 //! Every bound on what remote input can cost, with the reason for its value.
 //!
 //! A bound is applied before the work it protects: length before decoding, decoding before
-//! cryptography, cryptography before look-ups that cost. Each has a test at n and at n + 1.
+//! cryptography, cryptography before look-ups that cost. Each has a test at n and at n + 1, but for defaults, waits
+//! and paces that tests meet at other values: `tests/it/house/bounds.rs` lists them, each with its reason.
 
 use std::time::Duration;
 

@@ -150,6 +150,8 @@ pub(super) fn idempotency_key(author: &Author, name: &IdempotencyKey) -> Result<
 mod tests {
     use super::*;
     use crate::administration::Settled;
+    use crate::audit::Context;
+    use crate::authn::{Administrator, Face};
     use crate::clock::SystemRandomness;
     use crate::clock::guard::TimeGuard;
     use crate::clock::testing::TestClock;
@@ -177,6 +179,54 @@ mod tests {
             until,
         };
         Value::new(serde_json::to_vec(&remembered).unwrap()).unwrap()
+    }
+
+    fn author() -> Author {
+        Author {
+            who: Administrator::for_test(7),
+            context: Context {
+                face: Face::Grpc,
+                peer: Arc::default(),
+                ask: None,
+                request: None,
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeat_is_known_for_its_time_and_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, random) = (TestClock::at(1000), SystemRandomness::shared());
+        let path = folder.path().join("store.db");
+        let store = Arc::new(EmbeddedStore::open(&path, clock.clone(), random.clone()).unwrap());
+        let guard = Arc::new(TimeGuard::new(clock.clone(), None));
+        let changes = Changes::new(store.clone(), Arc::new(AtOnce), guard, random);
+        let on = Precondition {
+            idempotency_key: Some("job-7".parse().unwrap()),
+            expected_revision: None,
+        };
+        let author = author();
+        for op in changes
+            .remembering("key.rotate", "a", &author, &on, "b")
+            .unwrap()
+        {
+            let Op::Put(key, value) = op else { panic!() };
+            let batch = Batch::new().put(key, value).unwrap();
+            store.commit(batch).await.unwrap();
+        }
+        let repeated = async |action, named| changes.repeated(action, named, &author, &on).await;
+        let life = u32::try_from(limits::IDEMPOTENCY_LIFE.as_secs()).unwrap();
+        clock.advance(life - 1);
+        assert_eq!(
+            repeated("key.rotate", "a").await.unwrap().as_deref(),
+            Some("b")
+        );
+        for (action, named) in [("key.rotate", "c"), ("key.revoke", "a")] {
+            assert!(repeated(action, named).await.is_err(), "{action} {named}");
+        }
+        clock.advance(1);
+        assert_eq!(repeated("key.rotate", "a").await.unwrap(), None);
+        store.close().await;
     }
 
     #[tokio::test]

@@ -37,6 +37,14 @@ enum Name {
     Workload(SpiffeId),
 }
 
+#[cfg(test)]
+impl Administrator {
+    /// The user with this id, whether or not anybody allowed it.
+    pub(crate) fn for_test(uid: u32) -> Self {
+        Self(Name::Uid(uid))
+    }
+}
+
 impl fmt::Display for Administrator {
     /// The name in records: `uid:<n>` or a SPIFFE ID.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -177,12 +177,13 @@ mod tests {
     use crate::clock::testing::TestClock;
 
     #[test]
-    fn a_step_of_five_seconds_passes_and_of_six_suspends() {
+    fn a_step_passes_at_its_bound_and_suspends_a_second_beyond() {
+        let bound = i64::try_from(limits::CLOCK_STEP.as_secs()).unwrap();
         for (step, trusted) in [
-            (5, true),
-            (6, false),
-            (-5, true),
-            (-6, false),
+            (bound, true),
+            (bound + 1, false),
+            (-bound, true),
+            (-bound - 1, false),
             (3600, false),
         ] {
             let clock = TestClock::at(1_000_000);

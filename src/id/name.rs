@@ -104,6 +104,8 @@ mod tests {
         assert!(Owner::parse(&"a".repeat(limits::NAME + 1)).is_err());
         assert!(Purpose::parse(&"a".repeat(limits::PURPOSE)).is_ok());
         assert!(Purpose::parse(&"a".repeat(limits::PURPOSE + 1)).is_err());
+        assert!(IdempotencyKey::parse(&"a".repeat(limits::IDEMPOTENCY_KEY)).is_ok());
+        assert!(IdempotencyKey::parse(&"a".repeat(limits::IDEMPOTENCY_KEY + 1)).is_err());
     }
 
     #[test]

@@ -285,3 +285,6 @@ fn parse(value: &Value) -> Result<ApiKey, String> {
     }
     Ok(key)
 }
+
+#[cfg(test)]
+mod tests;

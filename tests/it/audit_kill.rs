@@ -1,6 +1,7 @@
 //! kill -9 under load: every record that was acknowledged is in the log, in its place.
 
 use crate::support::log::{RESERVE, open};
+use crate::support::myself::{folder, myself};
 use cambist::audit::{Act, ActKind, Disk, read};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -8,51 +9,46 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-/// Names the folder to the child; without it, the child's test has nothing to do.
-const FOLDER: &str = "CAMBIST_TEST_KILL_FOLDER";
 const WRITERS: usize = 16;
 const ROUNDS: u64 = 5;
 const ACKNOWLEDGED_BEFORE_KILL: u64 = 200;
 
 /// Appends until it is killed, and prints each acknowledged sequence with the target it was for.
-#[test]
-fn child() {
-    let Some(folder) = std::env::var_os(FOLDER) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
-    runtime.block_on(async {
-        let (log, recovered) = open(Path::new(&folder)).unwrap();
-        let writers = (0..WRITERS).map(|writer| {
-            let log = log.clone();
-            tokio::spawn(async move {
-                for n in 0_u64.. {
-                    let target = format!("{}-{writer}-{n}", recovered.next);
-                    let act = Act {
-                        target: Some(&target),
-                        ..Act::new(ActKind::Admin, "key.create")
-                    };
-                    let receipt = log.event(&act).await.unwrap();
-                    // One write, so that the parent never sees half a line of two.
-                    let line = format!("acknowledged {} {target}\n", receipt.index);
-                    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-                }
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            writer.await.unwrap();
-        }
+#[tokio::main]
+async fn append_until_killed(folder: &Path) {
+    let (log, recovered) = open(folder).unwrap();
+    let writers = (0..WRITERS).map(|writer| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for n in 0_u64.. {
+                let target = format!("{}-{writer}-{n}", recovered.next);
+                let act = Act {
+                    target: Some(&target),
+                    ..Act::new(ActKind::Admin, "key.create")
+                };
+                let receipt = log.event(&act).await.unwrap();
+                // One write, so that the parent never sees half a line of two.
+                let line = format!("acknowledged {} {target}\n", receipt.index);
+                std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+            }
+        })
     });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
 }
 
 #[test]
 fn what_was_acknowledged_survives_a_kill_in_its_place() {
+    if let Some(folder) = folder() {
+        return append_until_killed(&folder);
+    }
+    let test = "audit_kill::what_was_acknowledged_survives_a_kill_in_its_place";
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = BTreeMap::new();
     for round in 1..=ROUNDS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "audit_kill::child", "--nocapture"])
-            .env(FOLDER, folder.path())
+        let mut child = myself(test, folder.path(), Command::new("env"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -79,21 +75,16 @@ fn what_was_acknowledged_survives_a_kill_in_its_place() {
             seen >= ACKNOWLEDGED_BEFORE_KILL * round,
             "the child ended early"
         );
-        verify(folder.path(), &acknowledged);
+        runtime.block_on(verify(folder.path(), &acknowledged));
     }
 }
 
-fn verify(folder: &Path, acknowledged: &BTreeMap<u64, String>) {
+async fn verify(folder: &Path, acknowledged: &BTreeMap<u64, String>) {
     // A start comes first: it is what makes a log out of what a crash left.
     let (log, recovered) = open(folder).unwrap();
+    log.close().await;
     drop(log);
-    let device = loop {
-        // The writer's end of the folder goes a moment after the log.
-        if let Ok(device) = Disk::open(folder, RESERVE) {
-            break Arc::new(device);
-        }
-        std::thread::yield_now();
-    };
+    let device = Arc::new(Disk::open(folder, RESERVE).unwrap());
     let records: Vec<_> = read::records(device, 0)
         .unwrap()
         .map(Result::unwrap)

@@ -276,22 +276,64 @@ fn bounds_hold_at_n() {
         links.as_str(),
         path.as_str(),
         "[tokens]\nmax_lifetime = \"24h\"\n",
-        "[keys_]\n",
         "[limits]\nstreams = 65535\nmessage_bytes = 131072\ndrain = \"10m\"\n",
         "[log]\nsegment_bytes = 1048576\n",
     ] {
-        assert_eq!(minimal_with(more).is_ok(), more != "[keys_]\n", "{more}");
+        assert!(minimal_with(more).is_ok(), "{more}");
     }
-    let long = |life: &str| parse(&format!("{MINIMAL}max_key_life = \"{life}\"\n"));
-    assert!(long("3650d").is_ok());
-    assert_eq!(only(long("3651d")).key, "keys.max_key_life");
+}
+
+#[test]
+fn numbers_and_times_are_bounded_at_n_and_n_plus_one() {
+    let life = limits::LONGEST_KEY_LIFE.as_secs();
+    let long = |seconds: u64| parse(&format!("{MINIMAL}max_key_life = \"{seconds}s\"\n"));
+    assert!(long(life).is_ok());
+    assert_eq!(only(long(life + 1)).key, "keys.max_key_life");
+    let lifetime = limits::LONGEST_LIFETIME.as_secs();
+    let (segment, most) = (limits::SMALLEST_SEGMENT, limits::MOST_CONNECTIONS);
+    for (key, good, bad) in [
+        (
+            "tokens.max_lifetime",
+            format!("\"{lifetime}s\""),
+            format!("\"{}s\"", lifetime + 1),
+        ),
+        (
+            "log.segment_bytes",
+            segment.to_string(),
+            (segment - 1).to_string(),
+        ),
+        (
+            "limits.connections",
+            most.to_string(),
+            (most + 1).to_string(),
+        ),
+    ] {
+        let (section, name) = key.split_once('.').unwrap();
+        let with = |value: &str| minimal_with(&format!("[{section}]\n{name} = {value}\n"));
+        assert!(with(&good).is_ok(), "{key} = {good}");
+        assert_eq!(only(with(&bad)).key, key);
+    }
+    let server = |length| {
+        let servers = ["s".repeat(length)];
+        minimal_with(&format!(
+            "[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {servers:?}\n"
+        ))
+    };
+    assert!(server(limits::SPIFFE_ID).is_ok());
+    assert_eq!(
+        only(server(limits::SPIFFE_ID + 1)).key,
+        "audience[0].servers"
+    );
 }
 
 #[test]
 fn problems_are_reported_up_to_the_bound() {
-    let many: String = (0..200).map(|n| format!("unknown_{n} = 1\n")).collect();
-    let problems = parse(&format!("{many}{MINIMAL}")).unwrap_err();
-    assert_eq!(problems.len(), limits::CONFIGURATION_PROBLEMS);
+    let most = limits::CONFIGURATION_PROBLEMS;
+    for (wrong, reported) in [(most - 1, most - 1), (most, most), (most + 1, most)] {
+        let many: String = (0..wrong).map(|n| format!("unknown_{n} = 1\n")).collect();
+        let problems = parse(&format!("{many}{MINIMAL}")).unwrap_err();
+        assert_eq!(problems.len(), reported, "{wrong} are wrong");
+    }
 }
 
 #[test]

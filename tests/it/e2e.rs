@@ -2,6 +2,7 @@
 
 mod admin;
 mod ancestry;
+mod bounds;
 mod certificates;
 mod hostile;
 mod keys;

@@ -5,10 +5,10 @@ use cambist::clock::SystemRandomness;
 use cambist::id::KeyId;
 use cambist::keys::{
     Change, Kek, KekFileError, KeyRing, Life, NotYet, Rotation, RotationError, SigningAlgorithm,
-    StoredKey, Timing,
+    Timing,
 };
 use cambist::limits;
-use cambist::store::{Key, Op, Value};
+use cambist::store::{Entry, Key, Op, Value};
 use jiff::Timestamp;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
@@ -48,7 +48,7 @@ impl Fixture {
         self.ring.reset(&self.signing_entries()).unwrap();
     }
 
-    fn signing_entries(&self) -> Vec<cambist::store::Entry> {
+    fn signing_entries(&self) -> Vec<Entry> {
         let all = self.store.entries();
         all.into_iter()
             .filter(|entry| entry.key.as_str().starts_with(cambist::keys::PREFIX))
@@ -315,10 +315,24 @@ async fn a_configured_change_of_algorithm_goes_through_publication() {
     assert_eq!(node.ring.view().algorithms, ["EdDSA", "ES256"]);
 }
 
-#[test]
-fn stored_values_have_a_version_and_no_unknown_members() {
-    let text = json!({"version": 1, "later": true}).to_string();
-    assert!(serde_json::from_str::<StoredKey>(&text).is_err());
+#[tokio::test]
+async fn stored_values_have_a_version_and_no_unknown_members() {
+    let node = Fixture::new();
+    node.rotation.ensure(at(0), &record).await.unwrap();
+    let sound = node.signing_entries();
+    let stored = |entry: &&mut Entry| entry.key.as_str().len() > "signing/head".len();
+    for (member, is, is_sound) in [
+        ("version", json!(1), true),
+        ("version", json!(2), false),
+        ("later", json!(true), false),
+    ] {
+        let mut entries = sound.clone();
+        let entry = entries.iter_mut().find(stored).unwrap();
+        let mut text: serde_json::Value = serde_json::from_slice(entry.value.as_bytes()).unwrap();
+        text[member] = is;
+        entry.value = Value::new(text.to_string().into_bytes()).unwrap();
+        assert_eq!(node.ring.reset(&entries).is_ok(), is_sound, "{text}");
+    }
 }
 
 #[test]

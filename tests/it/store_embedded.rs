@@ -4,16 +4,15 @@ mod backup;
 mod child;
 mod damage;
 mod full_disk;
+mod held_writer;
 mod limits_kept;
 
 use crate::support::stores::{key, load_all, open, put, value};
-use cambist::limits;
 use cambist::store::embedded::{EmbeddedStore, OpenError};
 use cambist::store::recovery::Lineage;
 use cambist::store::{CommitError, Event, Op, Revision, Store};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 #[tokio::test]
 async fn what_was_written_is_there_after_opening_again() {
@@ -93,24 +92,6 @@ async fn a_second_opener_is_refused_until_the_first_is_gone() {
     store.commit(put("a", "1")).await.unwrap();
     store.close().await;
     open(&path).unwrap().close().await;
-}
-
-#[tokio::test]
-async fn a_group_of_commits_shares_its_fsync_and_keeps_its_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(open(&folder.path().join("store.db")).unwrap());
-    let commits = (0..limits::STORE_GROUP * 3).map(|number| {
-        let store = Arc::clone(&store);
-        tokio::spawn(async move { store.commit(put("k", number.to_string())).await })
-    });
-    let mut counters = Vec::new();
-    for commit in commits.collect::<Vec<_>>() {
-        counters.push(commit.await.unwrap().unwrap().counter);
-    }
-    counters.sort_unstable();
-    let expected: Vec<u64> = (1..=u64::try_from(limits::STORE_GROUP * 3).unwrap()).collect();
-    assert_eq!(counters, expected);
-    store.close().await;
 }
 
 #[tokio::test]

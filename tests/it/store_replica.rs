@@ -346,18 +346,28 @@ async fn a_load_that_is_refused_leaves_the_old_state_whole_until_one_is_taken() 
 }
 
 #[tokio::test]
-async fn refused_values_beyond_the_bound_are_not_forgotten() {
+async fn refused_values_are_named_up_to_the_bound_and_none_is_forgotten() {
     let store = HostileStore::calm(clock());
     let part = Part::new("a/");
     let (replica, stop) = start(&store, std::slice::from_ref(&part), clock()).await;
     let name = |number: usize| format!("a/{number:03}");
-    let count = limits::REPLICA_FAULTS + 1;
-    let mut last = store.revision().await.unwrap();
-    for number in 0..count {
-        last = store.commit(put(&name(number), "bad")).await.unwrap();
+    let (bound, count) = (limits::REPLICA_FAULTS, limits::REPLICA_FAULTS * 2);
+    let mut begin = 0;
+    // Past the bound, one reason stands for all further values.
+    for (end, named) in [
+        (bound, bound),
+        (bound + 1, bound + 1),
+        (bound + 2, bound + 1),
+        (count, bound + 1),
+    ] {
+        let bad = (begin..end).fold(Batch::new(), |batch, number| {
+            batch.put(key(&name(number)), value("bad")).unwrap()
+        });
+        let revision = store.commit(bad).await.unwrap();
+        assert!(replica.applied(revision, PATIENCE).await.is_err());
+        assert_eq!(replica.rejected().len(), named, "{end} bad values");
+        begin = end;
     }
-    assert!(replica.applied(last, PATIENCE).await.is_err());
-    assert_eq!(replica.rejected().len(), limits::REPLICA_FAULTS + 1);
     for number in 0..count {
         store.commit(put(&name(number), "good")).await.unwrap();
     }

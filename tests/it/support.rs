@@ -10,6 +10,7 @@ pub(crate) mod hostile_store;
 pub(crate) mod https;
 pub(crate) mod jws;
 pub(crate) mod log;
+pub(crate) mod myself;
 pub(crate) mod pki;
 pub(crate) mod plain_store;
 pub(crate) mod standin;

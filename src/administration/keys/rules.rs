@@ -3,25 +3,18 @@
 use crate::administration::change::{Precondition, invalid};
 use crate::id::KeyPublicId;
 use crate::inventory::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState};
-use crate::limits;
 use crate::refusal::{Code, Denial, Refusal};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Every rule on a key's reach, with audiences brought to their registered names.
+/// Every rule on a key's reach, with audiences brought to their registered names. How many of each thing it may have is
+/// asked where a request is read.
 pub(super) fn checked(
     mut spec: KeySpec,
     audiences: &Audiences,
     max_life: Duration,
     now: Timestamp,
 ) -> Result<KeySpec, Denial> {
-    let within = |field, count: usize, limit| match count {
-        count if count > limit => Err(invalid(field, format!("more than {limit}"))),
-        _ => Ok(()),
-    };
-    within("audiences", spec.audiences.len(), limits::KEY_AUDIENCES)?;
-    within("networks", spec.networks.len(), limits::NETWORKS)?;
-    within("labels", spec.labels.len(), limits::LABELS)?;
     if spec.audiences.is_empty() {
         return Err(invalid("audiences", "a key needs at least one"));
     }

@@ -158,18 +158,31 @@ async fn a_full_queue_keeps_no_revocation_out() {
 }
 
 #[tokio::test]
-async fn more_than_a_page_is_drained_in_order() {
+async fn what_waits_is_drained_page_by_page_in_order() {
     let device = Memory::new();
     let opened = open(&device);
     let store = Arc::new(OnlyOutbox::default());
-    let count = u64::try_from(crate::limits::LOG_OUTBOX_PAGE).unwrap() * 2 + 1;
+    let page = u64::try_from(crate::limits::LOG_OUTBOX_PAGE).unwrap();
+    let count = page * 2 + 1;
     for counter in 1..=count {
         store.push(entry(&opened.log, counter, "key.create"));
     }
     let (_apply, applied) = watch::channel(revision(count));
-    let (outbox, drain) = Outbox::new(store, opened.log.clone(), applied);
+    let (outbox, drain) = Outbox::new(Arc::clone(&store) as _, opened.log.clone(), applied);
     let draining = tokio::spawn(drain.run());
     outbox.passed(revision(count)).await.unwrap();
+    let ends = || -> Vec<_> {
+        let positions = store.positions.lock().unwrap();
+        positions.iter().map(|position| position.counter).collect()
+    };
+    let told = async {
+        while ends().last() != Some(&count) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, told).await.unwrap();
+    assert_eq!(ends(), [page, page * 2, count]);
     let expected: Vec<_> = (1..=count)
         .map(|counter| line(counter, "key.create"))
         .collect();

@@ -36,12 +36,20 @@ impl Source {
 
     /// What the code outside of tests names. Comments and the text of strings are not code.
     pub(crate) fn names(&self) -> Vec<Named> {
+        self.named(without_tests(&self.tokens()))
+    }
+
+    /// What the code of the tests names.
+    pub(crate) fn test_names(&self) -> Vec<Named> {
+        self.named(self.tests())
+    }
+
+    fn named(&self, code: TokenStream) -> Vec<Named> {
         let mut found = Names {
             module: self.module(),
             found: Vec::new(),
         };
-        let code: Vec<_> = without_tests(&self.tokens()).into_iter().collect();
-        found.walk(&code);
+        found.walk(&code.into_iter().collect::<Vec<_>>());
         found.found
     }
 
@@ -52,13 +60,17 @@ impl Source {
 
     /// The code of the tests: all of a test file, the `#[cfg(test)]` items of another.
     pub(crate) fn test_code(&self) -> String {
+        self.tests().to_string()
+    }
+
+    fn tests(&self) -> TokenStream {
         let mut tests = Vec::new();
         if self.is_test() {
             tests.extend(self.tokens());
         } else {
             split_tests(&self.tokens(), &mut |item| tests.extend_from_slice(item));
         }
-        tests.into_iter().collect::<TokenStream>().to_string()
+        tests.into_iter().collect()
     }
 
     pub(crate) fn tokens(&self) -> Vec<TokenTree> {

@@ -5,6 +5,7 @@ use crate::support::edge::{Client, Server, connect, within, write_identity};
 use crate::support::svid::{DAY, REVOKED_SERIAL, shift};
 use cambist::lifecycle::Lifecycle;
 use cambist::lifecycle::files::FileWatch;
+use cambist::limits;
 use cambist::listener::IdentityError;
 use cambist::telemetry::Metrics;
 use rcgen::SerialNumber;
@@ -77,6 +78,7 @@ async fn shown(server: &Server) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_renewed_certificate_is_used_and_a_bad_one_is_not() {
+    type Expected = fn(&IdentityError) -> bool;
     let server = Server::start();
     let first = shown(&server).await;
     let renewed = server.renewed();
@@ -85,21 +87,25 @@ async fn a_renewed_certificate_is_used_and_a_bad_one_is_not() {
     assert_eq!(shown(&server).await, renewed.chain[0].to_vec());
     assert_ne!(first, renewed.chain[0].to_vec());
     let other = server.renewed();
-    let bad = [
+    let is_pem: Expected = |error| matches!(error, IdentityError::Pem { .. });
+    let bad: [(_, _, Expected); 4] = [
         // Half written: a certificate and not yet its key.
-        (other.chain_pem(), renewed.key_pem.clone()),
-        (String::new(), renewed.key_pem.clone()),
-        (renewed.chain_pem(), String::new()),
+        (other.chain_pem(), renewed.key_pem.clone(), |error| {
+            matches!(error, IdentityError::Mismatch)
+        }),
+        (String::new(), renewed.key_pem.clone(), is_pem),
+        (renewed.chain_pem(), String::new(), is_pem),
         (
             renewed.chain_pem(),
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned(),
+            |error| matches!(error, IdentityError::Key(_)),
         ),
-        (renewed.chain_pem().repeat(9), renewed.key_pem.clone()),
     ];
-    for (certificate, key) in bad {
+    for (certificate, key, is_expected) in bad {
         fs::write(&server.files.certificate, certificate).unwrap();
         fs::write(&server.files.key, key).unwrap();
         let error = server.identity.reload().unwrap_err();
+        assert!(is_expected(&error), "{error:?}");
         assert!(!error.to_string().contains("AAAA"), "{error}");
         assert_eq!(shown(&server).await, renewed.chain[0].to_vec(), "{error}");
     }
@@ -117,6 +123,36 @@ async fn a_renewed_certificate_is_used_and_a_bad_one_is_not() {
     // It becomes valid, and a further attempt takes it.
     server.clock.advance(1);
     server.identity.reload().unwrap();
+}
+
+#[tokio::test]
+async fn the_servers_own_files_have_bounds() {
+    let server = Server::start();
+    let renewed = server.renewed();
+    assert_eq!(renewed.chain.len(), 1);
+    let files = &server.files;
+    fs::write(&files.key, &renewed.key_pem).unwrap();
+    let with = |certificate: String| {
+        fs::write(&files.certificate, certificate).unwrap();
+        server.identity.reload()
+    };
+    with(renewed.chain_pem().repeat(limits::CHAIN)).unwrap();
+    assert!(matches!(
+        with(renewed.chain_pem().repeat(limits::CHAIN + 1)),
+        Err(IdentityError::ChainTooLong)
+    ));
+    let padded = |text: &str, length: usize| format!("{text}{}", "\n".repeat(length - text.len()));
+    with(padded(&renewed.chain_pem(), limits::TRUST_FILE)).unwrap();
+    assert!(matches!(
+        with(padded(&renewed.chain_pem(), limits::TRUST_FILE + 1)),
+        Err(IdentityError::TooLarge(path)) if path == files.certificate
+    ));
+    with(renewed.chain_pem()).unwrap();
+    fs::write(&files.key, padded(&renewed.key_pem, limits::TRUST_FILE + 1)).unwrap();
+    assert!(matches!(
+        server.identity.reload(),
+        Err(IdentityError::TooLarge(path)) if path == files.key
+    ));
 }
 
 #[tokio::test]

@@ -1,27 +1,12 @@
 //! kill -9: this test starts itself again as the process that is killed.
 
+use crate::support::myself::{folder, myself};
 use crate::support::stores::{key, load_all, open, put, value};
 use cambist::store::{Batch, CommitError, Expect, Store};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-
-const FOLDER: &str = "CAMBIST_TEST_STORE_FOLDER";
-
-/// The folder that the parent gave, if this process is the child of such a test.
-pub(super) fn folder() -> Option<PathBuf> {
-    std::env::var_os(FOLDER).map(PathBuf::from)
-}
-
-/// This test binary, to run `test` alone as a child in `folder`.
-pub(super) fn myself(test: &str, folder: &Path, mut through: Command) -> Command {
-    through
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(FOLDER, folder);
-    through
-}
 
 #[test]
 fn what_was_acknowledged_before_kill_9_is_there() {

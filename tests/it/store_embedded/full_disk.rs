@@ -1,8 +1,8 @@
 //! Writes that fail: a full disk (a small file system of its own, in a mount namespace that ends with the child
 //! process), and a disk that breaks off in the middle (a limit on the size of files).
 
-use super::child::{folder, myself};
 use crate::support::disk::fill;
+use crate::support::myself::{folder, myself};
 use crate::support::stores::{key, open, put, value};
 use cambist::limits;
 use cambist::store::{Batch, CommitError, Event, LogPosition, Store};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 const MOUNT: &str =
-    "mount -t tmpfs -o size=32m,mode=0700 tmpfs \"$CAMBIST_TEST_STORE_FOLDER\" && exec \"$@\"";
+    "mount -t tmpfs -o size=32m,mode=0700 tmpfs \"$CAMBIST_TEST_FOLDER\" && exec \"$@\"";
 
 #[test]
 fn a_revocation_succeeds_on_a_full_disk() {

@@ -1,53 +1,11 @@
 //! Bounds of the embedded store that its contract leaves to it.
 
 use crate::support::clock::testing::TestClock;
-use crate::support::stores::{PATIENCE, change, event, open, put};
+use crate::support::stores::{change, event, open, put};
 use cambist::clock::SystemRandomness;
 use cambist::limits;
 use cambist::store::embedded::EmbeddedStore;
-use cambist::store::{Batch, CommitError, Event, LoadError, Revision, Store};
-use std::sync::Arc;
-
-#[tokio::test]
-async fn commits_beyond_the_queue_are_refused_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store.db");
-    let store = Arc::new(open(&path).unwrap());
-    // Another program is in the way, shorter than the store is willing to wait.
-    let other = rusqlite::Connection::open(&path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let extra = 200;
-    let commits: Vec<_> = (0..limits::STORE_QUEUE + limits::STORE_GROUP + extra)
-        .map(|_| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move { store.commit(Batch::new()).await })
-        })
-        .collect();
-    // A commit that is refused is answered while the others still wait.
-    let last = commits.last().unwrap();
-    tokio::time::timeout(PATIENCE, async {
-        while !last.is_finished() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
-    other.execute_batch("ROLLBACK").unwrap();
-    let (mut taken, mut refused) = (0, 0);
-    for commit in commits {
-        match commit.await.unwrap() {
-            Ok(_) => taken += 1,
-            Err(CommitError::Refused(_)) => refused += 1,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    // The queue, and what the writer had taken out of it before it had to wait: at most a group.
-    let most = limits::STORE_QUEUE + limits::STORE_GROUP;
-    assert!((limits::STORE_QUEUE..=most).contains(&taken), "{taken}");
-    assert!(refused >= extra);
-    assert_eq!(store.revision().await.unwrap().counter, taken as u64);
-    store.close().await;
-}
+use cambist::store::{Event, LoadError, Revision, Store};
 
 #[tokio::test]
 async fn the_history_is_bounded_in_bytes() {

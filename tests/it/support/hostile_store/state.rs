@@ -240,8 +240,9 @@ impl State {
     }
 
     pub(super) fn watch(&mut self, from: Revision, as_of: Timestamp) -> mpsc::Receiver<Event> {
+        let missed = self.head.counter.saturating_sub(from.counter);
         let (sender, receiver) =
-            mpsc::channel(usize::try_from(self.head.counter).unwrap() + limits::STORE_WATCH_QUEUE);
+            mpsc::channel(usize::try_from(missed).unwrap() + 1 + limits::STORE_WATCH_QUEUE);
         if !self.head.covers(&from) || from.counter < self.floor {
             sender.try_send(Event::LoadAgain).unwrap();
             return receiver;

@@ -1,0 +1,20 @@
+//! A test that starts itself again, as the process that is killed or whose disk is small.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const FOLDER: &str = "CAMBIST_TEST_FOLDER";
+
+/// The folder that the parent gave, if this process is the child of such a test.
+pub(crate) fn folder() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(PathBuf::from)
+}
+
+/// This test binary, to run `test` alone as a child in `folder`.
+pub(crate) fn myself(test: &str, folder: &Path, mut through: Command) -> Command {
+    through
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(FOLDER, folder);
+    through
+}
