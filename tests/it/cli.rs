@@ -5,6 +5,7 @@ use crate::support::command::{Ran, cambist};
 use tempfile::TempDir;
 
 mod key;
+mod run;
 
 struct Scene {
     admin: Admin,
