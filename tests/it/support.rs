@@ -16,3 +16,4 @@ pub(crate) mod serve;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
+pub(crate) mod terminal;

@@ -1,9 +1,8 @@
 //! `cambist run`: whose the signals are, and what is told while the command runs.
 
 use crate::support::standin::Standin;
-use rustix::fs::OFlags;
+use crate::support::terminal::Terminal;
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::{File, read_to_string};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -95,17 +94,6 @@ async fn code(mut child: Child) -> Option<i32> {
     ended.expect("it goes on").unwrap().code()
 }
 
-/// A terminal: what is typed on it, and what programs read from.
-fn terminal() -> (File, File) {
-    let typed = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&typed).unwrap();
-    unlockpt(&typed).unwrap();
-    let name = ptsname(&typed, Vec::new()).unwrap();
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let read = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
-    (typed.into(), read.into())
-}
-
 /// Notes the signals that come, without a pause in which two would become one.
 const NOTES: &str = "
     trap 'echo INT >> out' INT
@@ -132,14 +120,14 @@ async fn a_signal_before_there_is_a_token_ends_it_and_nothing_is_run() {
 async fn what_is_typed_on_the_terminal_reaches_the_command_once() {
     let scene = Scene::new();
     let _serving = scene.listen();
-    let (mut typed, read) = terminal();
+    let mut terminal = Terminal::of_columns(80);
     // The terminal is the session's; standard input is not it, as in a script that redirects it.
     let elsewhere = r#"exec "$@" < /dev/null"#;
     let words = ["setsid", "--ctty", "/bin/sh", "-c", elsewhere, "sh"];
     let mut command = scene.run(&words, &[], NOTES);
-    let running = command.stdin(read).spawn().unwrap();
+    let running = command.stdin(terminal.inside).spawn().unwrap();
     scene.says("started", "yes").await;
-    typed.write_all(b"\x03").unwrap();
+    terminal.outside.write_all(b"\x03").unwrap();
     scene.says("out", "INT").await;
     // These come through us: what we had to pass on before has arrived as well by then.
     for times in 1..=2 {
