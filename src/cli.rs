@@ -32,8 +32,9 @@ pub use failure::Failure;
 pub use output::{Output, Progress};
 pub use world::World;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 
 /// A token-exchange broker for workload identity
@@ -88,6 +89,32 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
+/// An empty variable is as good as none: that is how people unset one for a single command.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let value = arg.get_env().and_then(std::env::var_os);
+            if value.is_some_and(|value| value.is_empty()) {
+                arg.env(Resettable::Reset)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
+/// The parser's complaint in one piece: what is wrong stands in its first paragraph, what would be right after "tip:".
+fn complaint(text: &str) -> Failure {
+    let text = text.trim_start_matches("error: ");
+    let lines = text.split("\n\n").next().unwrap_or_default().lines();
+    let what: Vec<&str> = lines.map(str::trim).collect();
+    let tips = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("tip: "));
+    let tips: Vec<&str> = tips.collect();
+    Failure::usage(what.join(" ")).next(tips.join("; "))
+}
+
 impl Cli {
     /// Parses a command line, the program's name first.
     ///
@@ -95,30 +122,23 @@ impl Cli {
     /// The exit code, once help, version or the complaint has been printed.
     pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
         let args: Vec<OsString> = args.into_iter().collect();
+        let ours = || args.iter().take_while(|arg| *arg != "--");
         // Looked for by hand, since a line that does not parse has no flags.
-        let json = args
-            .iter()
-            .take_while(|arg| *arg != "--")
-            .any(|arg| arg == "--json");
-        let credential = args
-            .iter()
-            .take_while(|arg| *arg != "--")
-            .any(|arg| input::is_credential(&arg.to_string_lossy()));
-        Self::try_parse_from(args).map_err(|error| {
+        let output = Output::new(ours().any(|arg| arg == "--json"));
+        // Before anything can repeat it, into terminals and build logs: the parser's complaint, or a command's.
+        if ours().any(|arg| input::holds_credential(&arg.to_string_lossy())) {
+            output.fail(&input::pasted());
+            return Err(Exit::Usage);
+        }
+        let parsed = without_empty_variables(Self::command()).try_get_matches_from(args);
+        let parsed = parsed.and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.map_err(|error| {
             let asked = matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
-            // The parser's complaint would repeat it, into terminals and build logs.
-            if credential && !asked {
-                Output::new(json).fail(&input::pasted());
-                return Exit::Usage;
-            }
-            if json && !asked {
-                let text = error.to_string();
-                let first = text.lines().next().unwrap_or_default();
-                let what = first.trim_start_matches("error: ").to_owned();
-                Output::new(true).fail(&Failure::usage(what));
+            if output.is_json() && !asked {
+                output.fail(&complaint(&error.to_string()));
                 return Exit::Usage;
             }
             // Nobody is left to tell when this fails.

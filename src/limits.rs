@@ -169,8 +169,9 @@ pub const STORE_REDO: usize = 10_000_000;
 pub const REPLICA_FAULTS: usize = 64;
 /// Largest page that a list call answers with.
 pub const PAGE: usize = 500;
-/// Policy documents on one page of a list: each may hold a store value's worth of text.
-pub const POLICY_PAGE: u32 = 20;
+/// Bytes after which a page that a list call answers with ends; a single larger thing stands alone. Clients in other
+/// languages take 4 MiB unless told otherwise.
+pub const PAGE_BYTES: usize = 1024 * 1024;
 /// Policies that no index key covers; they are shown to every request, so they are few.
 pub const UNINDEXED_POLICIES: usize = 64;
 /// Most policies that are loaded.
@@ -263,10 +264,17 @@ pub const LONGEST_KEY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 
 pub const SMALLEST_SEGMENT: u64 = 1024 * 1024;
 /// Client: time to connect, TLS handshake included; a broker that needs longer is as good as away.
 pub const CLIENT_CONNECT: Duration = Duration::from_secs(10);
+/// Client: the part of it for all of a name's addresses, each its share, so that a dead one leaves time for the next.
+pub const CLIENT_ADDRESSES: Duration = Duration::from_secs(5);
 /// Client: time for one exchange once connected, its durable record included.
 pub const CLIENT_CALL: Duration = Duration::from_secs(20);
 /// Client: time for one administrative call; backups of large stores take the longest.
 pub const ADMIN_CALL: Duration = Duration::from_secs(300);
+/// Client: largest answer to an administrative call, in bytes: a page with the longest document of policies and what goes
+/// with it.
+pub const ADMIN_ANSWER: usize = POLICY_DOCUMENT + PAGE_BYTES;
+/// Client: longest that a broker can tell us to stay away.
+pub const CLIENT_LONGEST_STAY: Duration = Duration::from_secs(300);
 /// Client: how long a first call waits through outages before it reports the last one, by default.
 pub const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 /// Client: largest answer in bytes: one token at its bound and what goes with it.

@@ -10,7 +10,8 @@ use std::path::Path;
 /// backup lacks and must not be lost.
 ///
 /// # Errors
-/// [`OpenError`](embedded::OpenError) of the store, or what is wrong with the data folder; nothing was moved then.
+/// [`OpenError`](embedded::OpenError) of the store, or what is wrong with the data folder. Nothing is moved before the
+/// backup was read and copied whole; what was moved aside when a later step fails stays there.
 pub fn restore(config: &Config, backup: &Path, replace: bool) -> anyhow::Result<Restored> {
     files::private_folder(&config.data)?;
     Ok(embedded::restore(backup, &config.store_file(), replace)?)

@@ -80,7 +80,7 @@ impl AskArgs {
     /// When none or two are named, a credential stands where its file should, or standard input holds none.
     pub(super) fn source(&self, certified: bool) -> Result<Source, Failure> {
         let text = |from: &input::Source| match from {
-            input::Source::File(path) if input::is_credential(&path.to_string_lossy()) => {
+            input::Source::File(path) if input::holds_credential(&path.to_string_lossy()) => {
                 Err(input::pasted())
             }
             input::Source::File(path) => Ok(Text::File(path.clone())),

@@ -104,21 +104,21 @@ struct Deleted {
 page::page!(ListAudiencesResponse, audiences, Audience);
 
 pub(super) async fn run(args: AudienceArgs, world: &World) -> Result<(), Failure> {
-    let channel = args.connect.connect().await?.channel;
+    let connection = args.connect.connect().await?;
     match args.command {
-        AudienceCommand::Put(args) => put(*args, channel, world).await,
-        AudienceCommand::List => list(channel, world).await,
+        AudienceCommand::Put(args) => put(*args, &connection, world).await,
+        AudienceCommand::List => list(&connection, world).await,
         AudienceCommand::Show { name } => {
-            let audience = current(&mut InventoryClient::new(channel), &name).await?;
+            let audience = current(&mut connection.inventory(), &name).await?;
             print(audience, world)
         }
-        AudienceCommand::Delete { name, write } => delete(name, write, channel, world).await,
+        AudienceCommand::Delete { name, write } => delete(name, write, &connection, world).await,
     }
 }
 
-async fn put(args: PutArgs, channel: Channel, world: &World) -> Result<(), Failure> {
+async fn put(args: PutArgs, connection: &Connection, world: &World) -> Result<(), Failure> {
     let idempotency_key = world.idempotency_key(args.idempotency_key.as_deref())?;
-    let mut client = InventoryClient::new(channel);
+    let mut client = connection.inventory();
     let expected_revision = match args.revision {
         Some(revision) => revision,
         None if args.replace => current(&mut client, &args.name).await?.revision,
@@ -147,15 +147,13 @@ async fn put(args: PutArgs, channel: Channel, world: &World) -> Result<(), Failu
     print(answer.into_inner().audience.ok_or_else(nonsense)?, world)
 }
 
-async fn list(channel: Channel, world: &World) -> Result<(), Failure> {
+async fn list(connection: &Connection, world: &World) -> Result<(), Failure> {
     let audiences = page::all(async |page_token| {
         let request = ListAudiencesRequest {
             page_size: u32::try_from(limits::PAGE).unwrap_or_default(),
             page_token,
         };
-        InventoryClient::new(channel.clone())
-            .list_audiences(request)
-            .await
+        connection.inventory().list_audiences(request).await
     })
     .await?;
     let many = Many {
@@ -170,19 +168,15 @@ async fn list(channel: Channel, world: &World) -> Result<(), Failure> {
 async fn delete(
     name: String,
     write: WriteArgs,
-    channel: Channel,
+    connection: &Connection,
     world: &World,
 ) -> Result<(), Failure> {
     let idempotency_key = world.idempotency_key(write.idempotency_key.as_deref())?;
-    let mut client = InventoryClient::new(channel);
-    let expected_revision = match write.revision {
-        Some(revision) => revision,
-        None => current(&mut client, &name).await?.revision,
-    };
+    let mut client = connection.inventory();
     let request = DeleteAudienceRequest {
         name: name.clone(),
         idempotency_key: idempotency_key.clone(),
-        expected_revision,
+        expected_revision: write.expected(),
     };
     let answer = client.delete_audience(request).await;
     answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;

@@ -4,7 +4,6 @@ use super::connect::ConnectArgs;
 use super::failure::Failure;
 use super::world::World;
 use crate::proto::BackupRequest;
-use crate::proto::inventory_client::InventoryClient;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -32,7 +31,7 @@ pub(super) async fn run(args: BackupArgs, world: &World) -> Result<(), Failure> 
             "the path of a backup is absolute text, on the broker's host",
         ));
     };
-    let mut client = InventoryClient::new(args.connect.connect().await?.channel);
+    let mut client = args.connect.connect().await?.inventory();
     let request = BackupRequest {
         path: path.to_owned(),
     };

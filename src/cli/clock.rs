@@ -5,7 +5,6 @@ use super::failure::Failure;
 use super::time::from_proto;
 use super::world::World;
 use crate::proto::ConfirmClockRequest;
-use crate::proto::inventory_client::InventoryClient;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -35,7 +34,7 @@ struct Confirmed {
 
 pub(super) async fn run(args: ClockArgs, world: &World) -> Result<(), Failure> {
     let ClockCommand::Confirm = args.command;
-    let mut client = InventoryClient::new(args.connect.connect().await?.channel);
+    let mut client = args.connect.connect().await?.inventory();
     let answer = client.confirm_clock(ConfirmClockRequest {}).await;
     let answer = answer.map_err(|status| Failure::from_status(&status))?;
     let now = from_proto(answer.into_inner().now);

@@ -4,6 +4,9 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::client::{Endpoint, TlsFiles};
 use crate::limits;
+use crate::proto::inventory_client::InventoryClient;
+use crate::proto::policy_client::PolicyClient;
+use crate::proto::token_exchange_client::TokenExchangeClient;
 use clap::Args;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -55,7 +58,7 @@ struct File {
 /// An open connection.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    pub(super) channel: Channel,
+    channel: Channel,
 }
 
 impl ConnectArgs {
@@ -65,23 +68,16 @@ impl ConnectArgs {
     /// When they are not complete, contradict each other, or the file is wrong.
     pub fn resolve(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Failure> {
         let file = self.file(variable)?;
-        // An empty variable is as good as none: that is how people unset one for a single command.
-        let given =
-            |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-        let server = self
-            .server
-            .clone()
-            .filter(|text| !text.is_empty())
-            .or(file.server);
+        let server = self.server.clone().or(file.server);
         let server = server.ok_or_else(|| {
             Failure::usage("no broker is named").next(
                 "name it with --server, in CAMBIST_SERVER, or as `server` in ~/.config/cambist/client.toml",
             )
         })?;
-        let ca = given(&self.ca).or(file.ca);
+        let ca = self.ca.clone().or(file.ca);
         let identity = match (
-            given(&self.cert).or(file.cert),
-            given(&self.cert_key).or(file.cert_key),
+            self.cert.clone().or(file.cert),
+            self.cert_key.clone().or(file.cert_key),
         ) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
@@ -100,10 +96,7 @@ impl ConnectArgs {
     }
 
     fn file(&self, variable: impl Fn(&str) -> Option<String>) -> Result<File, Failure> {
-        let named = self
-            .client_config
-            .clone()
-            .filter(|path| !path.as_os_str().is_empty());
+        let named = self.client_config.clone();
         let usual = || {
             let set = |name: &str| variable(name).filter(|value| !value.is_empty());
             let base = set("XDG_CONFIG_HOME")
@@ -155,8 +148,7 @@ impl ConnectArgs {
     /// # Errors
     /// When the file is wrong.
     pub(super) fn names_a_broker(&self) -> Result<bool, Failure> {
-        let flag = self.server.as_ref().is_some_and(|text| !text.is_empty());
-        Ok(flag || self.file(|name| std::env::var(name).ok())?.server.is_some())
+        Ok(self.server.is_some() || self.file(|name| std::env::var(name).ok())?.server.is_some())
     }
 
     /// Connects to the broker that the settings name, for administrative calls.
@@ -199,11 +191,24 @@ impl Settings {
 }
 
 impl Connection {
+    pub(super) fn inventory(&self) -> InventoryClient<Channel> {
+        InventoryClient::new(self.channel.clone()).max_decoding_message_size(limits::ADMIN_ANSWER)
+    }
+
+    pub(super) fn policies(&self) -> PolicyClient<Channel> {
+        PolicyClient::new(self.channel.clone()).max_decoding_message_size(limits::ADMIN_ANSWER)
+    }
+
+    pub(super) fn exchange(&self) -> TokenExchangeClient<Channel> {
+        TokenExchangeClient::new(self.channel.clone())
+            .max_decoding_message_size(limits::ADMIN_ANSWER)
+    }
+
     /// What to do after a write whose outcome is not known: repeat it under the same name.
     pub(super) fn unsure(status: &Status, idempotency_key: &str) -> Failure {
         let failure = Failure::from_status(status);
         match failure.exit() {
-            Exit::Unreachable | Exit::Fault => failure.next(format!(
+            Exit::Unreachable | Exit::Fault => failure.also(format!(
                 "it may have been done; to find out safely, repeat it with --idempotency-key {idempotency_key}"
             )),
             _ => failure,

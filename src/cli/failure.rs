@@ -106,6 +106,17 @@ impl Failure {
         self
     }
 
+    /// With something to do besides what is said already.
+    #[must_use]
+    pub fn also(self, next: impl Into<String>) -> Self {
+        let next = next.into();
+        let both = match &*self.next {
+            "" => next,
+            first => format!("{first}; {next}"),
+        };
+        self.next(both)
+    }
+
     /// The exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::id::KeyPublicId;
-use crate::secret::Secret;
+use crate::secret::{self, Secret, api_key};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -68,16 +68,20 @@ impl Source {
     }
 }
 
-/// Whether a word of a command line looks like a whole API key or a token: what nobody means to type there.
-pub(super) fn is_credential(word: &str) -> bool {
-    // `--flag=VALUE` is one word.
-    let word = word.split_once('=').map_or(word, |(_, value)| value);
-    let key = word
-        .strip_prefix("cmb_")
-        .and_then(|rest| rest.split_once('_'))
-        .is_some_and(|(id, secret)| id.len() == KeyPublicId::LENGTH && !secret.is_empty());
-    let token = word.starts_with("eyJ") && word.matches('.').count() == 2;
-    key || token
+/// Whether a word of a command line holds a token, or an API key, also one that was not copied whole: what nobody means
+/// to type there.
+pub(super) fn holds_credential(word: &str) -> bool {
+    let key = word.split(api_key::PREFIX).skip(1).any(|rest| {
+        let secret = rest.split_once('_').filter(|(id, _)| {
+            id.len() == KeyPublicId::LENGTH && id.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        // Longer than what file names go on with.
+        secret.is_some_and(|(_, secret)| {
+            let text = secret.bytes().take_while(u8::is_ascii_alphanumeric);
+            text.count() >= KeyPublicId::LENGTH
+        })
+    });
+    key || secret::holds_credential(word)
 }
 
 /// The complaint about such a word, which does not repeat it.
@@ -117,17 +121,24 @@ mod tests {
     fn a_credential_is_told_from_a_name() {
         let key = "cmb_9hUyCSJrTE3vv9rz_QkWobVReHImEiKiNlT24";
         let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln";
-        for word in [key, token, &format!("--key={key}")] {
-            assert!(is_credential(word), "{word}");
+        for word in [
+            key,
+            token,
+            &format!("--key={key}"),
+            &format!("Authorization: Bearer {token}"),
+            &format!("dir/{key}.txt"),
+        ] {
+            assert!(holds_credential(word), "{word}");
         }
         for word in [
             "ci.key",
             "cmb_9hUyCSJrTE3vv9rz",
+            "cmb_9hUyCSJrTE3vv9rz_successor.key",
             "cmb_prod_ci.key",
             "a.b.c",
             "--json",
         ] {
-            assert!(!is_credential(word), "{word}");
+            assert!(!holds_credential(word), "{word}");
         }
     }
 }

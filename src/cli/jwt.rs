@@ -4,6 +4,7 @@ mod verify;
 
 use super::failure::Failure;
 use super::input::Source;
+use super::output::escaped;
 use super::time::relative;
 use super::world::World;
 use crate::limits;
@@ -38,8 +39,18 @@ enum JwtCommand {
 #[derive(Serialize)]
 struct Shown {
     verified: bool,
+    #[serde(flatten)]
+    presented: Option<Presented>,
     header: Map<String, Value>,
     claims: Map<String, Value>,
+}
+
+/// What its verification says of whoever presents it.
+#[derive(Serialize)]
+struct Presented {
+    binding: &'static str,
+    /// Whether the presenter proved to hold the key that it is bound to.
+    presenter_checked: bool,
 }
 
 pub(super) async fn run(args: JwtArgs, world: &World) -> Result<(), Failure> {
@@ -50,7 +61,7 @@ pub(super) async fn run(args: JwtArgs, world: &World) -> Result<(), Failure> {
 }
 
 fn inspect(file: &Source, world: &World) -> Result<(), Failure> {
-    let shown = Shown::of(&file.secret(limits::TOKEN)?, false)?;
+    let shown = Shown::of(&file.secret(limits::TOKEN)?)?;
     world
         .output
         .warn("NOT VERIFIED. Anybody can write such a token: believe nothing of it.");
@@ -71,7 +82,8 @@ fn not_a_token(why: &str) -> Failure {
 }
 
 impl Shown {
-    fn of(token: &Secret, verified: bool) -> Result<Self, Failure> {
+    /// As it stands there, unverified.
+    fn of(token: &Secret) -> Result<Self, Failure> {
         let parts: Vec<&str> = token.expose().split('.').collect();
         let [header, claims, _] = parts.as_slice() else {
             let why = match parts.len() {
@@ -81,15 +93,17 @@ impl Shown {
             return Err(not_a_token(why));
         };
         Ok(Self {
-            verified,
+            verified: false,
+            presented: None,
             header: object(header, "header")?,
             claims: object(claims, "claims")?,
         })
     }
 
     fn text(&self, now: Timestamp) -> String {
-        let pretty =
-            |part: &Map<String, Value>| serde_json::to_string_pretty(part).unwrap_or_default();
+        let pretty = |part: &Map<String, Value>| {
+            escaped(&serde_json::to_string_pretty(part).unwrap_or_default())
+        };
         let mut text = format!(
             "header {}\nclaims {}",
             pretty(&self.header),
@@ -114,7 +128,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_taken_or_refused(text in "[A-Za-z0-9_.-]{0,80}") {
-            let _ = Shown::of(&Secret::new(text), false);
+            let _ = Shown::of(&Secret::new(text));
         }
     }
 
@@ -127,11 +141,9 @@ mod tests {
             "e30.%%.x",
             "e30.W10.x",
         ] {
-            let failure = Shown::of(&Secret::new(text.to_owned()), false)
-                .err()
-                .unwrap();
+            let failure = Shown::of(&Secret::new(text.to_owned())).err().unwrap();
             assert!(!format!("{failure:?}").contains(text), "{text}");
         }
-        assert!(Shown::of(&Secret::new("e30.e30.".to_owned()), false).is_ok());
+        assert!(Shown::of(&Secret::new("e30.e30.".to_owned())).is_ok());
     }
 }

@@ -5,7 +5,6 @@ mod view;
 
 use super::connect::{ConnectArgs, Connection};
 use super::failure::Failure;
-use super::input::{is_credential, pasted};
 use super::output::{fields, table};
 use super::page;
 use super::world::World;
@@ -16,11 +15,12 @@ use crate::proto::{
     GetKeyRequest, Key, ListKeysRequest, ListKeysResponse, ResumeKeyRequest, RevokeKeyRequest,
     SuspendKeyRequest,
 };
+use crate::secret::api_key;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::collections::HashMap;
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 use view::View;
 
 /// API keys: create, look at, replace, stop.
@@ -88,6 +88,14 @@ pub(super) struct WriteArgs {
     pub(super) idempotency_key: Option<String>,
 }
 
+impl WriteArgs {
+    /// The revision as it is sent: 0 means whatever it is at, which a repeat of the write still knows when the thing is
+    /// gone.
+    pub(super) fn expected(&self) -> u64 {
+        self.revision.unwrap_or_default()
+    }
+}
+
 /// One key, as `--json` prints it.
 #[derive(Serialize)]
 struct One {
@@ -125,7 +133,7 @@ pub(super) async fn run(args: KeyArgs, world: &World) -> Result<(), Failure> {
 }
 
 async fn list(args: ListArgs, connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
-    let channel = connect.connect().await?.channel;
+    let connection = connect.connect().await?;
     let labels: HashMap<String, String> = args.labels.into_iter().collect();
     let (owner, audience) = (
         args.owner.unwrap_or_default(),
@@ -139,9 +147,7 @@ async fn list(args: ListArgs, connect: &ConnectArgs, world: &World) -> Result<()
             audience: audience.clone(),
             labels: labels.clone(),
         };
-        InventoryClient::new(channel.clone())
-            .list_keys(request)
-            .await
+        connection.inventory().list_keys(request).await
     })
     .await?;
     let many = Many {
@@ -159,7 +165,7 @@ async fn list(args: ListArgs, connect: &ConnectArgs, world: &World) -> Result<()
 
 async fn show(id: &str, connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
     let id = public_id(id)?;
-    let mut client = InventoryClient::new(connect.connect().await?.channel);
+    let mut client = connect.connect().await?.inventory();
     let key = current(&mut client, id).await?;
     print(key, String::new(), world)
 }
@@ -172,37 +178,19 @@ async fn change(
 ) -> Result<(), Failure> {
     let id = public_id(&args.id)?;
     let idempotency_key = world.idempotency_key(args.write.idempotency_key.as_deref())?;
-    let mut client = InventoryClient::new(connect.connect().await?.channel);
-    // A key's last use or another administrator may move its revision between look and write.
-    const ATTEMPTS: usize = 5;
-    let mut attempt = 1;
-    loop {
-        let revision = match args.write.revision {
-            Some(revision) => revision,
-            None => current(&mut client, id).await?.revision,
-        };
-        match apply(
-            &mut client,
-            change,
-            id,
-            &args.reason,
-            &idempotency_key,
-            revision,
-        )
+    let mut client = connect.connect().await?.inventory();
+    let changed = apply(
+        &mut client,
+        change,
+        id,
+        &args.reason,
+        &idempotency_key,
+        args.write.expected(),
+    );
+    let (key, at) = changed
         .await
-        {
-            Ok((key, at)) => {
-                let key = key.ok_or_else(no_key)?;
-                return print(key, at, world);
-            }
-            Err(status)
-                if moved(&status) && args.write.revision.is_none() && attempt < ATTEMPTS =>
-            {
-                attempt += 1;
-            }
-            Err(status) => return Err(Connection::unsure(&status, &idempotency_key)),
-        }
-    }
+        .map_err(|status| Connection::unsure(&status, &idempotency_key))?;
+    print(key.ok_or_else(no_key)?, at, world)
 }
 
 async fn apply(
@@ -272,17 +260,10 @@ fn no_key() -> Failure {
     Failure::fault("the broker's answer makes no sense").why("it names no key")
 }
 
-/// Whether the thing was written to since it was looked at.
-fn moved(status: &Status) -> bool {
-    status.code() == Code::Aborted
-}
-
-/// Parses a public id. A whole key is not repeated in the complaint: it was a mistake to type it at all.
+/// Parses a public id.
 pub(super) fn public_id(text: &str) -> Result<KeyPublicId, Failure> {
     KeyPublicId::parse(text).map_err(|error| {
-        if is_credential(text) {
-            pasted()
-        } else if text.starts_with("cmb_") {
+        if text.starts_with(api_key::PREFIX) {
             Failure::usage("an id is without what stands before and after it in a key")
                 .next("give only the 16 characters after cmb_")
         } else {

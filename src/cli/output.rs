@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -48,18 +48,31 @@ impl Output {
         body: &T,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        let text = if self.json {
-            serde_json::to_string(&Document { version: 1, body })
-                .map_err(|error| Failure::fault("the result cannot be printed").why(error))?
-        } else {
-            text()
-        };
-        match writeln!(anstream::stdout().lock(), "{}", text.trim_end()) {
+        match self.print(body, text) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Failure::fault("standard output cannot be written").why(error))
             }
             _ => Ok(()),
         }
+    }
+
+    /// As [`Output::show`], for what is shown only once.
+    ///
+    /// # Errors
+    /// When standard output cannot be written, or its reader has left.
+    pub(super) fn print<T: Serialize>(
+        self,
+        body: &T,
+        text: impl FnOnce() -> String,
+    ) -> io::Result<()> {
+        let text = if self.json {
+            escaped(&serde_json::to_string(&Document { version: 1, body })?)
+        } else {
+            text()
+        };
+        let mut stdout = anstream::stdout().lock();
+        writeln!(stdout, "{}", text.trim_end())?;
+        stdout.flush()
     }
 
     /// Tells people something beside the result; JSON readers are not bothered.
@@ -84,7 +97,7 @@ impl Output {
         let mut stderr = anstream::stderr().lock();
         if self.json {
             let text = serde_json::to_string(&failure.document()).unwrap_or_default();
-            let _ = writeln!(stderr, "{text}");
+            let _ = writeln!(stderr, "{}", escaped(&text));
             return;
         }
         let (what, lines) = failure.lines();
@@ -137,37 +150,78 @@ pub(super) fn visible(text: &str) -> String {
         .collect()
 }
 
-/// A table as wide as the terminal; `nothing` where it would be empty.
+/// JSON text without what a terminal would obey: the C0 controls are escaped already, DEL and the C1 controls may be
+/// (RFC 8259 section 7), and stand nowhere but in strings.
+#[must_use]
+pub(super) fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() && c >= '\u{7f}' {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// A table, a line a row however long: ids are copied from it. `nothing` where it would be empty.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
     if rows.is_empty() {
         return nothing.to_owned();
     }
-    let mut table = plain();
+    let mut table = Table::new();
     table.set_header(header);
     for row in rows {
         table.add_row(row.iter().map(|cell| visible(cell)));
     }
-    trimmed(&table)
+    lines(table)
 }
 
 /// One thing's fields, a line each; empty ones are left out.
 pub(super) fn fields(rows: &[(&str, String)]) -> String {
-    let mut table = plain();
+    let mut table = Table::new();
     for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
         table.add_row([(*name).to_owned(), visible(value)]);
     }
-    trimmed(&table)
+    lines(table)
 }
 
-fn plain() -> Table {
-    let mut table = Table::new();
+fn lines(mut table: Table) -> String {
     table
         .load_preset(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    table
+        .set_content_arrangement(ContentArrangement::Disabled);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n")
 }
 
-fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
-    lines.join("\n")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stay_under_their_heads() {
+        let rows = vec![
+            vec![String::new(), "x".to_owned()],
+            vec!["one".to_owned(), String::new()],
+        ];
+        assert_eq!(table(&["A", "B"], rows, ""), "A    B\n     x\none");
+        assert_eq!(table(&["A"], vec![], "None."), "None.");
+        let rows = [("name", "a".to_owned()), ("none", String::new())];
+        assert_eq!(fields(&rows), "name  a");
+    }
+
+    #[test]
+    fn json_holds_no_control_and_says_the_same() {
+        let said = "a\u{7f}\u{9b}2J\u{1b}\u{a0}é";
+        let text = escaped(&serde_json::to_string(said).unwrap());
+        assert_eq!(text, "\"a\\u007f\\u009b2J\\u001b\u{a0}é\"");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), said);
+    }
 }

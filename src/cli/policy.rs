@@ -13,14 +13,12 @@ use super::page;
 use super::world::World;
 use crate::limits;
 use crate::policy;
-use crate::proto::policy_client::PolicyClient;
 use crate::proto::{
     CheckPoliciesRequest, DeletePoliciesRequest, ListPoliciesRequest, ListPoliciesResponse,
     PolicyDocument, PutPoliciesRequest,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
-use tonic::transport::Channel;
 use view::{Checked, CheckedFile, Deleted, Listed, Written};
 
 /// Policies: who may exchange what for which audience
@@ -92,7 +90,7 @@ async fn check(files: Vec<PathBuf>, connect: &ConnectArgs, world: &World) -> Res
         texts.push((source.name(), source.text(limits::POLICY_DOCUMENT)?));
     }
     let mut broker = match connect.names_a_broker()? {
-        true => Some(PolicyClient::new(connect.connect().await?.channel)),
+        true => Some(connect.connect().await?.policies()),
         false => None,
     };
     let mut checked = Checked {
@@ -136,10 +134,10 @@ async fn put(
 ) -> Result<(), Failure> {
     let text = file.text(limits::POLICY_DOCUMENT)?;
     let idempotency_key = world.idempotency_key(write.idempotency_key.as_deref())?;
-    let channel = connect.connect().await?.channel;
+    let connection = connect.connect().await?;
     let expected_revision = match write.revision {
         Some(revision) => revision,
-        None if replace => current(&channel, &name).await?,
+        None if replace => current(&connection, &name).await?,
         None => 0,
     };
     let request = PutPoliciesRequest {
@@ -148,7 +146,7 @@ async fn put(
         idempotency_key: idempotency_key.clone(),
         expected_revision,
     };
-    let answer = PolicyClient::new(channel).put_policies(request).await;
+    let answer = connection.policies().put_policies(request).await;
     let answer = answer
         .map_err(|status| Connection::unsure(&status, &idempotency_key))?
         .into_inner();
@@ -169,8 +167,8 @@ async fn put(
 }
 
 async fn list(connect: &ConnectArgs, world: &World) -> Result<(), Failure> {
-    let channel = connect.connect().await?.channel;
-    let documents = documents(&channel).await?;
+    let connection = connect.connect().await?;
+    let documents = documents(&connection).await?;
     let listed = Listed { documents };
     world.output.show(&listed, || {
         let row = |document: &PolicyDocument| {
@@ -203,17 +201,13 @@ async fn delete(
     world: &World,
 ) -> Result<(), Failure> {
     let idempotency_key = world.idempotency_key(write.idempotency_key.as_deref())?;
-    let channel = connect.connect().await?.channel;
-    let expected_revision = match write.revision {
-        Some(revision) => revision,
-        None => current(&channel, &name).await?,
-    };
+    let connection = connect.connect().await?;
     let request = DeletePoliciesRequest {
         name: name.clone(),
         idempotency_key: idempotency_key.clone(),
-        expected_revision,
+        expected_revision: write.expected(),
     };
-    let answer = PolicyClient::new(channel).delete_policies(request).await;
+    let answer = connection.policies().delete_policies(request).await;
     let answer = answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;
     let deleted = Deleted {
         deleted: name,
@@ -224,22 +218,20 @@ async fn delete(
     })
 }
 
-async fn documents(channel: &Channel) -> Result<Vec<PolicyDocument>, Failure> {
+async fn documents(connection: &Connection) -> Result<Vec<PolicyDocument>, Failure> {
     page::all(async |page_token| {
         let request = ListPoliciesRequest {
             page_size: u32::try_from(limits::PAGE).unwrap_or_default(),
             page_token,
         };
-        PolicyClient::new(channel.clone())
-            .list_policies(request)
-            .await
+        connection.policies().list_policies(request).await
     })
     .await
 }
 
 /// The revision that the document of this name is at.
-async fn current(channel: &Channel, name: &str) -> Result<u64, Failure> {
-    let found = documents(channel)
+async fn current(connection: &Connection, name: &str) -> Result<u64, Failure> {
+    let found = documents(connection)
         .await?
         .into_iter()
         .find(|document| document.name == name);

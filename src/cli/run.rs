@@ -3,16 +3,21 @@
 use super::ask::AskArgs;
 use super::connect::ConnectArgs;
 use super::failure::Failure;
+use super::output::Output;
 use super::time;
 use super::world::World;
 use crate::client::Tokens;
-use crate::client::supervise::{Delivery, RunError, Variable, signals, supervise};
+use crate::client::supervise::{
+    Delivery, RunError, Variable, signals, supervise, unless_signalled,
+};
+use crate::telemetry::{self, LogFormat, LogSettings};
 use clap::Args;
+use rustix::process::Signal;
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::process::Command;
+use tokio_stream::Stream;
 
 /// The variable that holds the token.
 const TOKEN: &str = "CAMBIST_TOKEN";
@@ -46,33 +51,63 @@ pub(super) async fn run(args: RunArgs, world: &World) -> Result<u8, Failure> {
         .ok_or_else(|| Failure::usage("no command is named"))?;
     let mut command = Command::new(program);
     command.args(words);
-    // Taken before anything is on its way, so that none of them ends us without a word.
-    let signals = signals(std::io::stdin().is_terminal())
-        .map_err(|error| Failure::fault("signals cannot be waited for").why(error))?;
     let ask = args.ask.ask(None)?;
     let settings = args.connect.settings()?;
     let source = args.ask.source(settings.identity.is_some())?;
+    // Taken before anything is on its way, so that none of them ends us without a word.
+    let signals =
+        signals().map_err(|error| Failure::fault("signals cannot be waited for").why(error))?;
     let tokens = Tokens::builder(settings.endpoint()?, source, ask)
         .clock(Arc::clone(&world.clock))
         .random(Arc::clone(&world.random))
         .build()
         .map_err(Failure::from_client)?;
+    match supervised(command, delivery, tokens, signals, world).await {
+        Ok(code) => Ok(code),
+        Err(RunError::Token(error)) => Err(Failure::from_client(error)),
+        Err(error) => match (&error, error.exit_code()) {
+            // Whoever sent it knows.
+            (RunError::Signalled(_), Some(code)) => Ok(code),
+            (_, Some(code)) => {
+                world.output.fail(&Failure::fault(error.to_string()));
+                Ok(code)
+            }
+            (_, None) => Err(Failure::fault(error.to_string())),
+        },
+    }
+}
+
+async fn supervised(
+    command: Command,
+    delivery: Delivery,
+    tokens: Tokens,
+    mut signals: impl Stream<Item = Signal> + Unpin,
+    world: &World,
+) -> Result<u8, RunError> {
+    let token = unless_signalled(&mut signals, tokens.token()).await?;
     if matches!(delivery, Delivery::Environment(_)) {
-        let token = tokens.token().await.map_err(Failure::from_client)?;
         let until = time::relative(Some(token.expires_at()), world.clock.now());
         world.output.note(&format!(
             "the command's token is good until {until}; an environment cannot be renewed, --file can"
         ));
     }
-    match supervise(command, delivery, tokens, signals).await {
-        Ok(code) => Ok(code),
-        Err(RunError::Token(error)) => Err(Failure::from_client(error)),
-        Err(error) => match error.start_code() {
-            Some(code) => {
-                world.output.fail(&Failure::fault(error.to_string()));
-                Ok(code)
-            }
-            None => Err(Failure::fault(error.to_string())),
+    drop(token);
+    // From here on nobody waits for our answer: what goes wrong is told when it does.
+    if let Err(error) = telemetry::init(&warnings(world.output)) {
+        world
+            .output
+            .warn(&format!("failed renewals will not be told: {error}"));
+    }
+    supervise(command, delivery, tokens, signals).await
+}
+
+fn warnings(output: Output) -> LogSettings {
+    LogSettings {
+        filter: "warn".to_owned(),
+        format: if output.is_json() {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
         },
     }
 }

@@ -7,7 +7,6 @@ use super::page;
 use super::time::{from_proto, relative};
 use super::world::World;
 use crate::limits;
-use crate::proto::inventory_client::InventoryClient;
 use crate::proto::{
     ListSigningKeysRequest, ListSigningKeysResponse, RotateSigningKeyRequest, SigningKey,
 };
@@ -60,7 +59,7 @@ struct View {
 page::page!(ListSigningKeysResponse, keys, SigningKey);
 
 pub(super) async fn run(args: SigningKeyArgs, world: &World) -> Result<(), Failure> {
-    let channel = args.connect.connect().await?.channel;
+    let connection = args.connect.connect().await?;
     let keys = match args.command {
         SigningKeyCommand::List => {
             page::all(async |page_token| {
@@ -68,9 +67,7 @@ pub(super) async fn run(args: SigningKeyArgs, world: &World) -> Result<(), Failu
                     page_size: u32::try_from(limits::PAGE).unwrap_or_default(),
                     page_token,
                 };
-                InventoryClient::new(channel.clone())
-                    .list_signing_keys(request)
-                    .await
+                connection.inventory().list_signing_keys(request).await
             })
             .await?
         }
@@ -85,9 +82,7 @@ pub(super) async fn run(args: SigningKeyArgs, world: &World) -> Result<(), Failu
                 reason,
                 idempotency_key: idempotency_key.clone(),
             };
-            let answer = InventoryClient::new(channel)
-                .rotate_signing_key(request)
-                .await;
+            let answer = connection.inventory().rotate_signing_key(request).await;
             let answer = answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;
             answer.into_inner().keys
         }

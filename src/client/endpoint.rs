@@ -84,12 +84,11 @@ impl Endpoint {
             (None, true) => 443,
             (None, false) => return Err(invalid(address, "its port is not a number below 65536")),
         };
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host.clone())
+        let host = authority.host();
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|error| invalid(address, &error.to_string()))?;
         let target = Target::Tls {
-            host,
-            port,
+            address: plain("http", &format!("{host}:{port}"))?,
             name,
             material: Material::new(tls),
         };
@@ -97,21 +96,13 @@ impl Endpoint {
     }
 
     fn new(target: Target, authority: &str) -> Result<Self, Error> {
-        let uri = |scheme: &str| -> Result<Uri, Error> {
-            Uri::builder()
-                .scheme(scheme)
-                .authority(authority)
-                .path_and_query("/")
-                .build()
-                .map_err(|error| invalid(authority, &error.to_string()))
-        };
         let scheme = match &target {
             Target::Tls { .. } => "https",
             Target::Unix(_) => "http",
         };
         // The connector does TLS itself: tonic is given a plain address, and the true origin beside it.
-        let transport = tonic::transport::Endpoint::from(uri("http")?)
-            .origin(uri(scheme)?)
+        let transport = tonic::transport::Endpoint::from(plain("http", authority)?)
+            .origin(plain(scheme, authority)?)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_ANSWER)
             .keep_alive_while_idle(true);
@@ -166,6 +157,16 @@ impl Endpoint {
     fn connector(&self) -> Connector {
         Connector::new(Arc::clone(&self.target))
     }
+}
+
+/// `scheme://authority/`.
+fn plain(scheme: &str, authority: &str) -> Result<Uri, Error> {
+    Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query("/")
+        .build()
+        .map_err(|error| invalid(authority, &error.to_string()))
 }
 
 fn invalid(address: &str, why: &str) -> Error {

@@ -5,6 +5,7 @@
 
 use super::Error;
 use crate::clock::{Random, random};
+use crate::limits;
 use std::time::Duration;
 
 /// Renewal begins at this share of the lifetime at the earliest, in percent.
@@ -20,8 +21,6 @@ const OUTAGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// First ceiling of an outage's wait; it doubles with each failure.
 const FIRST: Duration = Duration::from_millis(500);
-/// Longest that a broker can tell us to stay away.
-const LONGEST_STAY: Duration = Duration::from_secs(300);
 
 /// The age at which a token is renewed: uniform between [`EARLIEST`] and [`LATEST`] of its lifetime.
 /// `draw` is 64 uniform bits.
@@ -68,7 +67,12 @@ impl Backoff {
         let ceiling = floor.max(FIRST) * 2_u32.saturating_pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         let wait = between(floor, ceiling.clamp(floor, cap), draw);
-        wait.max(error.retry_after().unwrap_or_default().min(LONGEST_STAY))
+        wait.max(
+            error
+                .retry_after()
+                .unwrap_or_default()
+                .min(limits::CLIENT_LONGEST_STAY),
+        )
     }
 }
 
@@ -140,7 +144,8 @@ mod tests {
             Backoff::default().after(&error, 0)
         };
         assert_eq!(stay(40), Duration::from_secs(40));
-        assert_eq!(stay(300), LONGEST_STAY);
-        assert_eq!(stay(301), LONGEST_STAY);
+        let longest = limits::CLIENT_LONGEST_STAY;
+        assert_eq!(stay(longest.as_secs()), longest);
+        assert_eq!(stay(longest.as_secs() + 1), longest);
     }
 }

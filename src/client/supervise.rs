@@ -9,6 +9,7 @@ use delivery::TokenFile;
 pub use delivery::{Delivery, InvalidVariable, Variable};
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -43,29 +44,32 @@ pub enum RunError {
         /// Why not.
         cause: io::Error,
     },
+    /// A signal that would end us came before the command was started.
+    #[error("ended by signal {} before the command was started", .0.as_raw())]
+    Signalled(Signal),
     /// The command's end, or a signal, cannot be waited for.
     #[error("cannot supervise the command: {0}")]
     Supervise(io::Error),
 }
 
 impl RunError {
-    /// The exit code that shells, `env` and `timeout` use for a command that does not start.
+    /// The exit code that shells, `env` and `timeout` use for a command that does not start, or that a signal ends.
     #[must_use]
-    pub fn start_code(&self) -> Option<u8> {
+    pub fn exit_code(&self) -> Option<u8> {
         match self {
             Self::Start { cause, .. } if cause.kind() == io::ErrorKind::NotFound => Some(127),
             Self::Start { .. } => Some(126),
+            Self::Signalled(signal) => Some(after_signal(signal.as_raw())),
             Self::Token(_) | Self::Write { .. } | Self::Supervise(_) => None,
         }
     }
 }
 
-/// The signals that would end us and are the command's business, from now on. Ctrl-C on a terminal
-/// reaches the command without our help, so it is then taken and not passed on.
+/// The signals that would end us and are the command's business, from now on.
 ///
 /// # Errors
 /// When a handler cannot be installed.
-pub fn signals(on_terminal: bool) -> io::Result<impl Stream<Item = Signal> + Send + Unpin> {
+pub fn signals() -> io::Result<impl Stream<Item = Signal> + Send + Unpin> {
     const PASSED_ON: [SignalKind; 6] = [
         SignalKind::terminate(),
         SignalKind::hangup(),
@@ -78,10 +82,25 @@ pub fn signals(on_terminal: bool) -> io::Result<impl Stream<Item = Signal> + Sen
     for kind in PASSED_ON {
         all.insert(kind, SignalStream::new(signal(kind)?));
     }
-    Ok(all.filter_map(move |(kind, ())| {
-        let from_terminal = kind == SignalKind::interrupt() || kind == SignalKind::quit();
-        Signal::from_named_raw(kind.as_raw_value()).filter(|_| !(on_terminal && from_terminal))
-    }))
+    Ok(all.filter_map(|(kind, ())| Signal::from_named_raw(kind.as_raw_value())))
+}
+
+/// What `work` comes to, unless a signal comes first: before there is a command to pass it on to, it is for us.
+///
+/// # Errors
+/// [`RunError::Signalled`], and the work's own.
+pub async fn unless_signalled<T, E>(
+    signals: &mut (impl Stream<Item = Signal> + Unpin),
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, RunError>
+where
+    RunError: From<E>,
+{
+    tokio::select! {
+        biased;
+        Some(signal) = signals.next() => Err(RunError::Signalled(signal)),
+        done = work => Ok(done?),
+    }
 }
 
 /// Takes our own settings out of what the command inherits or was given.
@@ -97,7 +116,8 @@ fn withhold_settings(command: &mut Command) {
 }
 
 /// Runs `command` with a token as `delivery` says, passes signals on to it, and returns the exit code to
-/// end with: the command's own, or 128 and the number of the signal that ended it.
+/// end with: the command's own, or 128 and the number of the signal that ended it. A signal that comes before the
+/// command is started ends the call.
 ///
 /// In a file the token is renewed while the command runs, and the file is removed at the end. An
 /// environment cannot be changed from outside: there the token is as good as it was at the start.
@@ -109,24 +129,26 @@ pub async fn supervise(
     mut command: Command,
     delivery: Delivery,
     tokens: Tokens,
-    signals: impl Stream<Item = Signal> + Unpin,
+    mut signals: impl Stream<Item = Signal> + Unpin,
 ) -> Result<u8, RunError> {
     withhold_settings(&mut command);
-    let token = tokens.token().await?;
-    let file = match delivery {
-        Delivery::Environment(variable) => {
-            tokens.close();
-            let until = token.expires_at();
-            tracing::info!(%until, "the token in the environment cannot be renewed; a file's can");
-            command.env(variable.as_str(), token.value().expose());
-            None
-        }
-        Delivery::File { path, variable } => {
-            let file = TokenFile::create(path, &token).await?;
-            command.env(variable.as_str(), file.path());
-            Some(file)
-        }
-    };
+    let prepared = unless_signalled(&mut signals, async {
+        let token = tokens.token().await?;
+        let file = match delivery {
+            Delivery::Environment(variable) => {
+                tokens.close();
+                command.env(variable.as_str(), token.value().expose());
+                None
+            }
+            Delivery::File { path, variable } => {
+                let file = TokenFile::create(path, &token).await?;
+                command.env(variable.as_str(), file.path());
+                Some(file)
+            }
+        };
+        Ok::<_, RunError>((token, file))
+    });
+    let (token, file) = prepared.await?;
     command.kill_on_drop(true);
     let child = command.spawn().map_err(|cause| RunError::Start {
         command: command.as_std().get_program().to_owned(),
@@ -153,9 +175,21 @@ async fn wait(
             // The end first: a signal is never sent to a process that was reaped.
             biased;
             status = child.wait() => return status,
-            Some(signal) = signals.next() => pass_on(&child, signal),
+            Some(signal) = signals.next() => {
+                if !from_terminal(signal) {
+                    pass_on(&child, signal);
+                }
+            }
         }
     }
+}
+
+/// Whether the terminal sent this to the command as well. It sends Ctrl-C and its like to all of the process group in
+/// its foreground, wherever standard input comes from; the command was started in ours.
+fn from_terminal(signal: Signal) -> bool {
+    let typed = signal == Signal::INT || signal == Signal::QUIT;
+    let foreground = || rustix::termios::tcgetpgrp(File::open("/dev/tty").ok()?).ok();
+    typed && foreground() == Some(rustix::process::getpgrp())
 }
 
 fn pass_on(child: &Child, signal: Signal) {
@@ -171,8 +205,12 @@ fn pass_on(child: &Child, signal: Signal) {
 }
 
 fn exit_code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| signal.saturating_add(128)));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.or_else(|| status.signal().map(after_signal))
+        .unwrap_or(1)
+}
+
+/// What shells answer for a command that a signal ended.
+fn after_signal(signal: i32) -> u8 {
+    u8::try_from(signal.saturating_add(128)).unwrap_or(1)
 }

@@ -179,14 +179,14 @@ impl Inventory for InventoryService {
             page_size,
             page_token,
         } = request.into_inner();
-        let page = Page::new(page_size, &page_token)?;
+        let mut page = Page::new(page_size, &page_token)?;
         let after = page.after.as_deref().map(audience_name).transpose()?;
-        let mut entries = self.audiences.audiences().list(after.as_ref());
-        let next_page_token = page.cut(&mut entries, |entry| entry.spec.name.to_string());
-        let audiences = entries
-            .iter()
-            .map(|entry| audience::message(entry))
-            .collect();
+        for entry in self.audiences.audiences().list(after.as_ref()) {
+            if !page.add(entry.spec.name.as_str(), audience::message(&entry)) {
+                break;
+            }
+        }
+        let (audiences, next_page_token) = page.done();
         Ok(Response::new(pb::ListAudiencesResponse {
             audiences,
             next_page_token,

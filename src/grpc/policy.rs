@@ -4,7 +4,6 @@ use super::page::Page;
 use super::{Gate, convert, precondition};
 use crate::administration::{Changes, PolicyAdmin};
 use crate::id::Label;
-use crate::limits;
 use crate::policy::{self, Diagnostic, Origin};
 use crate::proto::policy_server::Policy;
 use crate::proto::{self as pb};
@@ -83,26 +82,25 @@ impl Policy for PolicyService {
             page_size,
             page_token,
         } = request.into_inner();
-        // Documents are large: a page holds few.
-        let size = if page_size == 0 {
-            limits::POLICY_PAGE
-        } else {
-            page_size.min(limits::POLICY_PAGE)
-        };
-        let page = Page::new(size, &page_token)?;
+        let mut page = Page::new(page_size, &page_token)?;
         let mut documents = self.policies.policies().documents();
         documents.sort_by(|a, b| a.name.cmp(&b.name));
         let after = page.after.clone().unwrap_or_default();
         documents.retain(|document| *document.name > *after);
-        let next_page_token = page.cut(&mut documents, |document| document.name.to_string());
-        let documents = documents.into_iter().map(|document| pb::PolicyDocument {
-            revision: self.policies.revision(&document.name).unwrap_or_default(),
-            from_configuration: document.origin == Origin::Configuration,
-            name: document.name.to_string(),
-            text: document.text.to_string(),
-        });
+        for document in documents {
+            let message = pb::PolicyDocument {
+                revision: self.policies.revision(&document.name).unwrap_or_default(),
+                from_configuration: document.origin == Origin::Configuration,
+                name: document.name.to_string(),
+                text: document.text.to_string(),
+            };
+            if !page.add(&document.name, message) {
+                break;
+            }
+        }
+        let (documents, next_page_token) = page.done();
         Ok(Response::new(pb::ListPoliciesResponse {
-            documents: documents.collect(),
+            documents,
             next_page_token,
             policy_revision: self.policies.policies().revision().to_string(),
         }))

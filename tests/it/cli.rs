@@ -4,7 +4,10 @@ use crate::support::admin::{Admin, SECRET};
 use crate::support::command::{Ran, cambist};
 use tempfile::TempDir;
 
+mod answers;
 mod key;
+mod line;
+mod run;
 
 struct Scene {
     admin: Admin,
@@ -296,6 +299,12 @@ async fn inspecting_a_token_says_loudly_that_nothing_was_verified() {
     let ran = cambist(&["jwt", "inspect", "--json", "-"], &[], token).await;
     assert_eq!(ran.json()["verified"], false);
     assert_eq!(ran.json()["claims"]["sub"], "a");
+    // {"sub":"a<CSI>2J"}, with the one-character form of what begins a terminal's commands.
+    let hostile = "e30.eyJzdWIiOiJhwpsySiJ9.".as_bytes();
+    for more in [&[][..], &["--json"]] {
+        let ran = cambist(&[&["jwt", "inspect"], more].concat(), &[], hostile).await;
+        assert!(ran.stdout.contains("a\\u009b2J"), "{ran:?}");
+    }
     for garbage in [
         &b"secret"[..],
         &vec![b'a'; cambist::limits::TOKEN + 1],

@@ -16,3 +16,4 @@ pub(crate) mod plain_store;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
+pub(crate) mod terminal;

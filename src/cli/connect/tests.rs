@@ -73,10 +73,6 @@ fn the_file_fills_what_flags_leave_open() {
     assert_eq!(settings.ca, Some(directory.join("ca.pem")));
     let settings = args("https://flag.example.org").resolve(variable).unwrap();
     assert_eq!(settings.server, "https://flag.example.org");
-    assert_eq!(
-        args("").resolve(variable).unwrap().server,
-        "https://file.example.org"
-    );
 
     std::fs::write(&file, "server = \"unix:///a\"\n\nserve = 1\n").unwrap();
     let failure = ConnectArgs::default().resolve(variable).unwrap_err();

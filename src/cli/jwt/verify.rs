@@ -1,6 +1,6 @@
 //! `cambist jwt verify`: whether a token is what it says, by its issuer's keys.
 
-use super::Shown;
+use super::{Presented, Shown};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::input::Source;
@@ -58,7 +58,18 @@ pub(super) async fn run(args: VerifyArgs, world: &World) -> Result<(), Failure> 
             "this token is bound to a key, and whether its presenter holds it was not checked",
         );
     }
-    let shown = Shown::of(&token, true)?;
+    let shown = Shown {
+        verified: true,
+        presented: Some(Presented {
+            binding: match verified.binding {
+                Binding::Bearer => "bearer",
+                Binding::Certificate(_) => "certificate",
+                Binding::Unknown => "unknown",
+            },
+            presenter_checked: false,
+        }),
+        ..Shown::of(&token)?
+    };
     world.output.show(&shown, || shown.text(world.clock.now()))
 }
 

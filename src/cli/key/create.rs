@@ -1,14 +1,13 @@
 //! Keys are made here, and their secrets leave exactly once.
 
 use super::view::View;
-use super::{WriteArgs, current, label, no_key, public_id};
+use super::{WriteArgs, label, no_key, public_id};
 use crate::cli::connect::{ConnectArgs, Connection};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::fields;
 use crate::cli::time::{self, Instant};
 use crate::cli::world::World;
-use crate::proto::inventory_client::InventoryClient;
 use crate::proto::{CreateKeyRequest, Key, KeySpec, RotateKeyRequest};
 use crate::secret::Secret;
 use clap::Args;
@@ -114,7 +113,7 @@ pub(super) async fn create(
         tenant: args.tenant.unwrap_or_default(),
         labels: args.labels.into_iter().collect(),
     };
-    let mut client = InventoryClient::new(connect.connect().await?.channel);
+    let mut client = connect.connect().await?.inventory();
     let delivery = Delivery::open(args.delivery)?;
     let request = CreateKeyRequest {
         spec: Some(spec),
@@ -137,18 +136,14 @@ pub(super) async fn rotate(
     let id = public_id(&args.id)?;
     let idempotency_key = world.idempotency_key(args.write.idempotency_key.as_deref())?;
     let expires_at = args.expires.map(|at| resolve(at, world)).transpose()?;
-    let mut client = InventoryClient::new(connect.connect().await?.channel);
-    let expected_revision = match args.write.revision {
-        Some(revision) => revision,
-        None => current(&mut client, id).await?.revision,
-    };
+    let mut client = connect.connect().await?.inventory();
     let delivery = Delivery::open(args.delivery)?;
     let request = RotateKeyRequest {
         id: id.to_string(),
         overlap: Some(time::length_to_proto(args.overlap)),
         expires_at,
         idempotency_key: idempotency_key.clone(),
-        expected_revision,
+        expected_revision: args.write.expected(),
     };
     match client.rotate_key(request).await {
         Ok(answer) => {
@@ -201,7 +196,11 @@ impl Delivery {
     }
 
     fn deliver(self, key: Option<Key>, secret: Secret, world: &World) -> Result<(), Failure> {
-        let key = View::from(key.ok_or_else(no_key)?);
+        let Some(key) = key else {
+            return Err(self.abandon(no_key()));
+        };
+        let key = View::from(key);
+        let again = format!("cambist key rotate {} --overlap 0s", key.id);
         if secret.expose().is_empty() {
             let failure = Failure::new(
                 Exit::Refused,
@@ -211,23 +210,21 @@ impl Delivery {
                     key.id
                 ),
             );
-            let next = format!(
-                "if the secret did not arrive: cambist key rotate {} --overlap 0s",
-                key.id
-            );
+            let next = format!("if the secret did not arrive: {again}");
             return Err(self.abandon(failure.next(next)));
         }
+        let lost = format!("the secret of key {} could not be written", key.id);
+        let lost = |error| {
+            Failure::fault(lost)
+                .why(error)
+                .next(format!("replace it: {again}"))
+        };
         let now = world.clock.now();
-        if let Some((path, mut file)) = self.file {
-            let written = writeln!(file, "{}", secret.expose()).and_then(|()| file.sync_all());
-            written.map_err(|error| {
-                Failure::fault(format!("the secret of key {} could not be written", key.id))
-                    .why(error)
-                    .next(format!(
-                        "replace it: cambist key rotate {} --overlap 0s",
-                        key.id
-                    ))
-            })?;
+        if let Some((path, file)) = &self.file {
+            let written = writeln!(&*file, "{}", secret.expose()).and_then(|()| file.sync_all());
+            if let Err(error) = written {
+                return Err(self.abandon(lost(error)));
+            }
             let created = Created {
                 key,
                 secret: None,
@@ -248,6 +245,8 @@ impl Delivery {
             secret: Some(secret.expose()),
             secret_file: None,
         };
-        world.output.show(&created, || secret.expose().to_owned())
+        let printed = world.output.print(&created, || secret.expose().to_owned());
+        // A reader who has left is as bad as a full disk: the secret is shown to nobody again.
+        printed.map_err(lost)
     }
 }

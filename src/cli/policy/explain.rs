@@ -8,7 +8,6 @@ use crate::cli::time;
 use crate::cli::world::World;
 use crate::config::duration;
 use crate::proto::explain_request::Subject;
-use crate::proto::token_exchange_client::TokenExchangeClient;
 use crate::proto::{Binding, ExplainRequest, ExplainResponse, FailedCondition};
 use clap::Args;
 use serde::Serialize;
@@ -93,7 +92,7 @@ pub(super) async fn run(
             .map(|source| source.to_string())
             .unwrap_or_default(),
     };
-    let mut client = TokenExchangeClient::new(connect.connect().await?.channel);
+    let mut client = connect.connect().await?.exchange();
     let answer = client.explain(request).await;
     let answer = answer.map_err(|status| Failure::from_status(&status))?;
     let explained = Explained::from(answer.into_inner());

@@ -7,10 +7,11 @@ use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The wait before a file that could not be written is tried again.
-const WRITE_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const WRITE_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a command gets its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,23 @@ impl FromStr for Variable {
 
 /// A file that always holds one whole token, readable by its owner alone, and that is removed on drop.
 #[derive(Debug)]
-pub(super) struct TokenFile(PathBuf);
+pub(super) struct TokenFile(pub(super) Arc<Place>);
+
+/// Where the file is, shared with writes that are still under way when its owner leaves.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// What is there, if anything, is not ours.
+    Unwritten,
+    Written,
+    /// Nothing is written any more: nobody is left to remove it.
+    Left,
+}
 
 impl TokenFile {
     pub(super) async fn create(path: PathBuf, token: &Token) -> Result<Self, RunError> {
@@ -71,14 +88,17 @@ impl TokenFile {
         };
         // The command may change its folder, so it is told the whole path.
         let path = std::path::absolute(&path).map_err(|cause| failed(&path, cause))?;
-        match replace(&path, token.value().clone()).await {
-            Ok(()) => Ok(Self(path)),
-            Err(cause) => Err(failed(&path, cause)),
-        }
+        let file = Self(Arc::new(Place {
+            path,
+            stage: Mutex::new(Stage::Unwritten),
+        }));
+        let written = file.write(token).await;
+        written.map_err(|cause| failed(file.path(), cause))?;
+        Ok(file)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.0.path
     }
 
     /// Writes each renewed token. A token that could not be written is tried again; the old one stays.
@@ -87,30 +107,45 @@ impl TokenFile {
             let Ok(token) = tokens.successor(&last).await else {
                 return std::future::pending().await;
             };
-            match replace(&self.0, token.value().clone()).await {
+            match self.write(&token).await {
                 Ok(()) => last = token,
                 Err(error) => {
-                    tracing::warn!(%error, path = %self.0.display(), "the renewed token could not be written");
+                    tracing::warn!(%error, path = %self.path().display(), "the renewed token could not be written");
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }
         }
     }
+
+    async fn write(&self, token: &Token) -> io::Result<()> {
+        let (place, token) = (Arc::clone(&self.0), token.value().clone());
+        let written = tokio::task::spawn_blocking(move || place.replace(&token));
+        written
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
 }
 
 impl Drop for TokenFile {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::warn!(%error, path = %self.0.display(), "the token's file could not be removed");
+        let stage = std::mem::replace(&mut *self.0.stage(), Stage::Left);
+        if stage == Stage::Written
+            && let Err(error) = std::fs::remove_file(self.path())
+        {
+            tracing::warn!(%error, path = %self.path().display(), "the token's file could not be removed");
         }
     }
 }
 
-/// Puts a token in place of what is there, in one step: a reader sees the old or the new one, whole.
-async fn replace(path: &Path, token: Secret) -> io::Result<()> {
-    let path = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || {
-        let folder = path
+impl Place {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a token in place of what is there, in one step: a reader sees the old or the new one, whole.
+    pub(super) fn replace(&self, token: &Secret) -> io::Result<()> {
+        let folder = self
+            .path
             .parent()
             .ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
         // Made with mode 0600 under a name of its own; removed again if anything fails.
@@ -118,12 +153,14 @@ async fn replace(path: &Path, token: Secret) -> io::Result<()> {
             .prefix(".cambist-token-")
             .tempfile_in(folder)?;
         file.write_all(token.expose().as_bytes())?;
-        file.persist(&path)?;
+        let mut stage = self.stage();
+        // A thread cannot be called back: its token may be whole only after the command's end.
+        if *stage != Stage::Left {
+            file.persist(&self.path)?;
+            *stage = Stage::Written;
+        }
         Ok(())
-    });
-    written
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! Real commands with a scripted broker.
 
+use super::delivery::WRITE_AGAIN;
 use super::*;
-use crate::client::tokens::tests::scripted::{Rig, refusal};
+use crate::client::tokens::tests::scripted::{Rig, outage, refusal};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 fn sh(script: &str) -> Command {
@@ -60,7 +64,7 @@ async fn a_command_that_does_not_start_has_the_shells_codes() {
     for (program, code) in [(dir.path().join("absent"), 127), (plain, 126)] {
         let token = dir.path().join("token");
         let error = run(Command::new(program), file(&token)).await.unwrap_err();
-        assert_eq!(error.start_code(), Some(code), "{error}");
+        assert_eq!(error.exit_code(), Some(code), "{error}");
         assert!(!token.exists());
     }
 }
@@ -169,8 +173,8 @@ async fn a_file_that_cannot_be_written_is_an_error_before_the_start() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
-#[tokio::test]
-async fn a_renewal_that_cannot_be_written_leaves_the_old_token() {
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_cannot_be_written_leaves_the_old_token_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let inner = dir.path().join("inner");
     std::fs::create_dir(&inner).unwrap();
@@ -185,33 +189,66 @@ async fn a_renewal_that_cannot_be_written_leaves_the_old_token() {
     let moved = dir.path().join("moved");
     std::fs::rename(&inner, &moved).unwrap();
     lease.deliver(900, None);
-    tokio::select! {
-        never = file.renew(&tokens, first.clone()) => match never {},
-        renewed = tokens.successor(&first) => { renewed.unwrap(); }
-    }
-    let renewing = tokio::time::timeout(Duration::from_millis(100), file.renew(&tokens, first));
-    assert!(renewing.await.is_err());
-    assert_eq!(
-        std::fs::read_to_string(moved.join("token")).unwrap(),
-        "token-0"
-    );
+    let mut renewing = pin!(file.renew(&tokens, first));
+    // Time stands still while a write is under way: it is over, and a pause has begun.
+    let second = Duration::from_secs(1);
+    assert!(timeout(second, &mut renewing).await.is_err());
+    let held = |folder: &Path| std::fs::read_to_string(folder.join("token")).unwrap();
+    assert_eq!(held(&moved), "token-0");
     assert_eq!(std::fs::read_dir(&moved).unwrap().count(), 1);
-    let mode = std::fs::metadata(moved.join("token"))
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let mode = std::fs::metadata(moved.join("token")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+
+    std::fs::rename(&moved, &inner).unwrap();
+    let pause = WRITE_AGAIN - 2 * second;
+    assert!(timeout(pause, &mut renewing).await.is_err());
+    assert_eq!(held(&inner), "token-0", "there was a write, and a pause");
+    assert!(timeout(2 * second, &mut renewing).await.is_err());
+    assert_eq!(held(&inner), "token-1");
 }
 
 #[tokio::test]
-async fn our_signals_are_taken_and_ctrl_c_on_a_terminal_is_not_doubled() {
-    let mut plain = signals(false).unwrap();
-    let mut terminal = signals(true).unwrap();
-    let ourselves = rustix::process::getpid();
-    rustix::process::kill_process(ourselves, Signal::QUIT).unwrap();
-    assert_eq!(plain.next().await, Some(Signal::QUIT));
-    rustix::process::kill_process(ourselves, Signal::USR1).unwrap();
-    assert_eq!(terminal.next().await, Some(Signal::USR1));
+async fn a_write_that_outlasts_the_command_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let token = Rig::new().tokens().token().await.unwrap();
+    let file = TokenFile::create(path.clone(), &token).await.unwrap();
+    let writing = Arc::clone(&file.0);
+    assert!(path.exists());
+    drop(file);
+    writing.replace(token.value()).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_before_there_is_a_token_ends_us_and_nothing_is_run() {
+    let dir = tempfile::tempdir().unwrap();
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let rig = Rig::new();
+        rig.broker.fail_with(Some(outage()));
+        let mut command = sh(": > started");
+        command.current_dir(dir.path());
+        let signals = tokio_stream::once(signal).chain(tokio_stream::pending());
+        let ended = supervise(command, environment(), rig.tokens(), signals).await;
+        assert_eq!(ended.unwrap_err().exit_code(), Some(code));
+    }
+    assert!(!dir.path().join("started").exists());
+}
+
+#[tokio::test]
+async fn every_signal_that_would_end_us_is_taken() {
+    let mut taken = signals().unwrap();
+    for signal in [
+        Signal::TERM,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::INT,
+    ] {
+        rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
+        assert_eq!(taken.next().await, Some(signal));
+    }
 }
 
 async fn appears(path: &Path) {
@@ -220,7 +257,7 @@ async fn appears(path: &Path) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), appearing)
+    timeout(Duration::from_secs(60), appearing)
         .await
         .expect("the command did not start");
 }

@@ -46,7 +46,7 @@ impl InventoryService {
             audience,
             labels,
         } = request;
-        let page = Page::new(page_size, &page_token)?;
+        let mut page = Page::new(page_size, &page_token)?;
         let after = page.after.as_deref().map(id).transpose()?;
         let labels = key::label_map(labels)?;
         let audience = Some(audience).filter(|audience| !audience.is_empty());
@@ -63,11 +63,13 @@ impl InventoryService {
                     .iter()
                     .all(|(name, value)| spec.labels.get(name) == Some(value))
         });
-        let next_page_token = page.cut(&mut entries, |entry| entry.key().id.to_string());
-        let mut keys = Vec::with_capacity(entries.len());
         for entry in entries {
-            keys.push(self.described(&entry).await?);
+            let message = self.described(&entry).await?;
+            if !page.add(entry.key().id.as_str(), message) {
+                break;
+            }
         }
+        let (keys, next_page_token) = page.done();
         Ok(pb::ListKeysResponse {
             keys,
             next_page_token,

@@ -44,7 +44,8 @@ try {
   });
   console.log(JSON.stringify(payload));
 } catch (error) {
-  const network = [errors.JWKSTimeout, errors.JWKSInvalid].some((kind) => error instanceof kind);
+  // Keys that cannot be had are not a token that is refused. The generic code is for an answer that is none.
+  const network = ['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC'].includes(error.code);
   if (!(error instanceof errors.JOSEError) || network) throw error;
   const refused = [error.code, error.claim].filter(Boolean).join(':');
   console.log(JSON.stringify({ refused, detail: error.message }));

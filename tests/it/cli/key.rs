@@ -2,9 +2,14 @@
 
 use super::{FIRST, Scene};
 use crate::support::admin::{SECRET, refuse};
+use crate::support::terminal::Terminal;
 use cambist::refusal::Code;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
+use tokio::process::Command;
 
 #[tokio::test]
 async fn a_new_keys_secret_stands_alone_on_standard_output() {
@@ -74,6 +79,74 @@ async fn a_secret_file_is_new_and_nobody_elses() {
     let ran = scene.create(&["--out", &other]).await;
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(!Path::new(&other).exists());
+}
+
+/// Runs `key create` with its standard output elsewhere. Returns its exit code and standard error.
+async fn create_to(scene: &Scene, stdout: Stdio) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cambist"));
+    command
+        .args(super::CREATE)
+        .args(["--json", "--server", &scene.server])
+        .env_clear()
+        .stdout(stdout)
+        .stderr(Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().await.unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_secret_that_arrives_nowhere_is_a_fault_that_names_its_key() {
+    let scene = Scene::new();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (left, reader_less) = std::io::pipe().unwrap();
+    drop(left);
+    for (stdout, id) in [
+        (full.into(), FIRST),
+        (reader_less.into(), "0000000000000002"),
+    ] {
+        let (code, stderr) = create_to(&scene, stdout).await;
+        assert_eq!(code, Some(1), "{stderr}");
+        let next = format!("cambist key rotate {id} --overlap 0s");
+        assert!(stderr.contains(&next), "{stderr}");
+        assert!(!stderr.contains(SECRET), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn no_file_waits_for_a_key_that_did_not_come() {
+    let scene = Scene::new();
+    scene.admin.with(|state| state.keyless = true);
+    let out = scene.path("key");
+    let ran = scene.create(&["--out", &out]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(!Path::new(&out).exists());
+}
+
+#[tokio::test]
+async fn a_table_is_not_broken_by_a_narrow_terminal() {
+    let scene = Scene::new();
+    scene.create(&[]).await;
+    let terminal = Terminal::of_columns(30);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cambist"));
+    command
+        .args(["key", "list", "--server", &scene.server])
+        .env_clear()
+        .stdout(terminal.inside.try_clone().unwrap())
+        .stderr(terminal.inside);
+    assert!(command.status().await.unwrap().success());
+    drop(command);
+    // Read until the terminal is gone with its last user: an error, on Linux.
+    let mut shown = Vec::new();
+    let _ = (&terminal.outside).read_to_end(&mut shown);
+    let shown = String::from_utf8(shown).unwrap();
+    let row = shown.lines().find(|line| line.starts_with(FIRST));
+    assert!(
+        row.is_some_and(|row| row.ends_with("Deploy the shop")),
+        "{shown}"
+    );
 }
 
 #[tokio::test]

@@ -202,6 +202,7 @@ async fn a_token_verifies_by_the_published_keys_alone() {
         );
         assert_eq!(ran.json()["claims"], claims(&token));
         assert_eq!(ran.json()["header"]["typ"], "at+jwt");
+        assert_eq!(ran.json()["binding"], "bearer");
 
         let (head, signature) = token.rsplit_once('.').unwrap();
         let flipped = if signature.starts_with('A') { 'B' } else { 'A' };
@@ -221,6 +222,22 @@ async fn a_token_verifies_by_the_published_keys_alone() {
             assert_ne!(ran.error()["cause"], "");
         }
     }
+    // That a bound token's presenter holds its key is not known from the token.
+    let ask = [
+        "exchange",
+        "--json",
+        "--audience",
+        "shop",
+        "--scope",
+        "orders:write",
+    ];
+    let bound = broker.run_as_web(&ask).await.json();
+    let ran = verify(&broker, bound["access_token"].as_str().unwrap(), &held).await;
+    let told = ran.json();
+    assert_eq!(
+        (&told["binding"], &told["presenter_checked"]),
+        (&"certificate".into(), &false.into())
+    );
     let ran = verify(&broker, &token, &[]).await;
     assert_eq!(ran.code, Some(2), "no keys: {ran:?}");
     let others = broker.argument("others.pem");

@@ -90,36 +90,3 @@ async fn who_may_act_and_who_serves_is_no_longer_than_a_spiffe_id() {
     let at = act(id(limits::SPIFFE_ID)).await;
     assert_bound("may_act", at, act(id(limits::SPIFFE_ID + 1)).await);
 }
-
-#[tokio::test]
-async fn a_page_of_policies_holds_few_documents() {
-    let broker = Broker::start().await;
-    let mut policy = broker.policy().await;
-    let list = |page_size| pb::ListPoliciesRequest {
-        page_size,
-        ..Default::default()
-    };
-    let listed = policy.list_policies(list(0)).await.unwrap().into_inner();
-    let most = usize::try_from(limits::POLICY_PAGE).unwrap();
-    for number in listed.documents.len()..=most {
-        let put = pb::PutPoliciesRequest {
-            name: format!("document-{number:03}"),
-            text: format!(
-                "@id(\"p{number}\") forbid (principal, action, resource == Audience::\"a{number}\");"
-            ),
-            ..Default::default()
-        };
-        // The page is full, and there is no other yet.
-        if number == most {
-            let page = policy.list_policies(list(0)).await.unwrap().into_inner();
-            assert_eq!(page.documents.len(), most);
-            assert!(page.next_page_token.is_empty());
-        }
-        policy.put_policies(put).await.unwrap();
-    }
-    for size in [0, limits::POLICY_PAGE, limits::POLICY_PAGE + 1] {
-        let page = policy.list_policies(list(size)).await.unwrap().into_inner();
-        assert_eq!(page.documents.len(), most, "asked for {size}");
-        assert!(!page.next_page_token.is_empty());
-    }
-}

@@ -16,6 +16,10 @@ const UNTESTED: &[(&str, &str)] = &[
         "a wait for a change on its way; tests meet the wait itself with other times",
     ),
     (
+        "CLIENT_ADDRESSES",
+        "a share of the time to connect, kept by the HTTP client; a dead first address is tested",
+    ),
+    (
         "CONNECTIONS_PER_SOURCE",
         "a default: tests meet the configured value",
     ),

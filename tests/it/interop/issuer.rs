@@ -82,11 +82,16 @@ impl Signer {
 
 impl Issuer {
     pub(crate) async fn start(signers: &[&Signer]) -> Self {
+        Self::naming("jwks", signers).await
+    }
+
+    /// Its metadata says that the keys, which are at `jwks`, are at `path`.
+    pub(crate) async fn naming(path: &str, signers: &[&Signer]) -> Self {
         let (tls, ca) = tls();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}", tcp.local_addr().unwrap().port());
         let keys: Vec<_> = signers.iter().map(|signer| signer.jwk.clone()).collect();
-        let metadata = json!({"issuer": url, "jwks_uri": format!("{url}/jwks")});
+        let metadata = json!({"issuer": url, "jwks_uri": format!("{url}/{path}")});
         let document = get(move || std::future::ready(Json(metadata.clone())));
         let router = Router::new()
             .route("/.well-known/oauth-authorization-server", document.clone())

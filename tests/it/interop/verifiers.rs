@@ -107,6 +107,21 @@ async fn no_library_talks_to_an_issuer_it_does_not_trust() {
     }
 }
 
+/// Nor must keys that cannot be had.
+#[tokio::test]
+async fn no_library_takes_keys_that_are_not_there_for_a_refused_token() {
+    let signer = Signer::new(Algorithm::ES256, "key");
+    let issuer = Issuer::naming("nowhere", &[&signer]).await;
+    let token = signer.sign(TYP, &claims(&issuer));
+    let [metadata, _] = metadata(&issuer);
+    for library in Foreign::ALL {
+        let said = library
+            .verify(&metadata, &issuer.ca(), AUDIENCE, &token)
+            .await;
+        said.failed();
+    }
+}
+
 fn metadata(issuer: &Issuer) -> [String; 2] {
     let documents = ["oauth-authorization-server", "openid-configuration"];
     documents.map(|document| format!("{}/.well-known/{document}", issuer.url))
