@@ -109,7 +109,9 @@ pub(super) fn recover(
 fn create_first(device: &dyn Device, origin: &str, now: Timestamp) -> Result<Resume, OpenError> {
     let header = Header::new(origin, 0, now);
     let line = header.line()?;
-    device.create(0, &line, Space::Free)?;
+    device
+        .create(0, &line, Space::Free)
+        .map_err(io::Error::from)?;
     Ok(Resume {
         header,
         size: bytes(line.len()),

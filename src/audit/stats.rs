@@ -23,7 +23,7 @@ pub struct Stats {
     pub summarised: AtomicU64,
     /// Refusals, or summaries of them, that were not recorded because the queue or the disk was too full.
     pub dropped: AtomicU64,
-    /// Batches that failed and closed their segment.
+    /// Failures that closed a segment.
     pub failures: AtomicU64,
     /// Segments begun.
     pub segments: AtomicU64,

@@ -8,7 +8,7 @@
 mod batch;
 mod tail;
 
-use super::device::{Device, Space, is_full};
+use super::device::{CreateError, Device, Space, is_full};
 use super::health::Health;
 use super::log::Options;
 use super::queue::{Job, Message, unavailable};
@@ -203,14 +203,19 @@ impl Writer {
     }
 
     fn fail(&mut self, batch: Batch<'_>, error: &io::Error) {
+        self.give_up(error, batch.records);
+        batch.fail(&unavailable(&self.parts.health));
+        self.heal();
+    }
+
+    /// Closes the segment for ever.
+    fn give_up(&mut self, error: &io::Error, records: u64) {
         self.parts.stats.failures.fetch_add(1, Ordering::Relaxed);
         self.tail.close(self.position.next);
         let dropped = self.failure.take().map_or(0, |(_, dropped)| dropped);
-        self.failure = Some((error.to_string(), dropped.saturating_add(batch.records)));
+        self.failure = Some((error.to_string(), dropped.saturating_add(records)));
         self.tell();
-        batch.fail(&unavailable(&self.parts.health));
         self.pause = self.parts.options.retry;
-        self.heal();
     }
 
     fn rotate_if_due(&mut self) {
@@ -223,12 +228,20 @@ impl Writer {
         if monotonic < self.retry_at || !self.tail.is_due(self.position.next, now, size, age) {
             return;
         }
-        // The segment at hand is still good: if no other can be begun, it simply grows on.
         match self.tail.begin(self.position, now, None, Space::Free) {
             Ok(()) => {
                 self.parts.stats.segments.fetch_add(1, Ordering::Relaxed);
             }
-            Err(_) => self.retry_at = monotonic.saturating_add(limits::LOG_RETRY_MAX),
+            // The segment at hand is still good: if there is no other, it simply grows on.
+            Err(CreateError::Absent(_)) => {
+                self.retry_at = monotonic.saturating_add(limits::LOG_RETRY_MAX);
+            }
+            // A start would go on from the other one, and miss what this one took meanwhile. The next one
+            // replaces it.
+            Err(CreateError::Unsure(error)) => {
+                self.give_up(&error, 0);
+                self.heal();
+            }
         }
     }
 
@@ -269,7 +282,7 @@ impl Writer {
         let now = self.parts.encoder.clock().now();
         let free = self.tail.begin(self.position, now, Some(&gap), Space::Free);
         match free {
-            Err(error) if is_full(&error) && self.reserve => {
+            Err(error) if is_full(error.cause()) && self.reserve => {
                 // Used up, whether or not it helps.
                 self.reserve = false;
                 self.tail

@@ -1,6 +1,6 @@
 //! The segment that records are appended to.
 
-use crate::audit::device::{Device, Segment, Space};
+use crate::audit::device::{CreateError, Device, Segment, Space};
 use crate::audit::record::Record;
 use crate::audit::recovery::{Drained, Resume};
 use crate::audit::segment::{Header, Previous};
@@ -96,26 +96,27 @@ impl Tail {
         })
     }
 
-    /// Begins a segment; the one that was open stays open if that fails. `gap` becomes its first record.
+    /// Begins a segment; the one that was open stays open if that fails, but takes no more records where the new one
+    /// may be there all the same. `gap` becomes its first record.
     pub(super) fn begin(
         &mut self,
         position: Position,
         now: Timestamp,
         gap: Option<&Record>,
         space: Space,
-    ) -> io::Result<()> {
+    ) -> Result<(), CreateError> {
         let previous = self.end(position.next);
         let mut header =
             Header::new(&self.origin, position.next, now).with_drained(position.drained);
         header.mark = position.mark;
         header.previous = previous;
-        let mut head = header.line()?;
+        let mut head = header.line().map_err(CreateError::Absent)?;
         if let Some(gap) = gap {
             gap.line(&mut head, position.next);
         }
         let segment = self.device.create(position.next, &head, space)?;
         let size = length(&head);
-        segment.check(size)?;
+        segment.check(size).map_err(CreateError::Unsure)?;
         self.previous = previous;
         self.open = Some(Open {
             segment,
