@@ -132,7 +132,7 @@ impl Drain {
         let sequence = self.log.take_over(entries).await?;
         self.passed(last);
         let position = LogPosition {
-            origin: self.log.origin().to_string(),
+            log: self.log.id(),
             sequence,
             counter: last.counter,
         };

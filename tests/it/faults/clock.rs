@@ -192,3 +192,23 @@ async fn an_operators_word_on_the_clock_outlives_a_restart() {
     assert_eq!(broker.issues(by_certificate()).await, NOW + 1);
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_accepted_under_a_wrong_clock_takes_one_word() {
+    let site = Site::new();
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    broker.unlimited(NOW).await;
+    broker.stop().await;
+    fs::rename(site.path("data/log"), site.path("log.lost")).unwrap();
+    // A clock that is a minute ahead, and is then set right.
+    let broker = InProcess::start(&site, TestClock::at(NOW + 60), true).await;
+    broker.stop().await;
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    broker.until_ready(false).await;
+    broker.confirm().await;
+    broker.until_ready(true).await;
+    broker.stop().await;
+    let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;
+    broker.until_ready(true).await;
+    broker.stop().await;
+}
