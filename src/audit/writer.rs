@@ -55,8 +55,8 @@ pub(super) struct Writer {
     /// Taken from the queue, but too large for the batch before.
     carried: Option<Job>,
     closing: bool,
-    /// Whether the last commit carried at least [`limits::LOG_CROWD`] records.
-    crowded: bool,
+    /// When the last commit ended, if it carried at least [`limits::LOG_CROWD`] records.
+    crowd: Option<Duration>,
     buffer: Vec<u8>,
 }
 
@@ -92,7 +92,7 @@ impl Writer {
             space: SpaceCheck::default(),
             carried: None,
             closing: false,
-            crowded: false,
+            crowd: None,
             buffer: Vec::new(),
             parts,
         };
@@ -103,17 +103,29 @@ impl Writer {
     /// Runs until the log is closed or dropped.
     pub(super) fn run(mut self) {
         while !self.closing || self.carried.is_some() {
+            let carried = self.carried.is_some();
             let Some(first) = self.next() else {
                 continue;
             };
             if self.retry_due() {
                 self.heal();
             }
-            if self.crowded && !self.closing {
+            // A job that was carried has waited for company already.
+            if !carried && !self.closing && self.expects_company() {
                 self.parts.encoder.clock().pause(limits::LOG_GATHER);
             }
             self.commit(first);
         }
+    }
+
+    /// Whether a crowd was just answered, or another one is there.
+    fn expects_company(&self) -> bool {
+        let Some(ended) = self.crowd else {
+            return false;
+        };
+        let since = self.parts.encoder.clock().monotonic().saturating_sub(ended);
+        // The job at hand counts as queued until it is answered.
+        since <= limits::LOG_GATHER || self.parts.stats.queued.load(Ordering::Acquire) > 1
     }
 
     /// Waits for work; while the log is not well, no longer than until it is to be tried again.
@@ -177,7 +189,8 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Batch<'_>, started: Duration) {
-        self.crowded = batch.records >= limits::LOG_CROWD;
+        let crowded = batch.records >= limits::LOG_CROWD;
+        self.crowd = None;
         if batch.records == 0 {
             return batch.succeed();
         }
@@ -186,12 +199,9 @@ impl Writer {
         }
         self.position = batch.position;
         let stats = &self.parts.stats;
-        let took = self
-            .parts
-            .encoder
-            .clock()
-            .monotonic()
-            .saturating_sub(started);
+        let ended = self.parts.encoder.clock().monotonic();
+        let took = ended.saturating_sub(started);
+        self.crowd = crowded.then_some(ended);
         let bytes = u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
         stats.records.fetch_add(batch.records, Ordering::Relaxed);
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -66,6 +66,7 @@ impl<'a> Batch<'a> {
                 entries.iter().for_each(|entry| self.add_from_store(entry));
                 Ok(self.position.drained.map_or(0, |d| d.sequence))
             }
+            Work::Refusal(_) if !accepts.refusals => Err(unavailable()),
             _ if !accepts.all => Err(unavailable()),
             Work::Issue {
                 record,
@@ -86,10 +87,6 @@ impl<'a> Batch<'a> {
                     Err(Refusal::new(Code::Revoked, record::detail(&marker)).into())
                 }
             },
-            Work::Refusal(_) if !accepts.refusals => {
-                stats.dropped.fetch_add(1, Ordering::Relaxed);
-                Ok(0)
-            }
             Work::Event(record) | Work::ClockConfirmed(record) | Work::Refusal(record) => {
                 if matches!(job.work, Work::ClockConfirmed(_)) {
                     self.position.mark = None;
