@@ -141,6 +141,11 @@ impl Changes {
             .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))
     }
 
+    /// Time for a change that cannot wait until the clock is steady.
+    pub(super) fn now_or_latest(&self) -> Timestamp {
+        self.guard.now().unwrap_or_else(|_| self.guard.latest())
+    }
+
     /// The wall clock, for what lapses by itself.
     pub(super) fn wall(&self) -> Timestamp {
         self.guard.wall()

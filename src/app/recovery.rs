@@ -119,9 +119,7 @@ async fn replay(
 
 async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyhow::Result<()> {
     // Tokens carry times up to the mark, whatever the clock says by now.
-    let now = guard
-        .mark()
-        .map_or(guard.wall(), |mark| mark.max(guard.wall()));
+    let now = guard.latest();
     tracing::warn!(
         "the rollback is accepted: use-limited keys are suspended, tokens so far are cut off"
     );

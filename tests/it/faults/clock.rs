@@ -11,7 +11,9 @@ use cambist::clock::{Clock as _, SystemRandomness};
 use cambist::config::Config;
 use cambist::lifecycle::{Ended, Lifecycle};
 use cambist::listener::BoundAddress;
-use cambist::proto::{ConfirmClockRequest, ExchangeRequest};
+use cambist::proto::{
+    ConfirmClockRequest, ExchangeRequest, ListSigningKeysRequest, RotateSigningKeyRequest,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fs;
@@ -210,5 +212,29 @@ async fn a_rollback_accepted_under_a_wrong_clock_takes_one_word() {
     broker.stop().await;
     let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;
     broker.until_ready(true).await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compromised_key_is_withdrawn_under_a_clock_that_is_not_steady() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    clock.step(-3600);
+    let mut admin = inventory(&broker);
+    let planned = admin.rotate_signing_key(RotateSigningKeyRequest::default());
+    assert_eq!(reason(&planned.await.unwrap_err()), "clock_unsteady");
+    let listed = admin.list_signing_keys(ListSigningKeysRequest::default());
+    let keys = listed.await.unwrap().into_inner().keys;
+    let bad = keys.iter().find(|key| key.state == "active").unwrap();
+    let compromised = RotateSigningKeyRequest {
+        compromised: bad.kid.clone(),
+        reason: "seen elsewhere".to_owned(),
+        ..RotateSigningKeyRequest::default()
+    };
+    admin.rotate_signing_key(compromised).await.unwrap();
+    let listed = admin.list_signing_keys(ListSigningKeysRequest::default());
+    let keys = listed.await.unwrap().into_inner().keys;
+    let state = |kid: &str| &keys.iter().find(|key| key.kid == kid).unwrap().state;
+    assert_eq!(state(&bad.kid), "compromised");
     broker.stop().await;
 }
