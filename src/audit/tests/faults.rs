@@ -119,7 +119,7 @@ async fn a_full_disk_takes_what_the_store_committed_and_nothing_else() {
     let failed = |health: &LogHealth| matches!(health, LogHealth::Failed { cause, .. } if cause.contains("full"));
     until(&opened.log, failed).await;
     assert!(opened.log.issue(minted(3), &context()).await.is_err());
-    let event = opened.log.event(&Act::new(ActKind::Config, "reload"));
+    let event = opened.log.event(&Act::new(ActKind::Start, "broker.start"));
     assert!(event.await.is_err());
     let revoke = super::outbox::entry(&opened.log, 5, "key.revoke");
     let sequence = opened.log.take_over(&[revoke]).await.unwrap();
