@@ -39,7 +39,12 @@ pub(super) async fn bring_up(
     });
     match decide(&store.lineage().await?, end.as_ref()) {
         Recovery::InStep => {}
-        Recovery::Untold(position) => store.drained(position).await?,
+        Recovery::Untold(position) => {
+            // A full disk is no reason not to start: at the worst a few records stand in the log twice.
+            if let Err(error) = store.drained(position).await {
+                tracing::warn!(%error, "the store does not take how far the log has come");
+            }
+        }
         Recovery::StoreBehind { from_sequence } => {
             let (Some(end), Some(taken)) = (&end, recovered.drained) else {
                 return Err(anyhow!(

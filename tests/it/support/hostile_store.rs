@@ -283,7 +283,7 @@ impl Store for HostileStore {
         Box::pin(async {
             self.delay().await;
             self.fault()?;
-            Ok(self.state().log.clone())
+            Ok(self.state().log)
         })
     }
 }
