@@ -22,7 +22,7 @@ use crate::authn::{Authn, OwnTokens};
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::exchange::Exchange;
-use crate::keys::{Rotation, Timing};
+use crate::keys::Rotation;
 use crate::lifecycle::Lifecycle;
 use crate::listener::{BoundAddress, Edge, Listener};
 use crate::mint::Mint;
@@ -156,7 +156,7 @@ fn signing_admin(
         Arc::clone(&opened.kek),
         Arc::clone(&world.random),
         files::algorithm(config.tokens.algorithm),
-        Timing::new(config.tokens.rotation_age, config.tokens.max_lifetime)?,
+        *memory.ring.timing(),
     );
     Ok(Arc::new(SigningAdmin::new(
         rotation,

@@ -38,7 +38,7 @@ mod tests;
 mod writer;
 
 pub use context::{Context, Refused};
-pub use device::{Device, Segment, Space};
+pub use device::{CreateError, Device, Segment, Space};
 pub use disk::Disk;
 pub use health::LogHealth;
 pub use issued::{Issued, Receipt};

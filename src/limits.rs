@@ -112,7 +112,8 @@ pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Records in one commit of the log from which on the next one waits a moment for company: a commit costs the same
 /// whether it carries twenty records or a hundred.
 pub const LOG_CROWD: u64 = 16;
-/// How long it waits. A lone caller, and any crowd smaller than [`LOG_CROWD`], is committed at once.
+/// How long it waits, unless nobody else is there and the crowd was answered longer ago than this. A lone caller, and any
+/// crowd smaller than [`LOG_CROWD`], is committed at once.
 pub const LOG_GATHER: Duration = Duration::from_micros(500);
 /// Disk kept for revocations and recovery: some thousand of them.
 pub const LOG_RESERVE_BYTES: u64 = 8 * 1024 * 1024;

@@ -40,6 +40,7 @@ pub use effect::{Effect, StoreMember};
 
 use crate::limits;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
@@ -150,17 +151,11 @@ impl FromStr for Revision {
 
     fn from_str(text: &str) -> Result<Self, NotARevision> {
         let (incarnation, counter) = text.split_once('.').ok_or(NotARevision)?;
-        let plain = |part: &str, digit: fn(&u8) -> bool| part.as_bytes().iter().all(digit);
-        if incarnation.len() != 32
-            || !plain(incarnation, u8::is_ascii_hexdigit)
-            || !plain(counter, u8::is_ascii_digit)
-        {
+        if !counter.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(NotARevision);
         }
         Ok(Self {
-            incarnation: Incarnation(
-                u128::from_str_radix(incarnation, 16).map_err(|_| NotARevision)?,
-            ),
+            incarnation: hex128(incarnation).map(Incarnation).ok_or(NotARevision)?,
             counter: counter.parse().map_err(|_| NotARevision)?,
         })
     }
@@ -259,11 +254,37 @@ pub struct OutboxEntry {
     pub effects: Vec<Effect>,
 }
 
+/// Which log a position is in; random, chosen when the log is begun. A log that is begun anew has the origin of the one
+/// that was lost, and in time its sequences too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LogId(pub u128);
+
+impl From<LogId> for String {
+    fn from(id: LogId) -> Self {
+        format!("{:032x}", id.0)
+    }
+}
+
+impl TryFrom<String> for LogId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        hex128(&text).map(Self).ok_or("not the id of a log")
+    }
+}
+
+/// 128 bits as 32 hexadecimal digits.
+fn hex128(text: &str) -> Option<u128> {
+    let plain = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    plain.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
 /// How far the log had taken over the outbox: the log's last durable position, as the store knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
-    /// The log's origin.
-    pub origin: String,
+    /// The log.
+    pub log: LogId,
     /// Sequence of the log record that holds the last outbox entry taken over.
     pub sequence: u64,
     /// Counter of the store revision up to which the outbox is drained.

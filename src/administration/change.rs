@@ -47,6 +47,31 @@ pub struct Note<'a> {
     pub change: serde_json::Value,
 }
 
+impl Note<'_> {
+    /// The record of it. No author means the broker itself.
+    pub(super) fn encoded(
+        &self,
+        encoder: &Encoder,
+        author: Option<&Author>,
+    ) -> Result<Record, Denial> {
+        let who = author.map(|author| author.who.to_string());
+        let change = self.change.to_string();
+        let act = Act {
+            context: author.map(|author| &author.context),
+            sub: who.as_deref(),
+            credential: self.credential,
+            owner: self.owner,
+            tenant: self.tenant,
+            target: Some(self.target),
+            change: Some(&change),
+            ..Act::new(self.kind, self.action)
+        };
+        encoder
+            .act(&act)
+            .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))
+    }
+}
+
 /// Which write this is, by its caller's count, and on what it is based.
 #[derive(Clone, Debug, Default)]
 pub struct Precondition {
@@ -116,6 +141,11 @@ impl Changes {
             .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))
     }
 
+    /// Time for a change that cannot wait until the clock is steady.
+    pub(super) fn now_or_latest(&self) -> Timestamp {
+        self.guard.now().unwrap_or_else(|_| self.guard.latest())
+    }
+
     /// The wall clock, for what lapses by itself.
     pub(super) fn wall(&self) -> Timestamp {
         self.guard.wall()
@@ -139,21 +169,7 @@ impl Changes {
     /// # Errors
     /// As [`Changes::record`].
     pub fn encoded(&self, note: &Note<'_>, author: Option<&Author>) -> Result<Record, Denial> {
-        let who = author.map(|author| author.who.to_string());
-        let change = note.change.to_string();
-        let act = Act {
-            context: author.map(|author| &author.context),
-            sub: who.as_deref(),
-            credential: note.credential,
-            owner: note.owner,
-            tenant: note.tenant,
-            target: Some(note.target),
-            change: Some(&change),
-            ..Act::new(note.kind, note.action)
-        };
-        self.encoder
-            .act(&act)
-            .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))
+        note.encoded(&self.encoder, author)
     }
 
     /// Waits until a committed revision is in force and on the record.

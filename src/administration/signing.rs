@@ -75,10 +75,14 @@ impl SigningAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(), Denial> {
-        let now = self.changes.now()?;
-        let (action, named) = match &compromised {
-            Some(id) => ("signing_key.compromise", id.as_str()),
-            None => ("signing_key.rotate", ""),
+        let (action, named, now) = match &compromised {
+            // Somebody else may be signing with it by now, whatever the clock says.
+            Some(id) => (
+                "signing_key.compromise",
+                id.as_str(),
+                self.changes.now_or_latest(),
+            ),
+            None => ("signing_key.rotate", "", self.changes.now()?),
         };
         let repeated = self.changes.repeated(action, named, author, on);
         if repeated.await?.is_some() {

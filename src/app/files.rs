@@ -101,7 +101,6 @@ pub(super) fn trust_files<'d>(
         trust_domain: domain.name.clone(),
         bundle: Some(domain.bundle.clone()),
         crls: domain.crls.clone(),
-        revoked: false,
     });
     TrustFiles::new(domains.collect())
 }

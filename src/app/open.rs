@@ -105,7 +105,11 @@ pub(super) async fn remember(
     let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
     files::load_policies(&config.policy, &policies)?;
     let policy_admin = Arc::new(PolicyAdmin::new(Arc::clone(&policies)));
-    let timing = Timing::new(config.tokens.rotation_age, config.tokens.max_lifetime)?;
+    let timing = Timing::new(
+        config.tokens.rotation_age,
+        config.tokens.max_lifetime,
+        config.store.staleness,
+    )?;
     let ring = Arc::new(KeyRing::new(Arc::clone(&opened.kek), timing));
     let followers = state::followers(&keys, &audiences, &policy_admin, &ring, &opened.hot);
     let store: Arc<dyn Store> = opened.store.clone();

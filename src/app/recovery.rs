@@ -7,7 +7,7 @@ use crate::audit::{Act, ActKind, Device, Disk, Log, Recovered, read};
 use crate::clock::guard::TimeGuard;
 use crate::inventory::KEY_PREFIX;
 use crate::store::embedded::EmbeddedStore;
-use crate::store::recovery::{LogEnd, Recovery, accept_rollback, cut_off, decide, redo};
+use crate::store::recovery::{LogEnd, Recovery, accept_rollback, decide, redo};
 use crate::store::{LogPosition, Revision, Store, load_all};
 use anyhow::{Context as _, anyhow};
 use jiff::SignedDuration;
@@ -22,7 +22,7 @@ struct Member<'a> {
     store: Option<&'a RawValue>,
 }
 
-/// Brings the store up to the log, and the time guard above what is cut off.
+/// Brings the store up to the log.
 pub(super) async fn bring_up(
     store: &EmbeddedStore,
     disk: Arc<Disk>,
@@ -32,23 +32,26 @@ pub(super) async fn bring_up(
     accept: bool,
 ) -> anyhow::Result<()> {
     let end = recovered.next.checked_sub(1).map(|sequence| LogEnd {
-        origin: log.origin().to_string(),
+        log: log.id(),
         sequence,
         taken: recovered.drained.map(|drained| drained.revision),
         taken_at: recovered.drained.map(|drained| drained.sequence),
     });
     match decide(&store.lineage().await?, end.as_ref()) {
         Recovery::InStep => {}
-        Recovery::StoreBehind {
-            from_sequence,
-            renew,
-        } => {
+        Recovery::Untold(position) => {
+            // A full disk is no reason not to start: at the worst a few records stand in the log twice.
+            if let Err(error) = store.drained(position).await {
+                tracing::warn!(%error, "the store does not take how far the log has come");
+            }
+        }
+        Recovery::StoreBehind { from_sequence } => {
             let (Some(end), Some(taken)) = (&end, recovered.drained) else {
                 return Err(anyhow!(
                     "the log does not say how far it had taken the store over"
                 ));
             };
-            match replay(store, disk, end, taken.revision, from_sequence, renew).await {
+            match replay(store, disk, end, taken.revision, from_sequence).await {
                 Ok(()) => note(log, "recovery.replay", from_sequence, end.sequence).await?,
                 Err(error) if accept => {
                     tracing::warn!(%error, "the log cannot give back all that the store lost");
@@ -76,10 +79,6 @@ pub(super) async fn bring_up(
             ));
         }
     }
-    if let Some(cutoff) = cut_off(store).await? {
-        // Whole seconds count, so that a token of this very second would be cut off with those before.
-        guard.raise(cutoff.at.saturating_add(SignedDuration::from_secs(1))?);
-    }
     Ok(())
 }
 
@@ -89,11 +88,7 @@ async fn replay(
     end: &LogEnd,
     taken: Revision,
     from: u64,
-    renew: bool,
 ) -> anyhow::Result<()> {
-    if renew {
-        store.renew().await?;
-    }
     let device: Arc<dyn Device> = disk;
     let records = read::records(device, from)?;
     let members = records.filter_map(|record| match record {
@@ -110,38 +105,41 @@ async fn replay(
         changes = lost.len(),
         "the store is behind the log: revocations and spends are done again"
     );
+    if lost.renew {
+        store.renew().await?;
+    }
+    let position = LogPosition {
+        log: end.log,
+        sequence: end.sequence,
+        counter: lost.held,
+    };
     for batch in lost.batches()? {
         store
             .commit(batch)
             .await
             .context("what the store lost cannot be done again")?;
     }
-    let counter = store.revision().await?.counter;
-    let position = LogPosition {
-        origin: end.origin.clone(),
-        sequence: end.sequence,
-        counter,
-    };
     Ok(store.drained(position).await?)
 }
 
 async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyhow::Result<()> {
     // Tokens carry times up to the mark, whatever the clock says by now.
-    let now = guard
-        .mark()
-        .map_or(guard.wall(), |mark| mark.max(guard.wall()));
+    let now = guard.latest();
     tracing::warn!(
         "the rollback is accepted: use-limited keys are suspended, tokens so far are cut off"
     );
     let keys = load_all(store, KEY_PREFIX).await?;
-    let suspensions = suspend_limited(&keys).context("a key cannot be suspended")?;
+    let suspensions = suspend_limited(&keys, log.encoder()).context("a key cannot be suspended")?;
     let change = serde_json::json!({ "cut_off": now }).to_string();
     let act = Act {
         change: Some(&change),
         ..Act::new(ActKind::Recovery, "recovery.accept_rollback")
     };
     let record = log.encoder().act(&act)?;
-    accept_rollback(store, now, suspensions, record.as_bytes()).await?;
+    let cutoff = accept_rollback(store, now, suspensions, record.as_bytes()).await?;
+    // Whole seconds count, so that a token of this very second would be cut off with those before. Not raised again at
+    // each start: the mark is kept, and an operator may have said meanwhile that it came from a wrong clock.
+    guard.raise(cutoff.at.saturating_add(SignedDuration::from_secs(1))?);
     // Last: as long as the old position stands, a start is refused, and a crash in between loses nothing.
     Ok(store.forget_log().await?)
 }

@@ -34,11 +34,17 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn open(&self, first: u64) -> io::Result<Box<dyn Segment>>;
 
     /// Creates a segment that holds `head`: durable, with its name, once this returns. A leftover of the same name
-    /// is replaced: the caller has acknowledged nothing from `first` on.
+    /// is replaced: the caller has acknowledged nothing from `first` on, nor does it before this succeeds, unless it is
+    /// told that there is none.
     ///
     /// # Errors
-    /// [`io::ErrorKind::StorageFull`] when `space` has no room.
-    fn create(&self, first: u64, head: &[u8], space: Space) -> io::Result<Box<dyn Segment>>;
+    /// [`CreateError`]; of [`io::ErrorKind::StorageFull`] when `space` has no room.
+    fn create(
+        &self,
+        first: u64,
+        head: &[u8],
+        space: Space,
+    ) -> Result<Box<dyn Segment>, CreateError>;
 
     /// Sets the reserve aside, unless it is.
     ///
@@ -60,6 +66,35 @@ pub enum Space {
     Free,
     /// The reserve, which is gone afterwards until [`Device::keep_reserve`].
     Reserve,
+}
+
+/// Why a segment was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// There is none of that name, or none but the leftover that was there.
+    #[error(transparent)]
+    Absent(io::Error),
+    /// There may be one: a start would go on from it, so that no other segment may take records from its first on.
+    #[error(transparent)]
+    Unsure(io::Error),
+}
+
+impl CreateError {
+    /// What the device said.
+    #[must_use]
+    pub fn cause(&self) -> &io::Error {
+        match self {
+            Self::Absent(error) | Self::Unsure(error) => error,
+        }
+    }
+}
+
+impl From<CreateError> for io::Error {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Absent(error) | CreateError::Unsure(error) => error,
+        }
+    }
 }
 
 /// A segment open for appending.

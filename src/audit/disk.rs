@@ -4,7 +4,7 @@
 //! always has a whole header. The reserve is a file with blocks but no length; on a full disk it is renamed
 //! to be the next segment, so that nobody else can take its blocks in between.
 
-use super::device::{Device, Segment, Space};
+use super::device::{CreateError, Device, Segment, Space};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -63,17 +63,33 @@ impl Disk {
         })
     }
 
-    fn begin(&self, from: &Path, first: u64, head: &[u8]) -> io::Result<File> {
+    /// Writes `head` into the file at `from`. Whatever naming it needs is opened here, where failing leaves no trace.
+    fn draft(&self, from: &Path, head: &[u8]) -> io::Result<Draft> {
+        let folder = File::open(&self.folder)?;
         // Not truncated: that would give the reserve's blocks away.
-        let mut file = private().create(true).truncate(false).open(from)?;
+        let mut file = appending().create(true).truncate(false).open(from)?;
         if file.metadata()?.len() > 0 {
             return Err(io::Error::other("the new segment's file is not empty"));
         }
         file.write_all(head)?;
         file.sync_all()?;
-        std::fs::rename(from, self.path(first))?;
-        sync_folder(&self.folder)?;
-        private().append(true).open(self.path(first))
+        Ok(Draft { file, folder })
+    }
+}
+
+/// A segment that has no name yet, and the folder that is to hold it.
+#[derive(Debug)]
+struct Draft {
+    file: File,
+    folder: File,
+}
+
+impl Draft {
+    /// Moves the file from its path to its name. After an error the name may lead to it, now or after a crash.
+    fn name(self, from: &Path, to: &Path) -> io::Result<File> {
+        std::fs::rename(from, to)?;
+        self.folder.sync_all()?;
+        Ok(self.file)
     }
 }
 
@@ -108,22 +124,30 @@ impl Device for Disk {
     }
 
     fn open(&self, first: u64) -> io::Result<Box<dyn Segment>> {
-        let file = private().append(true).open(self.path(first))?;
+        let file = appending().open(self.path(first))?;
         Ok(self.file_of(first, file))
     }
 
-    fn create(&self, first: u64, head: &[u8], space: Space) -> io::Result<Box<dyn Segment>> {
+    fn create(
+        &self,
+        first: u64,
+        head: &[u8],
+        space: Space,
+    ) -> Result<Box<dyn Segment>, CreateError> {
         let from = self.folder.join(match space {
             Space::Free => UNNAMED,
             Space::Reserve => RESERVE,
         });
         if space == Space::Free {
-            remove(&from)?;
+            remove(&from).map_err(CreateError::Absent)?;
         }
-        let file = self.begin(&from, first, head).inspect_err(|_| {
-            // What is half made is of no use; the error that counts is the first.
-            let _ = remove(&from);
-        })?;
+        // What is half made is of no use; the error that counts is the first.
+        let discard = |_: &io::Error| drop(remove(&from));
+        let draft = self.draft(&from, head).inspect_err(discard);
+        let named = draft
+            .map_err(CreateError::Absent)?
+            .name(&from, &self.path(first));
+        let file = named.inspect_err(discard).map_err(CreateError::Unsure)?;
         Ok(self.file_of(first, file))
     }
 
@@ -186,6 +210,12 @@ pub(super) fn name(first: u64) -> String {
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
+    options
+}
+
+fn appending() -> OpenOptions {
+    let mut options = private();
+    options.append(true);
     options
 }
 

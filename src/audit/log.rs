@@ -16,7 +16,7 @@ use crate::limits;
 use crate::mint::Minted;
 use crate::refusal::{Code, Denial, Fault};
 use crate::revocation::HotSet;
-use crate::store::OutboxEntry;
+use crate::store::{LogId, OutboxEntry};
 use jiff::Timestamp;
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -58,6 +58,7 @@ struct Inner {
     queue: Queue,
     encoder: Encoder,
     origin: Arc<str>,
+    id: LogId,
     stats: Arc<Stats>,
     health: Arc<Health>,
     refusals: Refusals,
@@ -80,7 +81,7 @@ impl Log {
         options: Options,
     ) -> Result<(Self, Recovered), OpenError> {
         let now = clock.now();
-        let resume = recover(&*device, origin, now)?;
+        let resume = recover(&*device, origin, now, &*random)?;
         let (stats, health) = (Arc::<Stats>::default(), Arc::<Health>::default());
         let (queue, receiver) = Queue::new(Arc::clone(&stats), Arc::clone(&health));
         let encoder = Encoder::new(clock, random);
@@ -108,6 +109,7 @@ impl Log {
             queue,
             encoder,
             origin,
+            id: resume.header.log,
             stats,
             health,
             refusals: Refusals::new(now),
@@ -266,6 +268,12 @@ impl Log {
     #[must_use]
     pub fn origin(&self) -> &Arc<str> {
         &self.0.origin
+    }
+
+    /// Which log of that origin it is.
+    #[must_use]
+    pub fn id(&self) -> LogId {
+        self.0.id
     }
 
     /// Makes records that are committed with changes of the store.

@@ -111,7 +111,10 @@ impl Drain {
                 .map_err(store_fault)?;
             let full = entries.len() >= limits::LOG_OUTBOX_PAGE;
             let read = entries.len();
-            entries.retain(|entry| applied.covers(&entry.revision));
+            // What an earlier incarnation left was in the store before this one began, so it is applied.
+            entries.retain(|entry| {
+                entry.revision.incarnation != applied.incarnation || applied.covers(&entry.revision)
+            });
             let Some(last) = entries.last().map(|entry| entry.revision) else {
                 self.passed(applied);
                 return Ok(());
@@ -129,7 +132,7 @@ impl Drain {
         let sequence = self.log.take_over(entries).await?;
         self.passed(last);
         let position = LogPosition {
-            origin: self.log.origin().to_string(),
+            log: self.log.id(),
             sequence,
             counter: last.counter,
         };

@@ -55,8 +55,12 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Tells whoever waits. A caller that went away is no error: its record stands.
+    /// Tells whoever waits. A caller that went away is no error: its record stands. For a refusal nobody does: that it is
+    /// not on the record is counted.
     pub(super) fn answer(self, answer: Answer) {
+        if answer.is_err() && matches!(self.work, Work::Refusal(_)) {
+            self.place.stats.dropped.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(done) = self.done {
             let _ = done.send(answer);
         }

@@ -1,7 +1,7 @@
 //! Records: one JSON object a line (DESIGN.md section 8).
 //!
-//! The caller encodes the object without version and sequence; the writer puts them in front while it copies
-//! the bytes. `{"v":1,"seq":7,` and then the object without its brace.
+//! The caller encodes the object without its place; the writer puts that around it while it copies the bytes:
+//! `{"v":1,"seq":7,`, then the object without its braces, then `,"batch":5}`.
 
 mod act;
 mod encode;
@@ -20,7 +20,7 @@ pub(super) use refusal::Group;
 
 /// Version of the record format.
 const VERSION: u8 = 1;
-/// Room for what the writer adds: version, sequence and either a store revision or the marker that
+/// Room for what the writer adds: version, place and either a store revision or the marker that
 /// turned an issue into a refusal (a key id of [`limits::KEY_ID`] bytes, each escaped).
 const LEAD: usize = 1024;
 /// Largest encoded object.
@@ -93,20 +93,29 @@ impl Record {
     }
 
     /// Appends the record's line to `out`.
-    pub(super) fn line(&self, out: &mut Vec<u8>, sequence: u64) {
-        start(out, sequence);
-        finish(out, self.0.strip_prefix(b"{"));
+    pub(super) fn line(&self, out: &mut Vec<u8>, place: Place) {
+        start(out, place);
+        finish(out, self.0.strip_prefix(b"{"), place);
     }
 
     /// Appends an issue's line as the refusal that `marker` made of it at the last moment.
-    pub(super) fn line_as_revoked(&self, out: &mut Vec<u8>, sequence: u64, marker: &Marker) {
-        start(out, sequence);
+    pub(super) fn line_as_revoked(&self, out: &mut Vec<u8>, place: Place, marker: &Marker) {
+        start(out, place);
         let code = crate::refusal::Code::Revoked.code();
         let _ = write!(out, r#""kind":"refuse","code":"{code}","detail":"#);
         let _ = serde_json::to_writer(&mut *out, &detail(marker));
         out.push(b',');
-        finish(out, self.0.strip_prefix(ISSUE));
+        finish(out, self.0.strip_prefix(ISSUE), place);
     }
+}
+
+/// Where a record stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its sequence.
+    pub(super) sequence: u64,
+    /// The sequence of the first record that was made durable together with it.
+    pub(super) batch: u64,
 }
 
 /// A record that was committed in the store, with what the log must hold of that commit: its revision and
@@ -146,12 +155,12 @@ impl StoreRecord {
     }
 
     /// Appends the record's line to `out`.
-    pub(super) fn line(&self, out: &mut Vec<u8>, sequence: u64) {
-        start(out, sequence);
+    pub(super) fn line(&self, out: &mut Vec<u8>, place: Place) {
+        start(out, place);
         out.extend_from_slice(br#""store":"#);
         out.extend_from_slice(&self.member);
         out.push(b',');
-        finish(out, self.record.0.strip_prefix(b"{"));
+        finish(out, self.record.0.strip_prefix(b"{"), place);
     }
 }
 
@@ -170,13 +179,29 @@ pub(super) fn detail(marker: &Marker) -> String {
     }
 }
 
-fn start(out: &mut Vec<u8>, sequence: u64) {
-    let _ = write!(out, r#"{{"v":{VERSION},"seq":{sequence},"#);
+fn start(out: &mut Vec<u8>, place: Place) {
+    let _ = write!(out, r#"{{"v":{VERSION},"seq":{},"#, place.sequence);
 }
 
-fn finish(out: &mut Vec<u8>, rest: Option<&[u8]>) {
-    out.extend_from_slice(rest.unwrap_or(b"}"));
-    out.push(b'\n');
+/// The batch comes last, where the smallest rest of a line still tells it.
+fn finish(out: &mut Vec<u8>, rest: Option<&[u8]>, place: Place) {
+    if let Some(members) = rest.and_then(|rest| rest.strip_suffix(b"}")) {
+        out.extend_from_slice(members);
+        out.push(b',');
+    }
+    let _ = writeln!(out, r#""batch":{}}}"#, place.batch);
+}
+
+/// The batch that a line was of, where `end` is what is left of it in front of its newline. No other member of a record
+/// looks like it there: in a string the quotes would be escaped, and after an inner object a further brace would follow.
+pub(super) fn batch_of(end: &[u8]) -> Option<u64> {
+    let member = end.strip_suffix(b"}")?;
+    let digits = member.rsplit(|byte| *byte == b':').next()?;
+    let name = member.strip_suffix(digits)?;
+    let number = std::str::from_utf8(digits).ok()?;
+    name.ends_with(br#","batch":"#)
+        .then(|| number.parse().ok())
+        .flatten()
 }
 
 /// What recovery needs of the `store` member: the lasting changes are skipped.
@@ -190,6 +215,8 @@ struct Position {
 pub(super) struct Head {
     v: u8,
     seq: u64,
+    #[serde(rename = "batch")]
+    _batch: u64,
     #[serde(default)]
     store: Option<Position>,
     /// Time of an issue in seconds: what the time guard gave out.

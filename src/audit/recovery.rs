@@ -3,15 +3,17 @@
 
 use super::device::{Device, Space};
 use super::disk;
+use super::record::batch_of;
 use super::segment::{Damage, Header, Line, Lines};
+use crate::clock::{NoRandomness, Random, random};
 use crate::limits;
-use crate::store::Revision;
+use crate::store::{LogId, Revision};
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use std::io;
 
-/// The least that a disk leaves unwritten, in bytes.
-const SECTOR: usize = 512;
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: u64 = 512;
 
 /// How far the store's outbox was taken over into the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub enum OpenError {
         /// What it should say.
         expected: String,
     },
+    /// A new log gets no id.
+    #[error(transparent)]
+    Id(#[from] NoRandomness),
     /// The writer's thread cannot be started.
     #[error("the log writer cannot be started: {0}")]
     Thread(io::Error),
@@ -80,9 +85,10 @@ pub(super) fn recover(
     device: &dyn Device,
     origin: &str,
     now: Timestamp,
+    source: &dyn Random,
 ) -> Result<Resume, OpenError> {
     let Some(first) = device.segments()?.pop() else {
-        return create_first(device, origin, now);
+        return create_first(device, origin, now, source);
     };
     let damaged = |damage| match damage {
         Damage::Io(error) => OpenError::Io(error),
@@ -106,10 +112,18 @@ pub(super) fn recover(
     Ok(resume)
 }
 
-fn create_first(device: &dyn Device, origin: &str, now: Timestamp) -> Result<Resume, OpenError> {
-    let header = Header::new(origin, 0, now);
+fn create_first(
+    device: &dyn Device,
+    origin: &str,
+    now: Timestamp,
+    source: &dyn Random,
+) -> Result<Resume, OpenError> {
+    let id = LogId(u128::from_be_bytes(random(source)?));
+    let header = Header::new(origin, id, 0, now);
     let line = header.line()?;
-    device.create(0, &line, Space::Free)?;
+    device
+        .create(0, &line, Space::Free)
+        .map_err(io::Error::from)?;
     Ok(Resume {
         header,
         size: bytes(line.len()),
@@ -152,7 +166,7 @@ fn scan<R: io::Read>(mut lines: Lines<R>) -> Result<(Resume, u64), Damage> {
     let torn = match what {
         Some(what) => {
             lines.rest(&mut line, bytes(limits::LOG_BATCH_BYTES).saturating_add(1))?;
-            if !is_torn(&line) {
+            if !is_torn(&line, offset, next) {
                 return Err(Damage::At { offset, what });
             }
             bytes(line.len())
@@ -176,10 +190,17 @@ fn scan<R: io::Read>(mut lines: Lines<R>) -> Result<(Resume, u64), Damage> {
     ))
 }
 
-/// Whether a crash can have left `rest` behind the last whole record: the beginning of a batch that was never made
-/// durable, so that no reply depended on it.
-fn is_torn(rest: &[u8]) -> bool {
-    rest.len() <= limits::LOG_BATCH_BYTES && (is_cut(rest) || has_hole(rest))
+/// Whether a crash can have left `rest` behind the last whole record: what there is of a batch that was never made
+/// durable, so that no reply depended on it. `next` is the sequence of the record that stood there.
+///
+/// A batch is written only after the one before it is durable: where there is anything of a later one, what is broken was
+/// durable, and may have been acknowledged.
+fn is_torn(rest: &[u8], offset: u64, next: u64) -> bool {
+    let mut ends = rest
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_suffix(b"\n"));
+    let later = ends.any(|end| batch_of(end).is_some_and(|batch| batch > next));
+    rest.len() <= limits::LOG_BATCH_BYTES && !later && (is_cut(rest) || has_hole(rest, offset))
 }
 
 /// A line that was not written to its end. A whole object with something behind it that is no newline was.
@@ -189,9 +210,19 @@ fn is_cut(rest: &[u8]) -> bool {
     !rest.contains(&b'\n') && !whole
 }
 
-/// Blocks that were never written read as zeros, which no record holds. A single zero byte is no such block.
-fn has_hole(rest: &[u8]) -> bool {
-    rest.ends_with(&[0]) || rest.windows(SECTOR).any(|run| run.iter().all(|b| *b == 0))
+/// Sectors that were never written read as zeros, which no record holds. Of the first one, the part before the batch
+/// was; of the last one, there may be no more than the file's end.
+fn has_hole(rest: &[u8], offset: u64) -> bool {
+    let is_edge = |at: usize| {
+        at == 0 || at == rest.len() || offset.saturating_add(bytes(at)).is_multiple_of(SECTOR)
+    };
+    let mut begin = 0_usize;
+    rest.chunk_by(|a, b| (*a == 0) == (*b == 0)).any(|run| {
+        let end = begin.saturating_add(run.len());
+        let hole = run.first() == Some(&0) && is_edge(begin) && is_edge(end);
+        begin = end;
+        hole
+    })
 }
 
 fn bytes(count: usize) -> u64 {

@@ -3,23 +3,33 @@
 use super::record::Head;
 use super::recovery::Drained;
 use crate::limits;
+use crate::store::LogId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read};
 
 /// What the header's `cambist` field says.
 const KIND: &str = "log";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// A segment's first line. It is no record: the tree's leaves begin with the second line.
+/// What every version of the header begins with.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct Header {
+struct Format {
     /// `log`.
     #[serde(rename = "cambist")]
     format: String,
     version: u8,
+}
+
+/// A segment's first line. It is no record: the tree's leaves begin with the second line.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Header {
+    #[serde(flatten)]
+    format: Format,
     /// The log's origin.
     pub(super) origin: String,
+    /// Which log of that origin.
+    pub(super) log: LogId,
     /// Sequence of the first record.
     pub(super) first: u64,
     /// When the segment was begun.
@@ -43,11 +53,14 @@ pub(super) struct Previous {
 }
 
 impl Header {
-    pub(super) fn new(origin: &str, first: u64, created: Timestamp) -> Self {
+    pub(super) fn new(origin: &str, log: LogId, first: u64, created: Timestamp) -> Self {
         Self {
-            format: KIND.to_owned(),
-            version: VERSION,
+            format: Format {
+                format: KIND.to_owned(),
+                version: VERSION,
+            },
             origin: origin.to_owned(),
+            log,
             first,
             created,
             drained: None,
@@ -79,12 +92,16 @@ impl Header {
     }
 
     fn parse(line: &[u8], first: u64) -> Result<Self, &'static str> {
-        let header: Self = serde_json::from_slice(line).map_err(|_| "the header cannot be read")?;
-        if header.format != KIND {
-            Err("not a log segment")
-        } else if header.version != VERSION {
-            Err("a segment of another version of the format")
-        } else if header.first != first {
+        let unread = |_| "the header cannot be read";
+        let format: Format = serde_json::from_slice(line).map_err(unread)?;
+        if format.format != KIND {
+            return Err("not a log segment");
+        }
+        if format.version != VERSION {
+            return Err("a segment of another version of the format");
+        }
+        let header: Self = serde_json::from_slice(line).map_err(unread)?;
+        if header.first != first {
             Err("the header does not fit the file's name")
         } else {
             Ok(header)

@@ -21,9 +21,10 @@ pub struct Stats {
     pub fenced: AtomicU64,
     /// Refusals that were not recorded one by one, but counted in a summary.
     pub summarised: AtomicU64,
-    /// Refusals, or summaries of them, that were not recorded because the queue or the disk was too full.
+    /// Refusals, or summaries of them, that were queued and not recorded: the disk was too full, or the log failed. What
+    /// the queue has no room for is not among them: it is summarised, or told with the next summary.
     pub dropped: AtomicU64,
-    /// Batches that failed and closed their segment.
+    /// Failures that closed a segment.
     pub failures: AtomicU64,
     /// Segments begun.
     pub segments: AtomicU64,

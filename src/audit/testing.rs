@@ -1,6 +1,6 @@
 //! Fixtures of the audit tests: a device in memory that fails on command, and tokens to record.
 
-use super::device::{Device, Segment, Space};
+use super::device::{CreateError, Device, Segment, Space};
 use super::{Context, Log, Options, Recovered, read};
 use crate::authn::{Face, Peer, Verified};
 use crate::clock::SystemRandomness;
@@ -239,8 +239,14 @@ impl Device for Memory {
         }))
     }
 
-    fn create(&self, first: u64, head: &[u8], space: Space) -> io::Result<Box<dyn Segment>> {
-        self.step(Step::Create, |state, effect| {
+    fn create(
+        &self,
+        first: u64,
+        head: &[u8],
+        space: Space,
+    ) -> Result<Box<dyn Segment>, CreateError> {
+        let mut named = false;
+        let created = self.step(Step::Create, |state, effect| {
             if space == Space::Free && state.full
                 || space == Space::Reserve && !std::mem::take(&mut state.reserve)
             {
@@ -248,8 +254,13 @@ impl Device for Memory {
             }
             if effect == Effect::Persists {
                 state.files.insert(first, File::synced(head.to_vec()));
+                named = true;
             }
             Ok(())
+        });
+        created.map_err(match named {
+            true => CreateError::Unsure,
+            false => CreateError::Absent,
         })?;
         Ok(Box::new(Handle {
             memory: self.clone(),

@@ -8,7 +8,7 @@
 mod batch;
 mod tail;
 
-use super::device::{Device, Space, is_full};
+use super::device::{CreateError, Device, Space, is_full};
 use super::health::Health;
 use super::log::Options;
 use super::queue::{Job, Message, unavailable};
@@ -55,8 +55,8 @@ pub(super) struct Writer {
     /// Taken from the queue, but too large for the batch before.
     carried: Option<Job>,
     closing: bool,
-    /// Whether the last commit carried at least [`limits::LOG_CROWD`] records.
-    crowded: bool,
+    /// When the last commit ended, if it carried at least [`limits::LOG_CROWD`] records.
+    crowd: Option<Duration>,
     buffer: Vec<u8>,
 }
 
@@ -92,7 +92,7 @@ impl Writer {
             space: SpaceCheck::default(),
             carried: None,
             closing: false,
-            crowded: false,
+            crowd: None,
             buffer: Vec::new(),
             parts,
         };
@@ -103,17 +103,29 @@ impl Writer {
     /// Runs until the log is closed or dropped.
     pub(super) fn run(mut self) {
         while !self.closing || self.carried.is_some() {
+            let carried = self.carried.is_some();
             let Some(first) = self.next() else {
                 continue;
             };
             if self.retry_due() {
                 self.heal();
             }
-            if self.crowded && !self.closing {
+            // A job that was carried has waited for company already.
+            if !carried && !self.closing && self.expects_company() {
                 self.parts.encoder.clock().pause(limits::LOG_GATHER);
             }
             self.commit(first);
         }
+    }
+
+    /// Whether a crowd was just answered, or another one is there.
+    fn expects_company(&self) -> bool {
+        let Some(ended) = self.crowd else {
+            return false;
+        };
+        let since = self.parts.encoder.clock().monotonic().saturating_sub(ended);
+        // The job at hand counts as queued until it is answered.
+        since <= limits::LOG_GATHER || self.parts.stats.queued.load(Ordering::Acquire) > 1
     }
 
     /// Waits for work; while the log is not well, no longer than until it is to be tried again.
@@ -177,7 +189,8 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Batch<'_>, started: Duration) {
-        self.crowded = batch.records >= limits::LOG_CROWD;
+        let crowded = batch.records >= limits::LOG_CROWD;
+        self.crowd = None;
         if batch.records == 0 {
             return batch.succeed();
         }
@@ -186,12 +199,9 @@ impl Writer {
         }
         self.position = batch.position;
         let stats = &self.parts.stats;
-        let took = self
-            .parts
-            .encoder
-            .clock()
-            .monotonic()
-            .saturating_sub(started);
+        let ended = self.parts.encoder.clock().monotonic();
+        let took = ended.saturating_sub(started);
+        self.crowd = crowded.then_some(ended);
         let bytes = u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
         stats.records.fetch_add(batch.records, Ordering::Relaxed);
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -203,14 +213,19 @@ impl Writer {
     }
 
     fn fail(&mut self, batch: Batch<'_>, error: &io::Error) {
+        self.give_up(error, batch.records);
+        batch.fail(&unavailable(&self.parts.health));
+        self.heal();
+    }
+
+    /// Closes the segment for ever.
+    fn give_up(&mut self, error: &io::Error, records: u64) {
         self.parts.stats.failures.fetch_add(1, Ordering::Relaxed);
         self.tail.close(self.position.next);
         let dropped = self.failure.take().map_or(0, |(_, dropped)| dropped);
-        self.failure = Some((error.to_string(), dropped.saturating_add(batch.records)));
+        self.failure = Some((error.to_string(), dropped.saturating_add(records)));
         self.tell();
-        batch.fail(&unavailable(&self.parts.health));
         self.pause = self.parts.options.retry;
-        self.heal();
     }
 
     fn rotate_if_due(&mut self) {
@@ -223,12 +238,20 @@ impl Writer {
         if monotonic < self.retry_at || !self.tail.is_due(self.position.next, now, size, age) {
             return;
         }
-        // The segment at hand is still good: if no other can be begun, it simply grows on.
         match self.tail.begin(self.position, now, None, Space::Free) {
             Ok(()) => {
                 self.parts.stats.segments.fetch_add(1, Ordering::Relaxed);
             }
-            Err(_) => self.retry_at = monotonic.saturating_add(limits::LOG_RETRY_MAX),
+            // The segment at hand is still good: if there is no other, it simply grows on.
+            Err(CreateError::Absent(_)) => {
+                self.retry_at = monotonic.saturating_add(limits::LOG_RETRY_MAX);
+            }
+            // A start would go on from the other one, and miss what this one took meanwhile. The next one
+            // replaces it.
+            Err(CreateError::Unsure(error)) => {
+                self.give_up(&error, 0);
+                self.heal();
+            }
         }
     }
 
@@ -269,7 +292,7 @@ impl Writer {
         let now = self.parts.encoder.clock().now();
         let free = self.tail.begin(self.position, now, Some(&gap), Space::Free);
         match free {
-            Err(error) if is_full(&error) && self.reserve => {
+            Err(error) if is_full(error.cause()) && self.reserve => {
                 // Used up, whether or not it helps.
                 self.reserve = false;
                 self.tail

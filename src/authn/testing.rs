@@ -42,7 +42,12 @@ pub(super) fn authn(change: impl FnOnce(&mut ApiKey)) -> (Authn, Arc<KeyEntry>, 
     keys.apply(&Op::Put(name, value), 1).unwrap();
     let entry = keys.find(&key.id).unwrap();
     let kek = Kek::new(Zeroizing::new([1; Kek::LENGTH])).unwrap();
-    let timing = Timing::new(limits::ROTATE_AFTER, limits::MAX_LIFETIME).unwrap();
+    let timing = Timing::new(
+        limits::ROTATE_AFTER,
+        limits::MAX_LIFETIME,
+        limits::STALENESS,
+    )
+    .unwrap();
     let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
     let tokens = OwnTokens::new(ISSUER.into(), ring);
     let authn = Authn::new(keys, Arc::default(), Arc::default(), tokens, Arc::default());

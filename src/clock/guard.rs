@@ -109,6 +109,14 @@ impl TimeGuard {
         self.clock.now()
     }
 
+    /// The latest instant that may have been given out: for what cannot wait until the clock is steady, such as a
+    /// revocation of everything so far.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let wall = self.wall();
+        self.mark().map_or(wall, |mark| mark.max(wall))
+    }
+
     /// The unguarded clock, for measuring durations.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -2,10 +2,11 @@
 
 use super::{Kek, SealingFault};
 use crate::clock::{NoRandomness, Random};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 /// Why a file is not taken as a key-encryption key.
@@ -66,14 +67,19 @@ impl Kek {
         let failed = |error| KekFileError::Io(path.to_owned(), error);
         let mut bytes = Zeroizing::new([0; Self::LENGTH]);
         source.fill(bytes.as_mut_slice())?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        file.write_all(bytes.as_slice()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        let folder = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        // Under another name until it is whole, readable by its owner only.
+        let mut draft = NamedTempFile::new_in(folder).map_err(failed)?;
+        draft.write_all(bytes.as_slice()).map_err(failed)?;
+        draft.as_file().sync_all().map_err(failed)?;
+        draft
+            .persist_noclobber(path)
+            .map_err(|refused| failed(refused.error))?;
+        let folder = File::open(folder).map_err(failed)?;
+        folder.sync_all().map_err(failed)?;
         Ok(Self::new(bytes)?)
     }
 }

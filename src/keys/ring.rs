@@ -51,6 +51,8 @@ pub struct Member {
     pub algorithm: SigningAlgorithm,
     /// Where it is in its life.
     pub life: Life,
+    /// How long it stays once it is retired: the most that any configuration asked for while it signed.
+    pub keep: Duration,
 }
 
 /// How long things last.
@@ -62,6 +64,8 @@ pub struct Timing {
     rotate_after: Duration,
     /// The longest lifetime of a token that a key of the ring signs.
     longest_token: Duration,
+    /// How long a node may go on signing before it learns of a change.
+    staleness: Duration,
 }
 
 /// Durations that do not fit together.
@@ -108,11 +112,15 @@ pub struct Change {
 pub struct Ring(BTreeMap<KeyId, Member>);
 
 impl Timing {
-    /// Timing of a ring whose tokens live at most `longest_token`.
+    /// Timing of a ring whose tokens live at most `longest_token`, on nodes whose view of it is at most `staleness` old.
     ///
     /// # Errors
     /// [`InvalidTiming`].
-    pub fn new(rotate_after: Duration, longest_token: Duration) -> Result<Self, InvalidTiming> {
+    pub fn new(
+        rotate_after: Duration,
+        longest_token: Duration,
+        staleness: Duration,
+    ) -> Result<Self, InvalidTiming> {
         if rotate_after <= limits::PUBLISH_AHEAD {
             return Err(InvalidTiming::RotatesTooFast);
         }
@@ -123,6 +131,7 @@ impl Timing {
             publish_ahead: limits::PUBLISH_AHEAD,
             rotate_after,
             longest_token,
+            staleness,
         })
     }
 
@@ -132,13 +141,13 @@ impl Timing {
         self.longest_token
     }
 
-    /// How long a retired key stays: its tokens' life, what verifiers forgive, and the time that a node may go on
-    /// signing before it learns of the change.
+    /// How long a key that signs by this timing stays once it is retired: its tokens' life, what verifiers forgive, and
+    /// the time that a node may go on signing before it learns of the change.
     #[must_use]
     pub fn keep(&self) -> Duration {
         self.longest_token
             .saturating_add(limits::LEEWAY)
-            .saturating_add(limits::STALENESS)
+            .saturating_add(self.staleness)
     }
 }
 
@@ -215,23 +224,52 @@ impl Ring {
         algorithm: SigningAlgorithm,
         mut fresh: impl FnMut() -> Result<KeyId, E>,
     ) -> Result<(), E> {
-        let mut make = |life| {
-            let member = Member {
-                created: now,
-                algorithm,
-                life,
-            };
-            fresh().map(|id| (id, member))
-        };
+        self.succeed(now, timing, algorithm, &mut fresh)?;
+        self.age(now, timing, algorithm);
+        self.prepare(now, timing, algorithm, fresh)
+    }
+
+    /// Sees that there is one key to sign and one spare, and does nothing that is due by age: for when `now` cannot be
+    /// trusted, and what must be done cannot wait.
+    ///
+    /// # Errors
+    /// As `fresh`.
+    pub fn mend<E>(
+        &mut self,
+        now: Timestamp,
+        timing: &Timing,
+        algorithm: SigningAlgorithm,
+        mut fresh: impl FnMut() -> Result<KeyId, E>,
+    ) -> Result<(), E> {
+        self.succeed(now, timing, algorithm, &mut fresh)?;
+        self.prepare(now, timing, algorithm, fresh)
+    }
+
+    /// Sees that a key signs, the spare if there is one.
+    fn succeed<E>(
+        &mut self,
+        now: Timestamp,
+        timing: &Timing,
+        algorithm: SigningAlgorithm,
+        fresh: impl FnOnce() -> Result<KeyId, E>,
+    ) -> Result<(), E> {
         if self.active().is_none() {
+            let life = Life::Active { since: now };
             match self.spare().map(|(id, _)| id.clone()) {
-                Some(id) => self.live(&id, Life::Active { since: now }),
-                None => self.0.extend([make(Life::Active { since: now })?]),
+                Some(id) => self.live(&id, life),
+                None => self.add(fresh()?, now, timing, algorithm, life),
             }
+        }
+        Ok(())
+    }
+
+    fn age(&mut self, now: Timestamp, timing: &Timing, algorithm: SigningAlgorithm) {
+        for member in self.0.values_mut().filter(|member| member.may_sign()) {
+            member.keep = member.keep.max(timing.keep());
         }
         self.0.retain(|_, member| match member.life {
             Life::Retired { since } | Life::Compromised { since } => {
-                after(since, timing.keep()) > now
+                after(since, member.keep) > now
             }
             // Nothing was ever signed with a spare: another may take its place at once.
             Life::Prepared => member.algorithm == algorithm,
@@ -244,10 +282,36 @@ impl Ring {
             // When it is too early the next settling finds it due again.
             let _ = self.rotate(now, timing);
         }
+    }
+
+    fn prepare<E>(
+        &mut self,
+        now: Timestamp,
+        timing: &Timing,
+        algorithm: SigningAlgorithm,
+        fresh: impl FnOnce() -> Result<KeyId, E>,
+    ) -> Result<(), E> {
         if self.spare().is_none() {
-            self.0.extend([make(Life::Prepared)?]);
+            self.add(fresh()?, now, timing, algorithm, Life::Prepared);
         }
         Ok(())
+    }
+
+    fn add(
+        &mut self,
+        id: KeyId,
+        now: Timestamp,
+        timing: &Timing,
+        algorithm: SigningAlgorithm,
+        life: Life,
+    ) {
+        let member = Member {
+            created: now,
+            algorithm,
+            life,
+            keep: timing.keep(),
+        };
+        self.0.insert(id, member);
     }
 
     /// Lets the spare take over from the active key. To be followed by [`Ring::settle`], which prepares the next one.
@@ -271,7 +335,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Takes a key out of publication. Where it was the active one, [`Ring::settle`] lets the spare take over at once.
+    /// Takes a key out of publication. Where it was the active one, [`Ring::mend`] lets the spare take over at once.
     ///
     /// # Errors
     /// [`UnknownMember`].

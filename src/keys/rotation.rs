@@ -147,7 +147,8 @@ impl Rotation {
         self.change(&Wish::Rotate, now, with, record).await
     }
 
-    /// Takes a key out of publication; the spare takes over at once. `with` is committed in the same transaction: the
+    /// Takes a key out of publication; the spare takes over at once. Nothing else is done that is due by age, so that `now`
+    /// need not be trusted. `with` is committed in the same transaction: the
     /// marker on the key's id. The store's reserve may be used.
     ///
     /// # Errors
@@ -245,12 +246,16 @@ impl Rotation {
             Wish::Compromise(id) => ring.compromise(id, now)?,
         }
         let mut made = BTreeMap::new();
-        ring.settle(now, &self.timing, self.algorithm, || {
+        let fresh = || {
             let key = SigningKey::generate(self.algorithm)?;
             let id = key.id().clone();
             made.insert(id.clone(), key);
             Ok::<_, KeyFault>(id)
-        })?;
+        };
+        match wish {
+            Wish::Settle | Wish::Rotate => ring.settle(now, &self.timing, self.algorithm, fresh)?,
+            Wish::Compromise(_) => ring.mend(now, &self.timing, self.algorithm, fresh)?,
+        }
         let changes = ring.changes_since(&old);
         let mut values = BTreeMap::new();
         for change in &changes {

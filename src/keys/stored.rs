@@ -8,6 +8,7 @@ use crate::keys::Sealed;
 use crate::store::{Key, TooLarge, Value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What every entry's key starts with.
 pub const PREFIX: &str = "signing/";
@@ -41,6 +42,8 @@ pub struct StoredKey {
     algorithm: SigningAlgorithm,
     created: Timestamp,
     life: Life,
+    /// How long it stays once it is retired.
+    keep_seconds: u64,
     jwk: Jwk,
     /// The private key; gone as soon as it will sign no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +78,7 @@ impl StoredKey {
             algorithm: member.algorithm,
             created: member.created,
             life: member.life,
+            keep_seconds: member.keep.as_secs(),
             jwk: key.jwk().clone(),
             sealed: Some(sealed),
         })
@@ -114,6 +118,7 @@ impl StoredKey {
     pub(super) fn moved(&self, member: Member) -> Self {
         Self {
             life: member.life,
+            keep_seconds: member.keep.as_secs(),
             sealed: self.sealed.clone().filter(|_| member.may_sign()),
             ..self.clone()
         }
@@ -125,6 +130,7 @@ impl StoredKey {
             created: self.created,
             algorithm: self.algorithm,
             life: self.life,
+            keep: Duration::from_secs(self.keep_seconds),
         }
     }
 

@@ -18,7 +18,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn timing() -> Timing {
-    Timing::new(Duration::from_secs(3 * 3600), TOKEN).unwrap()
+    Timing::new(Duration::from_secs(3 * 3600), TOKEN, limits::STALENESS).unwrap()
 }
 
 fn kek(byte: u8) -> Kek {
@@ -182,6 +182,7 @@ fn the_published_set_is_bounded_at_n() {
     let slow = Timing::new(
         Duration::from_secs(3600),
         Duration::from_secs(7 * 24 * 3600),
+        limits::STALENESS,
     )
     .unwrap();
     let (mut ring, mut made, mut now) = (Ring::default(), 0, 0);
@@ -223,14 +224,68 @@ fn a_spare_that_caches_may_lack_does_not_sign() {
     assert!(limits::PUBLISH_AHEAD >= 2 * limits::JWKS_MAX_AGE);
 }
 
+/// Tokens live as long as was allowed when they were signed, whatever is allowed now.
+#[test]
+fn a_key_stays_as_long_as_the_highest_ceiling_it_signed_under() {
+    let at_most = |token: u64, staleness: u64| {
+        let (token, staleness) = (Duration::from_secs(token), Duration::from_secs(staleness));
+        Timing::new(Duration::from_secs(3 * 3600), token, staleness).unwrap()
+    };
+    let (mut ring, mut made) = (Ring::default(), 0);
+    let mut settle = |ring: &mut Ring, now, timing: &Timing| {
+        let fresh = || {
+            made += 1;
+            Ok::<_, ()>(KeyId::parse(&format!("k{made}")).unwrap())
+        };
+        ring.settle(at(now), timing, SigningAlgorithm::Es256, fresh)
+            .unwrap();
+    };
+    let (low, high) = (at_most(300, 60), at_most(3600, 600));
+    settle(&mut ring, 0, &low);
+    let first = ring.active().unwrap().0.clone();
+    // Raised under a key that signs, and lowered again before it is retired.
+    settle(&mut ring, 10, &high);
+    settle(&mut ring, 20, &low);
+    ring.rotate(at(3000), &low).unwrap();
+    let keep = 3600 + 600 + i64::try_from(limits::LEEWAY.as_secs()).unwrap();
+    let stays = |ring: &Ring| ring.members().any(|(id, _)| *id == first);
+    settle(&mut ring, 3000 + keep - 1, &low);
+    assert!(stays(&ring));
+    settle(&mut ring, 3000 + keep, &low);
+    assert!(!stays(&ring));
+}
+
+#[test]
+fn what_cannot_wait_for_a_clock_does_nothing_by_age() {
+    let mut model = Model::default();
+    model.settle(SigningAlgorithm::Es256);
+    model.ring.rotate(at(3000), &timing()).unwrap();
+    model.now = 3000;
+    model.settle(SigningAlgorithm::Es256);
+    let bad = model.ring.active().unwrap().0.clone();
+    let before = model.ring.members().count();
+    let far = at(1_000_000_000);
+    model.ring.compromise(&bad, far).unwrap();
+    let fresh = || Ok::<_, ()>(KeyId::parse("fresh").unwrap());
+    let es256 = SigningAlgorithm::Es256;
+    model.ring.mend(far, &timing(), es256, fresh).unwrap();
+    assert_eq!(
+        model.ring.members().count(),
+        before + 1,
+        "one was forgotten"
+    );
+    assert_ne!(model.ring.active().unwrap().0, &bad);
+    assert_eq!(model.ring.spare().unwrap().0.as_str(), "fresh");
+}
+
 #[test]
 fn timings_that_do_not_fit_are_refused() {
     assert_eq!(
-        Timing::new(limits::PUBLISH_AHEAD, TOKEN),
+        Timing::new(limits::PUBLISH_AHEAD, TOKEN, limits::STALENESS),
         Err(InvalidTiming::RotatesTooFast)
     );
     assert_eq!(
-        Timing::new(limits::ROTATE_AFTER, Duration::ZERO),
+        Timing::new(limits::ROTATE_AFTER, Duration::ZERO, limits::STALENESS),
         Err(InvalidTiming::NoLifetime)
     );
 }
@@ -255,6 +310,7 @@ fn entry(key: &SigningKey, life: Life, kek: &Kek) -> Entry {
         created: at(0),
         algorithm: key.algorithm(),
         life,
+        keep: timing().keep(),
     };
     let stored = StoredKey::seal(key, member, kek, &SystemRandomness::default()).unwrap();
     Entry {

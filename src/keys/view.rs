@@ -183,9 +183,10 @@ impl KeyRing {
     ) -> Arc<Self> {
         use super::stored::entry_key;
         use crate::clock::SystemRandomness;
+        use crate::limits;
 
         let kek = Arc::new(Kek::new(zeroize::Zeroizing::new([1; Kek::LENGTH])).unwrap());
-        let timing = Timing::new(crate::limits::ROTATE_AFTER, longest_token).unwrap();
+        let timing = Timing::new(limits::ROTATE_AFTER, longest_token, limits::STALENESS).unwrap();
         let ring = Self::new(Arc::clone(&kek), timing);
         let key = SigningKey::generate(algorithm).unwrap();
         let since = jiff::Timestamp::UNIX_EPOCH;
@@ -193,6 +194,7 @@ impl KeyRing {
             created: since,
             algorithm,
             life: super::Life::Active { since },
+            keep: timing.keep(),
         };
         let stored = StoredKey::seal(&key, member, &kek, &SystemRandomness::default()).unwrap();
         let entry = Entry {

@@ -128,9 +128,7 @@ fn alert(refusal: &CertificateRefusal) -> CertificateError {
     match refusal {
         CertificateRefusal::Expired => CertificateError::Expired,
         CertificateRefusal::NotYetValid => CertificateError::NotValidYet,
-        CertificateRefusal::Revoked | CertificateRefusal::TrustDomainRevoked(_) => {
-            CertificateError::Revoked
-        }
+        CertificateRefusal::Revoked => CertificateError::Revoked,
         CertificateRefusal::UnknownIssuer | CertificateRefusal::UnknownTrustDomain(_) => {
             CertificateError::UnknownIssuer
         }

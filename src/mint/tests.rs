@@ -408,7 +408,12 @@ proptest! {
 #[test]
 fn without_an_active_key_nothing_is_minted() {
     let kek = Kek::new(Zeroizing::new([1; Kek::LENGTH])).unwrap();
-    let timing = Timing::new(limits::ROTATE_AFTER, limits::MAX_LIFETIME).unwrap();
+    let timing = Timing::new(
+        limits::ROTATE_AFTER,
+        limits::MAX_LIFETIME,
+        limits::STALENESS,
+    )
+    .unwrap();
     let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
     let mint = Mint::new(ISSUER.into(), ring, SystemRandomness::shared());
     assert!(!mint.can_sign());

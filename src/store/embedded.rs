@@ -286,7 +286,7 @@ impl Store for EmbeddedStore {
     }
 
     fn drained(&self, position: LogPosition) -> Reply<'_, Result<(), StoreFault>> {
-        Box::pin(async { self.ask(|to| Job::Drained(Some(position), to)).await? })
+        Box::pin(async move { self.ask(|to| Job::Drained(Some(position), to)).await? })
     }
 
     fn log_position(&self) -> Reply<'_, Result<Option<LogPosition>, StoreFault>> {

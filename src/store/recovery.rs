@@ -8,7 +8,7 @@
 //! whatever is redone, and however often.
 
 use super::{
-    Batch, CommitError, Effect, Expect, Key, LogPosition, Op, Revision, Store, StoreFault,
+    Batch, CommitError, Effect, Expect, Key, LogId, LogPosition, Op, Revision, Store, StoreFault,
     StoreMember, TooLarge, Value,
 };
 use crate::limits;
@@ -47,10 +47,10 @@ impl Lineage {
 }
 
 /// The end of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEnd {
-    /// The log's origin.
-    pub origin: String,
+    /// The log.
+    pub log: LogId,
     /// Sequence of its last durable record.
     pub sequence: u64,
     /// Revision of the last record that came from the store's outbox. Entries of the outbox that
@@ -61,16 +61,17 @@ pub struct LogEnd {
 }
 
 /// What is to be done before anything is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// The store holds everything that the log knows of.
     InStep,
+    /// It does, and is to be told so: a crash came between the log's commit and the store's. What waits in its outbox
+    /// up to there is in the log.
+    Untold(LogPosition),
     /// The store lost revisions that the log saw: redo them from this record on.
     StoreBehind {
         /// Sequence of the first record to be read.
         from_sequence: u64,
-        /// Whether a new incarnation must be begun first, because counters of this one were served with other content.
-        renew: bool,
     },
     /// The log lost records that the store saw: nothing can be redone.
     LogBehind,
@@ -87,29 +88,37 @@ pub fn decide(store: &Lineage, log: Option<&LogEnd>) -> Recovery {
             Some(_) => Recovery::LogBehind,
         };
     };
-    let mut from_sequence = 0;
+    let taken = log.taken.zip(log.taken_at);
     if let Some(known) = &store.log {
-        if known.origin != log.origin {
+        if known.log != log.log {
             return Recovery::Foreign;
         }
         if known.sequence > log.sequence {
             return Recovery::LogBehind;
         }
         // Nothing came from the store since it was told: what the log took before then it held, or has redone.
-        if known.sequence == log.sequence || log.taken_at.is_some_and(|at| at <= known.sequence) {
+        if known.sequence == log.sequence || taken.is_some_and(|(_, at)| at <= known.sequence) {
             return Recovery::InStep;
         }
-        from_sequence = known.sequence.saturating_add(1);
     }
-    match (&log.taken, &store.log) {
+    match (taken, &store.log) {
         (None, None) => Recovery::InStep,
         (None, Some(_)) => Recovery::Foreign,
-        (Some(taken), _) if store.holds(taken) => Recovery::InStep,
-        (Some(taken), _) if store.last_of(taken.incarnation).is_some() => Recovery::StoreBehind {
-            from_sequence,
-            renew: taken.incarnation == store.revision.incarnation,
+        (Some((revision, sequence)), _) if store.holds(&revision) => {
+            Recovery::Untold(LogPosition {
+                log: log.log,
+                sequence,
+                counter: revision.counter,
+            })
+        }
+        // From a position in this very log on, it has whatever was changed since, under whichever incarnation.
+        (Some(_), Some(known)) => Recovery::StoreBehind {
+            from_sequence: known.sequence.saturating_add(1),
         },
-        (Some(_), _) => Recovery::Foreign,
+        (Some((revision, _)), None) if store.last_of(revision.incarnation).is_some() => {
+            Recovery::StoreBehind { from_sequence: 0 }
+        }
+        (Some(_), None) => Recovery::Foreign,
     }
 }
 
@@ -131,6 +140,11 @@ pub enum RedoError {
     /// Records are missing or in disorder.
     #[error("the log has a gap or is in disorder near record {0}")]
     Gap(u64),
+    /// The store knows no position in the log, and the log may have been begun anew since.
+    #[error(
+        "record {0} accepts that changes were lost, and the backup is from before: the log does not have them"
+    )]
+    Lost(u64),
     /// More keys than [`limits::STORE_REDO`].
     #[error("too much to redo; put back a newer backup")]
     TooMuch,
@@ -138,7 +152,14 @@ pub enum RedoError {
 
 /// The changes that the store lacks: of each key the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Redo(BTreeMap<Key, Op>);
+pub struct Redo {
+    changes: BTreeMap<Key, Op>,
+    /// Whether a new incarnation must be begun first, because counters of this one were served with other content.
+    pub renew: bool,
+    /// Counter of the last change of the store that the log has: what waits in the outbox up to there it has too, because
+    /// an outbox is drained in order.
+    pub held: u64,
+}
 
 /// Collects what `store` lacks. `members` are sequence and JSON of the `store` member of every record that has
 /// one, from [`Recovery::StoreBehind`]'s `from_sequence` to the log's end, in order.
@@ -150,7 +171,10 @@ pub fn redo<E: fmt::Display>(
     taken: Revision,
     members: impl IntoIterator<Item = Result<(u64, String), E>>,
 ) -> Result<Redo, RedoError> {
-    let mut changes = BTreeMap::new();
+    let mut redo = Redo {
+        held: store.log.map_or(0, |known| known.counter),
+        ..Redo::default()
+    };
     let mut last: Option<(u64, Revision)> = None;
     for member in members {
         let (sequence, text) = member.map_err(|error| RedoError::Log(error.to_string()))?;
@@ -167,17 +191,22 @@ pub fn redo<E: fmt::Display>(
         }
         last = Some((sequence, member.rev));
         if store.holds(&member.rev) {
+            redo.held = redo.held.max(member.rev.counter);
             continue;
         }
+        redo.renew |= member.rev.incarnation == store.revision.incarnation;
         for Effect(op) in member.effect {
-            changes.insert(op.key().clone(), op);
+            if store.log.is_none() && op.key().as_str() == CUTOFF {
+                return Err(RedoError::Lost(sequence));
+            }
+            redo.changes.insert(op.key().clone(), op);
         }
-        if changes.len() > limits::STORE_REDO {
+        if redo.changes.len() > limits::STORE_REDO {
             return Err(RedoError::TooMuch);
         }
     }
     match last {
-        Some((_, revision)) if revision == taken => Ok(Redo(changes)),
+        Some((_, revision)) if revision == taken => Ok(redo),
         Some((sequence, _)) => Err(RedoError::Gap(sequence)),
         None => Err(RedoError::Gap(0)),
     }
@@ -187,24 +216,24 @@ impl Redo {
     /// How many keys are to be changed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.changes.len()
     }
 
     /// Whether nothing is missing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.changes.is_empty()
     }
 
     /// The changes as batches that may use the reserve. Committing some of them, or all of them twice, does no harm;
-    /// when all are committed the store is told the log's end ([`Store::drained`]).
+    /// when all are committed the store is told the log's end, up to [`Redo::held`] ([`Store::drained`]).
     ///
     /// # Errors
     /// [`TooLarge`] never, as each change was in a batch before.
     pub fn batches(self) -> Result<Vec<Batch>, TooLarge> {
         let mut batches = Vec::new();
         let mut batch = Batch::new().reserved();
-        for op in self.0.into_values() {
+        for op in self.changes.into_values() {
             batch = match with(batch.clone(), op.clone()) {
                 Ok(grown) => grown,
                 Err(TooLarge) => {
@@ -254,14 +283,6 @@ pub enum RollbackError {
     Value(String),
 }
 
-/// The cut-off that is stored.
-///
-/// # Errors
-/// [`RollbackError`].
-pub async fn cut_off(store: &dyn Store) -> Result<Option<CutOff>, RollbackError> {
-    Ok(stored_cut_off(store).await?.map(|(cutoff, _)| cutoff))
-}
-
 async fn stored_cut_off(store: &dyn Store) -> Result<Option<(CutOff, u64)>, RollbackError> {
     let bad = |error: &dyn fmt::Display| RollbackError::Value(error.to_string());
     let key = Key::new(CUTOFF).map_err(|error| bad(&error))?;
@@ -273,8 +294,8 @@ async fn stored_cut_off(store: &dyn Store) -> Result<Option<(CutOff, u64)>, Roll
 }
 
 /// Accepts that the store lost what the log cannot give back (`--accept-rollback`): commits `suspensions`, the
-/// inventory's batches that suspend every use-limited key, and then the cut-off at `now` with its `record`. The cut-off
-/// never moves back. When it is there, the suspensions are.
+/// inventory's batches that suspend every use-limited key, and then the cut-off at `now` with its `record`, and answers
+/// what is cut off by now: the cut-off never moves back. When it is there, the suspensions are.
 ///
 /// # Errors
 /// [`RollbackError`]; it can be called again.
@@ -283,7 +304,7 @@ pub async fn accept_rollback(
     now: Timestamp,
     suspensions: Vec<Batch>,
     record: &[u8],
-) -> Result<Revision, RollbackError> {
+) -> Result<CutOff, RollbackError> {
     let bad = |error: &dyn fmt::Display| RollbackError::Value(error.to_string());
     for batch in suspensions {
         store.commit(batch.reserved()).await?;
@@ -307,5 +328,6 @@ pub async fn accept_rollback(
         })
         .and_then(|batch| batch.record(record))
         .map_err(|error| bad(&error))?;
-    Ok(store.commit(batch.reserved()).await?)
+    store.commit(batch.reserved()).await?;
+    Ok(cutoff)
 }

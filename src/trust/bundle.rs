@@ -6,6 +6,7 @@ use crate::id::TrustDomain;
 use crate::limits;
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
+use std::collections::BTreeMap;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
@@ -17,12 +18,10 @@ use x509_parser::revocation_list::CertificateRevocationList;
 pub struct BundleMaterial {
     /// The domain that these roots answer for, and no other.
     pub trust_domain: TrustDomain,
-    /// The roots. Empty only where `revoked` says so.
+    /// The roots; at least one.
     pub roots: Vec<CertificateDer<'static>>,
     /// Complete revocation lists, at most one an issuer. An issuer without one revokes nothing.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
-    /// That the bundle is empty on purpose: every certificate of the domain is invalid.
-    pub revoked: bool,
 }
 
 /// Why trust material is not taken. What was there before stays in force.
@@ -44,12 +43,9 @@ pub enum MaterialFault {
     /// The same domain twice.
     #[error("the trust domain is given twice")]
     Repeated,
-    /// No root, and nothing says that this is meant.
-    #[error("there is no root; say that the domain is revoked if that is meant")]
+    /// No root.
+    #[error("there is no root")]
     Empty,
-    /// Roots in a domain that is said to be revoked.
-    #[error("the domain is said to be revoked, and still has roots")]
-    RevokedWithRoots,
     /// More roots than path building may try.
     #[error("there are more than {} roots", limits::ROOTS)]
     TooManyRoots,
@@ -70,8 +66,8 @@ pub enum MaterialFault {
     /// Two lists of one issuer: the older one would un-revoke.
     #[error("revocation list {0} is the second of its issuer; give only the newest")]
     RepeatedRevocationList(usize),
-    /// Signed by something else than the root that bears its issuer's name.
-    #[error("revocation list {0} is not signed by the root of its issuer's name")]
+    /// Signed by something else than a root that bears its issuer's name.
+    #[error("revocation list {0} is not signed by a root of its issuer's name")]
     ForgedRevocationList(usize),
     /// Older than the list in force.
     #[error("revocation list {0} is older than the one in force")]
@@ -85,6 +81,16 @@ pub(super) struct Bundle {
     pub(super) material: BundleMaterial,
     pub(super) roots: Vec<Root>,
     pub(super) crls: Vec<Crl>,
+    pub(super) ways: Vec<Way>,
+}
+
+/// Roots, and the lists that answer for what is below them. Path building finds a list by its issuer's name alone; when an
+/// authority's key is changed under its name, the list of either key is none of the other's.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) anchors: Vec<TrustAnchor<'static>>,
+    /// Positions in [`Bundle::crls`].
+    pub(super) crls: Vec<usize>,
 }
 
 /// A root and its own validity, which path building does not look at.
@@ -100,6 +106,8 @@ pub(super) struct Root {
 pub(super) struct Crl {
     pub(super) list: CertRevocationList<'static>,
     issuer: Vec<u8>,
+    /// The key of the root that signed it; none where an authority below a root did, or where that cannot be told here.
+    signer: Option<Vec<u8>>,
     this_update: i64,
     pub(super) next_update: Timestamp,
 }
@@ -115,29 +123,27 @@ impl Bundle {
             trust_domain: material.trust_domain.clone(),
             fault,
         };
-        match (material.roots.is_empty(), material.revoked) {
-            (true, false) => return Err(invalid(MaterialFault::Empty)),
-            (false, true) => return Err(invalid(MaterialFault::RevokedWithRoots)),
-            _ => {}
+        if material.roots.is_empty() {
+            return Err(invalid(MaterialFault::Empty));
         }
         if material.roots.len() > limits::ROOTS {
             return Err(invalid(MaterialFault::TooManyRoots));
         }
         let numbered_roots = material.roots.iter().zip(1..);
-        let roots = numbered_roots
+        let roots: Vec<Root> = numbered_roots
             .map(|(der, n)| check_root(der, n))
             .collect::<Result<_, _>>()
             .map_err(invalid)?;
-        let mut crls = Vec::with_capacity(material.crls.len());
+        let mut crls: Vec<Crl> = Vec::with_capacity(material.crls.len());
         for (der, n) in material.crls.iter().zip(1..) {
             let crl = check_crl(der, n, &material.roots).map_err(invalid)?;
-            if crls.iter().any(|other: &Crl| other.issuer == crl.issuer) {
+            if crls.iter().any(|other| other.is_of_issuer(&crl)) {
                 return Err(invalid(MaterialFault::RepeatedRevocationList(n)));
             }
             let newer = |b: &Self| {
                 b.crls
                     .iter()
-                    .any(|old| old.issuer == crl.issuer && old.this_update > crl.this_update)
+                    .any(|old| old.is_of_issuer(&crl) && old.this_update > crl.this_update)
             };
             if in_force.is_some_and(newer) {
                 return Err(invalid(MaterialFault::OlderRevocationList(n)));
@@ -147,10 +153,39 @@ impl Bundle {
         Ok(Self {
             generation,
             material,
+            ways: ways(&roots, &crls),
             roots,
             crls,
         })
     }
+}
+
+impl Crl {
+    fn is_of_issuer(&self, other: &Self) -> bool {
+        (&self.issuer, &self.signer) == (&other.issuer, &other.signer)
+    }
+
+    /// Whether it is of an issuer that has only the name in common with `root`.
+    fn is_of_namesake(&self, root: &TrustAnchor<'_>) -> bool {
+        self.issuer == root.subject.as_ref()
+            && self
+                .signer
+                .as_deref()
+                .is_some_and(|signer| signer != root.subject_public_key_info.as_ref())
+    }
+}
+
+fn ways(roots: &[Root], crls: &[Crl]) -> Vec<Way> {
+    let mut ways = BTreeMap::<Vec<usize>, Vec<TrustAnchor<'static>>>::new();
+    for root in roots {
+        let lists = crls.iter().enumerate();
+        let lists = lists.filter(|(_, crl)| !crl.is_of_namesake(&root.anchor));
+        let lists = lists.map(|(position, _)| position).collect();
+        ways.entry(lists).or_default().push(root.anchor.clone());
+    }
+    ways.into_iter()
+        .map(|(crls, anchors)| Way { anchors, crls })
+        .collect()
 }
 
 fn check_root(der: &CertificateDer<'static>, n: usize) -> Result<Root, MaterialFault> {
@@ -193,34 +228,40 @@ fn check_crl(
         .next_update()
         .and_then(|time| Timestamp::from_second(time.timestamp()).ok())
         .ok_or_else(|| unusable("it does not say when the next one comes"))?;
-    check_crl_signature(&parsed, roots).map_err(|()| MaterialFault::ForgedRevocationList(n))?;
+    let signer = signer(&parsed, roots).map_err(|()| MaterialFault::ForgedRevocationList(n))?;
     Ok(Crl {
         issuer: list.issuer().to_vec(),
+        signer,
         this_update: parsed.last_update().timestamp(),
         next_update,
         list,
     })
 }
 
-/// A list by a root is checked here and now; one by an authority below the root, which comes with the
-/// peer's chain, when it is used. An algorithm that this parser lacks is left to that moment as well.
-fn check_crl_signature(
+/// The key of the root that signed a list. A list by a root is checked here and now; one by an authority below the root,
+/// which comes with the peer's chain, when it is used. An algorithm that this parser lacks is left to that moment as well.
+fn signer(
     crl: &CertificateRevocationList<'_>,
     roots: &[CertificateDer<'_>],
-) -> Result<(), ()> {
-    let mut named = roots
-        .iter()
-        .filter_map(|der| X509Certificate::from_der(der).ok())
-        .filter(|(_, root)| root.subject().as_raw() == crl.issuer().as_raw())
-        .peekable();
-    if named.peek().is_none() {
-        return Ok(());
+) -> Result<Option<Vec<u8>>, ()> {
+    let mut named = false;
+    let mut unsure = false;
+    for der in roots {
+        let Ok((_, root)) = X509Certificate::from_der(der) else {
+            continue;
+        };
+        if root.subject().as_raw() != crl.issuer().as_raw() {
+            continue;
+        }
+        named = true;
+        match crl.verify_signature(root.public_key()) {
+            Ok(()) => {
+                let anchor = webpki::anchor_from_trusted_cert(der).map_err(drop)?;
+                return Ok(Some(anchor.subject_public_key_info.to_vec()));
+            }
+            Err(X509Error::SignatureVerificationError) => {}
+            Err(_) => unsure = true,
+        }
     }
-    let genuine = named.any(|(_, root)| {
-        !matches!(
-            crl.verify_signature(root.public_key()),
-            Err(X509Error::SignatureVerificationError)
-        )
-    });
-    genuine.then_some(()).ok_or(())
+    if named && !unsure { Err(()) } else { Ok(None) }
 }

@@ -16,15 +16,12 @@ use std::path::{Path, PathBuf};
 pub struct DomainFiles {
     /// The trust domain.
     pub trust_domain: TrustDomain,
-    /// A PEM file with the roots; none where `revoked`.
+    /// A PEM file with the roots.
     #[serde(default)]
     pub bundle: Option<PathBuf>,
     /// PEM files with revocation lists.
     #[serde(default)]
     pub crls: Vec<PathBuf>,
-    /// That every certificate of the domain is invalid.
-    #[serde(default)]
-    pub revoked: bool,
 }
 
 /// Why trust files were not taken.
@@ -107,7 +104,6 @@ fn read_domain(files: &DomainFiles) -> Result<BundleMaterial, FetchError> {
         trust_domain: files.trust_domain.clone(),
         roots,
         crls,
-        revoked: files.revoked,
     })
 }
 

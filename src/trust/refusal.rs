@@ -61,8 +61,6 @@ refusals! {
     ExtendedKeyUsage = "extended_key_usage", "the extended key usage lacks server or client authentication";
     /// No bundle for the trust domain.
     UnknownTrustDomain(TrustDomain) = "unknown_trust_domain", "no trust bundle is configured for trust domain {0}";
-    /// The domain's bundle is explicitly empty: all of its certificates are revoked.
-    TrustDomainRevoked(TrustDomain) = "trust_domain_revoked", "every certificate of trust domain {0} is revoked";
     /// No path to a root of the domain.
     UnknownIssuer = "unknown_issuer", "the certificate was not issued by an authority of its trust domain";
     /// An issuer of the right name with another key, or a forgery.

@@ -1,6 +1,6 @@
 //! The trust bundles in force, and the verifier that asks them.
 
-use super::bundle::{Bundle, BundleMaterial, InvalidBundle, MaterialFault, Root};
+use super::bundle::{Bundle, BundleMaterial, Crl, InvalidBundle, MaterialFault, Root, Way};
 use super::certificate::{Vouched, WorkloadCertificate};
 use super::profile;
 use super::refusal::CertificateRefusal as Refusal;
@@ -9,7 +9,7 @@ use crate::limits;
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,18 +79,6 @@ impl TrustStore {
         Ok(generation)
     }
 
-    /// How often material was put in force.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.current.load().generation
-    }
-
-    /// The trust domains that are believed, in no order.
-    #[must_use]
-    pub fn trust_domains(&self) -> Vec<TrustDomain> {
-        self.current.load().bundles.keys().cloned().collect()
-    }
-
     /// Verifies a chain, leaf first, as an X.509-SVID (X.509-SVID section 5, RFC 5280 section 6) at `now`.
     ///
     /// # Errors
@@ -154,14 +142,9 @@ impl TrustStore {
 
 impl Published {
     fn bundle(&self, domain: &TrustDomain) -> Result<&Arc<Bundle>, Refusal> {
-        let bundle = self
-            .bundles
+        self.bundles
             .get(domain)
-            .ok_or_else(|| Refusal::UnknownTrustDomain(domain.clone()))?;
-        if bundle.material.revoked {
-            return Err(Refusal::TrustDomainRevoked(domain.clone()));
-        }
-        Ok(bundle)
+            .ok_or_else(|| Refusal::UnknownTrustDomain(domain.clone()))
     }
 }
 
@@ -179,9 +162,28 @@ impl Bundle {
         if !leaf.valid_uri_names().eq([spiffe_id]) {
             return Err(Refusal::Malformed);
         }
-        let anchors: Vec<TrustAnchor<'_>> =
-            self.roots.iter().map(|root| root.anchor.clone()).collect();
-        let lists: Vec<_> = self.crls.iter().map(|crl| &crl.list).collect();
+        let mut refused = Refusal::UnknownIssuer;
+        for way in &self.ways {
+            match self.validate_by(way, &leaf, authorities, now) {
+                // Another way says nothing more than that the chain does not belong to its roots.
+                Err(Refusal::UnknownIssuer | Refusal::BadSignature)
+                    if !matches!(refused, Refusal::UnknownIssuer) => {}
+                Err(refusal) => refused = refusal,
+                stands => return stands,
+            }
+        }
+        Err(refused)
+    }
+
+    fn validate_by(
+        &self,
+        way: &Way,
+        leaf: &EndEntityCert<'_>,
+        authorities: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<Timestamp, Refusal> {
+        let crls: Vec<_> = way.crls.iter().filter_map(|n| self.crls.get(*n)).collect();
+        let lists: Vec<_> = crls.iter().map(|crl| &crl.list).collect();
         // Lists are complete and one an issuer, so an issuer that has one answers for all of its
         // certificates, and "unknown" can only mean an issuer that has none.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
@@ -204,7 +206,7 @@ impl Bundle {
         let path = leaf
             .verify_for_usage(
                 ALL_VERIFICATION_ALGS,
-                &anchors,
+                &way.anchors,
                 authorities,
                 at,
                 KeyUsage::client_auth(),
@@ -215,7 +217,7 @@ impl Bundle {
                 webpki::Error::UnknownIssuer if root_lapsed.get() => Refusal::RootExpired,
                 error => error.into(),
             })?;
-        self.stands_until(&leaf, &path, now)
+        self.stands_until(leaf, &path, &crls, now)
     }
 
     fn root_of<'a>(&'a self, path: &'a VerifiedPath<'_>) -> impl Iterator<Item = &'a Root> {
@@ -230,6 +232,7 @@ impl Bundle {
         &self,
         leaf: &EndEntityCert<'_>,
         path: &VerifiedPath<'_>,
+        crls: &[&Crl],
         now: Timestamp,
     ) -> Result<Timestamp, Refusal> {
         let root = self.root_of(path).filter(|root| root.valid_at(now));
@@ -245,7 +248,7 @@ impl Bundle {
             until = until.min(profile::validity(&profile::parse(&der)?)?.1);
         }
         // A certificate stands up to and with its notAfter, a list only before its nextUpdate.
-        for crl in &self.crls {
+        for crl in crls {
             if issuers.contains(&crl.list.issuer()) {
                 let second = crl.next_update.as_second().saturating_sub(1);
                 until = until.min(Timestamp::from_second(second).unwrap_or(Timestamp::MIN));

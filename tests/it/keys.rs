@@ -28,7 +28,12 @@ impl Fixture {
     /// A node over a store.
     fn on(store: Arc<PlainStore>) -> Self {
         let kek = Arc::new(Kek::new([3; Kek::LENGTH].into()).unwrap());
-        let timing = Timing::new(limits::ROTATE_AFTER, limits::MAX_LIFETIME).unwrap();
+        let timing = Timing::new(
+            limits::ROTATE_AFTER,
+            limits::MAX_LIFETIME,
+            limits::STALENESS,
+        )
+        .unwrap();
         let rotation = Rotation::new(
             Arc::<PlainStore>::clone(&store),
             Arc::clone(&kek),

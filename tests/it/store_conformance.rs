@@ -6,7 +6,9 @@ mod model;
 use crate::support::hostile_store::{HostileStore, Hostility};
 use crate::support::stores::{PATIENCE, change, clock, event, key, load_all, open, put, value};
 use cambist::limits;
-use cambist::store::{Batch, CommitError, Event, Expect, LoadError, LogPosition, Revision, Store};
+use cambist::store::{
+    Batch, CommitError, Event, Expect, LoadError, LogId, LogPosition, Revision, Store,
+};
 use std::sync::Arc;
 
 macro_rules! conformance {
@@ -293,13 +295,13 @@ async fn the_outbox_is_drained_in_order(store: Arc<dyn Store>) {
     );
     assert_eq!(store.log_position().await.unwrap(), None);
     let position = LogPosition {
-        origin: "example.org/one".to_owned(),
+        log: LogId(1),
         sequence: 41,
         counter: revisions[2].counter,
     };
-    store.drained(position.clone()).await.unwrap();
+    store.drained(position).await.unwrap();
     assert_eq!(numbers(&store.outbox(100).await.unwrap()), [3, 4]);
-    assert_eq!(store.log_position().await.unwrap(), Some(position.clone()));
+    assert_eq!(store.log_position().await.unwrap(), Some(position));
     // Telling it twice does no harm, and draining is no revision.
     let head = store.revision().await.unwrap();
     store.drained(position).await.unwrap();
@@ -315,13 +317,13 @@ async fn a_log_position_does_not_go_back(store: Arc<dyn Store>) {
             .unwrap();
     }
     let at = |sequence, counter| LogPosition {
-        origin: "example.org/one".to_owned(),
+        log: LogId(1),
         sequence,
         counter,
     };
     store.drained(at(10, 2)).await.unwrap();
     for wrong in [at(9, 2), at(10, 1), at(11, 4)] {
-        assert!(store.drained(wrong.clone()).await.is_err(), "{wrong:?}");
+        assert!(store.drained(wrong).await.is_err(), "{wrong:?}");
         assert_eq!(store.log_position().await.unwrap(), Some(at(10, 2)));
         assert_eq!(store.outbox(9).await.unwrap().len(), 1);
     }

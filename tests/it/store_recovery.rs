@@ -1,5 +1,6 @@
 //! Recovery: a backup that was put back neither un-revokes nor un-spends.
 
+mod compared;
 mod monotone;
 
 use crate::support::hostile_store::{Fault, HostileStore};
@@ -9,11 +10,13 @@ use cambist::store::recovery::{
     CUTOFF, CutOff, Lineage, LogEnd, Recovery, RedoError, RollbackError, accept_rollback, decide,
     redo,
 };
-use cambist::store::{Batch, CommitError, Incarnation, LogPosition, Revision, Store, StoreMember};
+use cambist::store::{
+    Batch, CommitError, Incarnation, LogId, LogPosition, Revision, Store, StoreMember,
+};
 use jiff::Timestamp;
 use std::convert::Infallible;
 
-const ORIGIN: &str = "example.org/one";
+const LOG: LogId = LogId(0xa);
 
 fn at(incarnation: u128, counter: u64) -> Revision {
     Revision {
@@ -24,7 +27,7 @@ fn at(incarnation: u128, counter: u64) -> Revision {
 
 fn position(sequence: u64, counter: u64) -> Option<LogPosition> {
     Some(LogPosition {
-        origin: ORIGIN.to_owned(),
+        log: LOG,
         sequence,
         counter,
     })
@@ -32,158 +35,11 @@ fn position(sequence: u64, counter: u64) -> Option<LogPosition> {
 
 fn end(sequence: u64, taken: Option<Revision>) -> Option<LogEnd> {
     Some(LogEnd {
-        origin: ORIGIN.to_owned(),
+        log: LOG,
         sequence,
         taken,
         taken_at: taken.map(|_| sequence),
     })
-}
-
-/// A log whose last record from the store is followed by others.
-fn since(sequence: u64, taken: Revision, taken_at: u64) -> Option<LogEnd> {
-    let end = end(sequence, Some(taken))?;
-    Some(LogEnd {
-        taken_at: Some(taken_at),
-        ..end
-    })
-}
-
-#[test]
-fn store_and_log_are_compared() {
-    let behind = |from_sequence, renew| Recovery::StoreBehind {
-        from_sequence,
-        renew,
-    };
-    let store = |revision, ancestors: &[Revision], log| Lineage {
-        revision,
-        ancestors: ancestors.to_vec(),
-        log,
-    };
-    let elsewhere = Some(LogEnd {
-        origin: "example.org/two".to_owned(),
-        sequence: 30,
-        taken: Some(at(1, 50)),
-        taken_at: Some(30),
-    });
-    let table = [
-        (
-            "both new",
-            store(at(1, 0), &[], None),
-            None,
-            Recovery::InStep,
-        ),
-        (
-            "in step",
-            store(at(1, 50), &[], position(20, 48)),
-            end(20, Some(at(1, 48))),
-            Recovery::InStep,
-        ),
-        (
-            "issues since",
-            store(at(1, 50), &[], position(20, 48)),
-            end(90, Some(at(1, 48))),
-            Recovery::InStep,
-        ),
-        (
-            "crash before the store was told",
-            store(at(1, 50), &[], position(20, 48)),
-            end(22, Some(at(1, 50))),
-            Recovery::InStep,
-        ),
-        (
-            "never told",
-            store(at(1, 50), &[], None),
-            end(22, Some(at(1, 50))),
-            Recovery::InStep,
-        ),
-        (
-            "issues only",
-            store(at(1, 0), &[], None),
-            end(22, None),
-            Recovery::InStep,
-        ),
-        (
-            "lost its newest",
-            store(at(1, 50), &[], position(20, 48)),
-            end(25, Some(at(1, 51))),
-            behind(21, true),
-        ),
-        (
-            "old backup",
-            store(at(2, 50), &[at(1, 50)], position(20, 48)),
-            end(90, Some(at(1, 80))),
-            behind(21, false),
-        ),
-        (
-            "backup from before any drain",
-            store(at(2, 5), &[at(1, 5)], None),
-            end(90, Some(at(1, 80))),
-            behind(0, false),
-        ),
-        (
-            "backup of a backup",
-            store(at(3, 60), &[at(1, 50), at(2, 60)], position(20, 48)),
-            end(90, Some(at(2, 61))),
-            behind(21, false),
-        ),
-        (
-            "backup, nothing lost",
-            store(at(2, 50), &[at(1, 50)], position(20, 48)),
-            end(90, Some(at(1, 50))),
-            Recovery::InStep,
-        ),
-        (
-            "redone, then stopped",
-            store(at(2, 55), &[at(1, 50)], position(90, 50)),
-            end(90, Some(at(1, 80))),
-            Recovery::InStep,
-        ),
-        (
-            "redone, then served",
-            store(at(2, 55), &[at(1, 50)], position(90, 50)),
-            since(93, at(1, 80), 90),
-            Recovery::InStep,
-        ),
-        (
-            "put back after it was redone",
-            store(at(2, 50), &[at(1, 50)], position(20, 48)),
-            since(93, at(1, 80), 21),
-            behind(21, false),
-        ),
-        (
-            "log rolled back",
-            store(at(1, 50), &[], position(20, 48)),
-            end(19, Some(at(1, 48))),
-            Recovery::LogBehind,
-        ),
-        (
-            "log gone",
-            store(at(1, 50), &[], position(20, 48)),
-            None,
-            Recovery::LogBehind,
-        ),
-        (
-            "log of another node",
-            store(at(1, 50), &[], position(20, 48)),
-            elsewhere,
-            Recovery::Foreign,
-        ),
-        (
-            "store of another node",
-            store(at(9, 50), &[], None),
-            end(90, Some(at(1, 48))),
-            Recovery::Foreign,
-        ),
-        (
-            "log that never took",
-            store(at(1, 50), &[], position(20, 48)),
-            end(21, None),
-            Recovery::Foreign,
-        ),
-    ];
-    for (name, store, log, expected) in table {
-        assert_eq!(decide(&store, log.as_ref()), expected, "{name}");
-    }
 }
 
 fn member(revision: Revision, batch: &Batch) -> String {
@@ -206,6 +62,16 @@ fn a_log_that_cannot_be_complete_is_said_to_be() {
     let plain = |counter| member(at(1, counter), &Batch::new());
     let ok: Members = vec![Ok((4, plain(3))), Ok((7, plain(4))), Ok((8, plain(6)))];
     assert!(redo(&store, at(1, 6), ok.clone()).unwrap().is_empty());
+    // The log was begun anew after this backup, and what the one before it held is lost.
+    let cut = Batch::new().put_lasting(key(CUTOFF), value("{}")).unwrap();
+    let accepted: Members = vec![Ok((4, plain(4))), Ok((7, member(at(1, 6), &cut)))];
+    let begun_anew = redo(&store, at(1, 6), accepted.clone());
+    assert!(matches!(begun_anew, Err(RedoError::Lost(7))));
+    let known = Lineage {
+        log: position(3, 3),
+        ..store.clone()
+    };
+    assert_eq!(redo(&known, at(1, 6), accepted).unwrap().len(), 1);
     let is_gap =
         |taken, members: Members| matches!(redo(&store, taken, members), Err(RedoError::Gap(_)));
     assert!(is_gap(at(1, 7), ok.clone()), "the last record is missing");
@@ -293,14 +159,10 @@ impl Log {
     async fn recover(&self, store: &EmbeddedStore) -> Recovery {
         let end = self.end.as_ref().unwrap();
         let decision = decide(&store.lineage().await.unwrap(), Some(end));
-        if let Recovery::StoreBehind {
-            from_sequence,
-            renew,
-        } = decision
-        {
-            if renew {
-                store.renew().await.unwrap();
-            }
+        if let Recovery::Untold(position) = decision {
+            store.drained(position).await.unwrap();
+        }
+        if let Recovery::StoreBehind { from_sequence } = decision {
             let lineage = store.lineage().await.unwrap();
             let from = self
                 .members
@@ -308,14 +170,15 @@ impl Log {
                 .filter(|(sequence, _)| *sequence >= from_sequence);
             let members = from.cloned().map(Ok::<_, Infallible>);
             let missing = redo(&lineage, end.taken.unwrap(), members).unwrap();
+            if missing.renew {
+                store.renew().await.unwrap();
+            }
+            let held = missing.held;
             for batch in missing.batches().unwrap() {
                 store.commit(batch).await.unwrap();
             }
-            let held = lineage.last_of(end.taken.unwrap().incarnation).unwrap();
-            store
-                .drained(position(end.sequence, held.counter).unwrap())
-                .await
-                .unwrap();
+            let told = position(end.sequence, held).unwrap();
+            store.drained(told).await.unwrap();
         }
         decision
     }
@@ -368,7 +231,7 @@ async fn a_restored_backup_gets_back_what_must_not_be_lost() {
     assert_eq!(content(&store, "uses/k").await.unwrap(), "2");
     assert!(matches!(
         log.recover(&store).await,
-        Recovery::StoreBehind { renew: false, .. }
+        Recovery::StoreBehind { .. }
     ));
     assert_eq!(content(&store, "uses/k").await.unwrap(), "1");
     assert_eq!(content(&store, "revoked/x").await.unwrap(), "yes");
@@ -393,6 +256,83 @@ async fn a_restored_backup_gets_back_what_must_not_be_lost() {
     store.close().await;
 }
 
+/// The same backup, an older one and one of the time between: each gets back everything that was taken away since.
+#[tokio::test]
+async fn a_backup_may_be_put_back_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let copies = ["older", "newer", "between"].map(|name| folder.path().join(name));
+    let mut log = Log::default();
+    let mut store = open(&path).unwrap();
+    store.commit(lasting("uses/k", "5")).await.unwrap();
+    log.drain(&store, true).await;
+    store.backup(&copies[0]).await.unwrap();
+    store.commit(lasting("uses/k", "4")).await.unwrap();
+    // The record of the last spend waits in the backup's outbox.
+    store.backup(&copies[1]).await.unwrap();
+    store.commit(lasting("revoked/x", "yes")).await.unwrap();
+    log.drain(&store, true).await;
+    for (round, copy) in [1, 1, 0, 2, 1, 0].into_iter().enumerate() {
+        store.close().await;
+        restore(&copies[copy], &path, true).unwrap();
+        store = open(&path).unwrap();
+        let decision = log.recover(&store).await;
+        assert!(
+            matches!(decision, Recovery::StoreBehind { .. }),
+            "round {round}: {decision:?}"
+        );
+        let left = format!("{}", 4_usize.saturating_sub(round));
+        assert_eq!(content(&store, "uses/k").await.unwrap(), left);
+        assert_eq!(content(&store, "revoked/x").await.unwrap(), "yes");
+        for n in 0..round {
+            let revoked = format!("revoked/{n}");
+            assert_eq!(content(&store, &revoked).await.unwrap(), "yes");
+        }
+        assert_eq!(
+            store.outbox(9).await.unwrap(),
+            [],
+            "the log had these records already"
+        );
+        assert_eq!(log.recover(&store).await, Recovery::InStep);
+        let spent = format!("{}", 3_usize.saturating_sub(round));
+        store.commit(lasting("uses/k", &spent)).await.unwrap();
+        log.drain(&store, true).await;
+        if round == 1 {
+            store.backup(&copies[2]).await.unwrap();
+        }
+        let revoked = lasting(&format!("revoked/{round}"), "yes");
+        store.commit(revoked).await.unwrap();
+        log.drain(&store, true).await;
+    }
+    store.close().await;
+}
+
+/// The crash came between the log's commit and the store's, with records of two incarnations in one page: none of them is
+/// appended again.
+#[tokio::test]
+async fn what_the_log_has_leaves_the_outbox_before_it_is_drained() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (
+        folder.path().join("store.db"),
+        folder.path().join("copy.db"),
+    );
+    let mut log = Log::default();
+    let store = open(&path).unwrap();
+    store.commit(lasting("uses/k", "2")).await.unwrap();
+    store.backup(&copy).await.unwrap();
+    store.close().await;
+    restore(&copy, &path, true).unwrap();
+    let store = open(&path).unwrap();
+    let last = store.commit(lasting("uses/k", "1")).await.unwrap();
+    log.drain(&store, false).await;
+    assert_eq!(store.outbox(9).await.unwrap().len(), 2);
+    let told = position(8, last.counter).unwrap();
+    assert_eq!(log.recover(&store).await, Recovery::Untold(told));
+    assert_eq!(store.outbox(9).await.unwrap(), []);
+    assert_eq!(log.recover(&store).await, Recovery::InStep);
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_store_that_lost_its_newest_revisions_gets_them_back_under_a_new_incarnation() {
     let folder = tempfile::tempdir().unwrap();
@@ -413,7 +353,7 @@ async fn a_store_that_lost_its_newest_revisions_gets_them_back_under_a_new_incar
     let store = open(&path).unwrap();
     assert!(matches!(
         log.recover(&store).await,
-        Recovery::StoreBehind { renew: true, .. }
+        Recovery::StoreBehind { .. }
     ));
     assert_eq!(content(&store, "uses/k").await.unwrap(), "2");
     // The lost counter was served with other content: it must not come again.
@@ -456,9 +396,9 @@ async fn an_accepted_rollback_suspends_and_never_moves_the_cut_off_back() {
         assert_eq!(cutoff().await, None);
     }
     store.fill(Some(100));
-    let revision = accept_rollback(&store, second(100), suspend(), b"accepted")
-        .await
-        .unwrap();
+    let accepted = accept_rollback(&store, second(100), suspend(), b"accepted").await;
+    assert_eq!(accepted.unwrap().at, second(100));
+    let revision = store.revision().await.unwrap();
     assert_eq!(cutoff().await, Some(second(100)));
     for name in ["key/one", "key/two"] {
         assert_eq!(content(&store, name).await.unwrap(), "suspended");
@@ -469,9 +409,8 @@ async fn an_accepted_rollback_suspends_and_never_moves_the_cut_off_back() {
         (last.revision, &*last.record, last.effects.len()),
         (revision, &b"accepted"[..], 1)
     );
-    accept_rollback(&store, second(90), vec![], b"r")
-        .await
-        .unwrap();
+    let accepted = accept_rollback(&store, second(90), vec![], b"r").await;
+    assert_eq!(accepted.unwrap().at, second(100));
     assert_eq!(cutoff().await, Some(second(100)));
     accept_rollback(&store, second(110), vec![], b"r")
         .await

@@ -1,17 +1,19 @@
 //! Keys as they go into a batch, and what the record says of it.
 
-use crate::administration::change::Note;
-use crate::audit::ActKind;
+use crate::administration::change::{Note, too_large};
+use crate::audit::{ActKind, Encoder};
 use crate::id::{CredentialId, KeyPublicId};
 use crate::inventory::{ApiKey, KEY_PREFIX, KeyState};
+use crate::refusal::Denial;
 use crate::store::{Batch, Entry, Expect, Key, TooLarge, Value};
+use serde_json::json;
 
 /// Batches that suspend every active key of finite use, for an operator who accepts that uses may have been
 /// forgotten.
 ///
 /// # Errors
-/// [`TooLarge`] never: each value was stored before. Values that cannot be read are left as they are.
-pub fn suspend_limited(entries: &[Entry]) -> Result<Vec<Batch>, TooLarge> {
+/// [`Denial::Failed`] when a record cannot be made. Values that cannot be read are left as they are.
+pub fn suspend_limited(entries: &[Entry], encoder: &Encoder) -> Result<Vec<Batch>, Denial> {
     let limited = entries.iter().filter_map(|entry| {
         let mut key: ApiKey = serde_json::from_slice(entry.value.as_bytes()).ok()?;
         (key.spec.uses.is_some() && key.state == KeyState::Active).then(|| {
@@ -21,10 +23,17 @@ pub fn suspend_limited(entries: &[Entry]) -> Result<Vec<Batch>, TooLarge> {
     });
     limited
         .map(|(key, revision)| {
-            let at = store_key(&key.id)?;
-            Batch::new()
-                .expect(at.clone(), Expect::Unmodified(revision))?
-                .put(at, value(&key)?)
+            let target = format!("key:{}", key.id);
+            let reason = "uses may have been forgotten: a rollback was accepted";
+            let change = json!({ "state": key.state, "reason": reason });
+            let note = Note {
+                kind: ActKind::Recovery,
+                ..note("key.suspend", &target, &key, change)
+            };
+            let record = note.encoded(encoder, None)?;
+            put_stricter(Batch::new(), &key, revision)
+                .and_then(|batch| batch.record(record))
+                .map_err(too_large)
         })
         .collect()
 }

@@ -18,8 +18,6 @@ pub enum ActKind {
     Start,
     /// The broker stops.
     Stop,
-    /// The configuration, by its digest.
-    Config,
     /// Something was repaired or replayed.
     Recovery,
 }
@@ -34,7 +32,6 @@ impl ActKind {
             Self::Keys => "keys",
             Self::Start => "start",
             Self::Stop => "stop",
-            Self::Config => "config",
             Self::Recovery => "recovery",
         }
     }

@@ -119,7 +119,7 @@ async fn a_full_disk_takes_what_the_store_committed_and_nothing_else() {
     let failed = |health: &LogHealth| matches!(health, LogHealth::Failed { cause, .. } if cause.contains("full"));
     until(&opened.log, failed).await;
     assert!(opened.log.issue(minted(3), &context()).await.is_err());
-    let event = opened.log.event(&Act::new(ActKind::Config, "reload"));
+    let event = opened.log.event(&Act::new(ActKind::Start, "broker.start"));
     assert!(event.await.is_err());
     let revoke = super::outbox::entry(&opened.log, 5, "key.revoke");
     let sequence = opened.log.take_over(&[revoke]).await.unwrap();
@@ -151,14 +151,17 @@ async fn a_start_on_a_full_disk_without_reserve_does_not_issue() {
     opened.log.issue(minted(2), &context()).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_rotation_that_fails_leaves_the_segment_in_use() {
-    let device = Memory::new();
-    let tiny = Options {
+fn rotating() -> Options {
+    Options {
         segment_bytes: 1,
         ..options()
-    };
-    let opened = open_with(&device, tiny).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_comes_to_nothing_leaves_the_segment_in_use() {
+    let device = Memory::new();
+    let opened = open_with(&device, rotating()).unwrap();
     opened.log.issue(minted(1), &context()).await.unwrap();
     device.fail(Step::Create, Effect::Fails, ErrorKind::Other);
     opened.log.issue(minted(2), &context()).await.unwrap();
@@ -166,4 +169,44 @@ async fn a_rotation_that_fails_leaves_the_segment_in_use() {
     opened.clock.advance(5);
     opened.log.issue(minted(3), &context()).await.unwrap();
     assert_recorded(&device.power_cut(), &[1, 2, 3]);
+}
+
+/// The new segment has its name, and only then something fails. The next start would go on from it, whatever the old one
+/// took meanwhile: so the old one takes nothing.
+#[tokio::test]
+async fn a_rotation_that_may_have_come_about_closes_the_segment_before_it() {
+    for (step, effect) in [
+        (Step::Create, Effect::Persists),
+        (Step::Check, Effect::Fails),
+    ] {
+        let device = Memory::new();
+        let opened = open_with(&device, rotating()).unwrap();
+        opened.log.issue(minted(1), &context()).await.unwrap();
+        device.fail(step, effect, ErrorKind::Other);
+        // Healed before the record is written, so that its caller notices nothing.
+        opened.log.issue(minted(2), &context()).await.unwrap();
+        opened.log.issue(minted(3), &context()).await.unwrap();
+        for left in [device.power_cut(), device.clone()] {
+            assert_recorded(&left, &[1, 2, 3]);
+            assert_eq!(left.records()[1]["kind"], "gap", "{step:?}");
+        }
+        opened.log.close().await;
+        let again = open(&device.power_cut());
+        assert_eq!(again.recovered.next, 4, "{step:?}");
+        // And where it cannot be healed at once, nothing is acknowledged that a start would miss.
+        let device = Memory::new();
+        let opened = open_with(&device, rotating()).unwrap();
+        opened.log.issue(minted(1), &context()).await.unwrap();
+        device.fail(step, effect, ErrorKind::Other);
+        device.fail(step, effect, ErrorKind::Other);
+        let refused = opened.log.issue(minted(2), &context()).await;
+        assert_eq!(
+            fault(&refused.unwrap_err()),
+            Fault::LogUnavailable,
+            "{step:?}"
+        );
+        let left = device.power_cut();
+        assert_recorded(&left, &[1]);
+        assert_eq!(open(&left).recovered.next, 2, "{step:?}");
+    }
 }

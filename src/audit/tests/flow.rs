@@ -1,7 +1,8 @@
 //! What is recorded, what is refused, what is bounded.
 
 use crate::audit::testing::{
-    Memory, NOW, context, key_id, kid, minted, minted_of, open, open_with, options, token_id,
+    Effect, Memory, NOW, Step, context, key_id, kid, minted, minted_of, open, open_with, options,
+    token_id,
 };
 use crate::audit::{Act, ActKind, LogHealth, Options, Refused};
 use crate::authn::{Rejected, Verified};
@@ -14,6 +15,7 @@ use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::revocation::Marker;
 use jiff::Timestamp;
 use serde_json::json;
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -130,6 +132,8 @@ async fn the_queue_is_bounded_in_bytes_at_n_and_n_plus_one_and_so_is_a_batch() {
     }
     assert!(device.largest_append() <= limits::LOG_BATCH_BYTES);
     assert!(device.largest_append() > limits::LOG_BATCH_BYTES / 2);
+    // What did not fit waited for no more company.
+    assert_eq!(opened.clock.monotonic(), Duration::ZERO);
 }
 
 #[tokio::test]
@@ -177,6 +181,26 @@ async fn only_after_a_crowd_does_a_commit_wait_for_company() {
         opened.log.issue(minted(2), &context()).await.unwrap();
         assert_eq!(opened.clock.monotonic(), waited);
     }
+}
+
+#[tokio::test]
+async fn the_first_lone_caller_after_a_crowd_is_committed_at_once() {
+    let device = Memory::new();
+    let opened = open(&device);
+    device.hold(true);
+    let first = opened.log.issue(minted(0), &context());
+    device.await_sync();
+    let crowd: Vec<_> = (0..limits::LOG_CROWD)
+        .map(|n| opened.log.issue(minted(n.into()), &context()))
+        .collect();
+    device.hold(false);
+    first.await.unwrap();
+    for answer in crowd {
+        answer.await.unwrap();
+    }
+    opened.clock.advance(1);
+    opened.log.issue(minted(1), &context()).await.unwrap();
+    assert_eq!(opened.clock.monotonic(), Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -230,6 +254,39 @@ async fn refusals_leave_the_last_of_the_disk_to_others() {
     opened.log.close().await;
     let kinds: Vec<_> = device.records().iter().map(|r| r["kind"].clone()).collect();
     assert_eq!(kinds, ["issue", "refuse"]);
+}
+
+/// Nobody waits for a refusal: one that was queued and is lost with its batch, or finds no segment open, is counted.
+#[tokio::test]
+async fn refusals_that_a_failed_log_loses_are_counted() {
+    let no = Refusal::new(Code::TokenRefused, "expired");
+    let refused = Refused {
+        credential: Some(CredentialId::ApiKey(key_id())),
+        ..Refused::new(&no)
+    };
+    let device = Memory::new();
+    let opened = open(&device);
+    let dropped = || opened.log.stats().dropped.load(Ordering::Relaxed);
+    device.hold(true);
+    let first = opened.log.issue(minted(1), &context());
+    device.await_sync();
+    opened.log.refuse(&refused, &context());
+    device.fail(Step::Sync, Effect::Persists, ErrorKind::Other);
+    device.break_down(Step::Create);
+    device.hold(false);
+    assert!(first.await.is_err());
+    let waiting = opened.log.event(&Act::new(ActKind::Start, "broker.start"));
+    assert!(waiting.await.is_err());
+    assert_eq!(dropped(), 1, "no segment is open");
+
+    let device = Memory::new();
+    let opened = open(&device);
+    let dropped = || opened.log.stats().dropped.load(Ordering::Relaxed);
+    device.fail(Step::Sync, Effect::Persists, ErrorKind::Other);
+    opened.log.refuse(&refused, &context());
+    let waiting = opened.log.event(&Act::new(ActKind::Start, "broker.start"));
+    let _ = waiting.await;
+    assert_eq!(dropped(), 1, "its batch is dropped");
 }
 
 #[tokio::test]

@@ -157,6 +157,38 @@ async fn a_full_queue_keeps_no_revocation_out() {
     draining.abort();
 }
 
+/// A store that was put back from a backup has a new incarnation, and in its outbox what waited there under the old one.
+#[tokio::test]
+async fn what_an_earlier_incarnation_left_is_drained_first() {
+    for left in [1, u64::try_from(crate::limits::LOG_OUTBOX_PAGE).unwrap()] {
+        let device = Memory::new();
+        let opened = open(&device);
+        let store = Arc::new(OnlyOutbox::default());
+        let before = |counter| Revision {
+            incarnation: Incarnation(6),
+            counter,
+        };
+        for counter in 1..=left {
+            store.push(OutboxEntry {
+                revision: before(counter),
+                ..entry(&opened.log, counter, "key.revoke")
+            });
+        }
+        store.push(entry(&opened.log, left + 1, "key.create"));
+        store.push(entry(&opened.log, left + 2, "not.applied"));
+        let (_apply, applied) = watch::channel(revision(left + 1));
+        let (outbox, drain) = Outbox::new(Arc::clone(&store) as _, opened.log.clone(), applied);
+        let draining = tokio::spawn(drain.run());
+        outbox.passed(revision(left + 1)).await.unwrap();
+        let mut expected: Vec<_> = (1..=left)
+            .map(|counter| format!("{} key.revoke", before(counter)))
+            .collect();
+        expected.push(line(left + 1, "key.create"));
+        assert_eq!(actions(&device), expected);
+        draining.abort();
+    }
+}
+
 #[tokio::test]
 async fn what_waits_is_drained_page_by_page_in_order() {
     let device = Memory::new();

@@ -5,9 +5,11 @@ use crate::audit::testing::{
     Effect, Memory, NOW, ORIGIN, Step, context, minted, open, open_with, options,
 };
 use crate::audit::{OpenError, read};
+use crate::clock::SystemRandomness;
 use crate::limits;
 use jiff::Timestamp;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A log of `count` issues, closed, as its one segment's bytes.
@@ -21,6 +23,41 @@ fn log_of(count: u128) -> Vec<u8> {
         opened.log.close().await;
     });
     device.bytes(0)
+}
+
+/// A log of `alone` issues, each acknowledged before the next, and then of `together` in one commit.
+fn log_with_batch(alone: u128, together: u128) -> Vec<u8> {
+    let device = Memory::new();
+    let opened = open(&device);
+    runtime().block_on(async {
+        for n in 1..alone {
+            opened.log.issue(minted(n), &context()).await.unwrap();
+        }
+        device.hold(true);
+        let last = opened.log.issue(minted(alone), &context());
+        device.await_sync();
+        let batch: Vec<_> = (1..=together)
+            .map(|n| opened.log.issue(minted(alone + n), &context()))
+            .collect();
+        device.hold(false);
+        last.await.unwrap();
+        for issue in batch {
+            issue.await.unwrap();
+        }
+        opened.log.close().await;
+    });
+    device.bytes(0)
+}
+
+/// The sectors of a file from the one on that holds `from`, as far as they lie between there and `to`.
+fn sectors(from: usize, to: usize) -> impl Iterator<Item = Range<usize>> {
+    (from / 512..to.div_ceil(512)).map(move |n| (n * 512).max(from)..(n * 512 + 512).min(to))
+}
+
+fn zeroed(whole: &[u8], hole: Range<usize>) -> Vec<u8> {
+    let mut holed = whole.to_vec();
+    holed[hole].fill(0);
+    holed
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -66,18 +103,43 @@ fn a_tail_torn_at_any_byte_of_the_last_record_is_dropped() {
     goes_on(&device_of(whole), 3);
 }
 
+/// Power fails while a batch is written: any of its sectors may be missing, the rest of the one that the batch before it
+/// ends in among them.
 #[test]
-fn a_batch_with_blocks_that_were_never_written_is_dropped() {
+fn a_batch_with_a_sector_that_was_never_written_is_dropped_from_there() {
+    let whole = log_with_batch(2, 5);
+    let starts = lines(&whole);
+    let batch = starts[3];
+    for hole in sectors(batch, whole.len()) {
+        let lost = starts.iter().rposition(|start| *start <= hole.start);
+        let next = u64::try_from(lost.unwrap() - 1).unwrap();
+        goes_on(&device_of(zeroed(&whole, hole)), next);
+    }
+    // All of it, and the file's size alone was written.
+    goes_on(&device_of(zeroed(&whole, batch..whole.len())), 2);
+    // What begins or ends where no sector does was not left by a crash.
+    let edge = batch.next_multiple_of(512);
+    for damage in [batch..edge - 1, edge + 1..edge + 512, edge..edge + 511] {
+        let damaged = device_of(zeroed(&whole, damage.clone()));
+        assert!(open_with(&damaged, options()).is_err(), "{damage:?}");
+    }
+}
+
+/// What a later batch follows was durable, and acknowledged: it is never taken for a torn tail.
+#[test]
+fn a_hole_before_a_later_batch_is_damage() {
+    let whole = log_with_batch(6, 3);
+    let starts = lines(&whole);
+    for hole in sectors(starts[1], starts[7]) {
+        let damaged = device_of(zeroed(&whole, hole.clone()));
+        assert!(open_with(&damaged, options()).is_err(), "{hole:?}");
+    }
+    // Also where the only line of the later batch has lost its beginning.
     let whole = log_of(6);
     let starts = lines(&whole);
-    let mut holed = whole;
-    holed[starts[3] + 10..starts[3] + 10 + 512].fill(0);
-    goes_on(&device_of(holed.clone()), 2);
-    // Shorter than any block: somebody's work, or a bad disk.
-    let whole = log_of(6);
-    let mut damaged = whole;
-    damaged[starts[3] + 10..starts[3] + 10 + 511].fill(0);
-    assert!(open_with(&device_of(damaged), options()).is_err());
+    let hole = starts[6] / 512 * 512..starts[6].next_multiple_of(512);
+    assert!(hole.start > starts[5] && hole.end < whole.len());
+    assert!(open_with(&device_of(zeroed(&whole, hole)), options()).is_err());
 }
 
 /// A sync fails and the process dies before a new segment is begun. The next start reads back from memory what may not
@@ -146,7 +208,7 @@ fn another_origin_and_another_format_are_refused() {
     let text = String::from_utf8(log_of(1)).unwrap();
     for (from, to) in [
         ("node-1", "node-2"),
-        (r#""version":1"#, r#""version":2"#),
+        (r#""version":2"#, r#""version":1"#),
         (r#""cambist":"log""#, r#""cambist":"box""#),
         (r#""first":0"#, r#""first":1"#),
         ("\n", " "),
@@ -176,6 +238,23 @@ fn a_reader_begins_where_it_is_told_and_sees_what_is_missing() {
     assert!(matches!(all.next(), Some(Err(read::ReadError::Missing(0)))));
 }
 
+/// A log that is begun anew is told from the one that was lost; a segment that follows another is not.
+#[test]
+fn each_log_has_an_id_of_its_own_and_keeps_it() {
+    let device = Memory::new();
+    let opened = open(&device);
+    let id = opened.log.id();
+    runtime().block_on(async {
+        opened.log.issue(minted(1), &context()).await.unwrap();
+        device.fail(Step::Sync, Effect::Fails, ErrorKind::Other);
+        assert!(opened.log.issue(minted(2), &context()).await.is_err());
+        opened.log.close().await;
+    });
+    let again = open(&device.power_cut());
+    assert_eq!((again.recovered.next, again.log.id()), (2, id));
+    assert_ne!(open(&Memory::new()).log.id(), id);
+}
+
 #[test]
 fn the_mark_is_the_highest_time_of_an_issue() {
     let opened = open(&device_of(log_of(2)));
@@ -189,11 +268,12 @@ fn the_mark_is_the_highest_time_of_an_issue() {
 fn a_flipped_bit_never_drops_a_record() {
     let whole = log_of(3);
     let now = Timestamp::from_second(NOW).unwrap();
+    let random = SystemRandomness::default();
     for at in 0..whole.len() {
         for bit in 0..8 {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << bit;
-            if let Ok(resume) = recover(&*device_of(bytes), ORIGIN, now) {
+            if let Ok(resume) = recover(&*device_of(bytes), ORIGIN, now, &random) {
                 assert_eq!(resume.recovered.next, 3, "bit {bit} of byte {at}");
             }
         }

@@ -26,6 +26,8 @@ pub(super) struct Batch<'a> {
     pub(super) position: Position,
     /// How many records it holds.
     pub(super) records: u64,
+    /// The sequence that its first record has.
+    first: u64,
     buffer: &'a mut Vec<u8>,
     answers: Vec<(Job, Answer)>,
 }
@@ -36,6 +38,7 @@ impl<'a> Batch<'a> {
         Self {
             position,
             records: 0,
+            first: position.next,
             buffer,
             answers: Vec::new(),
         }
@@ -63,6 +66,7 @@ impl<'a> Batch<'a> {
                 entries.iter().for_each(|entry| self.add_from_store(entry));
                 Ok(self.position.drained.map_or(0, |d| d.sequence))
             }
+            Work::Refusal(_) if !accepts.refusals => Err(unavailable()),
             _ if !accepts.all => Err(unavailable()),
             Work::Issue {
                 record,
@@ -72,28 +76,24 @@ impl<'a> Batch<'a> {
                 None => {
                     let issued = Timestamp::from_second(*issued).ok();
                     self.position.mark = self.position.mark.max(issued);
-                    let sequence = self.take_sequence();
-                    record.line(self.buffer, sequence);
-                    Ok(sequence)
+                    let place = self.take_place();
+                    record.line(self.buffer, place);
+                    Ok(place.sequence)
                 }
                 Some(marker) => {
                     stats.fenced.fetch_add(1, Ordering::Relaxed);
-                    let sequence = self.take_sequence();
-                    record.line_as_revoked(self.buffer, sequence, &marker);
+                    let place = self.take_place();
+                    record.line_as_revoked(self.buffer, place, &marker);
                     Err(Refusal::new(Code::Revoked, record::detail(&marker)).into())
                 }
             },
-            Work::Refusal(_) if !accepts.refusals => {
-                stats.dropped.fetch_add(1, Ordering::Relaxed);
-                Ok(0)
-            }
             Work::Event(record) | Work::ClockConfirmed(record) | Work::Refusal(record) => {
                 if matches!(job.work, Work::ClockConfirmed(_)) {
                     self.position.mark = None;
                 }
-                let sequence = self.take_sequence();
-                record.line(self.buffer, sequence);
-                Ok(sequence)
+                let place = self.take_place();
+                record.line(self.buffer, place);
+                Ok(place.sequence)
             }
         };
         self.answers.push((job, answer));
@@ -107,16 +107,22 @@ impl<'a> Batch<'a> {
         if known.is_some_and(|drained| drained.revision.covers(&revision)) {
             return;
         }
-        let sequence = self.take_sequence();
-        entry.line(self.buffer, sequence);
-        self.position.drained = Some(Drained { revision, sequence });
+        let place = self.take_place();
+        entry.line(self.buffer, place);
+        self.position.drained = Some(Drained {
+            revision,
+            sequence: place.sequence,
+        });
     }
 
-    fn take_sequence(&mut self) -> u64 {
+    fn take_place(&mut self) -> record::Place {
         let sequence = self.position.next;
         self.position.next = sequence.saturating_add(1);
         self.records = self.records.saturating_add(1);
-        sequence
+        record::Place {
+            sequence,
+            batch: self.first,
+        }
     }
 
     /// Tells everybody: the batch is durable.

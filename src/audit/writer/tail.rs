@@ -1,9 +1,10 @@
 //! The segment that records are appended to.
 
-use crate::audit::device::{Device, Segment, Space};
-use crate::audit::record::Record;
+use crate::audit::device::{CreateError, Device, Segment, Space};
+use crate::audit::record::{Place, Record};
 use crate::audit::recovery::{Drained, Resume};
 use crate::audit::segment::{Header, Previous};
+use crate::store::LogId;
 use jiff::Timestamp;
 use std::io;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(super) struct Position {
 pub(super) struct Tail {
     device: Arc<dyn Device>,
     origin: Arc<str>,
+    log: LogId,
     open: Option<Open>,
     /// The segment before the open one: the last that holds acknowledged records.
     previous: Option<Previous>,
@@ -49,6 +51,7 @@ impl Tail {
         Ok(Self {
             device,
             origin,
+            log: resume.header.log,
             open: Some(Open {
                 segment,
                 first: resume.header.first,
@@ -96,26 +99,31 @@ impl Tail {
         })
     }
 
-    /// Begins a segment; the one that was open stays open if that fails. `gap` becomes its first record.
+    /// Begins a segment; the one that was open stays open if that fails, but takes no more records where the new one
+    /// may be there all the same. `gap` becomes its first record.
     pub(super) fn begin(
         &mut self,
         position: Position,
         now: Timestamp,
         gap: Option<&Record>,
         space: Space,
-    ) -> io::Result<()> {
+    ) -> Result<(), CreateError> {
         let previous = self.end(position.next);
         let mut header =
-            Header::new(&self.origin, position.next, now).with_drained(position.drained);
+            Header::new(&self.origin, self.log, position.next, now).with_drained(position.drained);
         header.mark = position.mark;
         header.previous = previous;
-        let mut head = header.line()?;
+        let mut head = header.line().map_err(CreateError::Absent)?;
         if let Some(gap) = gap {
-            gap.line(&mut head, position.next);
+            let place = Place {
+                sequence: position.next,
+                batch: position.next,
+            };
+            gap.line(&mut head, place);
         }
         let segment = self.device.create(position.next, &head, space)?;
         let size = length(&head);
-        segment.check(size)?;
+        segment.check(size).map_err(CreateError::Unsure)?;
         self.previous = previous;
         self.open = Some(Open {
             segment,

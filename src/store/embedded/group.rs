@@ -152,7 +152,7 @@ fn stage_drained(
         return Ok(Outcome::Refused("the log's position is ahead of the store"));
     }
     if let Some(last) = &meta.log
-        && last.origin == position.origin
+        && last.log == position.log
         && (last.sequence > position.sequence || last.counter > position.counter)
     {
         return Ok(Outcome::Refused(
@@ -160,7 +160,7 @@ fn stage_drained(
         ));
     }
     rows::take_records(connection, position.counter)?;
-    meta.log = Some(position.clone());
+    meta.log = Some(*position);
     Ok(Outcome::Drained)
 }
 

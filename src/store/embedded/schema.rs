@@ -1,13 +1,13 @@
 //! The file's format: tables, checksums, and the one row that says where the data stands.
 
 use super::fault::SqlFault;
-use crate::store::{Incarnation, LogPosition, Revision};
+use crate::store::{Incarnation, LogId, LogPosition, Revision};
 use rusqlite::{Connection, Row, params};
 
 /// `application_id` of the file: "CMBS".
 pub(super) const APPLICATION: u32 = 0x434d_4253;
 /// `user_version` of the file: the format's version. A change of any table below makes a new one.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The tables in order of name, word for word as SQLite keeps them. SQLite has no checksums of its own, so each
 /// row has a CRC-32 over its other columns.
@@ -17,7 +17,7 @@ pub(super) const TABLES: [&str; 5] = [
     "CREATE TABLE entries (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL, modified INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     // The revisions at which this data parted from an earlier incarnation.
     "CREATE TABLE lineage (position INTEGER NOT NULL PRIMARY KEY, incarnation BLOB NOT NULL, counter INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT",
-    "CREATE TABLE meta (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), incarnation BLOB NOT NULL, counter INTEGER NOT NULL, floor INTEGER NOT NULL, copied INTEGER NOT NULL, log_origin TEXT, log_sequence INTEGER, log_counter INTEGER, crc INTEGER NOT NULL) STRICT",
+    "CREATE TABLE meta (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), incarnation BLOB NOT NULL, counter INTEGER NOT NULL, floor INTEGER NOT NULL, copied INTEGER NOT NULL, log_id BLOB, log_sequence INTEGER, log_counter INTEGER, crc INTEGER NOT NULL) STRICT",
     // The incarnation is kept with each record: those that a backup brings back belong to the earlier one.
     "CREATE TABLE outbox (revision INTEGER NOT NULL PRIMARY KEY, incarnation BLOB NOT NULL, record BLOB NOT NULL, effects TEXT NOT NULL, crc INTEGER NOT NULL) STRICT",
 ];
@@ -44,9 +44,13 @@ pub(super) fn counter(integer: i64) -> Result<u64, SqlFault> {
 
 /// An incarnation as SQLite kept it.
 pub(super) fn incarnation(blob: &[u8]) -> Result<Incarnation, SqlFault> {
+    random_id(blob, "an incarnation is not 16 bytes").map(Incarnation)
+}
+
+fn random_id(blob: &[u8], otherwise: &'static str) -> Result<u128, SqlFault> {
     <[u8; 16]>::try_from(blob)
-        .map(|bytes| Incarnation(u128::from_be_bytes(bytes)))
-        .map_err(|_| SqlFault::corrupt("an incarnation is not 16 bytes"))
+        .map(u128::from_be_bytes)
+        .map_err(|_| SqlFault::corrupt(otherwise))
 }
 
 /// Where the data stands: the row of `meta`.
@@ -66,7 +70,7 @@ impl Meta {
     /// The row.
     pub(super) fn read(connection: &Connection) -> Result<Self, SqlFault> {
         let mut statement = connection.prepare_cached(
-            "SELECT incarnation, counter, floor, copied, log_origin, log_sequence, log_counter, crc FROM meta",
+            "SELECT incarnation, counter, floor, copied, log_id, log_sequence, log_counter, crc FROM meta",
         )?;
         let mut rows = statement.query([])?;
         let Some(row) = rows.next()? else {
@@ -80,10 +84,10 @@ impl Meta {
     }
 
     fn of(row: &Row<'_>) -> Result<Self, SqlFault> {
-        let log = match row.get::<_, Option<String>>(4)? {
+        let log = match row.get_ref(4)?.as_blob_or_null()? {
             None => None,
-            Some(origin) => Some(LogPosition {
-                origin,
+            Some(id) => Some(LogPosition {
+                log: LogId(random_id(id, "a log's id is not 16 bytes")?),
                 sequence: counter(row.get(5)?)?,
                 counter: counter(row.get(6)?)?,
             }),
@@ -112,7 +116,7 @@ impl Meta {
         let log = self.log.as_ref();
         let changed = connection
             .prepare_cached(
-                "UPDATE meta SET incarnation = ?1, counter = ?2, floor = ?3, copied = ?4, log_origin = ?5, \
+                "UPDATE meta SET incarnation = ?1, counter = ?2, floor = ?3, copied = ?4, log_id = ?5, \
                  log_sequence = ?6, log_counter = ?7, crc = ?8 WHERE incarnation = ?9 AND counter = ?10",
             )?
             .execute(params![
@@ -120,7 +124,7 @@ impl Meta {
                 integer(self.head.counter)?,
                 integer(self.floor)?,
                 i64::from(self.copied),
-                log.map(|log| &log.origin),
+                log.map(|log| log.log.0.to_be_bytes()),
                 log.map(|log| integer(log.sequence)).transpose()?,
                 log.map(|log| integer(log.counter)).transpose()?,
                 self.crc(),
@@ -152,19 +156,15 @@ impl Meta {
     }
 
     fn crc(&self) -> i64 {
-        let (origin, log) = match &self.log {
-            None => (Vec::new(), Vec::new()),
-            Some(log) => (
-                log.origin.clone().into_bytes(),
-                [log.sequence.to_le_bytes(), log.counter.to_le_bytes()].concat(),
-            ),
-        };
+        let log = self.log.map_or_else(Vec::new, |log| {
+            let (sequence, counter) = (log.sequence.to_le_bytes(), log.counter.to_le_bytes());
+            [log.log.0.to_be_bytes().as_slice(), &sequence, &counter].concat()
+        });
         crc(&[
             &self.head.incarnation.0.to_be_bytes(),
             &self.head.counter.to_le_bytes(),
             &self.floor.to_le_bytes(),
             &[u8::from(self.copied)],
-            &origin,
             &log,
         ])
     }

@@ -325,7 +325,7 @@ pub(super) fn renew(
         },
         floor: before.counter,
         copied: false,
-        log: meta.log.clone(),
+        log: meta.log,
     };
     group::change_meta(connection, meta, next, |connection| {
         rows::part(connection, before)?;

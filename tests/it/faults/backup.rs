@@ -248,13 +248,32 @@ async fn without_its_log_a_store_is_not_believed() {
     // Changes are drained into the new log, and acknowledged.
     revoke(&mut admin, &unlimited.0).await.unwrap();
     assert_eq!(broker.terminate().await.code(), Some(0));
+    // So that an older backup does not let the key be used again, its suspension is on the record.
+    let records = site.records();
+    let suspension = records.iter().find(|r| r["action"] == "key.suspend");
+    let suspension = suspension.unwrap();
+    assert_eq!(suspension["kind"], "recovery");
+    assert_eq!(suspension["target"], format!("key:{}", finite.0));
+    assert_eq!(
+        suspension["store"]["effect"][0]["put"],
+        format!("key/{}", finite.0)
+    );
 
     // Said once is enough, and cut off is cut off.
-    let broker = site.start().await;
+    let mut broker = site.start().await;
     let client = broker.web().await;
     assert_eq!(client.no(before).await, "token_refused");
     client.yes(after).await;
     assert_eq!(client.no(by_key(&unlimited.1)).await, "credential_refused");
+    // The new log is not the one that this backup knew, however long it grows: it says nothing of the time between.
+    for _ in 0..50 {
+        client.yes(by_certificate()).await;
+    }
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    restore(&copy, &site.path("data/store.db"), true).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("do not belong together"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

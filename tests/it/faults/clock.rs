@@ -9,7 +9,9 @@ use cambist::app::{self, World};
 use cambist::clock::{Clock as _, SystemRandomness};
 use cambist::config::Config;
 use cambist::lifecycle::{Ended, Lifecycle};
-use cambist::proto::{ConfirmClockRequest, ExchangeRequest};
+use cambist::proto::{
+    ConfirmClockRequest, ExchangeRequest, ListSigningKeysRequest, RotateSigningKeyRequest,
+};
 use jiff::Timestamp;
 use std::fs;
 use std::ops::Deref;
@@ -176,5 +178,49 @@ async fn an_operators_word_on_the_clock_outlives_a_restart() {
     broker.stop().await;
     let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;
     assert_eq!(broker.issues(by_certificate()).await, NOW + 1);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_accepted_under_a_wrong_clock_takes_one_word() {
+    let site = Site::new();
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    broker.unlimited(NOW).await;
+    broker.stop().await;
+    fs::rename(site.path("data/log"), site.path("log.lost")).unwrap();
+    // A clock that is a minute ahead, and is then set right.
+    let broker = InProcess::start(&site, TestClock::at(NOW + 60), true).await;
+    broker.stop().await;
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    broker.until_ready(false).await;
+    broker.confirm().await;
+    broker.until_ready(true).await;
+    broker.stop().await;
+    let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;
+    broker.until_ready(true).await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compromised_key_is_withdrawn_under_a_clock_that_is_not_steady() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    clock.step(-3600);
+    let mut admin = broker.inventory().await;
+    let planned = admin.rotate_signing_key(RotateSigningKeyRequest::default());
+    assert_eq!(refusal(&planned.await.unwrap_err()), "clock_unsteady");
+    let listed = admin.list_signing_keys(ListSigningKeysRequest::default());
+    let keys = listed.await.unwrap().into_inner().keys;
+    let bad = keys.iter().find(|key| key.state == "active").unwrap();
+    let compromised = RotateSigningKeyRequest {
+        compromised: bad.kid.clone(),
+        reason: "seen elsewhere".to_owned(),
+        ..RotateSigningKeyRequest::default()
+    };
+    admin.rotate_signing_key(compromised).await.unwrap();
+    let listed = admin.list_signing_keys(ListSigningKeysRequest::default());
+    let keys = listed.await.unwrap().into_inner().keys;
+    let state = |kid: &str| &keys.iter().find(|key| key.kid == kid).unwrap().state;
+    assert_eq!(state(&bad.kid), "compromised");
     broker.stop().await;
 }

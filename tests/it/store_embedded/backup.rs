@@ -3,7 +3,7 @@
 use super::{Content, furnished};
 use crate::support::stores::{key, load_all, open, put, value};
 use cambist::store::embedded::{OpenError, restore};
-use cambist::store::{Batch, LogPosition, Store};
+use cambist::store::{Batch, LogId, LogPosition, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +28,7 @@ async fn a_backup_under_load_is_one_moment_and_a_new_incarnation() {
     }
     store
         .drained(LogPosition {
-            origin: "example.org/one".to_owned(),
+            log: LogId(1),
             sequence: 11,
             counter: 20,
         })

@@ -5,7 +5,7 @@ use crate::support::disk::fill;
 use crate::support::myself::{folder, myself};
 use crate::support::stores::{key, open, put, value};
 use cambist::limits;
-use cambist::store::{Batch, CommitError, Event, LogPosition, Store};
+use cambist::store::{Batch, CommitError, Event, LogId, LogPosition, Store};
 use std::path::Path;
 use std::process::Command;
 
@@ -172,7 +172,7 @@ async fn on_a_small_disk(folder: &Path) {
     last = store.commit(revocation(300)).await.unwrap();
     store
         .drained(LogPosition {
-            origin: "example.org/one".to_owned(),
+            log: LogId(1),
             sequence: 7,
             counter: last.counter,
         })

@@ -268,7 +268,7 @@ impl Store for HostileStore {
                 return refuse("ahead of the store");
             }
             if let Some(last) = &state.log
-                && last.origin == position.origin
+                && last.log == position.log
                 && (last.sequence > position.sequence || last.counter > position.counter)
             {
                 return refuse("behind the one known");
@@ -283,7 +283,7 @@ impl Store for HostileStore {
         Box::pin(async {
             self.delay().await;
             self.fault()?;
-            Ok(self.state().log.clone())
+            Ok(self.state().log)
         })
     }
 }

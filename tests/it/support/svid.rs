@@ -203,7 +203,6 @@ impl Authority {
             trust_domain: self.domain.clone(),
             roots: vec![self.certificate.clone()],
             crls,
-            revoked: false,
         }
     }
 }
@@ -300,7 +299,6 @@ pub(crate) struct World {
     pub(crate) neighbour: Authority,
     pub(crate) stale: Authority,
     pub(crate) lapsed: Authority,
-    pub(crate) revoked_domain: TrustDomain,
 }
 
 pub(crate) const REVOKED_SERIAL: u64 = 666;
@@ -312,7 +310,6 @@ impl World {
             neighbour: Authority::new("neighbour.example.org"),
             stale: Authority::new("stale.example.org"),
             lapsed: Authority::with("lapsed.example.org", |ca| shift(ca, -30 * DAY, -DAY)),
-            revoked_domain: TrustDomain::parse("gone.example.org").unwrap(),
         }
     }
 
@@ -324,12 +321,6 @@ impl World {
                 .bundle_with(vec![self.stale.crl(&[], -2 * DAY, -1)]),
             self.lapsed.bundle(),
             self.neighbour.bundle(),
-            BundleMaterial {
-                trust_domain: self.revoked_domain.clone(),
-                roots: Vec::new(),
-                crls: Vec::new(),
-                revoked: true,
-            },
         ]
     }
 
@@ -454,11 +445,6 @@ impl World {
                 "revocation_list_stale",
             ),
             ("expired root", self.lapsed.workload(), "root_expired"),
-            (
-                "revoked domain",
-                foreign.issue(|c| name(c, "spiffe://gone.example.org/web")),
-                "trust_domain_revoked",
-            ),
             (
                 "path length",
                 constrained.below("too deep").workload(),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::audit::record::{ActKind, BODY};
+use crate::audit::record::{ActKind, BODY, Place, batch_of};
 use crate::audit::testing::{NOW, context, key_id, minted, minted_of};
 use crate::authn::{Actor, Credential, Presented, TokenType, Verified};
 use crate::clock::SystemRandomness;
@@ -20,11 +20,19 @@ fn encoder() -> Encoder {
 /// The record's line as the writer makes it, parsed back.
 fn parsed(record: &Record) -> Value {
     let mut line = Vec::new();
-    record.line(&mut line, 7);
+    let place = Place {
+        sequence: 7,
+        batch: 5,
+    };
+    record.line(&mut line, place);
     assert_eq!(line.pop(), Some(b'\n'));
     assert!(!line.contains(&b'\n'));
     let value: Value = serde_json::from_slice(&line).unwrap();
     assert_eq!((&value["v"], &value["seq"]), (&1.into(), &7.into()));
+    assert_eq!(value["batch"], 5);
+    // Whatever it says, what is left of its end tells the batch.
+    assert_eq!(batch_of(&line), Some(5));
+    assert_eq!(batch_of(&line[line.len() / 2..]), Some(5));
     value
 }
 
@@ -54,7 +62,7 @@ fn an_issue_says_everything_and_not_the_token() {
     assert_eq!(salt.as_str().unwrap().len(), 22);
     let nine = "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk";
     let expected = serde_json::json!({
-        "v": 1, "seq": 7, "kind": "issue", "salt": null,
+        "v": 1, "seq": 7, "batch": 5, "kind": "issue", "salt": null,
         "time": "2027-01-15T08:00:00.000000Z",
         "face": "grpc", "request": "req-1", "peer": {"address": "192.0.2.7"},
         "credential": "key:aaaaaaaaaaaaaaaa", "credential_kind": "api_key",
@@ -100,7 +108,11 @@ fn a_record_is_bounded_at_n_and_n_plus_one_and_so_is_its_line() {
     // With the most that the writer can put in front of it.
     let key = crate::id::KeyId::parse(&"\"".repeat(limits::KEY_ID)).unwrap();
     let mut line = Vec::new();
-    largest.line_as_revoked(&mut line, u64::MAX, &Marker::Key(key));
+    let place = Place {
+        sequence: u64::MAX,
+        batch: u64::MAX,
+    };
+    largest.line_as_revoked(&mut line, place, &Marker::Key(key));
     assert!(line.len() <= limits::RECORD + 1, "{}", line.len());
     let _: Value = serde_json::from_slice(&line).unwrap();
 }
