@@ -268,7 +268,7 @@ mod tests {
         let of_size = |size: usize| {
             let server = |length: usize| format!("urn://{}", "x".repeat(length));
             let mut spec = spec("shop", &[]);
-            spec.servers = vec![server(1900); 16];
+            spec.servers = vec![server(1950); 16];
             let without = serde_json::to_vec(&spec).unwrap().len();
             // Quotes, a comma and the scheme.
             spec.servers.push(server(size - without - 9));
