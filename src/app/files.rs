@@ -7,8 +7,8 @@ use crate::keys::{Kek, SigningAlgorithm};
 use crate::lifecycle::files::FileWatch;
 use crate::limits;
 use crate::listener::{
-    ClientCertificates, ConnectionLimits, Faces, IdentityFiles, ListenAddress, ListenerConfig,
-    ServerIdentity,
+    ClientCertificates, ConnectionLimits, Faces, IdentityError, IdentityFiles, ListenAddress,
+    ListenerConfig, ServerIdentity,
 };
 use crate::policy::{Diagnostic, Document, Origin, Policies};
 use crate::telemetry::Metrics;
@@ -106,6 +106,26 @@ pub(super) fn trust_files<'d>(
     TrustFiles::new(domains.collect())
 }
 
+/// Reads the policy files, and keeps reading them when they change; a bad set leaves the old one in force.
+pub(super) fn follow_policies(
+    config: &Config,
+    world: &World,
+    policies: &Arc<Policies>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<()> {
+    let (sources, policies) = (config.policy.clone(), Arc::clone(policies));
+    let listed = sources.clone();
+    // The directories, for files that come and go, and the files of this moment, for what is written into them.
+    let paths = move || {
+        let mut paths = listed.files.clone();
+        paths.extend(listed.list().unwrap_or_default());
+        paths
+    };
+    FileWatch::new("policies", paths).start(&world.lifecycle, Arc::clone(metrics), move || {
+        load_policies(&sources, &policies)
+    })
+}
+
 /// Reads the trust bundles, and keeps reading them when they change.
 pub(super) fn follow_trust(
     config: &Config,
@@ -114,11 +134,11 @@ pub(super) fn follow_trust(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<()> {
     let files = trust_files(config.trust_domains.iter());
-    files.load_into(trust)?;
-    let (watch, trust) = (FileWatch::new("trust", files.paths()), Arc::clone(trust));
+    let (paths, trust) = (files.paths(), Arc::clone(trust));
+    let watch = FileWatch::new("trust", move || paths.clone());
     watch.start(&world.lifecycle, Arc::clone(metrics), move || {
-        Ok(files.load_into(&trust).map(drop)?)
-    });
+        files.load_into(&trust).map(drop)
+    })?;
     Ok(())
 }
 
@@ -136,17 +156,13 @@ pub(super) fn follow_identity(
         key: tls.key.clone(),
     };
     let identity = ServerIdentity::load(files, Arc::clone(&world.clock))?;
-    metrics.certificate_expires(identity.not_after());
-    let (watch, reloaded, seen) = (
-        FileWatch::new("tls", identity.paths()),
-        Arc::clone(&identity),
-        Arc::clone(metrics),
-    );
+    let (paths, reloaded, seen) = (identity.paths(), Arc::clone(&identity), Arc::clone(metrics));
+    let watch = FileWatch::new("tls", move || paths.clone());
     watch.start(&world.lifecycle, Arc::clone(metrics), move || {
         reloaded.reload()?;
         seen.certificate_expires(reloaded.not_after());
-        Ok(())
-    });
+        Ok::<_, IdentityError>(())
+    })?;
     Ok(Some(identity))
 }
 
