@@ -77,6 +77,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,
+        log: opened.log.clone(),
     });
     let guard = Arc::clone(&opened.guard);
     let changes = Arc::new(Changes::new(

@@ -93,6 +93,7 @@ impl KeyAdmin {
         if let Some(earlier) = self.changes.repeated("key.create", author, on).await? {
             return self.delivered(&earlier).await;
         }
+        self.changes.settles()?;
         let (secret, key) = self.fresh(spec, now)?;
         let target = format!("key:{}", key.id);
         let note = note("key.create", &target, &key, json!({ "spec": key.spec }));
@@ -128,6 +129,7 @@ impl KeyAdmin {
             )
             .into());
         }
+        self.changes.settles()?;
         let uses = self.uses(&old).await?;
         let mut spec = old.key().spec.clone();
         spec.expires = expires.unwrap_or(spec.expires);
@@ -268,3 +270,6 @@ impl KeyAdmin {
         Ok((secret, key))
     }
 }
+
+#[cfg(test)]
+mod tests;
