@@ -11,6 +11,7 @@ use crate::listener::{
     ListenerConfig, ServerIdentity,
 };
 use crate::policy::{Diagnostic, Document, Origin, Policies};
+use crate::proto::{inventory_server, policy_server};
 use crate::telemetry::Metrics;
 use crate::trust::TrustStore;
 use crate::trust::fetch::{DomainFiles, TrustFiles};
@@ -19,7 +20,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Creates the folder of store and log; one that others may look into is refused.
+/// Creates the folder of store and log; one that others may write into is refused.
 pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     if !path.exists() {
@@ -190,6 +191,9 @@ pub(super) fn listener(from: &config::Listener, shared: &config::Limits) -> List
             handshake: shared.handshake,
             idle: shared.idle,
             age: shared.age,
+            patient: [inventory_server::SERVICE_NAME, policy_server::SERVICE_NAME]
+                .map(|service| format!("/{service}/"))
+                .into(),
             ..ConnectionLimits::default()
         },
     }
@@ -201,5 +205,19 @@ pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
         config::Algorithm::Es256 => SigningAlgorithm::Es256,
         config::Algorithm::Ed25519 => SigningAlgorithm::Ed25519,
         config::Algorithm::Rs256 => SigningAlgorithm::Rs256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn administrators_have_the_time_that_their_command_waits() {
+        let text = include_str!("../../deploy/minimal.toml");
+        let config = Config::parse(Path::new("/etc/cambist/cambist.toml"), text).unwrap();
+        let limits = listener(&config.listeners[0], &config.limits).limits;
+        let patient = ["/cambist.v1.Inventory/", "/cambist.v1.Policy/"];
+        assert_eq!(limits.patient[..], patient);
     }
 }

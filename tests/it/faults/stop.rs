@@ -1,7 +1,9 @@
 //! How the broker stops: what is in flight ends well, a second signal cuts off, and everybody who watches is told.
 
-use super::load::{Ledger, by_certificate, by_key, create, inventory, keep_asking};
+use super::load::{Ledger, by_certificate, by_key, create, exchanges, inventory, keep_asking};
 use crate::support::process::{PATIENCE, Site};
+use cambist::proto::{ExchangeRequest, ExchangeResponse};
+use http::uri::PathAndQuery;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +12,9 @@ use tokio::time::timeout;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_calls_in_flight_end_well() {
@@ -59,18 +63,52 @@ async fn a_second_signal_cuts_off_what_does_not_end() {
     let site = Site::new();
     site.configure("drain = \"10s\"", "drain = \"5m\"");
     let mut broker = site.start().await;
-    let mut client = ServerReflectionClient::new(broker.tls());
-    // A conversation that its client never ends.
-    let (_open, requests) = tokio::sync::mpsc::channel(1);
+    let channel = broker.mtls();
+    // A request that its client never ends. That a later one was answered says that it has arrived.
+    let (_open, requests) = tokio::sync::mpsc::channel::<ExchangeRequest>(1);
     let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
-    let answers = client.server_reflection_info(requests).await.unwrap();
+    let mut raw = tonic::client::Grpc::new(channel.clone());
+    raw.ready().await.unwrap();
+    let held = tokio::spawn(async move {
+        let path = PathAndQuery::from_static("/cambist.v1.TokenExchange/Exchange");
+        let codec = tonic_prost::ProstCodec::<_, ExchangeResponse>::default();
+        let request = tonic::Request::new(requests);
+        raw.client_streaming(request, path, codec).await
+    });
+    let mut other = exchanges(channel);
+    for _ in 0..3 {
+        other.exchange(by_certificate()).await.unwrap();
+    }
     broker.signal(Signal::TERM);
     broker.says("draining").await;
     broker.signal(Signal::TERM);
     broker.says("asked again").await;
     assert_eq!(broker.ended().await.code(), Some(0));
-    assert!(answers.into_inner().message().await.is_err());
+    assert!(held.await.unwrap().is_err());
     assert_eq!(site.records().last().unwrap()["kind"], "stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_its_client_does_not_end_does_not_hold_it_up() {
+    let site = Site::new();
+    site.configure("drain = \"10s\"", "drain = \"5m\"");
+    let mut broker = site.start().await;
+    let mut client = ServerReflectionClient::new(broker.tls());
+    let (asks, requests) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let answers = client.server_reflection_info(requests).await.unwrap();
+    let mut answers = answers.into_inner();
+    let asked = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    asks.send(asked).await.unwrap();
+    let answer = timeout(PATIENCE, answers.message()).await.unwrap();
+    assert!(answer.unwrap().is_some());
+    broker.signal(Signal::TERM);
+    let end = timeout(PATIENCE, answers.message()).await.unwrap();
+    assert!(end.unwrap().is_none());
+    assert_eq!(broker.ended().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +143,7 @@ async fn systemd_is_told_when_it_is_up_and_when_it_stops() {
                 let mut message = [0; 256];
                 let length = socket.recv(&mut message).await.unwrap();
                 let text = std::str::from_utf8(&message[..length]).unwrap();
-                if text.lines().any(|line| line == expected) {
+                if text.contains(expected) {
                     return;
                 }
             }
@@ -115,7 +153,7 @@ async fn systemd_is_told_when_it_is_up_and_when_it_stops() {
     };
     hear("READY=1").await;
     broker.signal(Signal::HUP);
-    hear("RELOADING=1").await;
+    hear("RELOADING=1\nMONOTONIC_USEC=").await;
     hear("READY=1").await;
     broker.signal(Signal::TERM);
     hear("STOPPING=1").await;
