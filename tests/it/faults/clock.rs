@@ -11,7 +11,7 @@ use cambist::clock::{Clock as _, SystemRandomness};
 use cambist::config::Config;
 use cambist::lifecycle::{Ended, Lifecycle};
 use cambist::listener::BoundAddress;
-use cambist::proto::{ConfirmClockRequest, ExchangeRequest};
+use cambist::proto::{ConfirmClockRequest, ExchangeRequest, LeaseRequest};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fs;
@@ -190,5 +190,37 @@ async fn an_operators_word_on_the_clock_outlives_a_restart() {
     broker.stop().await;
     let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;
     assert_eq!(broker.issues(by_certificate()).await, NOW + 1);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_cannot_be_renewed_ends_with_its_last_token() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    broker.issues(by_certificate()).await;
+    let lifetime = Some(prost_types::Duration {
+        seconds: 2,
+        nanos: 0,
+    });
+    let exchange = ExchangeRequest {
+        lifetime,
+        ..by_certificate()
+    };
+    let request = LeaseRequest {
+        exchange: Some(exchange),
+    };
+    let lease = exchanges(broker.mtls()).lease(request).await.unwrap();
+    let mut lease = lease.into_inner();
+    let mut next = async || timeout(PATIENCE, lease.message()).await.unwrap();
+    assert!(next().await.unwrap().is_some());
+    clock.step(3600);
+    let end = loop {
+        // A renewal may have been under way.
+        match next().await {
+            Ok(item) => assert!(item.is_some()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(reason(&end), "clock_unsteady");
     broker.stop().await;
 }
