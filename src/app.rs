@@ -68,8 +68,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::new(&["log", "store", "clock", "keys", "policies"]);
     let opened = open::open(config, world).await?;
-    let memory = open::remember(config, world, &opened).await?;
-    upkeep::watch_policies(config, world, &memory, &metrics);
+    let memory = open::remember(config, world, &opened, &metrics).await?;
 
     let applied = memory.replica.subscribe();
     let store: Arc<dyn Store> = opened.store.clone();
@@ -78,6 +77,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,
+        log: opened.log.clone(),
     });
     let guard = Arc::clone(&opened.guard);
     let changes = Arc::new(Changes::new(

@@ -22,7 +22,7 @@ pub use issuance::{Algorithm, Keys, Tokens};
 pub use known::KEYS;
 pub use listener::{Address, ClientCertificates, Face, InvalidAddress, Listener};
 pub use problem::Problem;
-pub use service::{Limits, Log, Ops, PolicyFiles, Store, Sync, Tls};
+pub use service::{Limits, Log, Ops, PolicyFiles, Store, Tls};
 
 use crate::inventory::AudienceSpec;
 use aws_lc_rs::digest;

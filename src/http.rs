@@ -28,7 +28,9 @@ struct Published {
 pub fn router(issuer: &Arc<str>, ring: Arc<KeyRing>) -> Router {
     let path = path_of(issuer);
     let keys = jwks_uri(issuer);
+    // What the path of an issuer holds is meant as it stands: `:` and `*` are letters like others.
     let mut router = Router::new()
+        .without_v07_checks()
         .route(&format!("{AUTHORIZATION_SERVER}{path}"), get(server))
         .route(&format!("{path}{OPENID}"), get(openid))
         .route(path_of(&keys), get(jwks));
@@ -84,6 +86,30 @@ fn json(body: String) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_path_is_served_as_it_stands_whatever_letters_it_has() {
+        let timing = crate::keys::Timing::new(
+            limits::ROTATE_AFTER,
+            limits::MAX_LIFETIME,
+            limits::STALENESS,
+        );
+        let kek = crate::keys::Kek::new(zeroize::Zeroizing::new([7; 32])).unwrap();
+        let ring = Arc::new(KeyRing::new(Arc::new(kek), timing.unwrap()));
+        for path in ["/:prod", "/*all", "/a/*b:c", "/~x"] {
+            let issuer: Arc<str> = format!("https://h.example{path}").into();
+            let router = router(&issuer, Arc::clone(&ring));
+            let status = async |path: String| {
+                let request = http::Request::get(path);
+                let request = request.body(axum::body::Body::empty()).unwrap();
+                let answer = tower::ServiceExt::oneshot(router.clone(), request).await;
+                answer.unwrap().status()
+            };
+            assert_eq!(status(format!("{path}{OPENID}")).await, StatusCode::OK);
+            let elsewhere = status(format!("/elsewhere{OPENID}")).await;
+            assert_eq!(elsewhere, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
 
     #[test]
     fn the_path_of_an_issuer_has_no_trailing_slash() {

@@ -8,7 +8,9 @@ mod usage;
 mod uses;
 
 pub use audience::AudienceSpec;
-pub use audiences::{AudienceEntry, Audiences, InvalidAudience, PREFIX as AUDIENCE_PREFIX};
+pub use audiences::{
+    AudienceEntry, Audiences, InvalidAudience, PREFIX as AUDIENCE_PREFIX, check_alone,
+};
 pub use key::{ApiKey, KeySpec, KeyState};
 pub use keys::{KeyEntry, Keys, PREFIX as KEY_PREFIX, Standing, Usage};
 pub use usage::{PREFIX as USAGE_PREFIX, flush as flush_usage, restore as restore_usage};

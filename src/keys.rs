@@ -17,7 +17,7 @@ mod tests;
 mod view;
 
 pub use kek::{Kek, Sealed, SealingFault};
-pub use kek_file::KekFileError;
+pub use kek_file::{KekFileError, is_exposed};
 pub use metadata::{authorization_server, jwks_uri, openid_configuration};
 pub use ring::{Change, InvalidTiming, Life, Member, NotYet, Ring, Timing, UnknownMember};
 pub use rotation::{Recorder, Rotation, RotationError};

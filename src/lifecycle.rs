@@ -9,6 +9,7 @@ mod signals;
 
 pub use signals::{Signal, from_os};
 
+use crate::limits;
 use crate::listener::Shutdown;
 use sd_notify::NotifyState;
 use std::error::Error;
@@ -25,11 +26,6 @@ use tokio_util::task::TaskTracker;
 pub type BoxError = Box<dyn Error + Send + Sync>;
 /// A reload: reads something again and puts it in force, or leaves all as it was. May block.
 pub type Reload = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
-
-/// How long requests that were cut off may take to notice.
-const CUT_OFF: Duration = Duration::from_secs(1);
-/// How long background tasks may take to finish once nothing asks any more.
-const FINISH: Duration = Duration::from_secs(5);
 
 /// The process, as its tasks see it. Cheap to clone.
 #[derive(Clone, Default)]
@@ -135,10 +131,10 @@ impl Lifecycle {
             () = terminate(&mut signals) => tracing::warn!("asked again; cutting off what is in flight"),
         }
         shutdown.hard.cancel();
-        let _late = timeout(CUT_OFF, shutdown.tasks.wait()).await;
+        let _late = timeout(limits::CUT_OFF, shutdown.tasks.wait()).await;
         quiet.cancel();
         background.close();
-        if timeout(FINISH, background.wait()).await.is_err() {
+        if timeout(limits::FINISH, background.wait()).await.is_err() {
             self.fail("background tasks did not finish".to_owned());
         }
         match self.0.failure.get() {

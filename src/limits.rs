@@ -52,7 +52,8 @@ pub const PUBLISHED_KEYS: usize = 16;
 pub const LINEAGE: usize = 8;
 /// Deepest nesting of `act`.
 pub const ACTORS: usize = 4;
-/// Largest request message over gRPC, in bytes: two tokens and what goes with them.
+/// Largest request message over gRPC, in bytes: two tokens and what goes with them. Only the Policy service, for
+/// administrators, takes larger ones: a document of up to [`POLICY_DOCUMENT`].
 pub const MESSAGE: usize = 128 * 1024;
 /// Largest request to the standard services (health, reflection), in bytes: they name a service or a symbol, and are
 /// asked by anybody.
@@ -72,7 +73,8 @@ pub const ROOTS: usize = 64;
 pub const TRUST_DOMAINS: usize = 1024;
 /// Largest PROXY v2 header in bytes, its 16 fixed ones included: addresses and the TLVs that balancers add.
 pub const PROXY_HEADER: usize = 1024;
-/// Connections in the middle of their handshake on one listener; a further one takes the place of the oldest.
+/// Connections in the middle of their handshake on one listener; a further one takes the place of the oldest of the source
+/// that has the most of them.
 pub const HANDSHAKES: usize = 512;
 /// Refused connections that one listener logs in a second; all are counted.
 pub const REFUSAL_LINES: u32 = 20;
@@ -84,9 +86,18 @@ pub const MOST_CONNECTIONS: usize = 1_000_000;
 pub const CONNECTIONS_PER_SOURCE: usize = 1024;
 /// Requests in flight on one HTTP/2 connection, by default.
 pub const STREAMS: u32 = 128;
+/// Bytes that may be received on one stream before the request is read: a whole message.
+pub const STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes that may be received on one connection before its requests are read: a peer that is never read costs as much.
+pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Connections that wait in the kernel for a listener; more are refused there.
+pub const BACKLOG: u32 = 1024;
+/// Items of a lease that wait for a caller who reads slowly: a token, and the word why there will be none after it.
+pub const UNREAD: usize = 2;
 /// Largest header list of a request, in bytes: two tokens of the largest size and what goes with them.
 pub const HEADERS: u32 = 64 * 1024;
-/// Largest body of one HTTP request that is not gRPC, in bytes; gRPC messages are held to [`MESSAGE`].
+/// Largest body of one HTTP request that is not gRPC, in bytes; gRPC messages are held to bounds of their own, such
+/// as [`MESSAGE`].
 pub const BODY: usize = MESSAGE;
 /// Open connections on the operations listener: a scraper, a prober and a person.
 pub const OPS_CONNECTIONS: usize = 64;
@@ -202,7 +213,8 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 pub const REPLICA_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Time that a TLS handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Time in which a request's headers must arrive, and in which the beginning of its answer must leave.
+/// Time in which a request's headers must arrive, and in which the beginning of its answer must leave;
+/// administrators' calls have [`ADMIN_CALL`].
 pub const REQUEST: Duration = Duration::from_secs(30);
 /// Time without a request after which a connection is closed, by default.
 pub const IDLE: Duration = Duration::from_secs(5 * 60);
@@ -210,9 +222,13 @@ pub const IDLE: Duration = Duration::from_secs(5 * 60);
 pub const CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
 /// Time that requests in flight have to end on a connection that was asked to go.
 pub const CONNECTION_GRACE: Duration = Duration::from_secs(60);
-/// Time that requests in flight have to end when the node shuts down, by default: less than the thirty
-/// seconds that Kubernetes waits before it kills.
+/// Time that requests in flight have to end when the node shuts down, by default. A supervisor that kills must wait for
+/// this, [`CUT_OFF`] and [`FINISH`] together: the files in `deploy/` have it so.
 pub const DRAIN: Duration = Duration::from_secs(25);
+/// Time in which requests that were cut off must notice it.
+pub const CUT_OFF: Duration = Duration::from_secs(1);
+/// Time that background tasks have to finish once nothing asks any more.
+pub const FINISH: Duration = Duration::from_secs(5);
 /// How often files are looked at even if no change was announced.
 pub const FILE_POLL: Duration = Duration::from_secs(30);
 /// How long an administrative call waits until its change is applied on this node.
@@ -255,8 +271,9 @@ pub const CONFIGURATION_PROBLEMS: usize = 64;
 pub const NODE: usize = 64;
 /// Longest issuer in bytes: it stands in every token and in the log's origin.
 pub const ISSUER: usize = 256;
-/// Longest path of a Unix socket in bytes, the terminating NUL left out (`sun_path` on Linux).
-pub const UNIX_PATH: usize = 107;
+/// Longest path of a Unix socket in bytes: `sun_path` on Linux without its terminating NUL, and without the `.new` under
+/// which the socket is made before it takes its name.
+pub const UNIX_PATH: usize = 103;
 /// Token lifetime that no configuration exceeds: a token is for a piece of work, not for a week.
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// API-key life that no configuration exceeds.
@@ -269,7 +286,7 @@ pub const CLIENT_CONNECT: Duration = Duration::from_secs(10);
 pub const CLIENT_ADDRESSES: Duration = Duration::from_secs(5);
 /// Client: time for one exchange once connected, its durable record included.
 pub const CLIENT_CALL: Duration = Duration::from_secs(20);
-/// Client: time for one administrative call; backups of large stores take the longest.
+/// Time for one administrative call, on both sides; backups of large stores take the longest.
 pub const ADMIN_CALL: Duration = Duration::from_secs(300);
 /// Client: largest answer to an administrative call, in bytes: a page with the longest document of policies and what goes
 /// with it.

@@ -16,6 +16,7 @@ mod request;
 mod settings;
 mod shutdown;
 mod socket;
+mod until_drain;
 mod verifier;
 
 pub use accept::{BindError, BoundAddress, Edge, Listener};
@@ -26,4 +27,5 @@ pub use settings::{
     ClientCertificates, ConnectionLimits, Faces, InvalidListener, ListenAddress, ListenerConfig,
 };
 pub use shutdown::Shutdown;
+pub use until_drain::until_drain;
 pub use verifier::provider;

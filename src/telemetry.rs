@@ -6,6 +6,6 @@ mod metrics;
 pub mod ops;
 mod readiness;
 
-pub use log::{InvalidLog, LogFormat, LogSettings, init};
+pub use log::{InvalidLog, LogFormat, init};
 pub use metrics::{ExchangeOutcome, Metrics};
 pub use readiness::{NotReady, Readiness};

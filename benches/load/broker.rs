@@ -10,7 +10,7 @@ use cambist::keys::Kek;
 use cambist::lifecycle::{Ended, Lifecycle, from_os};
 use cambist::proto::inventory_client::InventoryClient;
 use cambist::proto::{CreateKeyRequest, KeySpec};
-use cambist::telemetry::{LogSettings, init};
+use cambist::telemetry::{LogFormat, init};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -196,11 +196,7 @@ pub async fn serve(config: &Path) {
     let config = Config::load(config).unwrap();
     let problems = config.check_files();
     assert!(problems.is_empty(), "{problems:#?}");
-    init(&LogSettings {
-        filter: "warn".to_owned(),
-        ..LogSettings::default()
-    })
-    .unwrap();
+    init("warn", LogFormat::of_a_service()).unwrap();
     let lifecycle = Lifecycle::new();
     let signals = from_os(lifecycle.quiet().clone()).unwrap();
     let world = World {

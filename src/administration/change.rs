@@ -15,6 +15,11 @@ use std::sync::Arc;
 
 /// Waits until a committed revision is applied on this node and its record is durable in the log.
 pub trait Settled: Debug + Send + Sync {
+    /// Whether what is committed now can be expected to be in force soon.
+    ///
+    /// # Errors
+    /// What stands in its way.
+    fn settles(&self) -> Result<(), Denial>;
     /// Ends when `revision` is in force.
     fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>>;
 }
@@ -170,6 +175,15 @@ impl Changes {
     /// As [`Changes::record`].
     pub fn encoded(&self, note: &Note<'_>, author: Option<&Author>) -> Result<Record, Denial> {
         note.encoded(&self.encoder, author)
+    }
+
+    /// Refuses what would be lost if it were committed and not acknowledged: a secret that is told once. Whoever takes a
+    /// right away does not ask.
+    ///
+    /// # Errors
+    /// What would keep a change from being in force.
+    pub fn settles(&self) -> Result<(), Denial> {
+        self.settled.settles()
     }
 
     /// Waits until a committed revision is in force and on the record.

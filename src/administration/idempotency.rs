@@ -163,6 +163,10 @@ mod tests {
     struct AtOnce;
 
     impl Settled for AtOnce {
+        fn settles(&self) -> Result<(), Denial> {
+            Ok(())
+        }
+
         fn settled(&self, _: Revision) -> Reply<'_, Result<(), Denial>> {
             Box::pin(async { Ok(()) })
         }

@@ -92,6 +92,7 @@ impl KeyAdmin {
         if let Some(earlier) = self.changes.repeated("key.create", "", author, on).await? {
             return self.delivered(&earlier).await;
         }
+        self.changes.settles()?;
         let now = self.changes.now()?;
         let spec = checked(spec, &self.audiences, self.max_life, now)?;
         let (secret, key) = self.fresh(spec, now)?;
@@ -132,6 +133,7 @@ impl KeyAdmin {
             )
             .into());
         }
+        self.changes.settles()?;
         let uses = self.uses(&old).await?;
         let mut spec = old.key().spec.clone();
         spec.expires = expires.unwrap_or(spec.expires);
@@ -275,3 +277,6 @@ impl KeyAdmin {
         Ok((secret, key))
     }
 }
+
+#[cfg(test)]
+mod tests;

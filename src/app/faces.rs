@@ -7,7 +7,7 @@ use crate::authn::Administrators;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::grpc::{Gate, InventoryService, PolicyService, TokenExchangeService};
-use crate::listener::Listener;
+use crate::listener::{Listener, until_drain};
 use crate::proto::inventory_server::InventoryServer;
 use crate::proto::policy_server::PolicyServer;
 use crate::proto::token_exchange_server::TokenExchangeServer;
@@ -15,8 +15,9 @@ use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
 use crate::{http, limits, proto};
 use std::sync::Arc;
-use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic::service::{LayerExt as _, Routes};
+use tower::util::MapRequestLayer;
 
 /// The routers of each face, to be put together as each listener is configured.
 pub(super) struct Faces {
@@ -72,6 +73,8 @@ pub(super) fn routes(
         changes: Arc::clone(changes),
     };
     let size = config.limits.message_bytes;
+    let drain = world.lifecycle.shutdown().drain.clone();
+    let conversations = MapRequestLayer::new(move |request| until_drain(request, &drain));
     let services = |routes: Routes| {
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -80,7 +83,7 @@ pub(super) fn routes(
             .map(|service| service.max_decoding_message_size(limits::STANDARD_MESSAGE));
         let routes = routes.add_service(upkeep::health(&world.lifecycle));
         match reflection {
-            Ok(reflection) => routes.add_service(reflection),
+            Ok(reflection) => routes.add_service(conversations.named_layer(reflection)),
             Err(error) => {
                 tracing::error!(%error, "reflection is not served");
                 routes

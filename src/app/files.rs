@@ -7,10 +7,11 @@ use crate::keys::{Kek, SigningAlgorithm};
 use crate::lifecycle::files::FileWatch;
 use crate::limits;
 use crate::listener::{
-    ClientCertificates, ConnectionLimits, Faces, IdentityFiles, ListenAddress, ListenerConfig,
-    ServerIdentity,
+    ClientCertificates, ConnectionLimits, Faces, IdentityError, IdentityFiles, ListenAddress,
+    ListenerConfig, ServerIdentity,
 };
 use crate::policy::{Diagnostic, Document, Origin, Policies};
+use crate::proto::{inventory_server, policy_server};
 use crate::telemetry::Metrics;
 use crate::trust::TrustStore;
 use crate::trust::fetch::{DomainFiles, TrustFiles};
@@ -19,7 +20,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Creates the folder of store and log; one that others may look into is refused.
+/// Creates the folder of store and log; one that others may write into is refused.
 pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     if !path.exists() {
@@ -105,6 +106,26 @@ pub(super) fn trust_files<'d>(
     TrustFiles::new(domains.collect())
 }
 
+/// Reads the policy files, and keeps reading them when they change; a bad set leaves the old one in force.
+pub(super) fn follow_policies(
+    config: &Config,
+    world: &World,
+    policies: &Arc<Policies>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<()> {
+    let (sources, policies) = (config.policy.clone(), Arc::clone(policies));
+    let listed = sources.clone();
+    // The directories, for files that come and go, and the files of this moment, for what is written into them.
+    let paths = move || {
+        let mut paths = listed.files.clone();
+        paths.extend(listed.list().unwrap_or_default());
+        paths
+    };
+    FileWatch::new("policies", paths).start(&world.lifecycle, Arc::clone(metrics), move || {
+        load_policies(&sources, &policies)
+    })
+}
+
 /// Reads the trust bundles, and keeps reading them when they change.
 pub(super) fn follow_trust(
     config: &Config,
@@ -113,11 +134,11 @@ pub(super) fn follow_trust(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<()> {
     let files = trust_files(config.trust_domains.iter());
-    files.load_into(trust)?;
-    let (watch, trust) = (FileWatch::new("trust", files.paths()), Arc::clone(trust));
+    let (paths, trust) = (files.paths(), Arc::clone(trust));
+    let watch = FileWatch::new("trust", move || paths.clone());
     watch.start(&world.lifecycle, Arc::clone(metrics), move || {
-        Ok(files.load_into(&trust).map(drop)?)
-    });
+        files.load_into(&trust).map(drop)
+    })?;
     Ok(())
 }
 
@@ -135,17 +156,13 @@ pub(super) fn follow_identity(
         key: tls.key.clone(),
     };
     let identity = ServerIdentity::load(files, Arc::clone(&world.clock))?;
-    metrics.certificate_expires(identity.not_after());
-    let (watch, reloaded, seen) = (
-        FileWatch::new("tls", identity.paths()),
-        Arc::clone(&identity),
-        Arc::clone(metrics),
-    );
+    let (paths, reloaded, seen) = (identity.paths(), Arc::clone(&identity), Arc::clone(metrics));
+    let watch = FileWatch::new("tls", move || paths.clone());
     watch.start(&world.lifecycle, Arc::clone(metrics), move || {
         reloaded.reload()?;
         seen.certificate_expires(reloaded.not_after());
-        Ok(())
-    });
+        Ok::<_, IdentityError>(())
+    })?;
     Ok(Some(identity))
 }
 
@@ -173,6 +190,9 @@ pub(super) fn listener(from: &config::Listener, shared: &config::Limits) -> List
             handshake: shared.handshake,
             idle: shared.idle,
             age: shared.age,
+            patient: [inventory_server::SERVICE_NAME, policy_server::SERVICE_NAME]
+                .map(|service| format!("/{service}/"))
+                .into(),
             ..ConnectionLimits::default()
         },
     }
@@ -184,5 +204,19 @@ pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
         config::Algorithm::Es256 => SigningAlgorithm::Es256,
         config::Algorithm::Ed25519 => SigningAlgorithm::Ed25519,
         config::Algorithm::Rs256 => SigningAlgorithm::Rs256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn administrators_have_the_time_that_their_command_waits() {
+        let text = include_str!("../../deploy/minimal.toml");
+        let config = Config::parse(Path::new("/etc/cambist/cambist.toml"), text).unwrap();
+        let limits = listener(&config.listeners[0], &config.limits).limits;
+        let patient = ["/cambist.v1.Inventory/", "/cambist.v1.Policy/"];
+        assert_eq!(limits.patient[..], patient);
     }
 }

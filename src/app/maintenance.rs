@@ -5,9 +5,10 @@ use crate::audit::{Act, ActKind, CLOCK_CONFIRMED, Log};
 use crate::clock::guard::TimeGuard;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::Reply;
-use crate::store::embedded::EmbeddedStore;
+use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mark;
 use jiff::Timestamp;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,20 +64,13 @@ impl Maintenance for Node {
             }
             let target = serde_json::json!({ "path": path }).to_string();
             self.recorded("store.backup", &target, author).await?;
-            // The path is the administrator's own choice: what is wrong with it is theirs to know.
-            let refused = |error: &dyn std::fmt::Display| {
-                Refusal::new(Code::InvalidRequest, format!("path: {error}"))
-            };
-            let revision = self
-                .store
-                .backup(path)
-                .await
-                .map_err(|error| refused(&error))?;
-            let bytes = tokio::fs::metadata(path)
-                .await
-                .map_err(|error| refused(&error))?
-                .len();
-            Ok(Copied { revision, bytes })
+            let revision = self.store.backup(path).await.map_err(not_copied)?;
+            let copy = tokio::fs::metadata(path).await;
+            let copy = copy.map_err(|error| unavailable(&error))?;
+            Ok(Copied {
+                revision,
+                bytes: copy.len(),
+            })
         })
     }
 
@@ -97,5 +91,67 @@ impl Maintenance for Node {
             }
             Ok(now)
         })
+    }
+}
+
+/// The path is the administrator's own choice: what is wrong with it is theirs to know, and to put right. A disk that is
+/// full or fails is ours.
+fn not_copied(error: OpenError) -> Denial {
+    let their_choice = match &error {
+        OpenError::Copying => return Refusal::new(Code::Conflict, error.to_string()).into(),
+        OpenError::Exists(_) => true,
+        OpenError::Io { error, .. } => matches!(
+            error.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::InvalidFilename
+                | ErrorKind::ReadOnlyFilesystem
+        ),
+        OpenError::Damaged { .. }
+        | OpenError::InUse(_)
+        | OpenError::NoRandomness(_)
+        | OpenError::NotAStore { .. }
+        | OpenError::Orphaned(_)
+        | OpenError::Unusable { .. }
+        | OpenError::Version { .. } => false,
+    };
+    match their_choice {
+        true => Refusal::new(Code::InvalidRequest, format!("path: {error}")).into(),
+        false => unavailable(&error),
+    }
+}
+
+fn unavailable(error: &dyn std::error::Error) -> Denial {
+    tracing::warn!(%error, "no backup was made");
+    Denial::failed(Fault::StoreUnavailable, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_path_is_the_callers_to_put_right() {
+        let io = |kind: ErrorKind| OpenError::Io {
+            path: "/copy".into(),
+            error: kind.into(),
+        };
+        let unusable = OpenError::Unusable {
+            path: "/copy".into(),
+            what: "database or disk is full".into(),
+        };
+        for (error, code) in [
+            (OpenError::Exists("/copy".into()), "invalid_request"),
+            (io(ErrorKind::NotFound), "invalid_request"),
+            (io(ErrorKind::ReadOnlyFilesystem), "invalid_request"),
+            (OpenError::Copying, "conflict"),
+            (io(ErrorKind::StorageFull), "store_unavailable"),
+            (unusable, "store_unavailable"),
+        ] {
+            let text = error.to_string();
+            assert_eq!(not_copied(error).code(), code, "{text}");
+        }
     }
 }

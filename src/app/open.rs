@@ -13,6 +13,7 @@ use crate::revocation::HotSet;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::replica::Replica;
 use crate::store::{Store, mark};
+use crate::telemetry::Metrics;
 use anyhow::Context as _;
 use std::sync::Arc;
 
@@ -97,13 +98,14 @@ pub(super) async fn remember(
     config: &Config,
     world: &World,
     opened: &Opened,
+    metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Memory> {
     let issuer: Arc<str> = config.issuer.as_str().into();
     let keys = Arc::new(Keys::new(issuer, Arc::clone(&opened.hot)));
     let audiences = Arc::<Audiences>::default();
     audiences.configure(config.audiences.clone())?;
     let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
-    files::load_policies(&config.policy, &policies)?;
+    files::follow_policies(config, world, &policies, metrics)?;
     let policy_admin = Arc::new(PolicyAdmin::new(Arc::clone(&policies)));
     let timing = Timing::new(
         config.tokens.rotation_age,

@@ -1,7 +1,6 @@
 //! What the broker does regularly, by itself.
 
-use super::open::Memory;
-use super::{World, files};
+use super::World;
 use crate::administration::SigningAdmin;
 use crate::audit::{Act, ActKind, Log, LogHealth};
 use crate::clock::guard::TimeGuard;
@@ -9,7 +8,6 @@ use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::inventory::{Keys, USAGE_PREFIX, flush_usage, restore_usage};
 use crate::lifecycle::Lifecycle;
-use crate::lifecycle::files::FileWatch;
 use crate::limits;
 use crate::policy::Policies;
 use crate::refusal::Denial;
@@ -53,22 +51,6 @@ pub(super) fn health(lifecycle: &Lifecycle) -> HealthServer<impl Health> {
     service.max_decoding_message_size(limits::STANDARD_MESSAGE)
 }
 
-/// Policy files are read again when they change; a bad set leaves the old one in force.
-pub(super) fn watch_policies(
-    config: &Config,
-    world: &World,
-    memory: &Memory,
-    metrics: &Arc<Metrics>,
-) {
-    let (sources, policies) = (config.policy.clone(), Arc::clone(&memory.policies));
-    let mut paths = config.policy.files.clone();
-    paths.extend(config.policy.list().unwrap_or_default());
-    let watch = FileWatch::new("policies", paths);
-    watch.start(&world.lifecycle, Arc::clone(metrics), move || {
-        Ok(files::load_policies(&sources, &policies)?)
-    });
-}
-
 /// Sees that there is a key that signs. Keys need a time: while none can be had, the broker serves what needs neither, an
 /// operator's word on the clock first of all, and the keys are made later.
 pub(super) async fn ensure_keys(signing: &SigningAdmin, guard: &TimeGuard) -> anyhow::Result<()> {
@@ -82,12 +64,7 @@ pub(super) async fn ensure_keys(signing: &SigningAdmin, guard: &TimeGuard) -> an
 /// The start and what is configured, on the record before anything is issued. A log that cannot be written keeps nobody
 /// from starting, since revocations go on without it: the start is recorded when the log is back.
 pub(super) async fn announce(config: &Config, world: &World, log: &Log) {
-    let digest: String = config
-        .digest
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let version = env!("CARGO_PKG_VERSION");
+    let (version, digest) = (env!("CARGO_PKG_VERSION"), config.digest_text());
     let change =
         serde_json::json!({ "version": version, "configuration_sha256": digest }).to_string();
     let mut health = log.health_changes();

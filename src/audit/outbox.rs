@@ -89,8 +89,9 @@ impl Drain {
                 }
                 Err(fault) => {
                     self.progress.send_modify(|now| now.fault = Some(fault));
+                    let this = pause;
                     pause = pause.saturating_mul(2).min(limits::LOG_RETRY_MAX);
-                    Some(pause)
+                    Some(this)
                 }
             };
             tokio::select! {

@@ -31,16 +31,22 @@ struct Valid {
     digest: String,
 }
 
+/// Refuses a configuration whose files are not there or not right.
+pub(super) fn files(config: &Config, world: &World) -> Result<(), Failure> {
+    let mut problems = config.check_files();
+    if problems.is_empty() {
+        problems = app::check(config, &world.clock);
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::configuration(problems)),
+    }
+}
+
 pub(super) fn run(args: &CheckConfigArgs, world: &World) -> Result<(), Failure> {
     let config = Config::load(&args.file).map_err(Failure::configuration)?;
     if !args.without_files {
-        let mut problems = config.check_files();
-        if problems.is_empty() {
-            problems = app::check(&config, &world.clock);
-        }
-        if !problems.is_empty() {
-            return Err(Failure::configuration(problems));
-        }
+        files(&config, world)?;
     }
     let valid = Valid {
         valid: true,

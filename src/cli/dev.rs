@@ -12,7 +12,7 @@ use super::world::World;
 use crate::app;
 use crate::lifecycle::{Ended, Lifecycle, from_os};
 use crate::limits;
-use crate::telemetry::{LogSettings, init};
+use crate::telemetry::{LogFormat, init};
 use clap::Args;
 use folder::Folder;
 use serde::Serialize;
@@ -119,11 +119,8 @@ fn heading(id: &str) -> String {
 
 /// Runs the story, then serves until Ctrl-C; with `--check`, ends after it.
 pub(super) async fn run(args: DevArgs, world: &World) -> Result<(), Failure> {
-    let settings = LogSettings {
-        filter: "warn".to_owned(),
-        ..LogSettings::default()
-    };
-    init(&settings).map_err(|error| Failure::fault("nothing can be logged").why(error))?;
+    init("warn", LogFormat::of_a_service())
+        .map_err(|error| Failure::fault("nothing can be logged").why(error))?;
     let temporary = temporary(&args)?;
     let path = match (&args.dir, &temporary) {
         (Some(dir), _) => dir.clone(),

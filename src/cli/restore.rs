@@ -74,7 +74,12 @@ fn failure(error: &anyhow::Error) -> Failure {
             | OpenError::Orphaned(_)
             | OpenError::Version { .. },
         ) => refused("backup_not_usable").next("give another backup: this one was not touched"),
-        Some(OpenError::Io { .. } | OpenError::NoRandomness(_) | OpenError::Unusable { .. })
+        Some(
+            OpenError::Copying
+            | OpenError::Io { .. }
+            | OpenError::NoRandomness(_)
+            | OpenError::Unusable { .. },
+        )
         | None => Failure::fault("the backup was not put in place"),
     };
     failed.why(chain(error))

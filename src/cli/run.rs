@@ -3,14 +3,13 @@
 use super::ask::AskArgs;
 use super::connect::ConnectArgs;
 use super::failure::Failure;
-use super::output::Output;
 use super::time;
 use super::world::World;
 use crate::client::Tokens;
 use crate::client::supervise::{
     Delivery, RunError, Variable, signals, supervise, unless_signalled,
 };
-use crate::telemetry::{self, LogFormat, LogSettings};
+use crate::telemetry::{self, LogFormat};
 use clap::Args;
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -93,23 +92,16 @@ async fn supervised(
     }
     drop(token);
     // From here on nobody waits for our answer: what goes wrong is told when it does.
-    if let Err(error) = telemetry::init(&warnings(world.output)) {
+    let format = match world.output.is_json() {
+        true => LogFormat::Json,
+        false => LogFormat::Text,
+    };
+    if let Err(error) = telemetry::init("warn", format) {
         world
             .output
             .warn(&format!("failed renewals will not be told: {error}"));
     }
     supervise(command, delivery, tokens, signals).await
-}
-
-fn warnings(output: Output) -> LogSettings {
-    LogSettings {
-        filter: "warn".to_owned(),
-        format: if output.is_json() {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        },
-    }
 }
 
 fn delivery(file: Option<PathBuf>, variable: Option<Variable>) -> Result<Delivery, Failure> {

@@ -1,11 +1,12 @@
 //! `cambist serve`: the broker itself.
 
+use super::check_config;
 use super::failure::{Failure, chain};
 use super::world::World;
 use crate::app;
 use crate::config::Config;
 use crate::lifecycle::{Ended, Lifecycle, from_os};
-use crate::telemetry::{LogSettings, init};
+use crate::telemetry::{LogFormat, init};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,15 +29,9 @@ pub struct ServeArgs {
 /// Serves until it is told to stop.
 pub(super) async fn run(args: ServeArgs, world: &World) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::configuration)?;
-    let problems = config.check_files();
-    if !problems.is_empty() {
-        return Err(Failure::configuration(problems));
-    }
-    let settings = LogSettings {
-        filter: args.log,
-        ..LogSettings::default()
-    };
-    init(&settings).map_err(|error| Failure::usage("nothing can be logged").why(error))?;
+    check_config::files(&config, world)?;
+    init(&args.log, LogFormat::of_a_service())
+        .map_err(|error| Failure::usage("nothing can be logged").why(error))?;
     let lifecycle = Lifecycle::new();
     let signals = from_os(lifecycle.quiet().clone());
     let signals =

@@ -3,10 +3,10 @@
 use super::document::Document;
 use super::problem::KeyPath;
 use super::{Address, Config, Problem};
+use crate::keys::is_exposed;
 use crate::limits;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Reads a configuration file's text.
@@ -143,7 +143,6 @@ fn whole(file: &Path, message: String, help: &str) -> Problem {
 }
 
 fn fault(path: &Path, secret: bool) -> Option<String> {
-    const OTHERS: u32 = 0o007;
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => return Some(error.to_string()),
@@ -153,8 +152,10 @@ fn fault(path: &Path, secret: bool) -> Option<String> {
     {
         return Some(error.to_string());
     }
-    if secret && metadata.permissions().mode() & OTHERS != 0 {
-        return Some("others may read this secret; take that away with chmod o-rwx".to_owned());
+    if secret && is_exposed(&metadata) {
+        let what =
+            "this is a secret that others than its owner may use; take that away with chmod 0600";
+        return Some(what.to_owned());
     }
     None
 }

@@ -5,7 +5,7 @@ use super::duration;
 use super::issuance::whole_seconds;
 use super::problem::KeyPath;
 use crate::id::{Audience, Owner, ScopeSet, SpiffeId, Tenant, TrustDomain};
-use crate::inventory::AudienceSpec;
+use crate::inventory::{AudienceSpec, InvalidAudience, check_alone};
 use crate::limits;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -72,34 +72,35 @@ fn audience(
         max_lifetime,
         tenant,
     } = raw;
-    for (key, count) in [("aliases", aliases.len()), ("servers", servers.len())] {
-        check.number(&at.key(key), count, 0..=limits::AUDIENCE_LINKS);
-    }
-    for server in &servers {
-        let printable = server.bytes().all(|b| b.is_ascii_graphic());
-        if server.is_empty() || server.len() > limits::SPIFFE_ID || !printable {
-            check.refuse(
-                &at.key("servers"),
-                "a server is a `sub` value without spaces",
-            );
-        }
-    }
     if let Some(lifetime) = max_lifetime {
         let path = at.key("max_lifetime");
         check.time(&path, lifetime, Duration::from_secs(1)..=ceiling);
         whole_seconds(&path, lifetime, check);
     }
-    AudienceSpec {
+    let lifetime_seconds = |lifetime: Duration| u32::try_from(lifetime.as_secs());
+    let audience = AudienceSpec {
         name,
         aliases,
         owner,
         servers,
         scopes,
         bound,
+        // Zero is refused above already, where the file says so.
         max_lifetime_seconds: max_lifetime
-            .map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)),
+            .map(|lifetime| lifetime_seconds(lifetime).unwrap_or(u32::MAX).max(1)),
         tenant,
+    };
+    if let Err(error) = check_alone(&audience) {
+        let crowded = audience.aliases.len() > limits::AUDIENCE_LINKS;
+        let key = match &error {
+            InvalidAudience::TooManyLinks(_) if crowded => "aliases",
+            InvalidAudience::TooManyLinks(_) | InvalidAudience::Server(..) => "servers",
+            InvalidAudience::NoLifetime(_) => "max_lifetime",
+            InvalidAudience::Ambiguous(_) | InvalidAudience::TooLarge(_) => "name",
+        };
+        check.refuse(&at.key(key), error);
     }
+    audience
 }
 
 /// One `[[trust_domain]]`: whose workload certificates are believed.

@@ -3,6 +3,7 @@
 use super::check::Check;
 use super::duration;
 use super::problem::KeyPath;
+use crate::keys::{InvalidTiming, Timing};
 use crate::limits;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -72,7 +73,14 @@ impl Tokens {
         }
         // A spare must have been published for a while, and a retired key stays until its tokens have expired.
         let least = self.max_lifetime.saturating_mul(2);
-        check.time(&at.key("rotation_age"), self.rotation_age, least..=YEAR);
+        let rotation = at.key("rotation_age");
+        check.time(&rotation, self.rotation_age, least..=YEAR);
+        // A lifetime of nothing is refused above already.
+        if let Err(error @ InvalidTiming::RotatesTooFast) =
+            Timing::new(self.rotation_age, self.max_lifetime, limits::STALENESS)
+        {
+            check.refuse(&rotation, error);
+        }
     }
 }
 

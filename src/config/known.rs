@@ -66,7 +66,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "tokens.rotation_age",
-        "a length of time from twice `max_lifetime` up to \"365d\", such as \"30d\"",
+        "a length of time from twice `max_lifetime`, and over \"10m\", up to \"365d\", such as \"30d\"",
     ),
     ("keys", "a [keys] section with `seal_key_file`"),
     (
@@ -140,7 +140,6 @@ pub const KEYS: &[(&str, &str)] = &[
         "log.segment_age",
         "a length of time from \"1m\" up to \"31d\", such as \"24h\"",
     ),
-    ("log.sync", "\"data\" (fdatasync) or \"full\" (fsync)"),
     ("store", "a [store] section"),
     (
         "store.staleness",

@@ -83,7 +83,7 @@ impl fmt::Display for Address {
 pub enum Face {
     /// The gRPC services.
     Grpc,
-    /// Metadata, key set, log.
+    /// Metadata and key set.
     Http,
 }
 

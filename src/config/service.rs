@@ -94,8 +94,6 @@ pub struct Log {
     /// Age at which a segment is closed.
     #[serde(deserialize_with = "duration::deserialize")]
     pub segment_age: Duration,
-    /// How a batch is made durable.
-    pub sync: Sync,
 }
 
 impl Default for Log {
@@ -103,19 +101,8 @@ impl Default for Log {
         Self {
             segment_bytes: limits::LOG_SEGMENT_BYTES,
             segment_age: limits::LOG_SEGMENT_AGE,
-            sync: Sync::Data,
         }
     }
-}
-
-/// How a batch of records is made durable. There is no way to leave it out.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Sync {
-    /// `fdatasync`: the records and the file's length.
-    Data,
-    /// `fsync`: the file's times as well.
-    Full,
 }
 
 impl Log {
@@ -159,9 +146,9 @@ impl Store {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections open at once, on all listeners.
+    /// Connections open at once on each listener.
     pub connections: usize,
-    /// Connections open at once from one source address.
+    /// Connections open at once from one source address on each listener.
     pub source_connections: usize,
     /// Streams in flight on one connection.
     pub streams: u32,

@@ -1,18 +1,20 @@
 //! `TokenExchange.Lease`: a token, then its successor before it lapses.
 //!
 //! Each token runs every stage anew, so a lease ends with the credential, with the right, and at once with
-//! the broker's drain.
+//! the broker's drain. What the broker cannot do at a moment it tries again until the last token has expired.
 
 use super::convert;
 use super::exchange;
 use crate::authn::Peer;
 use crate::exchange::{Exchange, Times};
+use crate::limits;
 use crate::proto::{ExchangeRequest, LeaseRequest, LeaseResponse};
 use crate::refusal::{Denial, Fault};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -22,11 +24,9 @@ pub(super) type LeaseStream = ReceiverStream<Result<LeaseResponse, Status>>;
 /// Share of a token's lifetime after which its successor is sent, in percent, lowest and highest: drawn
 /// anew for each, so that leases taken together do not renew together.
 const RENEW_AT: (u64, u64) = (60, 80);
-/// Pause after a failure of ours before the next attempt, while the last token is still good.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Items that wait for a caller who reads slowly: a token, and the word why there will be none after it.
-const UNREAD: usize = 2;
+/// Pause after a failure of ours before the next attempt, while the last token is still good;
+/// drawn anew for each, in milliseconds, lowest and highest, since all leases fail at once.
+const RETRY: (u64, u64) = (500, 1500);
 
 pub(super) async fn open(
     broker: Arc<Exchange>,
@@ -39,7 +39,7 @@ pub(super) async fn open(
     let request = request.ok_or_else(missing)?;
     // The first refusal is the call's own answer, not an item of the stream.
     let first = renewal(&broker, &peer, &request).await?;
-    let (items, stream) = mpsc::channel(UNREAD);
+    let (items, stream) = mpsc::channel(limits::UNREAD);
     broker
         .tasks
         .clone()
@@ -80,7 +80,14 @@ async fn renew(
 ) {
     let mut next = first;
     loop {
-        let wait = until(&broker, &next);
+        let wait = until(&broker, next.successor_by.as_ref());
+        let lapse = until(
+            &broker,
+            next.token
+                .as_ref()
+                .and_then(|token| token.expires_at.as_ref()),
+        );
+        let lapse = Instant::now().checked_add(lapse);
         tokio::select! {
             sent = items.send(Ok(next)) => match sent {
                 Ok(()) => {}
@@ -97,10 +104,11 @@ async fn renew(
         next = loop {
             match renewal(&broker, &peer, &request).await {
                 Ok(response) => break response,
-                // Ours to overcome, as long as the caller is there.
-                Err(status) if status.code() == tonic::Code::Unavailable => {
+                // Ours to overcome, as long as the caller is there and has a token that is good.
+                Err(status) if is_ours(&status) && lapse.is_some_and(|at| Instant::now() < at) => {
+                    let pause = Duration::from_millis(broker.between(RETRY.0, RETRY.1));
                     tokio::select! {
-                        () = tokio::time::sleep(RETRY) => {}
+                        () = tokio::time::sleep(pause) => {}
                         () = items.closed() => return,
                         () = draining.cancelled() => return end(&items),
                     }
@@ -121,12 +129,35 @@ fn end(items: &mpsc::Sender<Result<LeaseResponse, Status>>) {
     let _ = items.try_send(Err(denial.into()));
 }
 
-fn until(broker: &Exchange, response: &LeaseResponse) -> Duration {
-    let by = response
-        .successor_by
-        .as_ref()
-        .and_then(|by| convert::instant("successor_by", by).ok());
-    let wait = by.map(|by| by.duration_since(broker.guard.wall()));
+/// Whether the broker cannot issue at this moment, or has too much to do: no word on the caller's right.
+fn is_ours(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        tonic::Code::Unavailable | tonic::Code::ResourceExhausted
+    )
+}
+
+fn until(broker: &Exchange, at: Option<&prost_types::Timestamp>) -> Duration {
+    let at = at.and_then(|at| convert::instant("at", at).ok());
+    let wait = at.map(|by| by.duration_since(broker.guard.wall()));
     wait.and_then(|wait| Duration::try_from(wait).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::{Code, Refusal};
+
+    #[test]
+    fn a_lease_outlasts_what_is_no_word_on_the_callers_right() {
+        for code in Code::ALL {
+            let status = Status::from(Refusal::new(*code, "why"));
+            assert_eq!(is_ours(&status), *code == Code::TooBusy, "{code:?}");
+        }
+        for fault in Fault::ALL {
+            let status = Status::from(Denial::failed(*fault, "why"));
+            assert_eq!(is_ours(&status), *fault != Fault::Internal, "{fault:?}");
+        }
+    }
 }

@@ -170,7 +170,11 @@ fn build(sources: &Sources) -> Result<ByName, InvalidAudience> {
     Ok(by_name)
 }
 
-fn check_alone(spec: &AudienceSpec) -> Result<(), InvalidAudience> {
+/// Whether an audience can be registered, whatever others there are.
+///
+/// # Errors
+/// [`InvalidAudience`], never [`InvalidAudience::Ambiguous`].
+pub fn check_alone(spec: &AudienceSpec) -> Result<(), InvalidAudience> {
     if spec.aliases.len().max(spec.servers.len()) > limits::AUDIENCE_LINKS {
         return Err(InvalidAudience::TooManyLinks(spec.name.clone()));
     }
@@ -181,11 +185,11 @@ fn check_alone(spec: &AudienceSpec) -> Result<(), InvalidAudience> {
     if spec.max_lifetime_seconds == Some(0) {
         return Err(InvalidAudience::NoLifetime(spec.name.clone()));
     }
-    match spec
-        .servers
-        .iter()
-        .find(|server| !server.contains("://") || server.len() > limits::SPIFFE_ID)
-    {
+    let uri = |server: &str| {
+        let printable = server.bytes().all(|byte| byte.is_ascii_graphic());
+        printable && server.contains("://") && server.len() <= limits::SPIFFE_ID
+    };
+    match spec.servers.iter().find(|server| !uri(server)) {
         Some(server) => Err(InvalidAudience::Server(spec.name.clone(), server.clone())),
         None => Ok(()),
     }

@@ -1,13 +1,28 @@
-//! The key-encryption key's file: 32 raw bytes that nobody but the owner can read.
+//! The key-encryption key's file: 32 raw bytes that others cannot read.
 
 use super::{Kek, SealingFault};
 use crate::clock::{NoRandomness, Random};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
+
+/// Whether a secret's file lets others at it. It is its owner's alone; but where the owner is another user, as with the
+/// secrets that Kubernetes mounts, its group may read it, or nobody could.
+#[must_use]
+pub fn is_exposed(found: &Metadata) -> bool {
+    exposed(
+        found.mode(),
+        found.uid() == rustix::process::geteuid().as_raw(),
+    )
+}
+
+fn exposed(mode: u32, ours: bool) -> bool {
+    let forbidden = if ours { 0o077 } else { 0o037 };
+    mode & forbidden != 0
+}
 
 /// Why a file is not taken as a key-encryption key.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +31,9 @@ pub enum KekFileError {
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
     /// Others can read or change it.
-    #[error("{0}: mode {1:04o} lets others than the owner at it; make it 0600")]
+    #[error(
+        "{0}: mode {1:04o} lets others at it; make it 0600, or 0640 with another owner and this user's group"
+    )]
     Exposed(PathBuf, u32),
     /// Not 32 bytes.
     #[error("{0}: a key-encryption key is exactly {len} raw bytes", len = Kek::LENGTH)]
@@ -33,14 +50,17 @@ impl Kek {
     /// Reads a key.
     ///
     /// # Errors
-    /// [`KekFileError`], also where the file's mode gives group or others any access.
+    /// [`KekFileError`], also where the file is exposed ([`is_exposed`]).
     pub fn from_file(path: &Path) -> Result<Self, KekFileError> {
         let failed = |error| KekFileError::Io(path.to_owned(), error);
         let file = File::open(path).map_err(failed)?;
         // The mode of what was opened, not of what the path may name by now.
-        let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(KekFileError::Exposed(path.to_owned(), mode));
+        let found = file.metadata().map_err(failed)?;
+        if is_exposed(&found) {
+            return Err(KekFileError::Exposed(
+                path.to_owned(),
+                found.mode() & 0o7777,
+            ));
         }
         // One byte more than a key tells a longer file from a key.
         let mut read = Zeroizing::new([0; Self::LENGTH + 1]);
@@ -81,5 +101,23 @@ impl Kek {
         let folder = File::open(folder).map_err(failed)?;
         folder.sync_all().map_err(failed)?;
         Ok(Self::new(bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_may_read_what_another_user_owns_and_nobody_may_do_more() {
+        for mode in [0o400, 0o600, 0o700] {
+            assert!(!exposed(mode, true) && !exposed(mode, false), "{mode:o}");
+        }
+        for mode in [0o440, 0o640] {
+            assert!(exposed(mode, true) && !exposed(mode, false), "{mode:o}");
+        }
+        for mode in [0o604, 0o602, 0o601, 0o660, 0o620, 0o650, 0o610] {
+            assert!(exposed(mode, true) && exposed(mode, false), "{mode:o}");
+        }
     }
 }

@@ -7,7 +7,8 @@ use super::{BoxError, Lifecycle, Reload};
 use crate::limits;
 use crate::telemetry::Metrics;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,27 +21,29 @@ use tokio::time::{sleep, timeout};
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// A set of files that belong together.
-#[derive(Debug)]
 pub struct FileWatch {
     what: &'static str,
-    paths: Vec<PathBuf>,
+    paths: Box<dyn Fn() -> Vec<PathBuf> + Send + Sync>,
     poll: Duration,
-    seen: Vec<Stamp>,
 }
 
 /// What tells one state of a file from another without reading it. `None`: not there.
 type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
+/// All files of a set as they are.
+type Seen = BTreeMap<PathBuf, Stamp>;
 
 impl FileWatch {
-    /// Takes note of the files as they are. Must come *before* they are read for the first time, so that a
-    /// change in between is seen. `what` names them in logs and metrics.
+    /// The files that `paths` names, which is asked anew at each look, since files come and go. `what` names them in
+    /// logs and metrics.
     #[must_use]
-    pub fn new(what: &'static str, paths: Vec<PathBuf>) -> Self {
+    pub fn new(
+        what: &'static str,
+        paths: impl Fn() -> Vec<PathBuf> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             what,
+            paths: Box::new(paths),
             poll: limits::FILE_POLL,
-            seen: stamps(&paths),
-            paths,
         }
     }
 
@@ -51,66 +54,103 @@ impl FileWatch {
         self
     }
 
-    /// From now on calls `apply`, on a thread that may block, when a file has changed and at each SIGHUP;
-    /// and again at each look as long as it fails, since what is bad now (not yet valid, half written) may
-    /// be good later.
-    pub fn start(
+    /// Calls `apply` once, here, and from then on, on a thread that may block, when a file has changed and at each
+    /// SIGHUP; and again at each look as long as it fails, since what is bad now (not yet valid, half written) may
+    /// be good later. Of two calls, the later one begins when the earlier has ended.
+    ///
+    /// # Errors
+    /// Those of the first call; then nothing is watched.
+    pub fn start<E: Into<BoxError>>(
         self,
         lifecycle: &Lifecycle,
         metrics: Arc<Metrics>,
-        apply: impl Fn() -> Result<(), BoxError> + Send + Sync + 'static,
-    ) {
+        apply: impl Fn() -> Result<(), E> + Send + Sync + 'static,
+    ) -> Result<(), E> {
+        // Noted before they are read, so that a change in between is seen.
+        let seen = self.look();
+        apply()?;
         let apply = reporting(self.what, metrics, apply);
         lifecycle.on_reload(self.what, Arc::clone(&apply));
         let quiet = lifecycle.quiet().clone();
         lifecycle.spawn("file watch", async move {
             tokio::select! {
                 () = quiet.cancelled() => {}
-                () = self.follow(apply) => {}
+                () = self.follow(seen, apply) => {}
             }
             Ok::<_, BoxError>(())
         });
+        Ok(())
     }
 
-    async fn follow(mut self, apply: Reload) {
+    async fn follow(self, mut seen: Seen, apply: Reload) {
         let (announce, mut announced) = mpsc::channel(1);
+        let mut watched = directories(&seen);
         // Dropping the watcher ends its announcements.
-        let _watcher = watcher(&self.paths, announce)
-            .inspect_err(|error| {
-                tracing::warn!(what = self.what, %error, "changes cannot be watched, only looked for");
-            })
-            .ok();
+        let mut _watcher = self.watcher(&watched, &announce);
         let mut failed = false;
         loop {
-            // A lost watcher closes the channel; what is left is to look.
-            match timeout(self.poll, announced.recv()).await {
-                Ok(Some(())) => sleep(SETTLE).await,
-                Ok(None) => sleep(self.poll).await,
-                Err(_looked_long_enough) => {}
+            // Where nothing can be watched, what is left is to look.
+            if let Ok(Some(())) = timeout(self.poll, announced.recv()).await {
+                sleep(SETTLE).await;
             }
-            let now = stamps(&self.paths);
-            if now == self.seen && !failed {
+            let now = self.look();
+            if now == seen && !failed {
                 continue;
             }
-            self.seen = now;
+            let here = directories(&now);
+            if here != watched {
+                _watcher = self.watcher(&here, &announce);
+                watched = here;
+            }
+            seen = now;
             let apply = Arc::clone(&apply);
             let applied = tokio::task::spawn_blocking(move || apply()).await;
             failed = !matches!(applied, Ok(Ok(())));
         }
     }
+
+    fn look(&self) -> Seen {
+        let stamped = |path: PathBuf| {
+            let stamp = stamp(&path);
+            (path, stamp)
+        };
+        (self.paths)().into_iter().map(stamped).collect()
+    }
+
+    fn watcher(
+        &self,
+        directories: &BTreeSet<PathBuf>,
+        announce: &mpsc::Sender<()>,
+    ) -> Option<RecommendedWatcher> {
+        watcher(directories, announce.clone())
+            .inspect_err(|error| {
+                tracing::warn!(what = self.what, %error, "changes cannot be watched, only looked for");
+            })
+            .ok()
+    }
 }
 
-/// Counts each attempt, and says what is wrong once, not at every look.
-fn reporting(
+impl fmt::Debug for FileWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileWatch")
+            .field("what", &self.what)
+            .field("poll", &self.poll)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One attempt at a time, or a slower one could put in force what it read before the files changed again. Counts each,
+/// and says what is wrong once, not at every look.
+fn reporting<E: Into<BoxError>>(
     what: &'static str,
     metrics: Arc<Metrics>,
-    apply: impl Fn() -> Result<(), BoxError> + Send + Sync + 'static,
+    apply: impl Fn() -> Result<(), E> + Send + Sync + 'static,
 ) -> Reload {
     let said: Mutex<Option<String>> = Mutex::default();
     Arc::new(move || {
-        let applied = apply();
-        metrics.reloaded(what, applied.is_ok());
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let applied = apply().map_err(Into::into);
+        metrics.reloaded(what, applied.is_ok());
         match &applied {
             Ok(()) => {
                 *said = None;
@@ -128,39 +168,43 @@ fn reporting(
     })
 }
 
-/// Watches the directories, since files are replaced by renaming and links by swapping.
-fn watcher(paths: &[PathBuf], announce: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+/// Watches directories, since files are replaced by renaming and links by swapping.
+fn watcher(
+    directories: &BTreeSet<PathBuf>,
+    announce: mpsc::Sender<()>,
+) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Reading announces itself too, and our own reading must not wake us.
         if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
             let _one_is_pending = announce.try_send(());
         }
     })?;
-    let parents = paths.iter().filter_map(|path| path.parent());
-    let named = |parent: &Path| match parent.as_os_str().is_empty() {
-        true => PathBuf::from("."),
-        false => parent.to_owned(),
-    };
-    for directory in parents.map(named).collect::<BTreeSet<_>>() {
-        watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    for directory in directories {
+        watcher.watch(directory, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
 }
 
-fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |path: &PathBuf| {
-        let found = fs::metadata(path).ok()?;
-        let (changed, modified) = (found.ctime(), found.mtime());
-        let nanos = (found.ctime_nsec(), found.mtime_nsec());
-        Some((
-            found.dev(),
-            found.ino(),
-            found.size(),
-            modified,
-            nanos.1,
-            changed,
-            nanos.0,
-        ))
+/// Where the files are, and the directories themselves that are among them.
+fn directories(seen: &Seen) -> BTreeSet<PathBuf> {
+    let named = |parent: &Path| match parent.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => parent.to_owned(),
     };
-    paths.iter().map(stamp).collect()
+    let parents = seen.keys().filter_map(|path| path.parent()).map(named);
+    let themselves = seen.keys().filter(|path| path.is_dir()).cloned();
+    parents.chain(themselves).collect()
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let found = fs::metadata(path).ok()?;
+    Some((
+        found.dev(),
+        found.ino(),
+        found.size(),
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+    ))
 }

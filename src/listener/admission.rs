@@ -5,7 +5,6 @@ use super::settings::ConnectionLimits;
 use crate::limits;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -22,12 +21,16 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
-/// Handshakes in progress, oldest first. When one too many begins the oldest is given up: an honest client
-/// needs milliseconds, so whoever holds all places with slow handshakes only ever loses his own.
+/// Handshakes in progress. When one too many begins, the oldest of the source that has the most of them is given up:
+/// whoever holds all places only ever loses his own, however fast he comes back.
 #[derive(Debug, Default)]
-struct Handshakes {
-    next: AtomicU64,
-    pending: Mutex<BTreeMap<u64, CancellationToken>>,
+struct Handshakes(Mutex<Pending>);
+
+#[derive(Debug, Default)]
+struct Pending {
+    next: u64,
+    /// Oldest first. Those whose source has no address are of one source.
+    all: BTreeMap<u64, (Option<IpAddr>, CancellationToken)>,
 }
 
 /// A connection's place among the handshakes; given back when dropped.
@@ -75,17 +78,15 @@ impl Admission {
             .map_err(|_| Outcome::TooManyConnections)
     }
 
-    /// A place among the handshakes, which the oldest one may have to leave.
-    pub(super) fn handshake(&self) -> Handshake {
-        let number = self.handshakes.next.fetch_add(1, Ordering::Relaxed);
+    /// A place among the handshakes, which another one may have to leave.
+    pub(super) fn handshake(&self, address: Option<IpAddr>) -> Handshake {
         let given_up = CancellationToken::new();
         let mut pending = self.handshakes.lock();
-        if pending.len() >= limits::HANDSHAKES
-            && let Some((_, oldest)) = pending.pop_first()
-        {
-            oldest.cancel();
-        }
-        pending.insert(number, given_up.clone());
+        let number = pending.next;
+        pending.next = number.wrapping_add(1);
+        let place = (address.map(source), given_up.clone());
+        pending.all.insert(number, place);
+        pending.make_room();
         drop(pending);
         Handshake {
             number,
@@ -111,7 +112,36 @@ impl Admission {
     }
 }
 
+impl Pending {
+    /// Where there is one too many, gives up the oldest of the most crowded source; of several such, the oldest of all.
+    fn make_room(&mut self) {
+        if self.all.len() <= limits::HANDSHAKES {
+            return;
+        }
+        let mut counts: HashMap<_, usize> = HashMap::new();
+        for (source, _) in self.all.values() {
+            let count = counts.entry(*source).or_default();
+            *count = count.saturating_add(1);
+        }
+        let most = counts.values().copied().max();
+        let mut all = self.all.iter();
+        let oldest = all.find(|(_, (source, _))| counts.get(source).copied() == most);
+        let number = oldest.map(|(number, _)| *number);
+        let given_up = number.and_then(|number| self.all.remove(&number));
+        if let Some((_, given_up)) = given_up {
+            given_up.cancel();
+        }
+    }
+}
+
 impl Handshake {
+    /// Counts it as one of `address`, which a proxy has named.
+    pub(super) fn comes_from(&self, address: IpAddr) {
+        if let Some((known, _)) = self.handshakes.lock().all.get_mut(&self.number) {
+            *known = Some(source(address));
+        }
+    }
+
     /// Waits until a later handshake needs the place.
     pub(super) async fn given_up(&self) {
         self.given_up.cancelled().await;
@@ -119,14 +149,14 @@ impl Handshake {
 }
 
 impl Handshakes {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.handshakes.lock().remove(&self.number);
+        self.handshakes.lock().all.remove(&self.number);
     }
 }
 
@@ -190,20 +220,41 @@ mod tests {
     fn the_oldest_handshake_makes_room_for_one_too_many() {
         let admission = admission();
         let mut held: Vec<_> = (0..limits::HANDSHAKES)
-            .map(|_| admission.handshake())
+            .map(|_| admission.handshake(None))
             .collect();
         let given_up = |held: &[Handshake]| {
             let numbers = held.iter().filter(|h| h.given_up.is_cancelled());
             numbers.map(|h| h.number).collect::<Vec<_>>()
         };
         assert!(given_up(&held).is_empty());
-        held.push(admission.handshake());
+        held.push(admission.handshake(None));
         assert_eq!(given_up(&held), [0]);
         drop(held.split_off(3));
-        held.push(admission.handshake());
+        held.push(admission.handshake(None));
         assert_eq!(given_up(&held), [0]);
         drop(held);
-        assert!(admission.handshakes.lock().is_empty());
+        assert!(admission.handshakes.lock().all.is_empty());
+    }
+
+    #[test]
+    fn who_goes_on_connecting_makes_room_himself() {
+        let admission = admission();
+        let from = |text| admission.handshake(Some(address(text)));
+        let honest = from("192.0.2.1");
+        let behind_a_proxy = from("198.51.100.1");
+        behind_a_proxy.comes_from(address("192.0.2.2"));
+        let mut held = Vec::new();
+        for _ in 0..limits::HANDSHAKES * 3 {
+            held.push(from("2001:db8::1"));
+            held.push(from("2001:db8::2"));
+            let hidden = from("198.51.100.1");
+            hidden.comes_from(address("203.0.113.1"));
+            held.push(hidden);
+        }
+        assert!(!honest.given_up.is_cancelled());
+        assert!(!behind_a_proxy.given_up.is_cancelled());
+        let left = held.iter().filter(|one| !one.given_up.is_cancelled());
+        assert_eq!(left.count(), limits::HANDSHAKES - 2);
     }
 
     #[test]

@@ -20,11 +20,6 @@ use tokio_util::task::TaskTracker;
 
 /// How often an HTTP/2 peer is asked whether it is still there, and how long its answer may take.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
-/// What may be received on one stream before the request is read: a whole message.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// What may be received on one connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
 /// Serves plain HTTP on loopback listeners that are not the broker's faces: operations. Ends with
 /// `shutdown.drain`.
 pub async fn serve_plain(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {
@@ -107,7 +102,7 @@ async fn attend<IO>(
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::new(Activity::default());
-    let requests = Requests::new(router, peer, limits.request, Arc::clone(&activity));
+    let requests = Requests::new(router, peer, limits, Arc::clone(&activity));
     let builder = protocols(limits, &shutdown.tasks);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), requests));
     let mut age = pin!(sleep(limits.age));
@@ -144,20 +139,20 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-fn protocols(limits: &ConnectionLimits, tasks: &TaskTracker) -> Builder<Tracked> {
+fn protocols(bounds: &ConnectionLimits, tasks: &TaskTracker) -> Builder<Tracked> {
     let mut builder = Builder::new(Tracked(tasks.clone()));
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.request)
+        .header_read_timeout(bounds.request)
         .max_buf_size(limits::HEADERS as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
+        .max_concurrent_streams(bounds.streams)
         .max_header_list_size(limits::HEADERS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(limits::STREAM_WINDOW)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
     builder

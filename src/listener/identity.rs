@@ -11,7 +11,6 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -25,8 +24,7 @@ use zeroize::Zeroizing;
 const CHALLENGE: &[u8] = b"cambist: this key belongs to this certificate";
 
 /// Where the server's certificate and key are.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityFiles {
     /// A PEM file with the chain, leaf first.
     pub certificate: PathBuf,

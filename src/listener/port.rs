@@ -1,7 +1,7 @@
 //! From an accepted socket to a connection whose other end is known, or to a counted refusal.
 
 use super::accept::Edge;
-use super::admission::{Admission, Place, SourcePlace};
+use super::admission::{Admission, Handshake, Place, SourcePlace};
 use super::connection;
 use super::observer::{Observer, Outcome};
 use super::proxy;
@@ -64,15 +64,18 @@ impl Port {
             Ok(place) => place,
             Err(outcome) => return self.refuse(remote, (outcome, "a bound is reached".into())),
         };
-        let handshake = self.admission.handshake();
+        let handshake = self.admission.handshake(remote);
         let port = Arc::clone(self);
         let stop = shutdown.clone();
         shutdown.tasks.spawn(async move {
-            let opening = tokio::time::timeout(port.config.limits.handshake, port.open(accepted));
+            let opening = tokio::time::timeout(
+                port.config.limits.handshake,
+                port.open(accepted, &handshake),
+            );
             let opened = tokio::select! {
                 () = stop.hard.cancelled() => return,
                 () = handshake.given_up() => {
-                    Err((Outcome::TooManyHandshakes, "the oldest of too many handshakes".into()))
+                    Err((Outcome::TooManyHandshakes, "one of too many handshakes".into()))
                 }
                 opened = opening => {
                     opened.unwrap_or(Err((Outcome::Timeout, "the handshake took too long".into())))
@@ -86,10 +89,10 @@ impl Port {
         });
     }
 
-    async fn open(&self, accepted: Accepted) -> Result<Open, Failure> {
+    async fn open(&self, accepted: Accepted, place: &Handshake) -> Result<Open, Failure> {
         match (accepted, &self.tls) {
             (Accepted::Tcp(stream, address), Some(tls)) => {
-                self.open_tls(stream, address, tls).await
+                self.open_tls(stream, address, tls, place).await
             }
             (Accepted::Unix(stream), _) => open_unix(stream),
             (Accepted::Tcp(..), None) => Err((Outcome::Tls, "no TLS is configured".into())),
@@ -101,6 +104,7 @@ impl Port {
         mut stream: TcpStream,
         remote: SocketAddr,
         tls: &TlsAcceptor,
+        place: &Handshake,
     ) -> Result<Open, Failure> {
         let mut address = remote.ip().to_canonical();
         if self.config.is_proxy(address) {
@@ -108,6 +112,7 @@ impl Port {
             let client =
                 client.map_err(|error| (Outcome::ProxyHeader, error.to_string().into()))?;
             address = client.unwrap_or(address);
+            place.comes_from(address);
         }
         let source = self.admission.source(address).map_err(|outcome| {
             (

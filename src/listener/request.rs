@@ -1,5 +1,6 @@
 //! What every request gets and is held to, whichever protocol it comes by.
 
+use super::settings::ConnectionLimits;
 use crate::authn::Peer;
 use crate::limits;
 use axum::body::{Body, Bytes, HttpBody};
@@ -57,6 +58,7 @@ pub(super) struct Requests {
     router: axum::Router,
     peer: Arc<Peer>,
     timeout: Duration,
+    patient: Arc<[String]>,
     activity: Arc<Activity>,
 }
 
@@ -64,14 +66,25 @@ impl Requests {
     pub(super) fn new(
         router: axum::Router,
         peer: Arc<Peer>,
-        timeout: Duration,
+        limits: &ConnectionLimits,
         activity: Arc<Activity>,
     ) -> Self {
         Self {
             router,
             peer,
-            timeout,
+            timeout: limits.request,
+            patient: Arc::clone(&limits.patient),
             activity,
+        }
+    }
+
+    /// The longest that a request for `path` may take.
+    fn most(&self, path: &str) -> Duration {
+        let patient = self.patient.iter().any(|start| path.starts_with(start));
+        if patient {
+            limits::ADMIN_CALL
+        } else {
+            self.timeout
         }
     }
 }
@@ -85,9 +98,10 @@ impl Service<Request<Incoming>> for Requests {
         let in_flight = self.activity.begin();
         request.extensions_mut().insert(Arc::clone(&self.peer));
         let grpc = is_grpc(request.headers());
+        let most = self.most(request.uri().path());
         let timeout = grpc_timeout(request.headers())
             .filter(|_| grpc)
-            .map_or(self.timeout, |asked| asked.min(self.timeout));
+            .map_or(most, |asked| asked.min(most));
         let router = self.router.clone();
         Box::pin(async move {
             let answer = match bounded(request, grpc) {
@@ -183,6 +197,25 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("grpc-timeout", text.parse().unwrap());
         grpc_timeout(&headers)
+    }
+
+    #[test]
+    fn an_administrators_call_may_take_its_time() {
+        let limits = ConnectionLimits {
+            patient: ["/cambist.v1.Inventory/".to_owned()].into(),
+            ..ConnectionLimits::default()
+        };
+        let (peer, activity) = (Arc::default(), Arc::default());
+        let requests = Requests::new(axum::Router::new(), peer, &limits, activity);
+        let most = |path| requests.most(path);
+        assert_eq!(most("/cambist.v1.Inventory/Backup"), limits::ADMIN_CALL);
+        for path in [
+            "/cambist.v1.TokenExchange/Exchange",
+            "/cambist.v1.InventoryX/",
+            "/",
+        ] {
+            assert_eq!(most(path), limits::REQUEST, "{path}");
+        }
     }
 
     #[test]

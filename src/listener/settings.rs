@@ -2,36 +2,29 @@
 
 use crate::limits;
 use ipnet::IpNet;
-use jiff::fmt::serde::unsigned_duration::friendly::compact::required as friendly;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One listener.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// `127.0.0.1:8443`, `[::]:8443`, or `unix:/run/cambist/cambist.sock`.
+    /// Where to listen.
     pub address: ListenAddress,
     /// Whether clients are asked for a certificate; by default `optional` over TCP, and never on a Unix socket.
-    #[serde(default)]
     pub client_certificates: Option<ClientCertificates>,
     /// Networks whose hosts begin every connection with a PROXY v2 header.
-    #[serde(default)]
     pub proxy_from: Vec<IpNet>,
     /// The protocols that are served; all by default.
-    #[serde(default)]
     pub faces: Faces,
     /// What connections may cost.
-    #[serde(default)]
     pub limits: ConnectionLimits,
 }
 
 /// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// TCP with TLS.
     Tcp(SocketAddr),
@@ -40,8 +33,7 @@ pub enum ListenAddress {
 }
 
 /// Whether clients are asked for a certificate, and whether they must have one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// Not asked.
     None,
@@ -51,9 +43,8 @@ pub enum ClientCertificates {
     Required,
 }
 
-/// Which protocols a listener serves: in configuration a list of `"grpc"` and `"http"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<FaceName>")]
+/// Which protocols a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faces {
     /// gRPC.
     pub grpc: bool,
@@ -61,16 +52,8 @@ pub struct Faces {
     pub http: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FaceName {
-    Grpc,
-    Http,
-}
-
-/// Bounds of one listener's connections. Durations read like `90s` or `1h 30m`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// Bounds of one listener's connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Open connections in all.
     pub connections: usize,
@@ -79,29 +62,23 @@ pub struct ConnectionLimits {
     /// Requests in flight on one HTTP/2 connection.
     pub streams: u32,
     /// Time for a handshake, a PROXY header included.
-    #[serde(with = "friendly")]
     pub handshake: Duration,
     /// Time in which the headers of a request must come, and in which its answer must begin.
-    #[serde(with = "friendly")]
     pub request: Duration,
+    /// What the paths of requests begin with that may take [`limits::ADMIN_CALL`] instead of [`Self::request`].
+    pub patient: Arc<[String]>,
     /// Time without a request after which a connection is closed: at the latest after twice this.
-    #[serde(with = "friendly")]
     pub idle: Duration,
     /// Age at which a connection is asked to go; a random tenth is taken off, so that clients do not come
     /// back all at once.
-    #[serde(with = "friendly")]
     pub age: Duration,
     /// Time for requests in flight once a connection was asked to go.
-    #[serde(with = "friendly")]
     pub grace: Duration,
 }
 
 /// Why a listener's configuration makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidListener {
-    /// Neither TCP nor Unix.
-    #[error("`{0}` is neither an address with a port nor `unix:` with an absolute path")]
-    Address(String),
     /// Client certificates need TLS.
     #[error("a Unix socket has no TLS: `client_certificates` can only be \"none\" there")]
     CertificatesOnUnix,
@@ -187,6 +164,7 @@ impl Default for ConnectionLimits {
             streams: limits::STREAMS,
             handshake: limits::HANDSHAKE,
             request: limits::REQUEST,
+            patient: Arc::default(),
             idle: limits::IDLE,
             age: limits::CONNECTION_AGE,
             grace: limits::CONNECTION_GRACE,
@@ -200,50 +178,6 @@ impl Default for Faces {
             grpc: true,
             http: true,
         }
-    }
-}
-
-impl TryFrom<Vec<FaceName>> for Faces {
-    type Error = InvalidListener;
-
-    fn try_from(names: Vec<FaceName>) -> Result<Self, Self::Error> {
-        if names.is_empty() {
-            return Err(InvalidListener::NoFace);
-        }
-        Ok(Self {
-            grpc: names.contains(&FaceName::Grpc),
-            http: names.contains(&FaceName::Http),
-        })
-    }
-}
-
-impl std::str::FromStr for ListenAddress {
-    type Err = InvalidListener;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let unix = text.strip_prefix("unix:").map(PathBuf::from);
-        match unix {
-            Some(path) if path.is_absolute() => Ok(Self::Unix(path)),
-            Some(_) => Err(InvalidListener::Address(text.to_owned())),
-            None => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| InvalidListener::Address(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for ListenAddress {
-    type Error = InvalidListener;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<ListenAddress> for String {
-    fn from(address: ListenAddress) -> Self {
-        address.to_string()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::accept::BindError;
 use super::settings::ListenAddress;
+use crate::limits;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
@@ -11,8 +12,6 @@ use std::os::unix::net as std_unix;
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-/// Connections that wait for `accept`; more are refused by the kernel.
-const BACKLOG: u32 = 1024;
 /// The group may connect, others may not.
 const UNIX_MODE: u32 = 0o660;
 
@@ -80,7 +79,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart must not wait for the connections of its predecessor to leave TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(limits::BACKLOG)
 }
 
 impl UnixSocket {

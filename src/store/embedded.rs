@@ -55,6 +55,8 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     random: Arc<dyn Random>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held while a backup is being made.
+    copying: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl EmbeddedStore {
@@ -112,6 +114,7 @@ impl EmbeddedStore {
             shared,
             random,
             thread: Mutex::new(Some(thread)),
+            copying: Arc::default(),
         })
     }
 
@@ -170,10 +173,18 @@ impl EmbeddedStore {
     /// file; opened as a store, it begins a new incarnation.
     ///
     /// # Errors
-    /// [`OpenError::Exists`] when something is at `to`; other [`OpenError`]s leave nothing behind.
+    /// [`OpenError::Exists`] when something is at `to`, [`OpenError::Copying`] as long as another backup is being made,
+    /// also one whose caller has left; other [`OpenError`]s leave nothing behind.
     pub async fn backup(&self, to: &Path) -> Result<Revision, OpenError> {
+        // Held by the work, not by the call: the draft of a copy that goes on must not be taken from under it.
+        let turn = Arc::clone(&self.copying).try_lock_owned();
+        let turn = turn.map_err(|_| OpenError::Copying)?;
         let (from, path) = (self.path.clone(), to.to_owned());
-        let copied = tokio::task::spawn_blocking(move || backup::backup(&from, &path));
+        let copied = tokio::task::spawn_blocking(move || {
+            let copied = backup::backup(&from, &path);
+            drop(turn);
+            copied
+        });
         copied
             .await
             .map_err(|error| at(to)(std::io::Error::other(error)))?

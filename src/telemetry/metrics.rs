@@ -95,30 +95,19 @@ impl ExchangeOutcome {
     }
 }
 
-impl From<&Denial> for ExchangeOutcome {
-    fn from(denial: &Denial) -> Self {
-        match denial {
-            Denial::Refused(refusal) => Self::Refused(refusal.code()),
-            Denial::Failed { fault, .. } => Self::Failed(*fault),
-        }
-    }
-}
-
-/// Subjects by kind; none where a request died before its kind was known.
-const KINDS: [Option<CredentialKind>; 4] = [
-    None,
-    Some(CredentialKind::ApiKey),
-    Some(CredentialKind::Certificate),
-    Some(CredentialKind::OwnToken),
+/// Subjects by kind.
+const KINDS: [CredentialKind; 3] = [
+    CredentialKind::ApiKey,
+    CredentialKind::Certificate,
+    CredentialKind::OwnToken,
 ];
 
 /// Its place in [`KINDS`].
-const fn kind_index(kind: Option<CredentialKind>) -> usize {
+const fn kind_index(kind: CredentialKind) -> usize {
     match kind {
-        None => 0,
-        Some(CredentialKind::ApiKey) => 1,
-        Some(CredentialKind::Certificate) => 2,
-        Some(CredentialKind::OwnToken) => 3,
+        CredentialKind::ApiKey => 0,
+        CredentialKind::Certificate => 1,
+        CredentialKind::OwnToken => 2,
     }
 }
 
@@ -181,12 +170,7 @@ impl Metrics {
     }
 
     /// An exchange ended.
-    pub fn exchanged(
-        &self,
-        kind: Option<CredentialKind>,
-        outcome: ExchangeOutcome,
-        took: Duration,
-    ) {
+    pub fn exchanged(&self, kind: CredentialKind, outcome: ExchangeOutcome, took: Duration) {
         let counters = self.exchanges.get(kind_index(kind));
         if let Some(counter) = counters.and_then(|counters| counters.get(outcome.index())) {
             counter.inc();
@@ -272,7 +256,7 @@ impl Answers for Metrics {
             }
             Some(Denial::Failed { fault, .. }) => ExchangeOutcome::Failed(*fault),
         };
-        self.exchanged(Some(kind), outcome, took);
+        self.exchanged(kind, outcome, took);
     }
 
     fn refused(&self, code: Code) {
@@ -288,11 +272,8 @@ fn log_stats(registry: &mut Registry) -> LogStats {
     stats
 }
 
-fn by_outcome(
-    exchanges: &Family<ByExchange, Counter>,
-    kind: Option<CredentialKind>,
-) -> Vec<Counter> {
-    let kind = kind.map_or("unknown", CredentialKind::name);
+fn by_outcome(exchanges: &Family<ByExchange, Counter>, kind: CredentialKind) -> Vec<Counter> {
+    let kind = kind.name();
     let counter = |outcome: ExchangeOutcome| {
         exchanges.get_or_create_owned(&ByExchange {
             kind,
@@ -341,7 +322,7 @@ mod tests {
     fn what_is_recorded_is_shown() {
         let metrics = Metrics::new();
         metrics.exchanged(
-            Some(CredentialKind::ApiKey),
+            CredentialKind::ApiKey,
             ExchangeOutcome::Refused(Code::PolicyDenied),
             Duration::from_micros(60),
         );

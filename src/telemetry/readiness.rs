@@ -51,7 +51,8 @@ impl Readiness {
         unmet.collect()
     }
 
-    /// Waits until readiness is `ready`; for the health service to follow.
+    /// Waits until readiness is `ready`. The gRPC health service does not follow it: calls are answered as long as the
+    /// node serves, those that put right what is missing among them.
     pub async fn becomes(&self, ready: bool) {
         let mut changes = self.0.subscribe();
         let reached =

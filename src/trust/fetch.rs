@@ -5,22 +5,18 @@ use crate::id::TrustDomain;
 use crate::limits;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Where one trust domain's material is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainFiles {
     /// The trust domain.
     pub trust_domain: TrustDomain,
     /// A PEM file with the roots.
-    #[serde(default)]
     pub bundle: Option<PathBuf>,
     /// PEM files with revocation lists.
-    #[serde(default)]
     pub crls: Vec<PathBuf>,
 }
 

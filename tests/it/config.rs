@@ -233,10 +233,15 @@ fn each_rule_between_values_has_its_problem() {
         ("[tokens]\nmax_lifetime = \"25h\"\nrotation_age = \"60d\"\n".into(), "tokens.max_lifetime"),
         ("[tokens]\ndefault_lifetime = \"1500ms\"\n".into(), "tokens.default_lifetime"),
         ("[tokens]\nrotation_age = \"1h\"\n".into(), "tokens.rotation_age"),
+        ("[tokens]\nmax_lifetime = \"1m\"\ndefault_lifetime = \"1m\"\nrotation_age = \"10m\"\n".into(), "tokens.rotation_age"),
+        ("[log]\nsync = \"data\"\n".into(), "log.sync"),
         ("[[audience]]\nname = \"a\"\nowner = \"o\"\n[[audience]]\nname = \"b\"\nowner = \"o\"\naliases = [\"a\"]\n".into(), "audience[1].aliases"),
         ("[[audience]]\nname = \"a\"\nowner = \"o\"\nmax_lifetime = \"61m\"\n".into(), "audience[0].max_lifetime"),
-        ("[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = [\"a b\"]\n".into(), "audience[0].servers"),
-        (format!("[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {:?}\n", vec!["s"; limits::AUDIENCE_LINKS + 1]), "audience[0].servers"),
+        ("[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = [\"x://a b\"]\n".into(), "audience[0].servers"),
+        ("[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = [\"shop\"]\n".into(), "audience[0].servers"),
+        (format!("[[audience]]\nname = \"a\"\nowner = \"o\"\naliases = {:?}\n", (0..=limits::AUDIENCE_LINKS).map(|n| format!("a{n}")).collect::<Vec<_>>()), "audience[0].aliases"),
+        ("[[audience]]\nname = \"a\"\nowner = \"o\"\nmax_lifetime = \"0s\"\n".into(), "audience[0].max_lifetime"),
+        (format!("[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {:?}\n", vec!["x://s"; limits::AUDIENCE_LINKS + 1]), "audience[0].servers"),
         ("[[trust_domain]]\nname = \"a\"\nbundle = \"b\"\n[[trust_domain]]\nname = \"a\"\nbundle = \"c\"\n".into(), "trust_domain[1].name"),
         ("[log]\nsegment_bytes = 1\n".into(), "log.segment_bytes"),
         ("[store]\nstaleness = \"0s\"\n".into(), "store.staleness"),
@@ -266,7 +271,7 @@ fn ports_that_the_system_chooses_are_never_the_same() {
 fn bounds_hold_at_n() {
     let links = format!(
         "[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {:?}\n",
-        vec!["s"; limits::AUDIENCE_LINKS]
+        vec!["x://s"; limits::AUDIENCE_LINKS]
     );
     let path = format!(
         "[[listener]]\naddress = \"unix:/{}\"\n",
@@ -278,6 +283,7 @@ fn bounds_hold_at_n() {
         "[tokens]\nmax_lifetime = \"24h\"\n",
         "[limits]\nstreams = 65535\nmessage_bytes = 131072\ndrain = \"10m\"\n",
         "[log]\nsegment_bytes = 1048576\n",
+        "[tokens]\nmax_lifetime = \"1m\"\ndefault_lifetime = \"1m\"\nrotation_age = \"601s\"\n",
     ] {
         assert!(minimal_with(more).is_ok(), "{more}");
     }
@@ -402,6 +408,8 @@ fn named_files_are_looked_at() {
     open_to(0o644);
     assert_eq!(keys(&config), ["keys.seal_key_file"]);
     open_to(0o640);
+    assert_eq!(keys(&config), ["keys.seal_key_file"]);
+    open_to(0o600);
     assert!(keys(&config).is_empty());
     for name in ["b.cedar", "a.cedar", "notes.txt"] {
         std::fs::write(at("policies").join(name), "").unwrap();

@@ -7,6 +7,24 @@ use regex::Regex;
 use serde::Deserialize as _;
 use serde_yaml_ng::Value;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a stop may take when everything is late.
+const LONGEST_STOP: Duration = limits::DRAIN
+    .saturating_add(limits::CUT_OFF)
+    .saturating_add(limits::FINISH);
+
+/// Where the README has backups written to.
+const BACKUPS: &str = "/var/lib/cambist-backups";
+
+#[test]
+fn the_readme_has_backups_written_where_they_can_be() {
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&format!("cambist backup {BACKUPS}/")));
+    let container = text("Containerfile");
+    let volumes = container.lines().find(|line| line.starts_with("VOLUME"));
+    assert!(volumes.unwrap().contains(&format!("\"{BACKUPS}\"")));
+}
 
 fn deploy(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -74,13 +92,16 @@ fn the_unit_stops_on_a_wrong_configuration_and_is_confined() {
             .filter_map(|line| line.strip_prefix(&prefix))
             .collect()
     };
-    assert_eq!(value("Type"), ["notify"]);
+    // A reload is told from a start, and its end is waited for.
+    assert_eq!(value("Type"), ["notify-reload"]);
+    // Of a command before the start, the code that ends all attempts would not be heard.
+    assert!(value("ExecStartPre").is_empty());
     assert_eq!(
         value("RestartPreventExitStatus"),
         [Exit::Configuration.code().to_string()]
     );
     let stop: u64 = value("TimeoutStopSec")[0].parse().unwrap();
-    assert!(stop > limits::DRAIN.as_secs());
+    assert!(stop > LONGEST_STOP.as_secs());
     let files: usize = value("LimitNOFILE")[0].parse().unwrap();
     assert!(files > limits::CONNECTIONS);
     for (name, expected) in [
@@ -97,10 +118,12 @@ fn the_unit_stops_on_a_wrong_configuration_and_is_confined() {
     }
     // The directories that systemd makes are those that the sample writes to.
     let config = Config::load(&deploy("cambist.toml")).unwrap();
-    assert_eq!(
-        config.data,
-        Path::new("/var/lib").join(value("StateDirectory")[0])
-    );
+    let state: Vec<_> = value("StateDirectory")[0]
+        .split(' ')
+        .map(|name| Path::new("/var/lib").join(name))
+        .collect();
+    assert_eq!(state, [config.data, PathBuf::from(BACKUPS)]);
+    assert_eq!(value("StateDirectoryMode"), ["0700"]);
     let runtime = Path::new("/run").join(value("RuntimeDirectory")[0]);
     assert!(config.listeners.iter().any(|listener| matches!(
         &listener.address,
@@ -140,7 +163,7 @@ fn the_manifests_mount_what_the_configuration_names() {
     let container = &pod["containers"][0];
     assert_eq!(pod["securityContext"]["runAsUser"], 10_001);
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
-    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > limits::DRAIN.as_secs());
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > LONGEST_STOP.as_secs());
 
     let mounts = container["volumeMounts"].as_sequence().unwrap();
     let mounts: Vec<(&Path, bool)> = mounts
@@ -162,6 +185,19 @@ fn the_manifests_mount_what_the_configuration_names() {
     let config = Config::load(&deploy("kubernetes/cambist.toml")).unwrap();
     let tls = config.tls.unwrap();
     mounted(&config.data, false);
+    mounted(Path::new(BACKUPS), false);
+    assert!(!Path::new(BACKUPS).starts_with(&config.data));
+    // The root of a volume is its group's too, which a data folder must not be; one inside it is made by the broker.
+    assert!(mounts.iter().all(|(mount, _)| *mount != config.data));
+    let group = pod["securityContext"]["fsGroup"].as_u64();
+    assert_eq!(group, pod["securityContext"]["runAsGroup"].as_u64());
+    for secret in ["tls", "seal"] {
+        let mut volumes = pod["volumes"].as_sequence().unwrap().iter();
+        let volume = volumes.find(|volume| volume["name"] == secret).unwrap();
+        // Root's, and read through the group: more would be refused at the start.
+        let mode = serde_yaml_ng::to_string(&volume["secret"]["defaultMode"]).unwrap();
+        assert_eq!(mode.trim().trim_matches('\''), "0440", "{secret}");
+    }
     for path in [
         &tls.certificate,
         &tls.key,

@@ -5,18 +5,21 @@ use cambist::lifecycle::files::FileWatch;
 use cambist::lifecycle::{BoxError, Ended, Lifecycle, Signal, from_os};
 use cambist::limits;
 use cambist::refusal::Code;
-use cambist::telemetry::ops::{self, Ops};
+use cambist::telemetry::ops::Ops;
 use cambist::telemetry::{Metrics, Readiness};
 use std::fs;
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(600);
+
+type Applied = Result<(), BoxError>;
 
 fn run(lifecycle: &Lifecycle, grace: Duration) -> (mpsc::Sender<Signal>, JoinHandle<Ended>) {
     let (signal, signals) = mpsc::channel(4);
@@ -141,9 +144,9 @@ async fn a_file_is_applied_when_it_changes_and_again_until_it_is_good() {
     let (lifecycle, metrics) = (Lifecycle::new(), Arc::new(Metrics::new()));
     let (sender, mut applied) = mpsc::unbounded_channel();
     let read = path.clone();
-    FileWatch::new("file", vec![path.clone()])
+    FileWatch::new("file", move || vec![path.clone()])
         .every(Duration::from_millis(300))
-        .start(&lifecycle, Arc::clone(&metrics), move || {
+        .start(&lifecycle, Arc::clone(&metrics), move || -> Applied {
             let text = fs::read_to_string(&read)?;
             sender.send(text.clone())?;
             if text == "bad" {
@@ -151,7 +154,9 @@ async fn a_file_is_applied_when_it_changes_and_again_until_it_is_good() {
             } else {
                 Ok(())
             }
-        });
+        })
+        .unwrap();
+    assert_eq!(within("the start", applied.recv()).await.unwrap(), "one");
     swap(&versions[1]);
     for _ in 0..3 {
         // Nothing changes any more, and still it is tried again: what is bad now may be good later.
@@ -171,18 +176,95 @@ async fn a_file_is_applied_when_it_changes_and_again_until_it_is_good() {
 }
 
 #[tokio::test]
-async fn a_change_between_the_note_and_the_start_is_seen() {
+async fn a_file_that_changes_while_it_is_first_read_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "one").unwrap();
-    let watch = FileWatch::new("file", vec![path.clone()]).every(Duration::from_millis(20));
-    fs::write(&path, "another").unwrap();
+    let (lifecycle, (sender, mut applied)) = (Lifecycle::new(), mpsc::unbounded_channel());
+    let (watched, first) = (path.clone(), AtomicBool::new(true));
+    FileWatch::new("file", move || vec![watched.clone()])
+        .every(Duration::from_millis(20))
+        .start(&lifecycle, Arc::new(Metrics::new()), move || -> Applied {
+            let text = fs::read_to_string(&path)?;
+            if first.swap(false, Ordering::AcqRel) {
+                fs::write(&path, "another")?;
+            }
+            Ok(sender.send(text)?)
+        })
+        .unwrap();
+    for text in ["one", "another"] {
+        assert_eq!(within(text, applied.recv()).await.unwrap(), text);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_came_later_is_watched_like_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("policies");
+    fs::create_dir(&inside).unwrap();
+    let (lifecycle, (sender, mut applied)) = (Lifecycle::new(), mpsc::unbounded_channel());
+    let (path, read, listed) = (inside.join("late"), inside.join("late"), inside.clone());
+    let paths = move || {
+        let files = fs::read_dir(&listed)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        std::iter::once(listed.clone()).chain(files).collect()
+    };
+    FileWatch::new("file", paths)
+        .every(Duration::from_millis(20))
+        .start(&lifecycle, Arc::new(Metrics::new()), move || -> Applied {
+            Ok(sender.send(fs::read_to_string(&read).unwrap_or_default())?)
+        })
+        .unwrap();
+    // Of the same length, and written into the same file: the directory shows nothing of it.
+    for text in ["one", "two", "six"] {
+        fs::write(&path, text).unwrap();
+        let seen = async { while applied.recv().await.unwrap() != text {} };
+        within(text, seen).await;
+    }
+}
+
+#[tokio::test]
+async fn files_are_applied_by_one_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "one").unwrap();
     let lifecycle = Lifecycle::new();
-    let (sender, mut applied) = mpsc::unbounded_channel();
-    watch.start(&lifecycle, Arc::new(Metrics::new()), move || {
-        Ok(sender.send(())?)
-    });
-    within("the change", applied.recv()).await.unwrap();
+    let (entered, mut entries) = mpsc::unbounded_channel();
+    let (came, inside) = std::sync::mpsc::channel();
+    let (watched, calls, inside) = (path.clone(), AtomicUsize::new(0), Mutex::new(inside));
+    FileWatch::new("file", move || vec![watched.clone()])
+        .every(Duration::from_millis(20))
+        .start(&lifecycle, Arc::new(Metrics::new()), move || -> Applied {
+            let call = calls.fetch_add(1, Ordering::AcqRel);
+            came.send(call)?;
+            if call == 1 {
+                entered.send(None)?;
+                // Whoever comes while this one is inside, is let in by a mistake.
+                let inside = inside.lock().unwrap();
+                let others = || inside.recv_timeout(Duration::from_millis(300));
+                let met = std::iter::from_fn(|| others().ok()).find(|other| *other > 1);
+                entered.send(Some(met))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let (signal, ended) = run(&lifecycle, LONG);
+    fs::write(&path, "another").unwrap();
+    assert_eq!(within("a change", entries.recv()).await.unwrap(), None);
+    signal.send(Signal::Reload).await.unwrap();
+    assert_eq!(within("its end", entries.recv()).await, Some(Some(None)));
+    signal.send(Signal::Terminate).await.unwrap();
+    assert_eq!(within("the end", ended).await.unwrap(), Ended::Stopped);
+}
+
+#[tokio::test]
+async fn files_that_are_bad_at_first_are_not_watched() {
+    let refused =
+        FileWatch::new("file", Vec::new).start(&Lifecycle::new(), Arc::new(Metrics::new()), || {
+            Err(BoxError::from("bad"))
+        });
+    assert_eq!(refused.unwrap_err().to_string(), "bad");
 }
 
 #[tokio::test]
@@ -190,7 +272,6 @@ async fn operations_show_metrics_life_and_readiness() {
     let lifecycle = Lifecycle::new();
     let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::new(&["log"]));
     let ops = Ops::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    assert!(ops::ADDRESS.ip().is_loopback());
     let address = ops.address();
     let serving = ops.run(
         Arc::clone(&metrics),

@@ -2,6 +2,7 @@
 
 use crate::audit::testing::{Effect, Memory, Step, context, minted, open};
 use crate::audit::{Act, ActKind, Log, Outbox};
+use crate::limits;
 use crate::store::{
     Batch, CommitError, Cursor, Entry, Event, Incarnation, Key, LoadError, LogPosition,
     OutboxEntry, Page, Reply, Revision, Store, StoreFault,
@@ -37,6 +38,9 @@ struct OnlyOutbox {
     positions: Mutex<Vec<LogPosition>>,
     /// How many calls of `drained` fail.
     failures: Mutex<u32>,
+    /// How many calls of `outbox` fail, and when each was made.
+    unreadable: Mutex<u32>,
+    asked: Mutex<Vec<tokio::time::Instant>>,
 }
 
 impl OnlyOutbox {
@@ -66,6 +70,12 @@ impl Store for OnlyOutbox {
         no()
     }
     fn outbox(&self, limit: usize) -> Reply<'_, Result<Vec<OutboxEntry>, StoreFault>> {
+        self.asked.lock().unwrap().push(tokio::time::Instant::now());
+        let mut unreadable = self.unreadable.lock().unwrap();
+        if *unreadable > 0 {
+            *unreadable -= 1;
+            return no();
+        }
         let entries = self.entries.lock().unwrap();
         let page = entries.iter().take(limit).cloned().collect();
         Box::pin(async { Ok(page) })
@@ -136,7 +146,7 @@ async fn a_full_queue_keeps_no_revocation_out() {
     let store = Arc::new(OnlyOutbox::default());
     store.push(entry(&opened.log, 1, "key.revoke"));
     device.hold(true);
-    let flood: Vec<_> = (0..crate::limits::LOG_QUEUE)
+    let flood: Vec<_> = (0..limits::LOG_QUEUE)
         .map(|n| opened.log.issue(minted(n as u128), &context()))
         .collect();
     assert!(opened.log.issue(minted(0), &context()).await.is_err());
@@ -145,7 +155,7 @@ async fn a_full_queue_keeps_no_revocation_out() {
     let draining = tokio::spawn(drain.run());
     let passed = tokio::spawn(async move { outbox.passed(revision(1)).await });
     // It is in the queue, or was refused, before anything is written.
-    while opened.log.stats().queued.load(Ordering::Acquire) <= crate::limits::LOG_QUEUE
+    while opened.log.stats().queued.load(Ordering::Acquire) <= limits::LOG_QUEUE
         && !passed.is_finished()
     {
         tokio::task::yield_now().await;
@@ -160,7 +170,7 @@ async fn a_full_queue_keeps_no_revocation_out() {
 /// A store that was put back from a backup has a new incarnation, and in its outbox what waited there under the old one.
 #[tokio::test]
 async fn what_an_earlier_incarnation_left_is_drained_first() {
-    for left in [1, u64::try_from(crate::limits::LOG_OUTBOX_PAGE).unwrap()] {
+    for left in [1, u64::try_from(limits::LOG_OUTBOX_PAGE).unwrap()] {
         let device = Memory::new();
         let opened = open(&device);
         let store = Arc::new(OnlyOutbox::default());
@@ -194,7 +204,7 @@ async fn what_waits_is_drained_page_by_page_in_order() {
     let device = Memory::new();
     let opened = open(&device);
     let store = Arc::new(OnlyOutbox::default());
-    let page = u64::try_from(crate::limits::LOG_OUTBOX_PAGE).unwrap();
+    let page = u64::try_from(limits::LOG_OUTBOX_PAGE).unwrap();
     let count = page * 2 + 1;
     for counter in 1..=count {
         store.push(entry(&opened.log, counter, "key.create"));
@@ -302,4 +312,23 @@ async fn an_entry_that_is_no_record_holds_nothing_up_and_breaks_nothing() {
         assert_eq!(record["action"], "outbox.unreadable");
         assert_eq!(record["change"]["sha256"].as_str().unwrap().len(), 43);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_tried_again_after_the_first_pause_and_then_twice_as_late_each_time() {
+    let device = Memory::new();
+    let opened = open(&device);
+    let store = Arc::new(OnlyOutbox::default());
+    *store.unreadable.lock().unwrap() = 9;
+    let (_applied, at) = watch::channel(revision(0));
+    let (outbox, drain) = Outbox::new(store.clone(), opened.log.clone(), at);
+    let draining = tokio::spawn(drain.run());
+    while outbox.passed(revision(0)).await.is_err() {
+        tokio::time::sleep(limits::LOG_RETRY_MIN).await;
+    }
+    draining.abort();
+    let asked = store.asked.lock().unwrap().clone();
+    let pauses: Vec<_> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+    let expected = (0..9).map(|n| (limits::LOG_RETRY_MIN * (1 << n)).min(limits::LOG_RETRY_MAX));
+    assert_eq!(pauses, expected.collect::<Vec<_>>());
 }

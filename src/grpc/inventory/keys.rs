@@ -32,7 +32,18 @@ impl InventoryService {
             .secret
             .map(|secret| secret.expose().to_owned())
             .unwrap_or_default();
-        Ok((Some(self.described(&written.key).await?), secret))
+        Ok((Some(self.written(&written.key).await), secret))
+    }
+
+    /// The message of a key that was written. What is done is done: that its uses cannot be counted at this moment does not
+    /// make a failure of it, least of all where the answer holds the only copy of a secret.
+    async fn written(&self, entry: &KeyEntry) -> pb::Key {
+        let left = self.keys.uses_left(entry).await;
+        let left = left.unwrap_or_else(|denial| {
+            tracing::warn!(code = denial.code(), "the uses of a key cannot be counted");
+            entry.key().spec.uses
+        });
+        key::message(entry, left, self.gate.exchange.guard.wall())
     }
 
     pub(super) async fn listed(
@@ -123,6 +134,6 @@ impl InventoryService {
             .keys
             .set_state(&id(key)?, state, reason, author, on)
             .await?;
-        Ok((self.described(&written.key).await?, written.revision))
+        Ok((self.written(&written.key).await, written.revision))
     }
 }

@@ -83,6 +83,9 @@ pub enum OpenError {
         /// What was found.
         what: String,
     },
+    /// A backup is being made; the next one waits for its turn outside.
+    #[error("a backup is being made already; wait until it is done")]
+    Copying,
     /// The file is there already, and is not overwritten.
     #[error("{0} exists already")]
     Exists(PathBuf),

@@ -89,4 +89,15 @@ async fn policy_files_are_read_again_when_they_change() {
     becomes("policy_denied").await;
     replace(&good);
     becomes("").await;
+    // A file that comes later is watched as well, also when it is written in place.
+    let late = broker.path("policies/late.cedar");
+    for (audience, code) in [
+        ("shop", "policy_denied"),
+        ("shut", ""),
+        ("shop", "policy_denied"),
+    ] {
+        let text = "@id(\"late\") forbid (principal, action, resource == Audience::";
+        fs::write(&late, format!("{text}\"{audience}\");")).unwrap();
+        becomes(code).await;
+    }
 }

@@ -10,7 +10,8 @@ use cambist::clock::{Clock as _, SystemRandomness};
 use cambist::config::Config;
 use cambist::lifecycle::{Ended, Lifecycle};
 use cambist::proto::{
-    ConfirmClockRequest, ExchangeRequest, ListSigningKeysRequest, RotateSigningKeyRequest,
+    ConfirmClockRequest, ExchangeRequest, LeaseRequest, ListSigningKeysRequest,
+    RotateSigningKeyRequest,
 };
 use jiff::Timestamp;
 use std::fs;
@@ -223,4 +224,39 @@ async fn a_compromised_key_is_withdrawn_under_a_clock_that_is_not_steady() {
     let state = |kid: &str| &keys.iter().find(|key| key.kid == kid).unwrap().state;
     assert_eq!(state(&bad.kid), "compromised");
     broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_cannot_be_renewed_ends_with_its_last_token() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    broker.issues(by_certificate()).await;
+    let lifetime = Some(prost_types::Duration {
+        seconds: 2,
+        nanos: 0,
+    });
+    let exchange = ExchangeRequest {
+        lifetime,
+        ..by_certificate()
+    };
+    let request = LeaseRequest {
+        exchange: Some(exchange),
+    };
+    let lease = broker.web().await.0.lease(request).await.unwrap();
+    let mut lease = lease.into_inner();
+    assert!(lease.message().await.unwrap().is_some());
+    clock.step(3600);
+    let end = within("the lease to end", async {
+        loop {
+            // A renewal may have been under way.
+            match lease.message().await {
+                Ok(item) => assert!(item.is_some()),
+                Err(status) => return status,
+            }
+        }
+    });
+    let end = end.await;
+    // First, or a lease that goes on would outlive its test.
+    broker.stop().await;
+    assert_eq!(refusal(&end), "clock_unsteady");
 }

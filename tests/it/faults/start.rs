@@ -66,14 +66,31 @@ async fn a_seal_key_that_is_not_right_is_refused_and_harms_nothing() {
     put(&right, 0o644);
     refused(&site, 78, &["seal.key", "secret"]).await;
     put(&right, 0o640);
-    refused(&site, 1, &["seal.key", "0600"]).await;
+    refused(&site, 78, &["seal.key", "0600"]).await;
     put(&right[..31], 0o600);
-    refused(&site, 1, &["seal.key", "32"]).await;
+    refused(&site, 78, &["seal.key", "32"]).await;
     put(&[7; 32], 0o600);
     refused(&site, 1, &["seal"]).await;
     put(&right, 0o600);
     let broker = site.start().await;
     broker.web().await.yes(by_certificate()).await;
+}
+
+/// What `check-config` would have said, the start says, and does not come back to be told again.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_the_wrong_content_are_a_wrong_configuration() {
+    let site = Site::new();
+    for (name, key) in [
+        ("server.pem", "tls.certificate"),
+        ("bundle.pem", "trust_domain[0].bundle"),
+        ("policies/all.cedar", "policy.files"),
+    ] {
+        let right = std::fs::read(site.path(name)).unwrap();
+        write(site.path(name), "permit (").unwrap();
+        refused(&site, 78, &[key]).await;
+        write(site.path(name), right).unwrap();
+    }
+    site.start().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

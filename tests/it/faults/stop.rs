@@ -1,8 +1,10 @@
 //! How the broker stops: what is in flight ends well, a second signal cuts off, and everybody who watches is told.
 
 use super::load::{Ledger, by_certificate, by_key, create, keep_asking};
-use crate::support::broker::{Setup, Site};
+use crate::support::broker::{Caller, Setup, Site};
 use crate::support::edge::within;
+use cambist::proto::{ExchangeRequest, ExchangeResponse};
+use http::uri::PathAndQuery;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +12,9 @@ use tokio::net::UnixDatagram;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_calls_in_flight_end_well() {
@@ -63,18 +67,51 @@ fn long_drain(setup: &mut Setup) {
 async fn a_second_signal_cuts_off_what_does_not_end() {
     let site = Site::with(long_drain);
     let mut broker = site.start().await;
-    let mut client = ServerReflectionClient::new(broker.channel(None).await);
-    // A conversation that its client never ends.
-    let (_open, requests) = tokio::sync::mpsc::channel(1);
+    let channel = broker.channel(Some(&site.web)).await;
+    let caller = Caller::new(channel.clone());
+    // A request that its client never ends. That a later one was answered says that it has arrived.
+    let (_open, requests) = tokio::sync::mpsc::channel::<ExchangeRequest>(1);
     let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
-    let answers = client.server_reflection_info(requests).await.unwrap();
+    let mut raw = tonic::client::Grpc::new(channel);
+    raw.ready().await.unwrap();
+    let held = tokio::spawn(async move {
+        let path = PathAndQuery::from_static("/cambist.v1.TokenExchange/Exchange");
+        let codec = tonic_prost::ProstCodec::<_, ExchangeResponse>::default();
+        let request = tonic::Request::new(requests);
+        raw.client_streaming(request, path, codec).await
+    });
+    for _ in 0..3 {
+        caller.yes(by_certificate()).await;
+    }
     broker.signal(Signal::TERM);
     broker.says("draining").await;
     broker.signal(Signal::TERM);
     broker.says("asked again").await;
     assert_eq!(broker.ended().await.code(), Some(0));
-    assert!(answers.into_inner().message().await.is_err());
+    assert!(held.await.unwrap().is_err());
     assert_eq!(site.whole_log().last().unwrap()["kind"], "stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_its_client_does_not_end_does_not_hold_it_up() {
+    let site = Site::with(long_drain);
+    let mut broker = site.start().await;
+    let mut client = ServerReflectionClient::new(broker.channel(None).await);
+    let (asks, requests) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let answers = client.server_reflection_info(requests).await.unwrap();
+    let mut answers = answers.into_inner();
+    let asked = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    asks.send(asked).await.unwrap();
+    let answer = within("an answer", answers.message()).await;
+    assert!(answer.unwrap().is_some());
+    broker.signal(Signal::TERM);
+    let end = within("its end", answers.message()).await;
+    assert!(end.unwrap().is_none());
+    assert_eq!(broker.ended().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +145,7 @@ async fn systemd_is_told_when_it_is_up_and_when_it_stops() {
                 let mut message = [0; 256];
                 let length = socket.recv(&mut message).await.unwrap();
                 let text = std::str::from_utf8(&message[..length]).unwrap();
-                if text.lines().any(|line| line == expected) {
+                if text.contains(expected) {
                     return;
                 }
             }
@@ -117,7 +154,7 @@ async fn systemd_is_told_when_it_is_up_and_when_it_stops() {
     };
     hear("READY=1").await;
     broker.signal(Signal::HUP);
-    hear("RELOADING=1").await;
+    hear("RELOADING=1\nMONOTONIC_USEC=").await;
     hear("READY=1").await;
     broker.signal(Signal::TERM);
     hear("STOPPING=1").await;

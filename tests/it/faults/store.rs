@@ -1,8 +1,11 @@
 //! A store that is damaged, gone, or at the end of its disk.
 
-use super::load::{by_certificate, by_key, create, key};
+use super::load::{by_certificate, by_key, create, key, revoke};
 use crate::support::broker::{LOOK, Site, refusal};
 use crate::support::edge::within;
+use cambist::clock::{SystemClock, SystemRandomness};
+use cambist::store::embedded::EmbeddedStore;
+use cambist::store::{Batch, Key, Store as _, Value};
 use http::StatusCode;
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::fs::{read, write};
@@ -121,4 +124,25 @@ async fn a_store_in_doubt_stops_issuance_when_its_state_is_too_old() {
     broker.terminate().await;
     let broker = site.start().await;
     broker.anybody().await.yes(by_key(&secret)).await;
+}
+
+/// What was written stands; that the uses of the key cannot be counted takes nothing from the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_told_also_where_the_uses_cannot_be_counted() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let (id, _) = create(&mut broker.inventory().await, 3).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let path = site.path("data/store.db");
+    let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
+    let store = EmbeddedStore::open(&path, clock, random).unwrap();
+    let counter = Key::new(&format!("uses/{id}")).unwrap();
+    let batch = Batch::new().put(counter, Value::new(*b"no number").unwrap());
+    store.commit(batch.unwrap()).await.unwrap();
+    store.close().await;
+    let broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let unknown = key(&mut admin, &id).await.unwrap_err();
+    assert_eq!(refusal(&unknown), "store_unavailable");
+    revoke(&mut admin, &id).await.unwrap();
 }

@@ -67,7 +67,8 @@ const MODULES: &[Row] = &[
     // Backends: each a piece of the outside world behind its domain module's trait.
     row("store::embedded", &[VALUES, "store"], &[Files]),
     row("trust::fetch", &[VALUES, "trust"], &[Files]),
-    row("keys::kek_file", &[VALUES, "keys"], &[Files]),
+    // Whose a file is, is told by who we are.
+    row("keys::kek_file", &[VALUES, "keys"], &[Files, Machine]),
     row("audit::disk", &[VALUES, "audit"], &[Files]),
     // Faces. gRPC and HTTP do not know each other; only gRPC knows the generated types.
     row("proto", &[], &[Grpc]),

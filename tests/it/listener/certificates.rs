@@ -160,14 +160,20 @@ async fn a_changed_file_is_noticed_without_anybody_calling() {
     let server = Server::start();
     let (lifecycle, metrics) = (Lifecycle::new(), Arc::new(Metrics::new()));
     let (sender, mut applied) = mpsc::unbounded_channel();
-    let identity = Arc::clone(&server.identity);
-    FileWatch::new("server certificate", identity.paths())
+    let (identity, paths) = (Arc::clone(&server.identity), server.identity.paths());
+    FileWatch::new("server certificate", move || paths.clone())
         .every(Duration::from_millis(50))
         .start(&lifecycle, Arc::clone(&metrics), move || {
             let result = identity.reload();
             let _nobody_listens = sender.send(result.is_ok());
-            Ok(result?)
-        });
+            result
+        })
+        .unwrap();
+    assert!(
+        within("the pair of the start", applied.recv())
+            .await
+            .unwrap()
+    );
     let renewed = server.renewed();
     fs::write(&server.files.key, &renewed.key_pem).unwrap();
     assert!(!within("a half pair", applied.recv()).await.unwrap());

@@ -4,6 +4,7 @@ use crate::support::clock::testing::TestClock;
 use crate::support::edge::{Client, Server, within};
 use crate::support::svid::NOW;
 use cambist::clock::SystemRandomness;
+use cambist::limits;
 use cambist::listener::{
     BindError, Edge, ListenAddress, Listener, ListenerConfig, Observer, Outcome,
 };
@@ -96,7 +97,17 @@ async fn tcp_needs_a_server_certificate() {
         random: SystemRandomness::shared(),
         observer: Arc::new(Nobody),
     };
-    let config = ListenerConfig::at("127.0.0.1:0".parse().unwrap());
+    let config = ListenerConfig::at(ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()));
     let refused = Listener::bind(config, edge).unwrap_err();
     assert!(matches!(refused, BindError::NoIdentity(_)));
+}
+
+#[tokio::test]
+async fn the_longest_path_can_be_listened_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = limits::UNIX_PATH - folder.path().as_os_str().len() - 1;
+    let named = |length| folder.path().join("s".repeat(length));
+    let _listener = bind(&named(room)).unwrap();
+    UnixStream::connect(named(room)).await.unwrap();
+    assert!(bind(&named(room + 1)).is_err());
 }

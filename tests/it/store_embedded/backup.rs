@@ -1,11 +1,14 @@
 //! Backup while the store is written to, and restore.
 
 use super::{Content, furnished};
+use crate::support::edge::within;
 use crate::support::stores::{key, load_all, open, put, value};
 use cambist::store::embedded::{OpenError, restore};
 use cambist::store::{Batch, LogId, LogPosition, Store};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_under_load_is_one_moment_and_a_new_incarnation() {
@@ -222,4 +225,33 @@ async fn a_damaged_backup_is_not_restored() {
         (expected.entries, expected.records)
     );
     store.close().await;
+}
+
+#[tokio::test]
+async fn one_backup_is_made_at_a_time_also_when_its_caller_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db")).unwrap();
+    store.commit(put("one", "1")).await.unwrap();
+    let copy = folder.path().join("copy.db");
+    // Begun, and given up by whoever asked for it.
+    let mut first = Box::pin(store.backup(&copy));
+    assert!(polled(first.as_mut()).is_pending());
+    drop(first);
+    let refused = store.backup(&copy).await;
+    assert!(matches!(refused, Err(OpenError::Copying)), "{refused:?}");
+    let next = folder.path().join("next.db");
+    let turn = async {
+        while let Err(error) = store.backup(&next).await {
+            assert!(matches!(error, OpenError::Copying), "{error}");
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the next one's turn", turn).await;
+    // The first was finished, and nothing of it was taken away meanwhile.
+    assert!(copy.exists() && next.exists());
+    restore(&copy, &folder.path().join("restored.db"), false).unwrap();
+}
+
+fn polled<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
 }

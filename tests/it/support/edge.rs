@@ -132,7 +132,7 @@ impl Server {
                 open: open_sender,
             }),
         };
-        let mut config = ListenerConfig::at("127.0.0.1:0".parse().unwrap());
+        let mut config = ListenerConfig::at(ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()));
         change(&mut config);
         let listener = Listener::bind(config, edge).unwrap();
         let address = listener.address().clone();
