@@ -320,7 +320,7 @@ fn numbers_and_times_are_bounded_at_n_and_n_plus_one() {
         assert_eq!(only(with(&bad)).key, key);
     }
     let server = |length| {
-        let servers = ["s".repeat(length)];
+        let servers = [format!("{:s<length$}", "urn://")];
         minimal_with(&format!(
             "[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {servers:?}\n"
         ))

@@ -82,8 +82,8 @@ async fn files_of_the_wrong_content_are_a_wrong_configuration() {
     let site = Site::new();
     for (name, key) in [
         ("server.pem", "tls.certificate"),
-        ("bundle.pem", "trust_domain[0].bundle"),
-        ("policies/all.cedar", "policy.files"),
+        ("example.org.pem", "trust_domain[0].bundle"),
+        ("policies/tests.cedar", "policy.files"),
     ] {
         let right = std::fs::read(site.path(name)).unwrap();
         write(site.path(name), "permit (").unwrap();

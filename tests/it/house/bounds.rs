@@ -8,12 +8,12 @@ use std::fs;
 /// Bounds that no test names, and why.
 const UNTESTED: &[(&str, &str)] = &[
     (
-        "ADMIN_CALL",
-        "a wait of minutes; calls end in their time by a timeout that a test sets",
-    ),
-    (
         "APPLY",
         "a wait for a change on its way; tests meet the wait itself with other times",
+    ),
+    (
+        "BACKLOG",
+        "a size that we ask of the kernel, which keeps it",
     ),
     (
         "CLIENT_ADDRESSES",
@@ -32,6 +32,10 @@ const UNTESTED: &[(&str, &str)] = &[
         "passed in with the listener's settings: tests meet a shorter one",
     ),
     (
+        "CONNECTION_WINDOW",
+        "a size that we give HTTP/2, which keeps it",
+    ),
+    (
         "FETCH",
         "a wait of seconds for a peer that does not answer, kept by the HTTP client",
     ),
@@ -46,8 +50,6 @@ const UNTESTED: &[(&str, &str)] = &[
         "LOG_RESERVE_BYTES",
         "a size that we keep, not one that input reaches; tests keep a smaller one",
     ),
-    ("LOG_RETRY_MAX", "a pause that nothing remote prolongs"),
-    ("LOG_RETRY_MIN", "a pause that nothing remote prolongs"),
     ("LOG_SEGMENT_AGE", "a default: tests meet a shorter one"),
     ("LOG_SEGMENT_BYTES", "a default: tests meet a smaller one"),
     (
@@ -55,10 +57,6 @@ const UNTESTED: &[(&str, &str)] = &[
         "what policies at POLICY_NESTING and POLICY_OPERATORS need; with less the process would end",
     ),
     ("REPLICA_RETRY", "a pause that nothing remote prolongs"),
-    (
-        "REQUEST",
-        "passed in with the listener's settings: tests meet a shorter one",
-    ),
     (
         "SPEND_ATTEMPTS",
         "a race lost sixteen times in a row; how races end is tested",
@@ -80,6 +78,15 @@ const UNTESTED: &[(&str, &str)] = &[
     (
         "STORE_RESERVE_STEP",
         "how a reserve is given up, not how large it is",
+    ),
+    ("STREAMS", "a default: tests meet the configured value"),
+    (
+        "STREAM_WINDOW",
+        "a size that we give HTTP/2, which keeps it",
+    ),
+    (
+        "UNREAD",
+        "two items of our own making: no input adds to them",
     ),
 ];
 
