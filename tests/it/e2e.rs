@@ -2,7 +2,9 @@
 
 mod admin;
 mod ancestry;
+mod canary;
 mod certificates;
+mod described;
 mod hostile;
 mod keys;
 mod lease;
