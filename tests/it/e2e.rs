@@ -2,6 +2,7 @@
 
 mod admin;
 mod ancestry;
+mod backup;
 mod canary;
 mod certificates;
 mod described;
