@@ -66,7 +66,7 @@ async fn a_second_signal_cuts_off_what_does_not_end() {
     let answers = client.server_reflection_info(requests).await.unwrap();
     broker.signal(Signal::TERM);
     broker.says("draining").await;
-    broker.signal(Signal::TERM);
+    broker.signal(Signal::INT);
     broker.says("asked again").await;
     assert_eq!(broker.ended().await.code(), Some(0));
     assert!(answers.into_inner().message().await.is_err());
