@@ -36,7 +36,7 @@ async fn refused_keys(broker: &Broker) -> Vec<(&'static str, String)> {
     let plain = || spec(&["shop"], &["orders:read"]);
     let lapsing = broker
         .create_key(KeySpec {
-            expires_at: Some(from_now(1)),
+            expires_at: Some(from_now(3)),
             ..plain()
         })
         .await;
