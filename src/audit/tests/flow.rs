@@ -80,6 +80,19 @@ async fn a_marker_that_comes_after_the_decision_stops_the_issue() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_recorded_is_not_issued() {
+    let device = Memory::new();
+    let opened = open(&device);
+    let denied = opened.log.issue(of_input(limits::RECORD, 1), &context());
+    match denied.await.unwrap_err() {
+        Denial::Failed { fault, .. } => assert_eq!(fault, Fault::Internal),
+        Denial::Refused(refusal) => panic!("{refusal}"),
+    }
+    assert_eq!(device.records().len(), 0);
+    opened.log.issue(minted(2), &context()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_leaves_its_record() {
     let device = Memory::new();
     let opened = open(&device);
@@ -112,7 +125,11 @@ async fn the_queue_is_bounded_at_n_and_n_plus_one() {
 
 /// An issue whose record takes as much room as one can.
 fn large(n: u128) -> Minted {
-    let input = format!("\"{}\"", "x".repeat(60_000));
+    of_input(60_000, n)
+}
+
+fn of_input(bytes: usize, n: u128) -> Minted {
+    let input = format!("\"{}\"", "x".repeat(bytes));
     let verified = Verified::of_key_for_test(key_id(), "sub", None);
     minted_of(Grant::of_rules_for_test(verified, Vec::new(), &input), n)
 }
