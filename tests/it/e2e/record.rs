@@ -1,10 +1,11 @@
 //! What the log holds of what happened, and what nothing holds.
 
-use crate::support::broker::{Broker, api_key, ask, claims, delegated, peer, spec, token};
+use crate::support::broker::{Broker, Caller, api_key, ask, claims, delegated, peer, spec, token};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cambist::proto::{self as pb, ExchangeRequest, ExchangeResponse};
+use cambist::proto::{self as pb, ExchangeRequest, ExchangeResponse, KeySpec};
+use cambist::refusal::Code;
 use serde_json::Value;
 
 /// A token from each kind of credential, and one with an actor.
@@ -75,46 +76,160 @@ async fn every_token_is_on_the_record_with_what_decided() {
     }
 }
 
+/// How a refusal comes about.
+enum Meeting<'a> {
+    /// By this request; the kind of its credential, where that was verified.
+    Asked(&'a Caller, ExchangeRequest, Option<&'static str>),
+    /// Not by an exchange of somebody in particular, and what becomes of it.
+    Otherwise(&'static str),
+}
+use Meeting::{Asked, Otherwise};
+
+/// Who and what it takes.
+struct World {
+    anybody: Caller,
+    web: Caller,
+    other: Caller,
+    shop: Caller,
+    key: String,
+    abroad: String,
+    spent: String,
+    martian: String,
+    token: String,
+    forged: String,
+    of_till: String,
+    last: String,
+}
+
+impl World {
+    async fn new(broker: &Broker) -> Self {
+        let workload = async |name: &str| {
+            let svid = broker.svid(&format!("spiffe://example.org/{name}"));
+            broker.workload(&svid).await
+        };
+        let (anybody, web) = (broker.anybody().await, workload("web").await);
+        let key = async |spec| broker.create_key(spec).await.secret;
+        let plain = || spec(&["shop"], &["orders:read"]);
+        let abroad = KeySpec {
+            networks: vec!["203.0.113.0/24".into()],
+            ..plain()
+        };
+        let martian = KeySpec {
+            labels: [("planet".into(), "mars".into())].into(),
+            ..plain()
+        };
+        let spent = key(KeySpec { uses: 1, ..plain() }).await;
+        anybody.yes(ask(api_key(&spent), "shop")).await;
+        let of_till = ExchangeRequest {
+            may_act: "spiffe://example.org/till".into(),
+            ..ask(peer(), "shop")
+        };
+        let of_till = web.yes(of_till).await.access_token;
+        let first = web.yes(ask(peer(), "shop")).await.access_token;
+        let (unsigned, _) = first.rsplit_once('.').unwrap();
+        let (_, signature) = of_till.rsplit_once('.').unwrap();
+        let mut last = first.clone();
+        for _ in 0..8 {
+            last = web.yes(ask(token(&last), "shop")).await.access_token;
+        }
+        Self {
+            other: workload("other").await,
+            shop: workload("shop").await,
+            key: broker.api_key.clone(),
+            abroad: key(abroad).await,
+            martian: key(martian).await,
+            forged: format!("{unsigned}.{signature}"),
+            anybody,
+            web,
+            spent,
+            token: first,
+            of_till,
+            last,
+        }
+    }
+
+    fn meeting(&self, code: Code) -> Meeting<'_> {
+        let key = || ask(api_key(&self.key), "shop");
+        let named = |audience: &str| ask(api_key(&self.key), audience);
+        let web = || ask(peer(), "shop");
+        let own = |text: &str| ask(token(text), "shop");
+        let (anybody, by_key) = (&self.anybody, Some("api_key"));
+        let by_certificate = Some("certificate");
+        match code {
+            Code::InvalidRequest => Asked(&self.web, ask(peer(), ""), None),
+            Code::CombinationNotAllowed => {
+                Asked(&self.web, delegated(peer(), peer(), "shop"), None)
+            }
+            Code::CredentialMalformed => Asked(&self.web, ask(api_key("garbage"), "shop"), None),
+            Code::CredentialRefused => Asked(anybody, ask(api_key(&self.abroad), "shop"), None),
+            Code::CredentialSpent => Asked(anybody, ask(api_key(&self.spent), "shop"), by_key),
+            Code::TokenRefused => Asked(&self.web, own(&self.forged), None),
+            Code::PresenterNotAllowed => Asked(&self.other, own(&self.token), None),
+            Code::ActorNotAllowed => Asked(&self.shop, own(&self.of_till), None),
+            Code::AudienceUnknown => Asked(anybody, named("nowhere"), by_key),
+            Code::AudienceNotAllowed => Asked(anybody, named("vault"), by_key),
+            Code::ScopeNotAllowed => {
+                let scopes = vec!["orders:delete".into()];
+                Asked(
+                    &self.web,
+                    ExchangeRequest { scopes, ..web() },
+                    by_certificate,
+                )
+            }
+            Code::BindingRequired => {
+                let binding = pb::Binding::Required.into();
+                Asked(anybody, ExchangeRequest { binding, ..key() }, by_key)
+            }
+            Code::PolicyDenied => Asked(anybody, ask(api_key(&self.martian), "shop"), by_key),
+            Code::LineageFull => Asked(&self.web, own(&self.last), None),
+            Code::LifetimeExhausted => {
+                let lifetime = Some(prost_types::Duration {
+                    seconds: 0,
+                    nanos: 500_000_000,
+                });
+                Asked(
+                    &self.web,
+                    ExchangeRequest { lifetime, ..web() },
+                    by_certificate,
+                )
+            }
+            Code::CertificateMissing => Otherwise("who shows nothing is counted, not named"),
+            Code::Revoked => Otherwise("a race that the log's writer decides, and records"),
+            Code::NotAuthorised => Otherwise("administration's: recorded when its caller is named"),
+            Code::NotFound | Code::Conflict => Otherwise("an administrator's slip, not a denial"),
+            Code::TooBusy => Otherwise("a record of it would be more of what there is too much of"),
+        }
+    }
+}
+
 /// Denials are recorded like issues, with their reasons (teleport#54249).
 #[tokio::test]
 async fn every_refusal_is_on_the_record_with_its_reason() {
     let broker = Broker::start().await;
-    let web = broker.svid("spiffe://example.org/web");
-    let web = broker.workload(&web).await;
-    let anybody = broker.anybody().await;
-    let issued = web.yes(ask(peer(), "shop")).await;
-    let other = broker.svid("spiffe://example.org/other");
-    let other = broker.workload(&other).await;
-    let scoped = ExchangeRequest {
-        scopes: vec!["orders:delete".into()],
-        ..ask(peer(), "shop")
-    };
-    let own = || token(&issued.access_token);
-    for (caller, request, kind) in [
-        (&anybody, ask(api_key(&broker.api_key), "vault"), "api_key"),
-        (
-            &anybody,
-            ask(api_key(&broker.api_key), "nowhere"),
-            "api_key",
-        ),
-        (&web, scoped, "certificate"),
-        (&other, ask(own(), "shop"), ""),
-        (&web, delegated(peer(), peer(), "shop"), ""),
-        (&web, ask(token("nonsense"), "shop"), ""),
-    ] {
-        let code = caller.no(request).await;
-        let denied = broker.record(|record| record["code"] == code).await;
-        assert_eq!(denied["kind"], "refuse", "{code}");
-        assert!(
-            denied["detail"].is_string() && !denied["ask"].is_null(),
-            "{code}: {denied}"
-        );
-        if !kind.is_empty() {
-            assert_eq!(denied["credential_kind"], kind, "{code}");
+    let world = World::new(&broker).await;
+    let mut met = Vec::new();
+    for code in Code::ALL {
+        match world.meeting(*code) {
+            Asked(caller, request, kind) => {
+                assert_eq!(caller.no(request).await, code.code());
+                met.push((*code, kind));
+            }
+            Otherwise(why) => println!("{}: {why}", code.code()),
         }
     }
+    for (code, kind) in met {
+        println!("{}: waiting for its record", code.code());
+        let denied = broker.record(|record| record["code"] == code.code()).await;
+        assert_eq!(denied["kind"], "refuse", "{denied}");
+        assert!(denied["detail"].is_string(), "{denied}");
+        // What cannot be read cannot be repeated.
+        let asked = !denied["ask"].is_null();
+        assert_eq!(asked, code != Code::InvalidRequest, "{denied}");
+        assert_eq!(denied["credential_kind"].as_str(), kind, "{denied}");
+    }
     // What nobody in particular did is counted, by reason and network.
-    anybody.no(ask(api_key("garbage"), "shop")).await;
+    let garbage = ask(api_key("garbage"), "shop");
+    world.anybody.no(garbage).await;
     let is_count = |record: &Value| {
         let text = record.to_string();
         text.contains("credential_malformed") && text.contains("127.0.0.0/24")
