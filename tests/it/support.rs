@@ -16,3 +16,8 @@ pub(crate) mod serve;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
+
+/// Whether the long form was asked for.
+pub(crate) fn long() -> bool {
+    std::env::var_os("CAMBIST_LONG").is_some()
+}

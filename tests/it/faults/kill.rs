@@ -5,7 +5,7 @@ use super::load::{
     Ledger, Received, by_certificate, by_key, create, exchanges, inventory, is_gone, keep_asking,
     key, reason, revoke,
 };
-use super::long;
+use crate::support::long;
 use crate::support::process::{Broker, Site};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};

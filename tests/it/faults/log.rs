@@ -4,7 +4,7 @@
 use super::load::{
     Received, by_certificate, by_key, create, exchanges, inventory, key, reason, received, revoke,
 };
-use super::long;
+use crate::support::long;
 use crate::support::process::{Broker, LOOK, PATIENCE, Site};
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use serde_json::Value;
