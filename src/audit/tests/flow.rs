@@ -43,12 +43,15 @@ async fn an_issue_is_on_the_record_before_its_token_is_let_go() {
     }
 }
 
+/// How a right is lost.
+type Mark<'a> = &'a dyn Fn(&HotSet);
+
 #[tokio::test]
 async fn a_marker_that_comes_after_the_decision_stops_the_issue() {
     let credential = CredentialId::ApiKey(key_id());
     let issued = Timestamp::from_second(NOW).unwrap();
     let put = |hot: &HotSet, marker| hot.insert(marker, Timestamp::MAX);
-    let ways: [(&str, &dyn Fn(&HotSet)); 4] = [
+    let ways: [(&str, Mark<'_>); 4] = [
         ("revoked", &|hot| put(hot, Marker::Credential(credential))),
         ("suspended", &|hot| hot.hold(credential)),
         ("compromised", &|hot| put(hot, Marker::Key(kid()))),

@@ -8,6 +8,7 @@ use prost::Message;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 use tonic::transport::Channel;
 
 /// A secret that is sent in every field that takes a text, to every method, is found nowhere (invariant 8).
@@ -23,8 +24,8 @@ async fn a_canary_that_is_sent_everywhere_is_found_nowhere() {
     let guises = guises(&broker, &stranger);
     for (canary, texts) in [
         (&stranger, &guises[..]),
-        (&made.secret, &[made.secret.clone()]),
-        (&issued.access_token, &[issued.access_token.clone()]),
+        (&made.secret, from_ref(&made.secret)),
+        (&issued.access_token, from_ref(&issued.access_token)),
     ] {
         fields(&broker, canary, texts, &mut turns).await;
         credentials(&broker, canary).await;

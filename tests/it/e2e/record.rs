@@ -76,14 +76,9 @@ async fn every_token_is_on_the_record_with_what_decided() {
     }
 }
 
-/// How a refusal comes about.
-enum Meeting<'a> {
-    /// By this request; the kind of its credential, where that was verified.
-    Asked(&'a Caller, ExchangeRequest, Option<&'static str>),
-    /// Not by an exchange of somebody in particular, and what becomes of it.
-    Otherwise(&'static str),
-}
-use Meeting::{Asked, Otherwise};
+/// The request that meets a refusal, and the kind of its credential where that was verified; or, where no exchange of
+/// somebody in particular does, what becomes of it.
+type Meeting<'a> = Result<(&'a Caller, ExchangeRequest, Option<&'static str>), &'static str>;
 
 /// Who and what it takes.
 struct World {
@@ -155,22 +150,23 @@ impl World {
         let own = |text: &str| ask(token(text), "shop");
         let (anybody, by_key) = (&self.anybody, Some("api_key"));
         let by_certificate = Some("certificate");
+        let asked = |caller, request, kind| Ok((caller, request, kind));
         match code {
-            Code::InvalidRequest => Asked(&self.web, ask(peer(), ""), None),
+            Code::InvalidRequest => asked(&self.web, ask(peer(), ""), None),
             Code::CombinationNotAllowed => {
-                Asked(&self.web, delegated(peer(), peer(), "shop"), None)
+                asked(&self.web, delegated(peer(), peer(), "shop"), None)
             }
-            Code::CredentialMalformed => Asked(&self.web, ask(api_key("garbage"), "shop"), None),
-            Code::CredentialRefused => Asked(anybody, ask(api_key(&self.abroad), "shop"), None),
-            Code::CredentialSpent => Asked(anybody, ask(api_key(&self.spent), "shop"), by_key),
-            Code::TokenRefused => Asked(&self.web, own(&self.forged), None),
-            Code::PresenterNotAllowed => Asked(&self.other, own(&self.token), None),
-            Code::ActorNotAllowed => Asked(&self.shop, own(&self.of_till), None),
-            Code::AudienceUnknown => Asked(anybody, named("nowhere"), by_key),
-            Code::AudienceNotAllowed => Asked(anybody, named("vault"), by_key),
+            Code::CredentialMalformed => asked(&self.web, ask(api_key("garbage"), "shop"), None),
+            Code::CredentialRefused => asked(anybody, ask(api_key(&self.abroad), "shop"), None),
+            Code::CredentialSpent => asked(anybody, ask(api_key(&self.spent), "shop"), by_key),
+            Code::TokenRefused => asked(&self.web, own(&self.forged), None),
+            Code::PresenterNotAllowed => asked(&self.other, own(&self.token), None),
+            Code::ActorNotAllowed => asked(&self.shop, own(&self.of_till), None),
+            Code::AudienceUnknown => asked(anybody, named("nowhere"), by_key),
+            Code::AudienceNotAllowed => asked(anybody, named("vault"), by_key),
             Code::ScopeNotAllowed => {
                 let scopes = vec!["orders:delete".into()];
-                Asked(
+                asked(
                     &self.web,
                     ExchangeRequest { scopes, ..web() },
                     by_certificate,
@@ -178,26 +174,26 @@ impl World {
             }
             Code::BindingRequired => {
                 let binding = pb::Binding::Required.into();
-                Asked(anybody, ExchangeRequest { binding, ..key() }, by_key)
+                asked(anybody, ExchangeRequest { binding, ..key() }, by_key)
             }
-            Code::PolicyDenied => Asked(anybody, ask(api_key(&self.martian), "shop"), by_key),
-            Code::LineageFull => Asked(&self.web, own(&self.last), None),
+            Code::PolicyDenied => asked(anybody, ask(api_key(&self.martian), "shop"), by_key),
+            Code::LineageFull => asked(&self.web, own(&self.last), None),
             Code::LifetimeExhausted => {
                 let lifetime = Some(prost_types::Duration {
                     seconds: 0,
                     nanos: 500_000_000,
                 });
-                Asked(
+                asked(
                     &self.web,
                     ExchangeRequest { lifetime, ..web() },
                     by_certificate,
                 )
             }
-            Code::CertificateMissing => Otherwise("who shows nothing is counted, not named"),
-            Code::Revoked => Otherwise("a race that the log's writer decides, and records"),
-            Code::NotAuthorised => Otherwise("administration's: recorded when its caller is named"),
-            Code::NotFound | Code::Conflict => Otherwise("an administrator's slip, not a denial"),
-            Code::TooBusy => Otherwise("a record of it would be more of what there is too much of"),
+            Code::CertificateMissing => Err("who shows nothing is counted, not named"),
+            Code::Revoked => Err("a race that the log's writer decides, and records"),
+            Code::NotAuthorised => Err("administration's: recorded when its caller is named"),
+            Code::NotFound | Code::Conflict => Err("an administrator's slip, not a denial"),
+            Code::TooBusy => Err("a record of it would be more of what there is too much of"),
         }
     }
 }
@@ -210,11 +206,11 @@ async fn every_refusal_is_on_the_record_with_its_reason() {
     let mut met = Vec::new();
     for code in Code::ALL {
         match world.meeting(*code) {
-            Asked(caller, request, kind) => {
+            Ok((caller, request, kind)) => {
                 assert_eq!(caller.no(request).await, code.code());
                 met.push((*code, kind));
             }
-            Otherwise(why) => println!("{}: {why}", code.code()),
+            Err(why) => println!("{}: {why}", code.code()),
         }
     }
     for (code, kind) in met {
