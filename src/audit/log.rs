@@ -14,7 +14,7 @@ use crate::authn::Rejected;
 use crate::clock::{Clock, Random};
 use crate::limits;
 use crate::mint::Minted;
-use crate::refusal::{Code, Denial, Fault};
+use crate::refusal::{Denial, Fault};
 use crate::revocation::HotSet;
 use crate::store::{LogId, OutboxEntry};
 use jiff::Timestamp;
@@ -162,7 +162,11 @@ impl Log {
     /// [`limits::REFUSALS_PER_SECOND`].
     pub fn refuse(&self, refused: &Refused<'_>, context: &Context) {
         let is_known = refused.subject().is_some() || context.peer.is_identified();
-        self.record_or_count(is_known, refused, self.0.encoder.clock().now(), context);
+        if !self.record(is_known, refused, self.0.encoder.clock().now(), context) {
+            let code = refused.refusal.code();
+            self.0.stats.summarised.fetch_add(1, Ordering::Relaxed);
+            self.0.refusals.count(code, context.peer.address);
+        }
     }
 
     /// Notes a request that failed authentication; the next [`Log::tick`] records or counts it as [`Log::refuse`] does.
@@ -170,51 +174,47 @@ impl Log {
     /// Which of the two it will be takes its time only there. Until the caller has its answer all rejections take one
     /// course, so that its duration does not tell which credentials exist (invariant 4).
     pub fn reject(&self, rejected: Rejected, context: &Context) {
-        let code = rejected.refusal.code();
         let note = Note {
             time: self.0.encoder.clock().now(),
             rejected,
             context: context.clone(),
         };
         if !self.0.refusals.note(note) {
-            self.count(code, context);
+            self.0.stats.summarised.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn record_or_count(
+    /// Records a refusal by itself, if it is one of the known within the rate. Answers whether it did.
+    fn record(
         &self,
         is_known: bool,
         refused: &Refused<'_>,
         time: Timestamp,
         context: &Context,
-    ) {
+    ) -> bool {
         let inner = &*self.0;
-        let recorded = is_known
+        is_known
             && inner.refusals.admit(inner.encoder.clock().monotonic())
             && inner
                 .encoder
                 .refuse(refused, time, context)
-                .is_ok_and(|record| inner.queue.offer(record));
-        if !recorded {
-            self.count(refused.refusal.code(), context);
-        }
-    }
-
-    fn count(&self, code: Code, context: &Context) {
-        self.0.stats.summarised.fetch_add(1, Ordering::Relaxed);
-        self.0.refusals.count(code, context.peer.address);
+                .is_ok_and(|record| inner.queue.offer(record))
     }
 
     /// Records what was noted, and writes the summary of refusals that were only counted. Called once a second.
     pub fn tick(&self) {
         let inner = &*self.0;
-        for note in inner.refusals.take_notes() {
+        for (note, reason) in inner.refusals.take_notes() {
             let rejected = &note.rejected;
             let refused = Refused {
                 credential: rejected.named.filter(|_| rejected.is_registered),
                 ..Refused::new(&rejected.refusal)
             };
-            self.record_or_count(note.is_known(), &refused, note.time, &note.context);
+            if self.record(note.is_known(), &refused, note.time, &note.context) {
+                inner.refusals.uncount(&reason);
+            } else {
+                inner.stats.summarised.fetch_add(1, Ordering::Relaxed);
+            }
         }
         inner
             .refusals

@@ -27,9 +27,25 @@ struct State {
     window: Duration,
     recorded: u32,
     since: Timestamp,
-    groups: HashMap<(Code, Option<IpNet>), u64>,
-    known: Vec<Note>,
-    strangers: Vec<Note>,
+    groups: HashMap<Reason, u64>,
+    known: Vec<(Note, Reason)>,
+    strangers: Vec<(Note, Reason)>,
+}
+
+/// What a summary counts by: a code and the network that it went to.
+pub(super) type Reason = (Code, Option<IpNet>);
+
+impl State {
+    /// Past [`limits::REFUSAL_GROUPS`], by the code only.
+    fn count(&mut self, code: Code, source: Option<IpAddr>) -> Reason {
+        let mut reason = (code, source.and_then(network));
+        if self.groups.len() >= limits::REFUSAL_GROUPS && !self.groups.contains_key(&reason) {
+            reason.1 = None;
+        }
+        let count = self.groups.entry(reason).or_default();
+        *count = count.saturating_add(1);
+        reason
+    }
 }
 
 /// A request that failed authentication, to be recorded or counted later.
@@ -59,11 +75,13 @@ impl Refusals {
         }))
     }
 
-    /// Keeps a note, or answers that there is no room: past [`limits::REFUSALS_NOTED`] of its sort it is only counted.
-    /// Strangers take no room from the known, and the same steps.
+    /// Counts a failed authentication and keeps it to be recorded; answers that there is no room for that past
+    /// [`limits::REFUSALS_NOTED`] of its sort. Strangers take no room from the known, and the same steps.
     pub(super) fn note(&self, note: Note) -> bool {
         let is_known = note.is_known();
+        let code = note.rejected.refusal.code();
         let mut state = self.lock();
+        let reason = state.count(code, note.context.peer.address);
         let notes = if is_known {
             &mut state.known
         } else {
@@ -71,13 +89,13 @@ impl Refusals {
         };
         let fits = notes.len() < limits::REFUSALS_NOTED;
         if fits {
-            notes.push(note);
+            notes.push((note, reason));
         }
         fits
     }
 
     /// What was noted since the last call, in order of its sort.
-    pub(super) fn take_notes(&self) -> Vec<Note> {
+    pub(super) fn take_notes(&self) -> Vec<(Note, Reason)> {
         let mut state = self.lock();
         let mut notes = std::mem::take(&mut state.known);
         notes.append(&mut state.strangers);
@@ -98,36 +116,46 @@ impl Refusals {
         within
     }
 
-    /// Counts one towards the next summary. Past [`limits::REFUSAL_GROUPS`], by its reason only.
+    /// Counts one towards the next summary.
     pub(super) fn count(&self, code: Code, source: Option<IpAddr>) {
-        let mut state = self.lock();
-        let mut key = (code, source.and_then(network));
-        if state.groups.len() >= limits::REFUSAL_GROUPS && !state.groups.contains_key(&key) {
-            key.1 = None;
-        }
-        let count = state.groups.entry(key).or_default();
-        *count = count.saturating_add(1);
+        self.lock().count(code, source);
     }
 
-    /// Hands what was counted to `write`, and forgets it if that answers that it was taken.
+    /// Takes one off the next summary: it has a record of its own.
+    pub(super) fn uncount(&self, reason: &Reason) {
+        let mut state = self.lock();
+        if let Some(count) = state.groups.get_mut(reason) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.groups.remove(reason);
+            }
+        }
+    }
+
+    /// Hands what was counted to `write`, and forgets it if that answers that it was taken. What is noted may still get a
+    /// record of its own, and is not told yet.
     pub(super) fn flush(&self, now: Timestamp, write: impl FnOnce(Timestamp, &[Group]) -> bool) {
         let mut state = self.lock();
-        if state.groups.is_empty() {
-            state.since = now;
-            return;
+        let mut noted: HashMap<Reason, u64> = HashMap::new();
+        for (_, reason) in state.known.iter().chain(&state.strangers) {
+            let count = noted.entry(*reason).or_default();
+            *count = count.saturating_add(1);
         }
-        let mut groups: Vec<Group> = state
-            .groups
-            .iter()
-            .map(|(&(code, network), &count)| Group {
+        let told = state.groups.iter().map(|(&reason, &count)| {
+            let later = noted.get(&reason).copied().unwrap_or_default();
+            (reason, count.saturating_sub(later))
+        });
+        let mut groups: Vec<Group> = told
+            .filter(|(_, count)| *count > 0)
+            .map(|((code, network), count)| Group {
                 code,
                 network,
                 count,
             })
             .collect();
         groups.sort_unstable_by_key(|group| (group.code, group.network));
-        if write(state.since, &groups) {
-            state.groups.clear();
+        if groups.is_empty() || write(state.since, &groups) {
+            state.groups = noted;
             state.since = now;
         }
     }
@@ -150,6 +178,8 @@ fn network(address: IpAddr) -> Option<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::testing::context;
+    use crate::refusal::Refusal;
 
     fn groups(refusals: &Refusals) -> Vec<Group> {
         let mut all = Vec::new();
@@ -211,6 +241,32 @@ mod tests {
         assert_eq!(groups.len(), limits::REFUSAL_GROUPS + 1);
         let counted: u64 = groups.iter().map(|group| group.count).sum();
         assert_eq!(counted, u64::from(sources));
+    }
+
+    #[test]
+    fn what_is_noted_is_told_once() {
+        let refusals = Refusals::new(Timestamp::UNIX_EPOCH);
+        let note = || Note {
+            time: Timestamp::UNIX_EPOCH,
+            rejected: Rejected {
+                refusal: Refusal::new(Code::CredentialRefused, "expired"),
+                named: None,
+                is_registered: true,
+            },
+            context: context(),
+        };
+        assert!(refusals.note(note()) && refusals.note(note()));
+        assert!(groups(&refusals).is_empty(), "they may get their own");
+        let mut taken = refusals.take_notes();
+        // A third comes while those are looked at.
+        assert!(refusals.note(note()));
+        refusals.uncount(&taken.pop().unwrap().1);
+        let told = |all: &[Group]| all.iter().map(|group| group.count).sum::<u64>();
+        assert_eq!(told(&groups(&refusals)), 1);
+        let last = refusals.take_notes();
+        assert_eq!(last.len(), 1);
+        refusals.uncount(&last[0].1);
+        assert!(groups(&refusals).is_empty());
     }
 
     #[test]

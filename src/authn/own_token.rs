@@ -23,6 +23,7 @@ use crate::revocation::Fence;
 use crate::secret::Secret;
 use jiff::Timestamp;
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 
 /// A token of ours whose signature, issuer, type and times were verified.
 type OwnToken = VerifiedJwt<OwnClaims>;
@@ -124,11 +125,7 @@ fn actor_token(
             "the actor token was issued to another party",
         ));
     }
-    if token
-        .claims()
-        .bound_to
-        .is_some_and(|bound| bound != *holder.fingerprint())
-    {
+    if !is_held(&token, Some(holder.fingerprint())) {
         return Err(rejected(
             Code::BindingRequired,
             "the actor token is bound to another key",
@@ -213,6 +210,12 @@ fn relation(authn: &Authn, token: &OwnToken, presenter: &Presenter) -> Result<Re
     }
 }
 
+/// Whether the key that the token is bound to, if it is to any, was proven.
+fn is_held(token: &OwnToken, proven: Option<&[u8; 32]>) -> bool {
+    let bound = token.claims().bound_to;
+    bound.is_none_or(|bound| proven.is_some_and(|proven| bound.ct_eq(proven).into()))
+}
+
 fn build(
     authn: &Authn,
     token: &OwnToken,
@@ -226,7 +229,7 @@ fn build(
         .as_ref()
         .map(|certificate| *certificate.fingerprint());
     let must_bind = token.claims().bound_to.is_some();
-    if must_bind && relation == Relation::Party && proven != token.claims().bound_to {
+    if relation == Relation::Party && !is_held(token, proven.as_ref()) {
         return Err(Refusal::new(
             Code::BindingRequired,
             "the token is bound to a key that the caller did not prove",

@@ -313,4 +313,10 @@ impl Verified {
             },
         }
     }
+
+    /// The same by a token that was issued then.
+    pub(crate) fn by_token_for_test(mut self, issued: Timestamp) -> Self {
+        self.fence.issued = Some(issued);
+        self
+    }
 }

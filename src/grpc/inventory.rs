@@ -250,7 +250,8 @@ impl Inventory for InventoryService {
     async fn backup(&self, request: Request<pb::BackupRequest>) -> Reply<pb::BackupResponse> {
         let author = self.gate.author(&request)?;
         let pb::BackupRequest { path } = request.into_inner();
-        let copied = self.maintenance.backup(Path::new(&path), &author).await?;
+        let path = Path::new(convert::open("path", &path)?);
+        let copied = self.maintenance.backup(path, &author).await?;
         Ok(Response::new(pb::BackupResponse {
             revision: copied.revision.to_string(),
             bytes: copied.bytes,

@@ -33,9 +33,10 @@ impl Policy for PolicyService {
         self.gate.author(&request)?;
         let pb::CheckPoliciesRequest { text } = request.into_inner();
         // A long text takes its time: not the time of those whose tokens are exchanged on this thread.
-        let checked = tokio::task::spawn_blocking(move || policy::check(&text))
+        let check = move || convert::open("text", &text).map(policy::check);
+        let checked = tokio::task::spawn_blocking(check)
             .await
-            .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
+            .map_err(|error| Denial::failed(Fault::Internal, error.to_string()))??;
         Ok(Response::new(pb::CheckPoliciesResponse {
             valid: checked.is_valid(),
             policies: checked.policies.try_into().unwrap_or(u32::MAX),
@@ -56,6 +57,7 @@ impl Policy for PolicyService {
         } = request.into_inner();
         let on = precondition(&idempotency_key, expected_revision)?;
         let label = document_name(&name)?;
+        convert::open("text", &text)?;
         let loaded = self
             .policies
             .put(&self.changes, &label, &text, &author, &on)

@@ -2,8 +2,11 @@
 
 mod admin;
 mod ancestry;
+mod backup;
 mod bounds;
+mod canary;
 mod certificates;
+mod described;
 mod hostile;
 mod keys;
 mod lease;

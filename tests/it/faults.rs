@@ -9,8 +9,3 @@ mod log;
 mod start;
 mod stop;
 mod store;
-
-/// Whether the long form was asked for.
-pub(crate) fn long() -> bool {
-    std::env::var_os("CAMBIST_LONG").is_some()
-}

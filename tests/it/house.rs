@@ -3,6 +3,7 @@
 //! The tables are the documentation: who may use whom in [`layers`], what we may link in [`licences`].
 
 mod bounds;
+mod comparisons;
 mod layers;
 mod licences;
 pub(crate) mod source;

@@ -280,7 +280,12 @@ async fn a_restart_opens_the_same_keys_and_another_kek_does_not() {
     node.follow();
     let again = Fixture::on(Arc::clone(&node.store));
     again.follow();
+    // As every start does.
+    let changed = again.rotation.ensure(at(1), &record).await.unwrap();
+    assert!(changed.is_none(), "{changed:?}");
+    again.follow();
     assert_eq!(again.active(), node.active());
+    assert_eq!(again.ring.view().jwks, node.ring.view().jwks);
     let kek = Arc::new(Kek::new([4; Kek::LENGTH].into()).unwrap());
     let stranger = KeyRing::new(kek, *node.ring.timing());
     let refused = stranger.reset(&node.signing_entries()).unwrap_err();

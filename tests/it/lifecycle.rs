@@ -2,7 +2,7 @@
 
 use crate::support::edge::{Client, within};
 use cambist::lifecycle::files::FileWatch;
-use cambist::lifecycle::{BoxError, Ended, Lifecycle, Signal, from_os};
+use cambist::lifecycle::{BoxError, Ended, Lifecycle, Signal};
 use cambist::limits;
 use cambist::refusal::Code;
 use cambist::telemetry::ops::Ops;
@@ -101,24 +101,6 @@ async fn a_task_that_dies_by_itself_ends_the_process_as_failed() {
     let code = |ended| format!("{:?}", ExitCode::from(ended));
     assert_eq!(code(failed("x")), format!("{:?}", ExitCode::from(1)));
     assert_eq!(code(Ended::Stopped), format!("{:?}", ExitCode::SUCCESS));
-}
-
-#[tokio::test]
-async fn the_systems_signals_arrive() {
-    let lifecycle = Lifecycle::new();
-    let (reloaded, mut reloads) = mpsc::unbounded_channel();
-    lifecycle.on_reload("files", Arc::new(move || Ok(reloaded.send(())?)));
-    let signals = from_os(lifecycle.quiet().clone()).unwrap();
-    let runner = lifecycle.clone();
-    let ended = tokio::spawn(async move { runner.run(signals, LONG).await });
-    let raise = |signal| {
-        rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
-    };
-    raise(rustix::process::Signal::HUP);
-    within("a reload", reloads.recv()).await.unwrap();
-    assert!(!lifecycle.shutdown().drain.is_cancelled());
-    raise(rustix::process::Signal::TERM);
-    assert_eq!(within("the end", ended).await.unwrap(), Ended::Stopped);
 }
 
 #[tokio::test]

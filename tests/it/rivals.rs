@@ -36,7 +36,7 @@ const RIVALS: &[(&str, Cover)] = &[
     ),
     (
         "OpenBao: the time that a comparison takes tells how much of a token is right",
-        Test("authn::api_key::tests::every_refusal_takes_the_same_steps"),
+        Test("house::comparisons::what_a_caller_shows_is_compared_in_constant_time"),
     ),
     (
         "OpenBao CVE-2026-39388: a credential is renewed with another valid certificate",
@@ -129,7 +129,8 @@ const RIVALS: &[(&str, Cover)] = &[
     ),
     (
         "OpenBao CVE-2025-54997: the path of an audit sink is a way to write files",
-        NotOurs("the folder of the log is configured at start; no call names a path"),
+        // Where the log goes is configured at start; the only path that a call names is a backup's.
+        Test("e2e::backup::a_backup_is_a_new_file_outside_of_the_brokers_own_folder"),
     ),
     (
         "hashicorp/vault#31718: the log is removed and the server goes on writing to the unlinked file",

@@ -17,3 +17,8 @@ pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
 pub(crate) mod terminal;
+
+/// Whether the long form was asked for.
+pub(crate) fn long() -> bool {
+    std::env::var_os("CAMBIST_LONG").is_some()
+}

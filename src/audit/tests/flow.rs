@@ -12,7 +12,7 @@ use crate::limits;
 use crate::mint::Minted;
 use crate::policy::Grant;
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::revocation::Marker;
+use crate::revocation::{HotSet, Marker};
 use jiff::Timestamp;
 use serde_json::json;
 use std::io::ErrorKind;
@@ -45,31 +45,56 @@ async fn an_issue_is_on_the_record_before_its_token_is_let_go() {
     }
 }
 
+/// How a right is lost.
+type Mark<'a> = &'a dyn Fn(&HotSet);
+
 #[tokio::test]
 async fn a_marker_that_comes_after_the_decision_stops_the_issue() {
-    let (credential, key) = (
-        Marker::Credential(CredentialId::ApiKey(key_id())),
-        Marker::Key(kid()),
-    );
-    for marker in [credential, key] {
+    let credential = CredentialId::ApiKey(key_id());
+    let issued = Timestamp::from_second(NOW).unwrap();
+    let put = |hot: &HotSet, marker| hot.insert(marker, Timestamp::MAX);
+    let ways: [(&str, Mark<'_>); 4] = [
+        ("revoked", &|hot| put(hot, Marker::Credential(credential))),
+        ("suspended", &|hot| hot.hold(credential)),
+        ("compromised", &|hot| put(hot, Marker::Key(kid()))),
+        ("cut off", &|hot| put(hot, Marker::CutOff(issued))),
+    ];
+    let made_from_a_token = |n| {
+        let verified = Verified::of_key_for_test(key_id(), "sub", None).by_token_for_test(issued);
+        minted_of(Grant::of_rules_for_test(verified, Vec::new(), "{}"), n)
+    };
+    for (way, mark) in ways {
         let device = Memory::new();
         let opened = open(&device);
         device.hold(true);
-        let first = opened.log.issue(minted(1), &context());
+        let first = opened.log.issue(made_from_a_token(1), &context());
         device.await_sync();
         // Queued before the marker is in force, but not in a batch yet.
-        let second = opened.log.issue(minted(2), &context());
-        opened.hot.insert(marker, Timestamp::MAX);
+        let second = opened.log.issue(made_from_a_token(2), &context());
+        mark(&opened.hot);
         let revoke = opened.log.event(&Act::new(ActKind::Admin, "revoke"));
         device.hold(false);
         assert!(first.await.is_ok());
-        assert_eq!(refusal(second.await.unwrap_err()), Code::Revoked);
+        assert_eq!(refusal(second.await.unwrap_err()), Code::Revoked, "{way}");
         revoke.await.unwrap();
         let kinds: Vec<_> = device.records().iter().map(|r| r["kind"].clone()).collect();
         assert_eq!(kinds, ["issue", "refuse", "admin"]);
         assert_eq!(device.records()[1]["code"], "revoked");
         assert_eq!(device.records()[1]["jti"], token_id(2).to_string());
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_issued() {
+    let device = Memory::new();
+    let opened = open(&device);
+    let denied = opened.log.issue(of_input(limits::RECORD, 1), &context());
+    match denied.await.unwrap_err() {
+        Denial::Failed { fault, .. } => assert_eq!(fault, Fault::Internal),
+        Denial::Refused(refusal) => panic!("{refusal}"),
+    }
+    assert_eq!(device.records().len(), 0);
+    opened.log.issue(minted(2), &context()).await.unwrap();
 }
 
 #[tokio::test]
@@ -105,7 +130,11 @@ async fn the_queue_is_bounded_at_n_and_n_plus_one() {
 
 /// An issue whose record takes as much room as one can.
 fn large(n: u128) -> Minted {
-    let input = format!("\"{}\"", "x".repeat(60_000));
+    of_input(60_000, n)
+}
+
+fn of_input(bytes: usize, n: u128) -> Minted {
+    let input = format!("\"{}\"", "x".repeat(bytes));
     let verified = Verified::of_key_for_test(key_id(), "sub", None);
     minted_of(Grant::of_rules_for_test(verified, Vec::new(), &input), n)
 }

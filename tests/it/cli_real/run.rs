@@ -19,8 +19,11 @@ async fn run(broker: &Broker, more: &[&str], script: &str) -> Ran {
 async fn a_command_finds_a_token_in_its_environment_and_nothing_else_of_ours() {
     let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
-    let ran = run(&broker, &[], "echo $CAMBIST_TOKEN").await;
-    assert_eq!(claims(ran.stdout.trim_end())["aud"], "shop", "{ran:?}");
+    let ran = run(&broker, &[], "env | grep -i ^cambist").await;
+    let (name, token) = ran.stdout.trim_end().split_once('=').unwrap();
+    assert_eq!(name, "CAMBIST_TOKEN");
+    assert_eq!(claims(token)["aud"], "shop", "{ran:?}");
+    assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
     assert!(
         ran.stderr.contains("--file"),
         "that it is not renewed is told: {ran:?}"
@@ -28,9 +31,10 @@ async fn a_command_finds_a_token_in_its_environment_and_nothing_else_of_ours() {
     let ran = run(
         &broker,
         &["--variable", "TOKEN"],
-        "echo $TOKEN${CAMBIST_TOKEN}${CAMBIST_SERVER}${CAMBIST_CA}",
+        "echo $TOKEN; env | grep -i ^cambist",
     )
     .await;
+    assert_eq!(ran.code, Some(1), "grep finds nothing: {ran:?}");
     assert_eq!(claims(ran.stdout.trim_end())["aud"], "shop", "{ran:?}");
 }
 

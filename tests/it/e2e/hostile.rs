@@ -155,8 +155,12 @@ async fn a_megabyte_of_headers_is_turned_away() {
             .unwrap();
         match within("an answer or an end", client.send(request)).await {
             Ok((status, _, _)) => assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-            // A connection whose peer writes on although it was refused is closed.
-            Err(error) => assert!(!error.to_string().is_empty()),
+            // Who writes on although he was refused may find the connection closed before he reads the answer.
+            Err(error) => {
+                let told = format!("{error:?}");
+                let closed = ["GoAway", "Reset", "BrokenPipe", "IncompleteMessage"];
+                assert!(closed.iter().any(|way| told.contains(way)), "{told}");
+            }
         }
         serves(&broker).await;
     }

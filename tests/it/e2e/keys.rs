@@ -2,11 +2,14 @@
 
 use crate::support::broker::{Broker, LOOK, api_key, ask, claims, from_now, refusal, reply, spec};
 use crate::support::edge::within;
+use crate::support::long;
+use cambist::clock::{Clock as _, SystemClock, SystemRandomness, random};
 use cambist::proto::{
     Binding, CreateKeyResponse, ExchangeRequest, ExplainRequest, GetKeyRequest, KeySpec,
     RevokeKeyRequest, SuspendKeyRequest, explain_request,
 };
 use prost_types::Duration;
+use std::collections::BTreeMap;
 
 fn scopes(names: &[&str]) -> Vec<String> {
     names.iter().copied().map(str::to_owned).collect()
@@ -36,7 +39,7 @@ async fn refused_keys(broker: &Broker) -> Vec<(&'static str, String)> {
     let plain = || spec(&["shop"], &["orders:read"]);
     let lapsing = broker
         .create_key(KeySpec {
-            expires_at: Some(from_now(1)),
+            expires_at: Some(from_now(3)),
             ..plain()
         })
         .await;
@@ -113,6 +116,55 @@ async fn every_refused_key_gets_the_same_bytes() {
     for (why, other) in &replies {
         assert_eq!(other, first, "{why}");
     }
+}
+
+/// How long a refusal takes does not tell what it is for either: the long form measures it.
+#[tokio::test]
+async fn every_refused_key_takes_the_same_time() {
+    let rounds = if long() { 3_000 } else { 30 };
+    let broker = Broker::start().await;
+    let caller = broker.anybody().await;
+    let mut keys = refused_keys(&broker).await;
+    // As many of nobody as of somebody: what is noted of either is bounded, and past the bound counted instead.
+    for digit in 1..keys.len() - 1 {
+        let id = digit.to_string().repeat(16);
+        let nobodys = format!("cmb_{id}_{}", &broker.api_key()[21..]);
+        keys.push(("unknown", forged(&nobodys, broker.api_key())));
+    }
+    let (clock, source) = (SystemClock::shared(), SystemRandomness::shared());
+    let mut took: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..rounds {
+        // Whatever the machine does besides meets all of them alike.
+        keys.sort_by_cached_key(|_| random::<8>(&*source).unwrap());
+        for (why, key) in &keys {
+            let request = ask(api_key(key), "shop");
+            let start = clock.monotonic();
+            let refused = caller.exchange(request).await;
+            let elapsed = clock.monotonic() - start;
+            assert_eq!(
+                refusal(&refused.unwrap_err()),
+                "credential_refused",
+                "{why}"
+            );
+            let micros = elapsed.as_secs_f64() * 1e6;
+            took.entry(why).or_default().push(micros);
+        }
+    }
+    let mean = |why: &str| {
+        let mut all = took[why].clone();
+        all.sort_by(f64::total_cmp);
+        // The slowest tenth is the machine's.
+        all.truncate(all.len() * 9 / 10);
+        all.iter().sum::<f64>() / all.len() as f64
+    };
+    let unknown = mean("unknown");
+    let more: BTreeMap<_, _> = took
+        .keys()
+        .map(|why| (why, 100.0 * (mean(why) / unknown - 1.0)))
+        .collect();
+    println!("of {unknown:.1} µs, in percent: {more:+.2?}");
+    // An encoded record is some three percent.
+    assert!(!long() || more.values().all(|more| more.abs() < 2.0));
 }
 
 /// A lease is refused for keys of finite use, but only to who holds one: a public id is no way to ask.

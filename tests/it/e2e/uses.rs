@@ -1,13 +1,14 @@
 //! Keys that can be used a finite number of times.
 
-use crate::support::broker::{Broker, Caller, api_key, ask, audience, refusal, spec};
-use crate::support::edge::within;
+use crate::support::broker::{Broker, Caller, LOOK, api_key, ask, audience, refusal, spec};
+use crate::support::edge::{PATIENCE, within};
 use cambist::limits;
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use cambist::proto::{
     Audience, CreateKeyResponse, ExplainRequest, GetKeyRequest, Key, KeySpec, LeaseRequest,
     PutAudienceRequest, RotateKeyRequest, explain_request,
 };
+use serde_json::Value;
 use std::collections::HashSet;
 use tokio::task::JoinSet;
 
@@ -223,28 +224,55 @@ async fn rotation_carries_over_what_is_left() {
     assert_eq!(tokens.len(), 2);
 }
 
-/// A caller that goes away right after asking cannot make the broker spend without a record, nor issue twice.
+/// How many uses of a key the log says were spent, and how many tokens were issued for it.
+fn spent_and_issued(broker: &Broker, made: &CreateKeyResponse) -> (usize, usize) {
+    let credential = format!("key:{}", made.key.as_ref().unwrap().id);
+    let records = broker.records();
+    let of_kind = |kind: &str| {
+        let its = |record: &&Value| record["kind"] == kind && record["credential"] == credential;
+        records.iter().filter(its).count()
+    };
+    (of_kind("spend"), of_kind("issue"))
+}
+
+/// A caller that goes away cannot stop the broker between what it spends and the record of what it issues.
 #[tokio::test]
 async fn callers_that_leave_lose_their_use_and_win_nothing() {
-    let broker = Broker::start().await;
+    let mut broker = Broker::start().await;
     let made = limited(&broker, 20).await;
-    for _ in 0..10 {
+    let store = rusqlite::Connection::open(broker.path("data/store.db")).unwrap();
+    store.busy_timeout(PATIENCE).unwrap();
+    for _ in 0..3 {
+        let left = shown(&broker, &made).await.uses_left;
+        // While another program writes to the store, no commit comes to its end.
+        store.execute_batch("BEGIN IMMEDIATE").unwrap();
         let caller = broker.anybody().await;
-        let request = ask(api_key(&made.secret), "shop");
-        let asking = tokio::spawn(async move { caller.exchange(request).await });
-        tokio::task::yield_now().await;
-        asking.abort();
+        let asking: Vec<_> = (0..4)
+            .map(|_| (caller.clone(), ask(api_key(&made.secret), "shop")))
+            .map(|(caller, request)| tokio::spawn(async move { caller.exchange(request).await }))
+            .collect();
+        // Later calls of the same connection, which spend nothing, are answered: these have begun, and are gone.
+        let another = || caller.yes(ask(api_key(broker.api_key()), "shop"));
+        another().await;
+        another().await;
+        for call in asking {
+            call.abort();
+            assert!(call.await.is_err(), "its answer did not come first");
+        }
+        another().await;
+        store.execute_batch("ROLLBACK").unwrap();
+        let spent = async {
+            while shown(&broker, &made).await.uses_left == left {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within("the spend of a caller that left", spent).await;
     }
     let (tokens, _) = race(&broker, &made.secret, 40).await;
-    assert!(tokens.len() <= 20);
-    let id = &made.key.as_ref().unwrap().id;
-    let issued = |record: &serde_json::Value| {
-        record["kind"] == "issue" && record["credential"] == format!("key:{id}")
-    };
-    let issues = broker
-        .records()
-        .iter()
-        .filter(|record| issued(record))
-        .count();
-    assert!((tokens.len()..=20).contains(&issues), "{issues} issues");
+    assert!(tokens.len() < 20, "who left lost something");
+    // When it has stopped, nothing is under way any more.
+    assert!(broker.terminate().await.success());
+    broker.restart().await;
+    let used = 20 - shown(&broker, &made).await.uses_left as usize;
+    assert_eq!(spent_and_issued(&broker, &made), (used, used));
 }

@@ -4,8 +4,8 @@
 use super::load::{
     Ledger, Received, by_certificate, by_key, create, is_gone, keep_asking, key, revoke,
 };
-use super::long;
 use crate::support::broker::{Broker, Caller, Site, refusal};
+use crate::support::long;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};

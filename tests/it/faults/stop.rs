@@ -85,7 +85,7 @@ async fn a_second_signal_cuts_off_what_does_not_end() {
     }
     broker.signal(Signal::TERM);
     broker.says("draining").await;
-    broker.signal(Signal::TERM);
+    broker.signal(Signal::INT);
     broker.says("asked again").await;
     assert_eq!(broker.ended().await.code(), Some(0));
     assert!(held.await.unwrap().is_err());

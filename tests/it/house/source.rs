@@ -275,7 +275,9 @@ fn is_cfg_test(tokens: &[TokenTree]) -> bool {
         return false;
     };
     let text = attribute.stream().to_string();
-    let words: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    let words: Vec<_> = text
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .collect();
     hash.as_char() == '#'
         && words.first() == Some(&"cfg")
         && words.contains(&"test")
@@ -307,6 +309,7 @@ fn a_source_names_what_its_code_names_and_nothing_else() {
             mod inline { use super::super::super::store; }
             #[cfg(test)] use crate::testing;
             #[cfg(not(test))] use crate::real;
+            #[cfg_attr(test, derive(Debug))] struct T { field: crate::of_both::Kind }
             impl Drop for S { #[cfg(test)] fn g() { crate::in_test::f() } }
             #[cfg(all(unix, test))]
             mod tests { use crate::grpc; }
@@ -332,6 +335,7 @@ fn a_source_names_what_its_code_names_and_nothing_else() {
         "crate::macros::f",
         "crate::store",
         "crate::real",
+        "crate::of_both::Kind",
     ];
     assert_eq!(names, expected);
     assert!(source.test_code().contains("testing") && !source.code().contains("in_test"));
