@@ -26,6 +26,8 @@ pub const LABELS: usize = 32;
 pub const NETWORKS: usize = 64;
 /// Most audiences on one key: they travel in its tokens as the exchange ceiling.
 pub const KEY_AUDIENCES: usize = 16;
+/// Attempts at an administrative write that races with others; each failed one means that another was made.
+pub const WRITE_ATTEMPTS: usize = 16;
 /// Attempts to spend a use before a contended counter is given up; each failed one means that another caller succeeded.
 pub const SPEND_ATTEMPTS: usize = 16;
 /// Largest audience in bytes of JSON: it goes into one store value, and once more into the record of its change.

@@ -1,9 +1,10 @@
 //! Administrative acts on audiences.
 
-use super::change::{Author, Changes, Note, Precondition, invalid, too_large};
+use super::change::{Author, Changes, Committed, Note, Precondition, invalid, raced, too_large};
 use crate::audit::ActKind;
 use crate::id::Audience;
 use crate::inventory::{AUDIENCE_PREFIX, AudienceEntry, AudienceSpec, Audiences};
+use crate::limits;
 use crate::refusal::{Code, Denial, Refusal};
 use crate::store::{Batch, Expect, Key, TooLarge, Value};
 use serde_json::json;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 /// What no two audiences share, a name or an alias, is a rule on all of them.
 const COLLECTION: &str = "audience";
+const PUT: &str = "audience.put";
 
 /// Registers, changes and removes audiences.
 #[derive(Debug)]
@@ -42,15 +44,31 @@ impl AudienceAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Arc<AudienceEntry>, Denial> {
-        let (action, name) = ("audience.put", spec.name.as_str());
+        let (action, name) = (PUT, spec.name.as_str());
         let repeated = self.changes.repeated(action, name, author, on);
         if repeated.await?.is_some() {
             return self.found(&spec.name);
         }
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            if self.put_once(&spec, author, on).await?.is_some() {
+                return self.found(&spec.name);
+            }
+        }
+        Err(raced())
+    }
+
+    /// Nothing where somebody else changed the collection meanwhile.
+    async fn put_once(
+        &self,
+        spec: &AudienceSpec,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Option<()>, Denial> {
+        let (action, name) = (PUT, spec.name.as_str());
         let head = self.changes.head(COLLECTION).await?;
         let is = self.stored_revision(&spec.name)?;
         self.audiences
-            .check(&spec)
+            .check(spec)
             .map_err(|error| invalid("audience", error))?;
         let expect = match (is, on.expected_revision) {
             (None, None) => Expect::Absent,
@@ -62,7 +80,7 @@ impl AudienceAdmin {
             }
         };
         let batch = || {
-            let value = Value::new(serde_json::to_vec(&spec).map_err(|_| TooLarge)?)?;
+            let value = Value::new(serde_json::to_vec(spec).map_err(|_| TooLarge)?)?;
             Batch::new()
                 .expect(store_key(&spec.name)?, expect)?
                 .put(store_key(&spec.name)?, value)
@@ -70,10 +88,9 @@ impl AudienceAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{}", spec.name);
-        let note = note(action, &target, &spec, json!({ "spec": spec }));
+        let note = note(action, &target, spec, json!({ "spec": spec }));
         let committed = self.changes.commit(batch, &note, author, on, name, name);
-        committed.await?;
-        self.found(&spec.name)
+        Ok((committed.await? != Committed::Raced).then_some(()))
     }
 
     /// Removes an audience: nothing can be asked for it from now on. Tokens already issued go on.
@@ -105,10 +122,13 @@ impl AudienceAdmin {
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{name}");
         let note = note(action, &target, &spec.spec, json!({}));
-        self.changes
-            .commit(batch, &note, author, on, name.as_str(), name.as_str())
-            .await
-            .map(drop)
+        let committed = self
+            .changes
+            .commit(batch, &note, author, on, name.as_str(), name.as_str());
+        match committed.await? {
+            Committed::Now(_) | Committed::Before(_) => Ok(()),
+            Committed::Raced => Err(raced()),
+        }
     }
 
     /// An audience by name or alias.

@@ -103,6 +103,13 @@ pub enum Committed {
     Now(Revision),
     /// By an earlier call with the same idempotency key, which made this thing.
     Before(String),
+    /// Not: something that it is based on changed meanwhile.
+    Raced,
+}
+
+/// The answer to a write that is not tried again.
+pub(super) fn raced() -> Denial {
+    Refusal::new(Code::Conflict, "it was changed meanwhile").into()
 }
 
 impl Changes {
@@ -209,8 +216,7 @@ impl Changes {
     /// with it.
     ///
     /// # Errors
-    /// [`Code::Conflict`] when something changed meanwhile; [`Fault::StoreUnavailable`] when the outcome is
-    /// not known or the store cannot write.
+    /// [`Fault::StoreUnavailable`] when the outcome is not known or the store cannot write.
     pub async fn commit(
         &self,
         batch: Batch,
@@ -242,10 +248,7 @@ impl Changes {
             }
             Err(CommitError::Conflict) => {
                 let earlier = self.repeated(note.action, named, author, on).await?;
-                let changed = || Refusal::new(Code::Conflict, "it was changed meanwhile");
-                earlier
-                    .map(Committed::Before)
-                    .ok_or_else(|| changed().into())
+                Ok(earlier.map_or(Committed::Raced, Committed::Before))
             }
             Err(CommitError::Refused(cause) | CommitError::Unknown(cause)) => {
                 Err(Denial::failed(Fault::StoreUnavailable, cause))

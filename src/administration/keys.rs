@@ -5,9 +5,10 @@ mod rules;
 
 pub use batch::suspend_limited;
 
-use super::change::{Author, Changes, Committed, Precondition, too_large};
+use super::change::{Author, Changes, Committed, Precondition, raced, too_large};
 use crate::id::KeyPublicId;
 use crate::inventory::{ApiKey, Audiences, KeyEntry, KeySpec, KeyState, Keys, Standing, Uses};
+use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::secret::{Secret, api_key};
 use crate::store::{Batch, Revision};
@@ -184,10 +185,30 @@ impl KeyAdmin {
         if repeated.await?.is_some() {
             return self.delivered(id.as_str()).await;
         }
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            let set = self.set_once(id, state, (verb, reason), author, on);
+            if let Some(written) = set.await? {
+                return Ok(written);
+            }
+            // Again, on what is there by now.
+            self.changes.all_in_force().await?;
+        }
+        Err(raced())
+    }
+
+    /// Nothing where somebody else changed the key meanwhile.
+    async fn set_once(
+        &self,
+        id: &KeyPublicId,
+        state: KeyState,
+        (verb, reason): (&'static str, &str),
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Option<Written>, Denial> {
         let old = self.found(id)?;
         check_revision(&old, on)?;
         if old.key().state == state {
-            return self.delivered(id.as_str()).await;
+            return self.delivered(id.as_str()).await.map(Some);
         }
         if old.key().state == KeyState::Revoked {
             return Err(
@@ -214,12 +235,13 @@ impl KeyAdmin {
             .commit(batch, &note, author, on, id.as_str(), id.as_str())
             .await?;
         match committed {
-            Committed::Now(revision) => Ok(Written {
+            Committed::Now(revision) => Ok(Some(Written {
                 key: self.found(id)?,
                 secret: None,
                 revision,
-            }),
-            Committed::Before(_) => self.delivered(id.as_str()).await,
+            })),
+            Committed::Before(_) => self.delivered(id.as_str()).await.map(Some),
+            Committed::Raced => Ok(None),
         }
     }
 
@@ -246,6 +268,7 @@ impl KeyAdmin {
                 revision,
             }),
             Committed::Before(earlier) => self.delivered(&earlier).await,
+            Committed::Raced => Err(raced()),
         }
     }
 

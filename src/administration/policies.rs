@@ -1,6 +1,8 @@
 //! Administrative acts on policy documents, and the documents in the store.
 
-use super::change::{Author, Changes, Note, Precondition, invalid, too_large, unread};
+use super::change::{
+    Author, Changes, Committed, Note, Precondition, invalid, raced, too_large, unread,
+};
 use crate::audit::ActKind;
 use crate::id::Label;
 use crate::limits;
@@ -72,6 +74,23 @@ impl PolicyAdmin {
         if repeated.await?.is_some() {
             return Ok(self.policies.loaded());
         }
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            if let Some(loaded) = self.put_once(changes, name, text, author, on).await? {
+                return Ok(loaded);
+            }
+        }
+        Err(raced())
+    }
+
+    /// Nothing where somebody else changed the collection meanwhile.
+    async fn put_once(
+        &self,
+        changes: &Changes,
+        name: &Label,
+        text: &str,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Option<Loaded>, Denial> {
         let head = changes.head(COLLECTION).await?;
         let loaded = self.checked(name, text).await?;
         let expect = match (stored(changes, name).await?, on.expected_revision) {
@@ -97,10 +116,10 @@ impl PolicyAdmin {
             &target,
             json!({ "policies": loaded.policies, "set": &*loaded.revision }),
         );
-        changes
+        let committed = changes
             .commit(batch, &note, author, on, name.as_str(), name.as_str())
             .await?;
-        Ok(loaded)
+        Ok((committed != Committed::Raced).then_some(loaded))
     }
 
     /// Reading takes its time: not the time of those whose tokens are exchanged on this thread.
@@ -140,17 +159,12 @@ impl PolicyAdmin {
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("policy:{name}");
-        changes
-            .commit(
-                batch,
-                &note("policy.delete", &target, json!({})),
-                author,
-                on,
-                name.as_str(),
-                name.as_str(),
-            )
-            .await
-            .map(drop)
+        let note = note("policy.delete", &target, json!({}));
+        let committed = changes.commit(batch, &note, author, on, name.as_str(), name.as_str());
+        match committed.await? {
+            Committed::Now(_) | Committed::Before(_) => Ok(()),
+            Committed::Raced => Err(raced()),
+        }
     }
 
     /// Takes over the whole stored set.

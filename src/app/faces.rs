@@ -102,7 +102,9 @@ pub(super) fn routes(
         doorkeeper,
     ))
     .prepare()
-    .into_axum_router();
+    .into_axum_router()
+    // As the routes of the issuer, which are merged into these, have it.
+    .without_v07_checks();
     let issuer: Arc<str> = config.issuer.as_str().into();
     let http = http::router(&issuer, Arc::clone(&memory.ring)).fallback(http::not_found);
     let both = grpc

@@ -52,17 +52,9 @@ pub(super) fn verify(
             return Err(rejected(Refusal::new(Code::PresenterNotAllowed, cause)));
         }
     };
-    let root_key = living_ancestry(authn, &token, now).map_err(rejected)?;
+    let ancestry = living_ancestry(authn, &token, now).map_err(rejected)?;
     let relation = relation(authn, &token, &presenter).map_err(rejected)?;
-    build(
-        authn,
-        &token,
-        root_key.as_deref(),
-        presenter,
-        relation,
-        peer,
-    )
-    .map_err(rejected)
+    build(authn, &token, ancestry, presenter, relation, peer).map_err(rejected)
 }
 
 /// Who presents the token, verified.
@@ -137,7 +129,7 @@ fn actor_token(
             "an actor token cannot itself be one of delegation",
         ));
     }
-    let root_key =
+    let ancestry =
         living_ancestry(authn, &token, now).map_err(|refusal| authn.rejected(refusal, root))?;
     let lineage = descend(&token);
     Ok(Presenter {
@@ -145,32 +137,44 @@ fn actor_token(
         not_after: token.claims().expires_at,
         lineage,
         keys: vec![token.key().clone()],
-        tenant: tenant(root_key.as_deref()),
+        tenant: ancestry.tenant,
         issued: Some(token.claims().issued_at),
     })
 }
 
-fn tenant(root_key: Option<&KeyEntry>) -> Option<Tenant> {
-    root_key.and_then(|key| key.key().spec.tenant.clone())
+/// What the credentials of a token's ancestry are now.
+struct Living {
+    /// The first of them, when it is an API key.
+    root: Option<Arc<KeyEntry>>,
+    /// The tenant of those that have one.
+    tenant: Option<Tenant>,
 }
 
-/// Every credential and key in the ancestry must still be good; answers with the root when it is an API key.
-fn living_ancestry(
-    authn: &Authn,
-    token: &OwnToken,
-    now: Timestamp,
-) -> Result<Option<Arc<KeyEntry>>, Refusal> {
+/// The one tenant of a lineage. No lineage crosses tenants.
+fn one_tenant(its: Option<Tenant>, more: Option<&Tenant>) -> Result<Option<Tenant>, Refusal> {
+    match (its, more) {
+        (Some(its), Some(more)) if its != *more => Err(Refusal::new(
+            Code::PresenterNotAllowed,
+            "credentials of two tenants would meet in one lineage",
+        )),
+        (its, more) => Ok(its.or_else(|| more.cloned())),
+    }
+}
+
+/// Every credential and key in the ancestry must still be good.
+fn living_ancestry(authn: &Authn, token: &OwnToken, now: Timestamp) -> Result<Living, Refusal> {
     let refused = |cause| Err(Refusal::new(Code::TokenRefused, cause));
     if authn.hot.covers(&fence(token)).is_some() {
         return refused("the token, or a credential or key in its ancestry, is revoked");
     }
-    let mut root = None;
+    let (mut root, mut tenant) = (None, None);
     for (place, credential) in token.claims().lineage.credentials.iter().enumerate() {
         let CredentialId::ApiKey(id) = credential else {
             continue;
         };
         match authn.keys.find(id) {
             Some(entry) if entry.standing(now) == Standing::Active => {
+                tenant = one_tenant(tenant, entry.key().spec.tenant.as_ref())?;
                 if place == 0 {
                     root = Some(entry);
                 }
@@ -178,7 +182,7 @@ fn living_ancestry(
             _ => return refused("an API key in the token's ancestry is no longer active"),
         }
     }
-    Ok(root)
+    Ok(Living { root, tenant })
 }
 
 /// How the presenter stands to the token.
@@ -219,7 +223,7 @@ fn is_held(token: &OwnToken, proven: Option<&[u8; 32]>) -> bool {
 fn build(
     authn: &Authn,
     token: &OwnToken,
-    root_key: Option<&KeyEntry>,
+    ancestry: Living,
     presenter: Presenter,
     relation: Relation,
     peer: &Peer,
@@ -235,16 +239,8 @@ fn build(
             "the token is bound to a key that the caller did not prove",
         ));
     }
-    let tenant = tenant(root_key);
-    if let (Some(its), Some(presenters)) = (&tenant, &presenter.tenant)
-        && its != presenters
-    {
-        // No lineage crosses a tenant.
-        return Err(Refusal::new(
-            Code::PresenterNotAllowed,
-            "the token and the presenter are of two tenants",
-        ));
-    }
+    one_tenant(ancestry.tenant, presenter.tenant.as_ref())?;
+    let root_key = ancestry.root.as_deref();
     let mut lineage = descend(token);
     let mut fence = fence(token);
     // Whatever part the presenter has, it vouches no longer than its own credential does.
@@ -307,7 +303,7 @@ fn build(
         client_id,
         credential: root,
         owner: root_key.map(|key| key.key().spec.owner.clone()),
-        tenant,
+        tenant: root_key.and_then(|key| key.key().spec.tenant.clone()),
         labels: root_key.map_or_else(
             || Arc::clone(&authn.no_labels),
             |key| Arc::clone(key.labels()),

@@ -84,9 +84,8 @@ impl FileWatch {
 
     async fn follow(self, mut seen: Seen, apply: Reload) {
         let (announce, mut announced) = mpsc::channel(1);
-        let mut watched = directories(&seen);
         // Dropping the watcher ends its announcements.
-        let mut _watcher = self.watcher(&watched, &announce);
+        let mut _watcher = self.watcher(&directories(&seen), &announce);
         let mut failed = false;
         loop {
             // Where nothing can be watched, what is left is to look.
@@ -97,10 +96,9 @@ impl FileWatch {
             if now == seen && !failed {
                 continue;
             }
-            let here = directories(&now);
-            if here != watched {
-                _watcher = self.watcher(&here, &announce);
-                watched = here;
+            if now != seen {
+                // A directory may be another one by now, under the same name.
+                _watcher = self.watcher(&directories(&now), &announce);
             }
             seen = now;
             let apply = Arc::clone(&apply);

@@ -49,6 +49,24 @@ fn kid(of: &str) -> String {
     header["kid"].as_str().unwrap().to_owned()
 }
 
+/// Letters that mean something in routes mean nothing in an issuer.
+#[tokio::test]
+async fn an_issuers_path_is_served_as_it_stands() {
+    let broker = Broker::with(|setup| {
+        setup.config = setup.config.replacen("\"\nnode", "/:prod/*a\"\nnode", 1);
+    })
+    .await;
+    let mut client = broker.http("h2").await;
+    let path = "/:prod/*a/.well-known/openid-configuration";
+    let (status, _, body) = client.get(path).await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    let document: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(document["issuer"], format!("{}/:prod/*a", broker.issuer));
+    let elsewhere = path.replace("prod", "test");
+    let (status, _, _) = client.get(&elsewhere).await.unwrap();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test]
 async fn documents_and_keys_are_served_over_both_protocols() {
     let broker = Broker::start().await;

@@ -352,21 +352,27 @@ async fn an_actor_of_another_tenant_is_refused() {
         };
         broker.create_key(spec).await
     };
+    let put = async |servers: &[String], expected_revision| {
+        let hub = PutAudienceRequest {
+            audience: Some(Audience {
+                servers: servers.to_vec(),
+                ..audience("hub")
+            }),
+            expected_revision,
+            ..PutAudienceRequest::default()
+        };
+        let written = broker.inventory().await.put_audience(hub).await;
+        written.unwrap().into_inner().audience.unwrap().revision
+    };
+    let revision = put(&[], 0).await;
     let [same, shared, other] = [
-        of("retail", &["shop"]).await,
-        of("", &["shop"]).await,
-        of("wholesale", &["shop"]).await,
+        of("retail", &["hub", "shop"]).await,
+        of("", &["hub", "shop"]).await,
+        of("wholesale", &["hub", "shop"]).await,
     ];
     let sub = |id: &str| format!("{}/keys/{id}", broker.issuer);
     let servers = [&same, &shared, &other].map(|made| sub(&made.key.as_ref().unwrap().id));
-    let hub = PutAudienceRequest {
-        audience: Some(Audience {
-            servers: servers.to_vec(),
-            ..audience("hub")
-        }),
-        ..PutAudienceRequest::default()
-    };
-    broker.inventory().await.put_audience(hub).await.unwrap();
+    put(&servers, revision).await;
     let subject = of("retail", &["hub", "shop"]).await;
     let caller = broker.anybody().await;
     let subject = caller.yes(ask(api_key(&subject.secret), "hub")).await;
@@ -374,6 +380,19 @@ async fn an_actor_of_another_tenant_is_refused() {
     caller.yes(acting(&same.secret)).await;
     caller.yes(acting(&shared.secret)).await;
     let code = caller.no(acting(&other.secret)).await;
+    assert_eq!(code, "presenter_not_allowed");
+    // A subject without a tenant brings no two of them together either, whoever acts first.
+    let web = workload(&broker, WEB).await;
+    let own_token = web.caller.yes(ask(peer(), "hub")).await;
+    let acting = |subject: &ExchangeResponse, secret: &str, audience| {
+        delegated(own(subject), api_key(secret), audience)
+    };
+    let acted = web
+        .caller
+        .yes(acting(&own_token, &other.secret, "hub"))
+        .await;
+    web.caller.yes(acting(&acted, &shared.secret, "shop")).await;
+    let code = web.caller.no(acting(&acted, &same.secret, "shop")).await;
     assert_eq!(code, "presenter_not_allowed");
 }
 
