@@ -35,6 +35,7 @@ mod stats;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod writer;
 
 pub use context::{Context, Refused};
