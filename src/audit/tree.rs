@@ -9,6 +9,7 @@ mod proof;
 mod tile;
 
 pub use frontier::Frontier;
+pub(super) use hash::node;
 pub use hash::{Hash, leaf};
 pub use proof::{ProofError, consistency, inclusion, root, verify_consistency, verify_inclusion};
 pub use tile::{InvalidTile, Tile, Tiles};

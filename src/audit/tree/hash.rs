@@ -50,7 +50,7 @@ pub fn leaf(record: &[u8]) -> Hash {
 }
 
 /// The hash of two subtrees, the left one first.
-pub(super) fn node(left: &Hash, right: &Hash) -> Hash {
+pub(in crate::audit) fn node(left: &Hash, right: &Hash) -> Hash {
     digest([&NODE[..], &left.0, &right.0])
 }
 

@@ -175,30 +175,19 @@ fn tiles_have_the_paths_of_the_specification() {
 }
 
 #[test]
-fn new_tiles_are_those_that_changed() {
-    let paths = |before, size| -> Vec<String> {
-        Tile::new_since(before, size)
-            .map(|tile| tile.to_string())
-            .collect()
-    };
-    assert!(paths(0, 0).is_empty() && paths(70, 70).is_empty());
-    assert_eq!(paths(0, 1), ["tile/0/000.p/1"]);
-    assert_eq!(paths(1, 256), ["tile/0/000", "tile/1/000.p/1"]);
-    assert_eq!(paths(256, 257), ["tile/0/001.p/1"]);
+fn the_last_tiles_are_those_of_the_right_edge() {
+    let paths =
+        |size| -> Vec<String> { Tile::last_of(size).map(|tile| tile.to_string()).collect() };
+    assert!(paths(0).is_empty());
+    assert_eq!(paths(1), ["tile/0/000.p/1"]);
+    assert_eq!(paths(255), ["tile/0/000.p/255"]);
+    assert_eq!(paths(256), ["tile/0/000", "tile/1/000.p/1"]);
+    assert_eq!(paths(257), ["tile/0/001.p/1", "tile/1/000.p/1"]);
     assert_eq!(
-        paths(250, 600),
-        [
-            "tile/0/000",
-            "tile/0/001",
-            "tile/0/002.p/88",
-            "tile/1/000.p/2"
-        ]
-    );
-    assert_eq!(
-        paths(65_535, 65_536),
+        paths(65_536),
         ["tile/0/255", "tile/1/000", "tile/2/000.p/1"]
     );
-    assert_eq!(Tile::new_since(u64::MAX - 1, u64::MAX).count(), 1);
+    assert_eq!(paths(u64::MAX).len(), 8);
 }
 
 proptest! {

@@ -36,30 +36,20 @@ impl Tile {
     /// Levels of the tree in one level of tiles.
     pub const HEIGHT: u32 = 8;
     /// Levels of tiles that a tree of 2^64 leaves has.
-    const LEVELS: u8 = 8;
+    pub const LEVELS: u8 = 8;
 
-    /// The tiles that a tree of `size` has to have beyond those of a tree of `before`, in order of level and index.
-    pub fn new_since(before: u64, size: u64) -> impl Iterator<Item = Self> {
-        (0..Self::LEVELS).flat_map(move |level| {
-            let hashes = |leaves: u64| {
-                let shift = u32::from(level).saturating_mul(Self::HEIGHT);
-                leaves.checked_shr(shift).unwrap_or_default()
-            };
-            let (had, has) = (hashes(before), hashes(size));
+    /// The last tile of each level of a tree of `size`, the lowest level first; all others are full.
+    pub fn last_of(size: u64) -> impl Iterator<Item = Self> {
+        (0..Self::LEVELS).map_while(move |level| {
+            let leaves = u32::from(level).saturating_mul(Self::HEIGHT);
+            let last = size.checked_shr(leaves)?.checked_sub(1)?;
             let full = u64::from(Self::FULL);
-            let first = had.checked_div(full).unwrap_or_default();
-            let last = has.div_ceil(full);
-            let width = move |index: u64| {
-                let rest = has.saturating_sub(index.saturating_mul(full));
-                u16::try_from(rest).map_or(Self::FULL, |rest| rest.min(Self::FULL))
-            };
-            (first..last)
-                .map(move |index| Self {
-                    level,
-                    index,
-                    width: width(index),
-                })
-                .filter(move |_| has > had)
+            let place = u16::try_from(last.checked_rem(full)?).ok()?;
+            Some(Self {
+                level,
+                index: last.checked_div(full)?,
+                width: place.saturating_add(1),
+            })
         })
     }
 
