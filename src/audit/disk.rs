@@ -27,7 +27,18 @@ const BLOCK: u64 = 512;
 pub struct Disk {
     folder: PathBuf,
     reserve: u64,
-    _lock: File,
+    _lock: Owned,
+}
+
+/// The right to be the only process that writes to the folder.
+#[derive(Debug)]
+struct Owned(File);
+
+impl Drop for Owned {
+    // Closing alone would leave the lock with a child process that was forked meanwhile, until it calls exec.
+    fn drop(&mut self) {
+        self.0.unlock().ok();
+    }
 }
 
 impl Disk {
@@ -52,7 +63,7 @@ impl Disk {
         Ok(Self {
             folder: folder.to_owned(),
             reserve,
-            _lock: lock,
+            _lock: Owned(lock),
         })
     }
 
