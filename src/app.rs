@@ -5,6 +5,7 @@ mod faces;
 mod files;
 mod maintenance;
 mod open;
+mod publishing;
 mod recovery;
 mod restore;
 mod settled;
@@ -74,6 +75,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let store: Arc<dyn Store> = opened.store.clone();
     let (outbox, drain) = Outbox::new(Arc::clone(&store), opened.log.clone(), applied);
     follow_outbox(world, drain);
+    let publishing = publishing::start(world, &opened);
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,
@@ -122,6 +124,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
             policies: Arc::clone(&memory.policies),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
+            publishing,
         },
     );
     let running = Running {

@@ -14,36 +14,50 @@
 //! | fdatasync | the whole batch | nothing |
 //! | answer | the whole batch | the token |
 //!
+//! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
+//! anew from the files alone.
+//!
 //! So a record without a delivered token is possible, a delivered token without a record is not. Files are
 //! behind [`Device`]; [`Disk`] is the real one.
 
+mod checkpoint;
 mod context;
 mod device;
 mod disk;
 mod health;
 mod issued;
 mod log;
+mod note;
 mod outbox;
+mod publisher;
 mod queue;
 pub mod read;
 mod record;
 mod recovery;
 mod refusals;
 mod segment;
+mod shelf;
 mod stats;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tree;
+mod verify;
 mod writer;
 
+pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};
-pub use device::{CreateError, Device, Segment, Space};
-pub use disk::Disk;
+pub use device::{CreateError, Device, Segment, Segments, Space};
+pub use disk::{Disk, DiskReader, DiskShelf};
 pub use health::LogHealth;
 pub use issued::{Issued, Receipt};
 pub use log::{Log, Options};
+pub use note::{InvalidNoteKey, NoteError, NoteKey};
 pub use outbox::{Drain, Outbox};
+pub use publisher::{PublishError, Published, Publisher};
 pub use record::{Act, ActKind, CLOCK_CONFIRMED, Encoder, Record, RecordError};
 pub use recovery::{Drained, OpenError, Recovered};
+pub use shelf::Shelf;
 pub use stats::{Distribution, Stats};
+pub use verify::{Finding, Sound, verify};

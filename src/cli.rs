@@ -5,6 +5,7 @@
 
 mod ask;
 pub mod audience;
+pub mod audit;
 pub mod backup;
 pub mod check_config;
 pub mod clock;
@@ -81,6 +82,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup in the store's place, while the broker is stopped
     Restore(restore::RestoreArgs),
+    /// The audit log
+    Audit(audit::AuditArgs),
     /// Tokens
     Jwt(jwt::JwtArgs),
     /// The broker's clock
@@ -171,6 +174,7 @@ impl Cli {
             Command::SigningKey(args) => signing_key::run(args, world).await,
             Command::Backup(args) => backup::run(args, world).await,
             Command::Restore(args) => restore::run(&args, world),
+            Command::Audit(args) => audit::run(args, world),
             Command::Jwt(args) => jwt::run(args, world).await,
             Command::Clock(args) => clock::run(args, world).await,
             Command::Completions(args) => completions::run(&args),

@@ -7,6 +7,7 @@
 
 mod kek;
 mod kek_file;
+mod log_key;
 mod metadata;
 mod ring;
 mod rotation;
@@ -18,6 +19,7 @@ mod view;
 
 pub use kek::{Kek, Sealed, SealingFault};
 pub use kek_file::{KekFileError, is_exposed};
+pub use log_key::{LogKey, LogKeyError};
 pub use metadata::{authorization_server, jwks_uri, openid_configuration};
 pub use ring::{Change, InvalidTiming, Life, Member, NotYet, Ring, Timing, UnknownMember};
 pub use rotation::{Recorder, Rotation, RotationError};

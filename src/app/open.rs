@@ -2,11 +2,11 @@
 
 use super::{World, files, recovery, state};
 use crate::administration::PolicyAdmin;
-use crate::audit::{Disk, Log, Options, Recovered};
+use crate::audit::{Disk, DiskShelf, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
-use crate::keys::{Kek, KeyRing, Timing};
+use crate::keys::{Kek, KeyRing, LogKey, Timing};
 use crate::limits;
 use crate::policy::Policies;
 use crate::revocation::HotSet;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 pub(super) struct Opened {
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) log: Log,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) hot: Arc<HotSet>,
     pub(super) guard: Arc<TimeGuard>,
     pub(super) kek: Arc<Kek>,
@@ -60,9 +61,13 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         &origin,
         Arc::clone(&hot),
         Arc::clone(&clock),
-        random,
+        Arc::clone(&random),
         options,
     )?;
+    let key = LogKey::open_or_create(&folder.join("key"), &origin, &kek, &*random)?;
+    let shelf = Arc::new(DiskShelf::new(&folder));
+    // Before anything is issued: a log that lost records that were published is not gone on with.
+    let publisher = Publisher::open(disk.clone(), shelf, key, &origin, recovered.next)?;
     let mark = recovered.mark.max(mark::kept(&store).await?);
     let guard = Arc::new(TimeGuard::new(clock, mark));
     report(&recovered);
@@ -78,6 +83,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     Ok(Opened {
         store: Arc::new(store),
         log,
+        publisher: Arc::new(publisher),
         hot,
         guard,
         kek: Arc::new(kek),

@@ -1,6 +1,7 @@
 //! What the broker does regularly, by itself.
 
 use super::World;
+use super::publishing::Publishing;
 use crate::administration::SigningAdmin;
 use crate::audit::{Act, ActKind, Log, LogHealth};
 use crate::clock::guard::TimeGuard;
@@ -33,6 +34,7 @@ pub(super) struct Subjects {
     pub(super) policies: Arc<Policies>,
     pub(super) readiness: Readiness,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) publishing: Publishing,
 }
 
 /// The standard health service: serving until the drain begins. Whoever watches it is told, and let go.
@@ -233,7 +235,10 @@ async fn keep_mark(subjects: &Subjects) {
 
 async fn finish(subjects: &Subjects) {
     let Subjects {
-        exchange, store, ..
+        exchange,
+        store,
+        publishing,
+        ..
     } = subjects;
     if let Err(error) = flush_usage(&exchange.keys, &**store).await {
         tracing::warn!(%error, "usage counters of this run are lost");
@@ -247,5 +252,6 @@ async fn finish(subjects: &Subjects) {
         tracing::warn!(code = denial.code(), "the stop is not on the record");
     }
     exchange.log.close().await;
+    publishing.publish().await;
     store.close().await;
 }

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::io;
 
-/// A place that holds segments, named by the sequence of their first record.
-///
-/// No method is retried on the same handle after it failed: what a failed sync leaves behind is not known.
-pub trait Device: fmt::Debug + Send + Sync {
+/// A place that holds segments, named by the sequence of their first record, to be read.
+pub trait Segments: fmt::Debug + Send + Sync {
     /// The first sequences of all segments, ascending.
     ///
     /// # Errors
@@ -18,7 +16,12 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// # Errors
     /// When it is not there or cannot be read.
     fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>>;
+}
 
+/// A place that segments are written to.
+///
+/// No method is retried on the same handle after it failed: what a failed sync leaves behind is not known.
+pub trait Device: Segments {
     /// Makes what a crash left behind sure: cuts the segment to `size`, writes its bytes from `unsure` on once
     /// more in their place, and syncs. Bytes that were read back after a failed sync may be in memory
     /// only, and a sync alone would not write them again.

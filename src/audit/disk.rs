@@ -4,7 +4,11 @@
 //! always has a whole header. The reserve is a file with blocks but no length; on a full disk it is renamed
 //! to be the next segment, so that nobody else can take its blocks in between.
 
-use super::device::{CreateError, Device, Segment, Space};
+mod shelf;
+
+pub use shelf::DiskShelf;
+
+use super::device::{CreateError, Device, Segment, Segments, Space};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -23,7 +27,18 @@ const BLOCK: u64 = 512;
 pub struct Disk {
     folder: PathBuf,
     reserve: u64,
-    _lock: File,
+    _lock: Owned,
+}
+
+/// The right to be the only process that writes to the folder.
+#[derive(Debug)]
+struct Owned(File);
+
+impl Drop for Owned {
+    // Closing alone would leave the lock with a child process that was forked meanwhile, until it calls exec.
+    fn drop(&mut self) {
+        self.0.unlock().ok();
+    }
 }
 
 impl Disk {
@@ -48,8 +63,12 @@ impl Disk {
         Ok(Self {
             folder: folder.to_owned(),
             reserve,
-            _lock: lock,
+            _lock: Owned(lock),
         })
+    }
+
+    fn reader(&self) -> DiskReader {
+        DiskReader::new(&self.folder)
     }
 
     fn path(&self, first: u64) -> PathBuf {
@@ -93,7 +112,23 @@ impl Draft {
     }
 }
 
-impl Device for Disk {
+/// A log folder that is only read, whoever writes to it.
+#[derive(Clone, Debug)]
+pub struct DiskReader {
+    folder: PathBuf,
+}
+
+impl DiskReader {
+    /// A reader of `folder`.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+impl Segments for DiskReader {
     fn segments(&self) -> io::Result<Vec<u64>> {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
@@ -108,9 +143,21 @@ impl Device for Disk {
     }
 
     fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>> {
-        Ok(Box::new(File::open(self.path(first))?))
+        Ok(Box::new(File::open(self.folder.join(name(first)))?))
+    }
+}
+
+impl Segments for Disk {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        self.reader().segments()
     }
 
+    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>> {
+        self.reader().read(first)
+    }
+}
+
+impl Device for Disk {
     fn repair(&self, first: u64, unsure: u64, size: u64) -> io::Result<()> {
         let mut file = private().read(true).open(self.path(first))?;
         file.set_len(size)?;

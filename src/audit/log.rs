@@ -264,6 +264,12 @@ impl Log {
         StoreRecord::new(entry, record)
     }
 
+    /// How many records are durable: what a checkpoint may be of.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.0.stats.next.load(Ordering::Acquire)
+    }
+
     /// The log's origin.
     #[must_use]
     pub fn origin(&self) -> &Arc<str> {

@@ -1,6 +1,6 @@
 //! Reading a log back, in order, checking that nothing is missing.
 
-use super::device::Device;
+use super::device::Segments;
 use super::disk;
 use super::segment::{Damage, Line, Lines};
 use std::io::{self, Read};
@@ -44,7 +44,7 @@ pub enum ReadError {
 ///
 /// # Errors
 /// [`ReadError::Io`] when the segments cannot be listed.
-pub fn records(device: Arc<dyn Device>, from: u64) -> Result<Records, ReadError> {
+pub fn records(device: Arc<dyn Segments>, from: u64) -> Result<Records, ReadError> {
     let mut segments = device.segments()?;
     let skipped = segments.partition_point(|first| *first <= from);
     segments.drain(..skipped.saturating_sub(1));
@@ -63,7 +63,7 @@ pub fn records(device: Arc<dyn Device>, from: u64) -> Result<Records, ReadError>
 /// The iterator that [`records`] makes.
 #[derive(Debug)]
 pub struct Records {
-    device: Arc<dyn Device>,
+    device: Arc<dyn Segments>,
     /// Segments not begun, the next one last.
     waiting: Vec<u64>,
     open: Option<Open>,

@@ -5,6 +5,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// Counters and distributions of one log, since it was opened.
 #[derive(Debug, Default)]
 pub struct Stats {
+    /// Records that the log holds: the sequence of the next one.
+    pub next: AtomicU64,
+    /// Records that the last checkpoint is of.
+    pub published: AtomicU64,
+    /// Attempts to publish a checkpoint that failed.
+    pub publish_failures: AtomicU64,
     /// Records made durable.
     pub records: AtomicU64,
     /// Bytes made durable.

@@ -1,6 +1,6 @@
 //! Fixtures of the audit tests: a device in memory that fails on command, and tokens to record.
 
-use super::device::{CreateError, Device, Segment, Space};
+use super::device::{CreateError, Device, Segment, Segments, Space};
 use super::{Context, Log, Options, Recovered, read};
 use crate::authn::{Face, Peer, Verified};
 use crate::clock::SystemRandomness;
@@ -204,7 +204,7 @@ impl Memory {
     }
 }
 
-impl Device for Memory {
+impl Segments for Memory {
     fn segments(&self) -> io::Result<Vec<u64>> {
         Ok(self.with(|state| state.files.keys().copied().collect()))
     }
@@ -216,7 +216,9 @@ impl Device for Memory {
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
+}
 
+impl Device for Memory {
     fn repair(&self, first: u64, unsure: u64, size: u64) -> io::Result<()> {
         self.with(|state| {
             let file = state.files.get_mut(&first).unwrap();

@@ -96,6 +96,11 @@ impl Writer {
             buffer: Vec::new(),
             parts,
         };
+        writer
+            .parts
+            .stats
+            .next
+            .store(writer.position.next, Ordering::Release);
         writer.tell();
         Ok(writer)
     }
@@ -197,7 +202,7 @@ impl Writer {
         if let Err(error) = self.tail.append(batch.bytes()) {
             return self.fail(batch, &error);
         }
-        self.position = batch.position;
+        self.advance(batch.position);
         let stats = &self.parts.stats;
         let ended = self.parts.encoder.clock().monotonic();
         let took = ended.saturating_sub(started);
@@ -210,6 +215,15 @@ impl Writer {
             .commit
             .add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         batch.succeed();
+    }
+
+    /// What was appended is durable now.
+    fn advance(&mut self, position: Position) {
+        self.position = position;
+        self.parts
+            .stats
+            .next
+            .store(position.next, Ordering::Release);
     }
 
     fn fail(&mut self, batch: Batch<'_>, error: &io::Error) {
@@ -300,7 +314,10 @@ impl Writer {
             }
             other => other?,
         }
-        self.position.next = self.position.next.saturating_add(1);
+        self.advance(Position {
+            next: self.position.next.saturating_add(1),
+            ..self.position
+        });
         self.failure = None;
         self.parts.stats.segments.fetch_add(1, Ordering::Relaxed);
         self.parts.stats.records.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 //! The folder holds a configuration like an operator's; the broker is started as `serve` starts it; every
 //! step of the story is what a client would do.
 
+mod copy;
 mod folder;
 mod pki;
 mod story;
@@ -42,7 +43,7 @@ pub struct DevArgs {
 }
 
 /// Every step of the story, in order. Ids only ever grow.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "folder",
     "serve",
     "create-key",
@@ -53,6 +54,7 @@ const STEPS: [&str; 11] = [
     "exchange-token",
     "refuse-audience",
     "record",
+    "verify-log",
     "stop",
 ];
 
@@ -193,6 +195,7 @@ async fn tell(
     teller
         .step("record", story.record(&[&key_token, &bound, &narrower]))
         .await?;
+    teller.step("verify-log", story.verify_log()).await?;
     if args.check {
         lifecycle.stop();
         return teller.step("stop", stop(&lifecycle)).await;

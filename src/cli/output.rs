@@ -115,20 +115,27 @@ impl Output {
     #[must_use]
     pub fn progress(self, text: &'static str) -> Progress {
         if self.json {
-            return Progress(ProgressBar::hidden());
+            return Progress(ProgressBar::hidden(), text);
         }
         let bar = ProgressBar::new_spinner().with_message(text);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
-        Progress(bar)
+        Progress(bar, text)
     }
 }
 
 /// A sign of life that ends with this value.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct Progress(ProgressBar, &'static str);
+
+impl Progress {
+    /// How far it is.
+    pub(super) fn at(&self, count: u64) {
+        self.0.set_message(format!("{} {count}", self.1));
+    }
+}
 
 impl Drop for Progress {
     fn drop(&mut self) {

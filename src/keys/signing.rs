@@ -189,6 +189,19 @@ impl SigningKey {
         Ok(input)
     }
 
+    /// Signs a message that is no JWS.
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
+        self.with_signature(message, <[u8]>::to_vec)
+    }
+
+    /// The bytes of the public key, where it is one of Ed25519.
+    pub(super) fn ed25519_public(&self) -> Option<[u8; 32]> {
+        match &self.pair {
+            Pair::Ed25519(pair) => pair.public_key().as_ref().try_into().ok(),
+            Pair::Ecdsa(_) | Pair::Rsa(_) => None,
+        }
+    }
+
     /// Signs, and hands over the signature where it lies: on the stack, but for RSA.
     fn with_signature<T>(
         &self,

@@ -43,6 +43,11 @@ impl Collector for LogStats {
                 &stats.failures,
             ),
             ("log_segments", "Segments begun", &stats.segments),
+            (
+                "log_publish_failures",
+                "Attempts to publish a checkpoint that failed",
+                &stats.publish_failures,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
@@ -68,6 +73,19 @@ impl Collector for LogStats {
         for (name, help, value) in queued {
             let gauge =
                 ConstGauge::new(i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let sizes = [
+            ("log_size", "Records that the log holds", &stats.next),
+            (
+                "log_checkpoint_size",
+                "Records that the last checkpoint is of",
+                &stats.published,
+            ),
+        ];
+        for (name, help, value) in sizes {
+            let size = i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+            let gauge = ConstGauge::new(size);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         distribution(

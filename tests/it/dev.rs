@@ -12,7 +12,7 @@ fn dev(arguments: &[&str]) -> Output {
 }
 
 /// Ids only ever grow: scripts of others may wait for them.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "folder",
     "serve",
     "create-key",
@@ -23,6 +23,7 @@ const STEPS: [&str; 11] = [
     "exchange-token",
     "refuse-audience",
     "record",
+    "verify-log",
     "stop",
 ];
 

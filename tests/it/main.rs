@@ -11,6 +11,8 @@
 
 mod audit_files;
 mod audit_kill;
+mod audit_tree;
+mod audit_verify;
 mod cli;
 mod cli_real;
 mod cli_tls;

@@ -1,9 +1,12 @@
 //! The story: what a newcomer would do, done over the network.
 
+use super::copy;
 use super::folder::{self, Folder, WORKLOAD};
+use crate::audit::{DiskReader, DiskShelf, Finding, NoteKey, verify};
 use crate::cli::world::World;
 use crate::client::{Ask, Endpoint, Error, Source, Text, TlsFiles, Token, TokenType, exchange};
 use crate::id::{Audience, ScopeSet};
+use crate::limits;
 use crate::proto::inventory_client::InventoryClient;
 use crate::proto::{CreateKeyRequest, KeySpec};
 use crate::refusal::Code;
@@ -13,9 +16,13 @@ use jiff::SignedDuration;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Life of the story's key.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How often a checkpoint is looked for.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) struct Story {
     folder: Folder,
@@ -172,6 +179,48 @@ impl Story {
         Ok(((), text))
     }
 
+    /// A stranger with a copy of the log's folder finds it whole, and finds the record that somebody changed.
+    pub(super) async fn verify_log(&self) -> Step<()> {
+        let folder = self.folder.file("log");
+        let key: NoteKey = std::fs::read_to_string(folder.join(DiskShelf::KEY))?
+            .trim_end()
+            .parse()?;
+        let copied = tempfile::Builder::new().prefix("cambist-log-").tempdir()?;
+        let check = || {
+            let segments = Arc::new(DiskReader::new(copied.path()));
+            verify(segments, &DiskShelf::new(copied.path()), &key, &[], |_| ())
+        };
+        let last = copy::last_record(&folder)?;
+        // Checkpoints are signed once a second: the copy is taken when one covers what is there.
+        let covers = async {
+            loop {
+                copy::log(&folder, copied.path())?;
+                match check() {
+                    Ok(sound) if sound.checkpoint.size > last => return Ok(sound),
+                    Ok(_) | Err(Finding::Checkpoint(_)) => {}
+                    Err(finding) => return Err(anyhow::Error::from(finding)),
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let sound = tokio::time::timeout(limits::APPLY, covers)
+            .await
+            .context("no checkpoint covers the log")??;
+        copy::change(copied.path(), last)?;
+        match check() {
+            Err(finding @ Finding::Changed(found)) if found == last => Ok((
+                (),
+                format!(
+                    "a copy of the log verifies offline: {} records under a signed checkpoint\n\
+                     with one byte of it changed it does not: {finding}",
+                    sound.checkpoint.size,
+                ),
+            )),
+            Err(finding) => Err(anyhow!("the change was found, but as: {finding}")),
+            Ok(_) => Err(anyhow!("a changed record was not found")),
+        }
+    }
+
     /// What to type next.
     pub(super) fn what_next(&self) -> String {
         let at = |name: &str| self.folder.file(name).display().to_string();
@@ -183,7 +232,8 @@ impl Story {
              cambist key list --server unix://{socket}\n\
              cambist policy explain --server unix://{socket} --audience shop --scope orders:write \
              --spiffe-id spiffe://dev.example.org/shop/web\n\
-             curl --cacert {ca} {issuer}/.well-known/openid-configuration",
+             curl --cacert {ca} {issuer}/.well-known/openid-configuration\n\
+             cambist audit verify {log}",
             alias = alias(),
             issuer = self.folder.issuer(),
             ca = at("tls/ca.pem"),
@@ -191,6 +241,7 @@ impl Story {
             cert = at("tls/workload.pem"),
             cert_key = at("tls/workload.key"),
             socket = at("cambist.sock"),
+            log = at("log"),
         )
     }
 

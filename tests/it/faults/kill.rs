@@ -66,6 +66,7 @@ async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
     let site = Site::new();
     let (mut told, mut seen) = (Told::default(), Seen::default());
     let mut unlimited = None;
+    let mut checkpoints = Vec::new();
     for round in 0..rounds {
         let mut broker = site.start().await;
         let mut admin = broker.inventory().await;
@@ -85,15 +86,24 @@ async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
         }
         seen.read_on(&site);
         seen.holds(&told);
+        site.verify_log(&mut checkpoints);
         println!(
             "round {round}: {} tokens so far",
             told.ledger.lock().unwrap().len()
         );
     }
-    let broker = site.start().await;
+    let mut broker = site.start().await;
     use_up(&broker, &told).await;
     still_in_force(&broker, &told, true).await;
-    drop(broker);
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    site.verify_log(&mut checkpoints);
+    let records = site.whole_log().len();
+    let last = checkpoints.last().unwrap();
+    assert_eq!(
+        usize::try_from(last.size).unwrap(),
+        records,
+        "published at the end"
+    );
     assert!(told.ledger.lock().unwrap().len() > rounds);
     assert!(!told.revoked.lock().unwrap().is_empty());
 }

@@ -69,6 +69,7 @@ const MODULES: &[Row] = &[
     row("trust::fetch", &[VALUES, "trust"], &[Files]),
     // Whose a file is, is told by who we are.
     row("keys::kek_file", &[VALUES, "keys"], &[Files, Machine]),
+    row("keys::log_key", &[VALUES, "keys"], &[Files]),
     row("audit::disk", &[VALUES, "audit"], &[Files]),
     // Faces. gRPC and HTTP do not know each other; only gRPC knows the generated types.
     row("proto", &[], &[Grpc]),
@@ -115,8 +116,8 @@ const MODULES: &[Row] = &[
     row("verify", &[VALUES], &[Http]),
     row(
         "cli",
-        // Policies are checked without a broker by the same code as with one.
-        &[VALUES, "policy proto client verify config app", FRAME],
+        // Policies and logs are checked without a broker by the same code as with one.
+        &[VALUES, "policy audit proto client verify config app", FRAME],
         &[Grpc, Files, Sockets, Machine],
     ),
     row("main", &["cli"], &[Machine]),

@@ -2,7 +2,7 @@
 
 use super::{LOOK, Site};
 use crate::support::edge::within;
-use cambist::audit::{Disk, read};
+use cambist::audit::{Checkpoint, Disk, DiskReader, DiskShelf, NoteKey, read, verify};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,22 @@ impl Site {
             }
         };
         within("a record", found).await
+    }
+
+    /// Verifies the log from its files alone, and that it has grown from each of `earlier`, to which its checkpoint is
+    /// added. One that was killed before its first checkpoint has none.
+    pub(crate) fn verify_log(&self, earlier: &mut Vec<Checkpoint>) {
+        let folder = self.path("data/log");
+        let key = fs::read_to_string(folder.join(DiskShelf::KEY)).unwrap();
+        let key: NoteKey = key.trim_end().parse().unwrap();
+        let segments = Arc::new(DiskReader::new(&folder));
+        let shelf = DiskShelf::new(&folder);
+        if !folder.join("checkpoint").exists() {
+            return assert!(earlier.is_empty());
+        }
+        let sound = verify(segments, &shelf, &key, earlier, |_| ()).unwrap();
+        assert!(sound.records >= sound.checkpoint.size);
+        earlier.push(sound.checkpoint);
     }
 
     /// Every record of a log that nobody has open, in order; panics where one is missing.

@@ -1,0 +1,156 @@
+//! Tiles and the checkpoint as files, named as C2SP tlog-tiles has them: the folder can be served as it is.
+
+use crate::audit::shelf::Shelf;
+use crate::audit::tree::{Hash, Tile, Tiles};
+use crate::limits;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+const CHECKPOINT: &str = "checkpoint";
+
+/// The shelf in a log's folder.
+#[derive(Clone, Debug)]
+pub struct DiskShelf {
+    folder: PathBuf,
+}
+
+impl DiskShelf {
+    /// The file with the verifier key.
+    pub const KEY: &str = "vkey";
+
+    /// The shelf in `folder`, which must be there.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// The widest form of a tile that is there: the full one, or the widest partial one.
+    fn widest(&self, tile: Tile) -> io::Result<PathBuf> {
+        let full = self.folder.join(tile.full().to_string());
+        if full.try_exists()? {
+            return Ok(full);
+        }
+        let widths = self.partial(tile)?;
+        let widest = widths.into_iter().max().ok_or_else(|| missing(tile))?;
+        let tile = Tile {
+            width: widest,
+            ..tile
+        };
+        Ok(self.folder.join(tile.to_string()))
+    }
+
+    /// The widths of a tile's partial forms.
+    fn partial(&self, tile: Tile) -> io::Result<Vec<u16>> {
+        let listed = match fs::read_dir(self.partial_folder(tile)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed?,
+        };
+        let mut widths = Vec::new();
+        for entry in listed {
+            // Another name is a file that was never finished.
+            let name = entry?.file_name();
+            widths.extend(name.to_str().and_then(|name| name.parse::<u16>().ok()));
+        }
+        Ok(widths)
+    }
+
+    fn partial_folder(&self, tile: Tile) -> PathBuf {
+        self.folder.join(format!("{}.p", tile.full()))
+    }
+
+    /// Writes a file under another name, and gives it its name once it is whole.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.folder.join(name);
+        let parent = path.parent().unwrap_or(&self.folder);
+        self.make(parent)?;
+        let mut draft = NamedTempFile::new_in(parent)?;
+        draft.write_all(bytes)?;
+        draft.as_file().sync_all()?;
+        draft.persist(&path).map_err(|error| error.error)?;
+        sync(parent)
+    }
+
+    /// Makes a folder and those above it, each durable in the one above.
+    fn make(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let parent = folder.parent().unwrap_or(&self.folder);
+        self.make(parent)?;
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        sync(parent)
+    }
+}
+
+impl Tiles for DiskShelf {
+    fn read(&self, tile: Tile) -> io::Result<Vec<Hash>> {
+        let bytes = fs::read(self.widest(tile)?)?;
+        let (hashes, rest) = bytes.as_chunks::<{ Hash::LENGTH }>();
+        let whole = rest.is_empty() && hashes.len() <= usize::from(Tile::FULL);
+        let wanted = hashes.get(..usize::from(tile.width)).filter(|_| whole);
+        let wanted = wanted.ok_or_else(|| missing(tile))?;
+        Ok(wanted.iter().copied().map(Hash::new).collect())
+    }
+}
+
+impl Shelf for DiskShelf {
+    fn put(&self, tile: Tile, hashes: &[Hash]) -> io::Result<()> {
+        let bytes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.bytes()).collect();
+        self.write(&tile.to_string(), &bytes)
+    }
+
+    fn prune(&self, tile: Tile) -> io::Result<()> {
+        for width in self.partial(tile)? {
+            if width < tile.width {
+                let narrower = Tile { width, ..tile };
+                fs::remove_file(self.folder.join(narrower.to_string()))?;
+            }
+        }
+        match fs::remove_dir(self.partial_folder(tile)) {
+            Err(error) if tile.is_full() && error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn put_key(&self, key: &str) -> io::Result<()> {
+        let line = format!("{key}\n");
+        match fs::read(self.folder.join(Self::KEY)) {
+            Ok(kept) if kept == line.as_bytes() => Ok(()),
+            _ => self.write(Self::KEY, line.as_bytes()),
+        }
+    }
+
+    fn checkpoint(&self) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.folder.join(CHECKPOINT)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut note = Vec::new();
+        let bound = u64::try_from(limits::NOTE).unwrap_or(u64::MAX);
+        file.take(bound.saturating_add(1)).read_to_end(&mut note)?;
+        Ok(Some(note))
+    }
+
+    fn put_checkpoint(&self, note: &[u8]) -> io::Result<()> {
+        self.write(CHECKPOINT, note)
+    }
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn missing(tile: Tile) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("{tile} is not there, or is not whole"),
+    )
+}

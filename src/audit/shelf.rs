@@ -1,0 +1,38 @@
+//! Where tiles and checkpoints are kept.
+
+use super::tree::{Hash, Tile, Tiles};
+use std::fmt;
+use std::io;
+
+/// A place for a log's tiles and its last checkpoint. What it holds can be made again from the segments.
+pub trait Shelf: Tiles + fmt::Debug + Send + Sync {
+    /// Keeps a tile, durably, in the place of a narrower one.
+    ///
+    /// # Errors
+    /// When it may not be kept.
+    fn put(&self, tile: Tile, hashes: &[Hash]) -> io::Result<()>;
+
+    /// Drops narrower forms of a tile: a wider one serves for them.
+    ///
+    /// # Errors
+    /// When one is still there.
+    fn prune(&self, tile: Tile) -> io::Result<()>;
+
+    /// Keeps the key that checkpoints are verified with beside them.
+    ///
+    /// # Errors
+    /// When it may not be kept.
+    fn put_key(&self, key: &str) -> io::Result<()>;
+
+    /// The last checkpoint, as a signed note.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn checkpoint(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// Keeps a checkpoint, durably, in the place of the last one.
+    ///
+    /// # Errors
+    /// When it may not be kept.
+    fn put_checkpoint(&self, note: &[u8]) -> io::Result<()>;
+}

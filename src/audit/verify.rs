@@ -1,0 +1,147 @@
+//! Offline verification: whether a log is whole, unchanged, and the one that its checkpoints were signed for.
+
+use super::checkpoint::Checkpoint;
+use super::device::Segments;
+use super::note::NoteKey;
+use super::read::{ReadError, records};
+use super::shelf::Shelf;
+use super::tree::{Frontier, Hash, Tile, leaf};
+use std::io;
+use std::sync::Arc;
+
+/// A log in which nothing was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sound {
+    /// Records it holds.
+    pub records: u64,
+    /// The root over all of them.
+    pub root: Hash,
+    /// Its last checkpoint; records after it are not vouched for by any.
+    pub checkpoint: Checkpoint,
+}
+
+/// What is wrong with a log: the first thing that was found.
+#[derive(Debug, thiserror::Error)]
+pub enum Finding {
+    /// A record cannot be read, or is missing between others.
+    #[error("record {sequence}: {error}")]
+    Unreadable {
+        /// The record that should come.
+        sequence: u64,
+        /// Why it does not.
+        error: ReadError,
+    },
+    /// A record is not the one that the tree was built over.
+    #[error("record {0} is not the one that was logged: its hash is not the tree's")]
+    Changed(u64),
+    /// The log ends too early.
+    #[error(
+        "the log ends after {records} records, and its checkpoint is of {checkpoint}: those from record {records} on are missing"
+    )]
+    Missing {
+        /// Records there are.
+        records: u64,
+        /// Records that the checkpoint is of.
+        checkpoint: u64,
+    },
+    /// The records up to a checkpoint are not those that it was signed for.
+    #[error("the first {0} records are not those that a checkpoint was signed for")]
+    Forked(u64),
+    /// There is no checkpoint, or it is not to be believed.
+    #[error("the log's checkpoint: {0}")]
+    Checkpoint(String),
+    /// Tiles or checkpoint cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads a whole log and computes its tree anew. `earlier` are checkpoints that were seen before, by whoever kept them: the
+/// log must have grown from each. `seen` is told of the number of records now and then.
+///
+/// Records after the last checkpoint are read, and their sequences checked; nothing signed says more of them.
+///
+/// # Errors
+/// [`Finding`].
+pub fn verify(
+    segments: Arc<dyn Segments>,
+    shelf: &dyn Shelf,
+    key: &NoteKey,
+    earlier: &[Checkpoint],
+    mut seen: impl FnMut(u64),
+) -> Result<Sound, Finding> {
+    let checkpoint = last_checkpoint(shelf, key)?;
+    let mut expected: Vec<&Checkpoint> = earlier.iter().chain([&checkpoint]).collect();
+    expected.sort_by_key(|checkpoint| checkpoint.size);
+    let mut expected = expected.into_iter().peekable();
+    let mut frontier = Frontier::default();
+    let mut row = Row::default();
+    let unreadable = |sequence| move |error| Finding::Unreadable { sequence, error };
+    let mut all = records(segments, 0).map_err(unreadable(0))?;
+    loop {
+        let size = frontier.size();
+        while let Some(due) = expected.next_if(|due| due.size == size) {
+            if due.origin != key.name() || due.root != frontier.root() {
+                return Err(Finding::Forked(size));
+            }
+        }
+        let Some(entry) = all.next() else { break };
+        let entry = entry.map_err(unreadable(size))?;
+        let hash = leaf(&entry.line);
+        if size < checkpoint.size
+            && row
+                .at(shelf, size, checkpoint.size)
+                .is_some_and(|was| was != hash)
+        {
+            return Err(Finding::Changed(size));
+        }
+        frontier.push(hash, |_, _| ());
+        if size.is_multiple_of(u64::from(Tile::FULL)) {
+            seen(size);
+        }
+    }
+    match expected.next() {
+        Some(due) => Err(Finding::Missing {
+            records: frontier.size(),
+            checkpoint: due.size,
+        }),
+        None => Ok(Sound {
+            records: frontier.size(),
+            root: frontier.root(),
+            checkpoint,
+        }),
+    }
+}
+
+fn last_checkpoint(shelf: &dyn Shelf, key: &NoteKey) -> Result<Checkpoint, Finding> {
+    let no = |why: &dyn ToString| Finding::Checkpoint(why.to_string());
+    let note = shelf.checkpoint()?.ok_or_else(|| no(&"there is none"))?;
+    let text = key.open(&note).map_err(|error| no(&error))?;
+    text.parse().map_err(|error| no(&error))
+}
+
+/// The leaf hashes that the tree holds, a tile at a time.
+#[derive(Debug, Default)]
+struct Row {
+    index: Option<u64>,
+    hashes: Vec<Hash>,
+}
+
+impl Row {
+    /// The hash of a leaf; none where its tile is not there. It could be made again, so that alone is no finding.
+    fn at(&mut self, shelf: &dyn Shelf, leaf: u64, size: u64) -> Option<Hash> {
+        let full = u64::from(Tile::FULL);
+        let index = leaf.checked_div(full)?;
+        if self.index != Some(index) {
+            let rest = size.saturating_sub(index.saturating_mul(full)).min(full);
+            let tile = Tile {
+                level: 0,
+                index,
+                width: u16::try_from(rest).ok()?,
+            };
+            self.hashes = shelf.read(tile).unwrap_or_default();
+            self.index = Some(index);
+        }
+        let place = usize::try_from(leaf.checked_rem(full)?).ok()?;
+        self.hashes.get(place).copied()
+    }
+}

@@ -1,0 +1,117 @@
+//! The key that a log signs its checkpoints with: its own, one for the log's whole life, sealed beside it.
+
+use super::{Kek, KeyFault, Sealed, SealingFault, SigningAlgorithm, SigningKey};
+use crate::clock::Random;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// An Ed25519 key for the checkpoints of one log.
+#[derive(Debug)]
+pub struct LogKey(SigningKey);
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum LogKeyError {
+    /// The file cannot be read or written.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// The file is not of its format.
+    #[error("{0}: not a log's key")]
+    Malformed(PathBuf),
+    /// It does not open.
+    #[error("{0}: {1}")]
+    Sealed(PathBuf, #[source] SealingFault),
+    /// It is no key.
+    #[error("{0}: {1}")]
+    Key(PathBuf, #[source] KeyFault),
+}
+
+/// The file's content.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    /// 1.
+    version: u8,
+    sealed: Sealed,
+}
+
+impl LogKey {
+    /// The key in a file, which is made, durably, where there is none. `origin` is the log's: the key opens for no other.
+    ///
+    /// # Errors
+    /// [`LogKeyError`]; a file that is there is left as it is.
+    pub fn open_or_create(
+        path: &Path,
+        origin: &str,
+        kek: &Kek,
+        random: &dyn Random,
+    ) -> Result<Self, LogKeyError> {
+        let context = format!("cambist log key\n{origin}");
+        match fs::read(path) {
+            Ok(bytes) => Self::opened(path, &bytes, &context, kek),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::created(path, &context, kek, random)
+            }
+            Err(error) => Err(LogKeyError::Io(path.to_owned(), error)),
+        }
+    }
+
+    fn opened(path: &Path, bytes: &[u8], context: &str, kek: &Kek) -> Result<Self, LogKeyError> {
+        let malformed = || LogKeyError::Malformed(path.to_owned());
+        let stored: Stored = serde_json::from_slice(bytes).map_err(|_| malformed())?;
+        if stored.version != 1 {
+            return Err(malformed());
+        }
+        let der = kek
+            .open(&stored.sealed, context)
+            .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
+        SigningKey::from_pkcs8(SigningAlgorithm::Ed25519, &der)
+            .map(Self)
+            .map_err(|fault| LogKeyError::Key(path.to_owned(), fault))
+    }
+
+    fn created(
+        path: &Path,
+        context: &str,
+        kek: &Kek,
+        random: &dyn Random,
+    ) -> Result<Self, LogKeyError> {
+        let faulty = |fault| LogKeyError::Key(path.to_owned(), fault);
+        let failed = |error| LogKeyError::Io(path.to_owned(), error);
+        let key = SigningKey::generate(SigningAlgorithm::Ed25519).map_err(faulty)?;
+        let sealed = kek
+            .seal(&key.to_pkcs8().map_err(faulty)?, context, random)
+            .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
+        let stored = Stored { version: 1, sealed };
+        let bytes = serde_json::to_vec(&stored).map_err(|error| failed(error.into()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        // Whole and durable before it has its name, so that no crash leaves half a key to trip over.
+        let mut draft = NamedTempFile::new_in(folder).map_err(failed)?;
+        draft.write_all(&bytes).map_err(failed)?;
+        draft.as_file().sync_all().map_err(failed)?;
+        draft
+            .persist_noclobber(path)
+            .map_err(|error| failed(error.error))?;
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Ok(Self(key))
+    }
+
+    /// The public key.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.0.ed25519_public().unwrap_or_default()
+    }
+
+    /// Signs a checkpoint's text.
+    ///
+    /// # Errors
+    /// [`KeyFault::Signing`].
+    pub fn sign(&self, text: &str) -> Result<Vec<u8>, KeyFault> {
+        self.0.sign(text.as_bytes())
+    }
+}
