@@ -123,6 +123,9 @@ async fn replay(
 }
 
 async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyhow::Result<()> {
+    // First: the log may hold counters of this incarnation with other content, and would take what is committed under
+    // them now for what it has.
+    store.renew().await?;
     // Tokens carry times up to the mark, whatever the clock says by now.
     let now = guard.latest();
     tracing::warn!(

@@ -3,7 +3,7 @@
 use super::load::{
     Ledger, by_certificate, by_key, by_token, create, keep_asking, key, revoke, suspend,
 };
-use crate::support::broker::{Broker, Site, refusal};
+use crate::support::broker::{Broker, Site, refusal, segments};
 use cambist::proto::{
     BackupRequest, ListSigningKeysRequest, RotateKeyRequest, RotateSigningKeyRequest,
 };
@@ -274,6 +274,43 @@ async fn without_its_log_a_store_is_not_believed() {
     let (code, said) = site.fails(&[]).await;
     assert_eq!(code, 1);
     assert!(said.contains("do not belong together"), "{said}");
+}
+
+/// A plain copy of the store goes on under the revisions that the log knows with other content.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_after_an_accepted_rollback_is_on_the_record() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let kept = create(&mut admin, 0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let (store, copy) = (site.path("data/store.db"), site.path("copy.db"));
+    fs::copy(&store, &copy).unwrap();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    for _ in 0..20 {
+        create(&mut admin, 0).await.unwrap();
+    }
+    let late = create(&mut admin, 0).await.unwrap();
+    revoke(&mut admin, &late.0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    // The revocation cannot be read back.
+    let last = segments(&site.path("data/log")).pop().unwrap();
+    let text = fs::read_to_string(&last).unwrap();
+    let at = text.rfind("\"put\":").unwrap();
+    fs::write(&last, format!("{}\"pot\":{}", &text[..at], &text[at + 6..])).unwrap();
+    fs::copy(&copy, &store).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("--accept-rollback"), "{said}");
+
+    let mut broker = started_anyway(&site).await;
+    revoke(&mut broker.inventory().await, &kept.0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let records = site.whole_log();
+    let counted = |action| records.iter().filter(|r| r["action"] == action).count();
+    assert_eq!(counted("recovery.accept_rollback"), 1);
+    assert_eq!(counted("key.revoke"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
