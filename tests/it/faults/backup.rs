@@ -305,7 +305,9 @@ async fn what_is_changed_after_an_accepted_rollback_is_on_the_record() {
     assert!(said.contains("--accept-rollback"), "{said}");
 
     let mut broker = started_anyway(&site).await;
-    revoke(&mut broker.inventory().await, &kept.0).await.unwrap();
+    revoke(&mut broker.inventory().await, &kept.0)
+        .await
+        .unwrap();
     assert_eq!(broker.terminate().await.code(), Some(0));
     let records = site.whole_log();
     let counted = |action| records.iter().filter(|r| r["action"] == action).count();
