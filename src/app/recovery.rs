@@ -126,6 +126,11 @@ async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyho
     // First: the log may hold counters of this incarnation with other content, and would take what is committed under
     // them now for what it has.
     store.renew().await?;
+    // The log may be an older copy, which comes by sequences once more that some backup knows: none of those positions
+    // says anything of what is written from now on.
+    log.begin_anew()
+        .await
+        .context("the log cannot be begun anew")?;
     // Tokens carry times up to the mark, whatever the clock says by now.
     let now = guard.latest();
     tracing::warn!(

@@ -315,6 +315,51 @@ async fn what_is_changed_after_an_accepted_rollback_is_on_the_record() {
     assert_eq!(counted("key.revoke"), 2);
 }
 
+/// The log that goes on from an older copy comes by the positions of the one that was lost, with other content.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_knew_what_the_log_lost_is_not_believed_once_the_log_has_grown() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let kept = create(&mut admin, 0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let (log, older) = (site.path("data/log"), site.path("older"));
+    copy_folder(&log, &older);
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    for _ in 0..20 {
+        create(&mut admin, 0).await.unwrap();
+    }
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let copy = site.path("copy.db");
+    fs::copy(site.path("data/store.db"), &copy).unwrap();
+    let reached = site.whole_log().len();
+    fs::rename(&log, site.path("log.lost")).unwrap();
+    fs::rename(&older, &log).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("the log lacks records"), "{said}");
+
+    let mut broker = started_anyway(&site).await;
+    // Would be undone silently.
+    revoke(&mut broker.inventory().await, &kept.0)
+        .await
+        .unwrap();
+    let client = broker.web().await;
+    for _ in 0..reached {
+        client.yes(by_certificate()).await;
+    }
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    assert!(site.whole_log().len() > reached);
+    // What was accepted is said once.
+    let mut broker = site.start().await;
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    fs::copy(&copy, site.path("data/store.db")).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("do not belong together"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn store_and_log_of_one_time_start() {
     let site = Site::new();
