@@ -40,7 +40,7 @@ pub(super) async fn bring_up(
     match decide(&store.lineage().await?, end.as_ref()) {
         Recovery::InStep => {}
         Recovery::Untold(position) => {
-            // A full disk is no reason not to start: at the worst a few records stand in the log twice.
+            // A full disk is no reason not to start: what the log has is skipped when the outbox is drained.
             if let Err(error) = store.drained(position).await {
                 tracing::warn!(%error, "the store does not take how far the log has come");
             }
