@@ -142,12 +142,15 @@ impl Timing {
     }
 
     /// How long a key that signs by this timing stays once it is retired: its tokens' life, what verifiers forgive, and
-    /// the time that a node may go on signing before it learns of the change.
+    /// the time that a node may go on signing before it learns of the change. In whole seconds, as it is stored, rounded up.
     #[must_use]
     pub fn keep(&self) -> Duration {
-        self.longest_token
+        let exact = self
+            .longest_token
             .saturating_add(limits::LEEWAY)
-            .saturating_add(self.staleness)
+            .saturating_add(self.staleness);
+        let part = u64::from(exact.subsec_nanos() > 0);
+        Duration::from_secs(exact.as_secs().saturating_add(part))
     }
 }
 
