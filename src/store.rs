@@ -255,7 +255,8 @@ pub struct OutboxEntry {
 }
 
 /// Which log a position is in; random, chosen when the log is begun. A log that is begun anew has the origin of the one
-/// that was lost, and in time its sequences too.
+/// that was lost, and in time its sequences too; one that was put back from an older copy has them at once, and gets a new
+/// id when the rollback is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LogId(pub u128);

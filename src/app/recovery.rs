@@ -40,7 +40,7 @@ pub(super) async fn bring_up(
     match decide(&store.lineage().await?, end.as_ref()) {
         Recovery::InStep => {}
         Recovery::Untold(position) => {
-            // A full disk is no reason not to start: at the worst a few records stand in the log twice.
+            // A full disk is no reason not to start: what the log has is skipped when the outbox is drained.
             if let Err(error) = store.drained(position).await {
                 tracing::warn!(%error, "the store does not take how far the log has come");
             }
@@ -123,6 +123,14 @@ async fn replay(
 }
 
 async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyhow::Result<()> {
+    // First: the log may hold counters of this incarnation with other content, and would take what is committed under
+    // them now for what it has.
+    store.renew().await?;
+    // The log may be an older copy, which comes by sequences once more that some backup knows: none of those positions
+    // says anything of what is written from now on.
+    log.begin_anew()
+        .await
+        .context("the log cannot be begun anew")?;
     // Tokens carry times up to the mark, whatever the clock says by now.
     let now = guard.latest();
     tracing::warn!(

@@ -58,7 +58,7 @@ struct Inner {
     queue: Queue,
     encoder: Encoder,
     origin: Arc<str>,
-    id: LogId,
+    id: Mutex<LogId>,
     stats: Arc<Stats>,
     health: Arc<Health>,
     refusals: Refusals,
@@ -109,7 +109,7 @@ impl Log {
             queue,
             encoder,
             origin,
-            id: resume.header.log,
+            id: Mutex::new(resume.header.log),
             stats,
             health,
             refusals: Refusals::new(now),
@@ -279,7 +279,19 @@ impl Log {
     /// Which log of that origin it is.
     #[must_use]
     pub fn id(&self) -> LogId {
-        self.0.id
+        *self.0.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes it another log, under a new id, which goes on where this one ends: positions in the one so far say nothing
+    /// of what is written from now on.
+    ///
+    /// # Errors
+    /// A fault when that is not durable; the log is the old one or the new one then.
+    pub async fn begin_anew(&self) -> Result<(), Denial> {
+        let id = self.0.encoder.log_id().map_err(unencoded)?;
+        wait(self.0.queue.begin_anew(id)).await?;
+        *self.0.id.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        Ok(())
     }
 
     /// Makes records that are committed with changes of the store.

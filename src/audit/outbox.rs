@@ -116,11 +116,19 @@ impl Drain {
             entries.retain(|entry| {
                 entry.revision.incarnation != applied.incarnation || applied.covers(&entry.revision)
             });
+            let mut more = full && entries.len() == read;
+            // The log remembers one revision, by which it knows what it has of that incarnation only: the store is told of
+            // the earlier one before the next is begun.
+            let first = entries.first().map(|entry| entry.revision.incarnation);
+            let apart = |entry: &OutboxEntry| Some(entry.revision.incarnation) != first;
+            if let Some(end) = entries.iter().position(apart) {
+                entries.truncate(end);
+                more = true;
+            }
             let Some(last) = entries.last().map(|entry| entry.revision) else {
                 self.passed(applied);
                 return Ok(());
             };
-            let more = full && entries.len() == read;
             self.take_over(&entries, last).await?;
             if !more {
                 self.passed(applied);

@@ -6,6 +6,7 @@ use super::stats::Stats;
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::revocation::Fence;
+use crate::store::LogId;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -73,6 +74,8 @@ impl Job {
 pub(super) enum Message {
     /// Work.
     Job(Job),
+    /// From here on the log is this one.
+    Anew(LogId, oneshot::Sender<Answer>),
     /// Write what came before, and end.
     Close,
 }
@@ -148,6 +151,13 @@ impl Queue {
             place,
         })
         .is_ok()
+    }
+
+    /// Makes the log another one after everything that is queued.
+    pub(super) fn begin_anew(&self, log: LogId) -> Result<oneshot::Receiver<Answer>, Denial> {
+        let (done, answer) = oneshot::channel();
+        let sent = self.sender.send(Message::Anew(log, done));
+        sent.map(|()| answer).map_err(|_| closed())
     }
 
     /// Ends the writer after everything that is queued.

@@ -28,7 +28,7 @@ pub(super) struct Header {
     format: Format,
     /// The log's origin.
     pub(super) origin: String,
-    /// Which log of that origin.
+    /// Which log of that origin; the segments before may be another's.
     pub(super) log: LogId,
     /// Sequence of the first record.
     pub(super) first: u64,

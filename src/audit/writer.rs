@@ -11,12 +11,13 @@ mod tail;
 use super::device::{CreateError, Device, Space, is_full};
 use super::health::Health;
 use super::log::Options;
-use super::queue::{Job, Message, unavailable};
+use super::queue::{Answer, Job, Message, unavailable};
 use super::record::{Encoder, RecordError};
 use super::recovery::Resume;
 use super::stats::Stats;
 use crate::limits;
 use crate::revocation::HotSet;
+use crate::store::LogId;
 use batch::{Accepts, Batch};
 use std::io;
 use std::sync::Arc;
@@ -52,8 +53,8 @@ pub(super) struct Writer {
     /// When a failed log, or a failed rotation, is tried again, by the monotonic clock.
     retry_at: Duration,
     space: SpaceCheck,
-    /// Taken from the queue, but too large for the batch before.
-    carried: Option<Job>,
+    /// Taken from the queue, but not for the batch before.
+    carried: Option<Message>,
     closing: bool,
     /// When the last commit ended, if it carried at least [`limits::LOG_CROWD`] records.
     crowd: Option<Duration>,
@@ -135,10 +136,9 @@ impl Writer {
 
     /// Waits for work; while the log is not well, no longer than until it is to be tried again.
     fn next(&mut self) -> Option<Job> {
-        if let Some(job) = self.carried.take() {
-            return Some(job);
-        }
-        let message = if self.is_well() {
+        let message = if let Some(message) = self.carried.take() {
+            Ok(message)
+        } else if self.is_well() {
             self.parts
                 .receiver
                 .recv()
@@ -148,6 +148,10 @@ impl Writer {
         };
         match message {
             Ok(Message::Job(job)) => return Some(job),
+            Ok(Message::Anew(log, done)) => {
+                // Whoever left finds another log at the next start.
+                let _ = done.send(self.begin_anew(log));
+            }
             Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => self.closing = true,
             Err(RecvTimeoutError::Timeout) => self.heal(),
         }
@@ -186,7 +190,7 @@ impl Writer {
         }
         match self.parts.receiver.try_recv() {
             Ok(Message::Job(job)) if job.work.room() <= room => return Some(job),
-            Ok(Message::Job(job)) => self.carried = Some(job),
+            Ok(other @ (Message::Job(_) | Message::Anew(..))) => self.carried = Some(other),
             Ok(Message::Close) | Err(TryRecvError::Disconnected) => self.closing = true,
             Err(TryRecvError::Empty) => {}
         }
@@ -232,12 +236,28 @@ impl Writer {
         self.heal();
     }
 
-    /// Closes the segment for ever.
     fn give_up(&mut self, error: &io::Error, records: u64) {
         self.parts.stats.failures.fetch_add(1, Ordering::Relaxed);
+        self.close(error.to_string(), records);
+    }
+
+    /// What the log held so far may not be all that it ever held: the segment is closed, and the next one, which a gap
+    /// begins, is another log's.
+    fn begin_anew(&mut self, log: LogId) -> Answer {
+        self.tail.become_log(log);
+        self.close("a rollback was accepted".to_owned(), 0);
+        self.heal();
+        match self.tail.is_open() {
+            true => Ok(self.position.next),
+            false => Err(unavailable(&self.parts.health)),
+        }
+    }
+
+    /// Closes the segment for ever.
+    fn close(&mut self, cause: String, records: u64) {
         self.tail.close(self.position.next);
         let dropped = self.failure.take().map_or(0, |(_, dropped)| dropped);
-        self.failure = Some((error.to_string(), dropped.saturating_add(records)));
+        self.failure = Some((cause, dropped.saturating_add(records)));
         self.tell();
         self.pause = self.parts.options.retry;
     }

@@ -142,12 +142,15 @@ impl Timing {
     }
 
     /// How long a key that signs by this timing stays once it is retired: its tokens' life, what verifiers forgive, and
-    /// the time that a node may go on signing before it learns of the change.
+    /// the time that a node may go on signing before it learns of the change. In whole seconds, as it is stored, rounded up.
     #[must_use]
     pub fn keep(&self) -> Duration {
-        self.longest_token
+        let exact = self
+            .longest_token
             .saturating_add(limits::LEEWAY)
-            .saturating_add(self.staleness)
+            .saturating_add(self.staleness);
+        let part = u64::from(exact.subsec_nanos() > 0);
+        Duration::from_secs(exact.as_secs().saturating_add(part))
     }
 }
 
@@ -263,10 +266,20 @@ impl Ring {
         Ok(())
     }
 
-    fn age(&mut self, now: Timestamp, timing: &Timing, algorithm: SigningAlgorithm) {
+    /// Holds what signs, or is going to, against the configuration and a `now` that is trusted.
+    fn judge(&mut self, now: Timestamp, timing: &Timing) {
         for member in self.0.values_mut().filter(|member| member.may_sign()) {
             member.keep = member.keep.max(timing.keep());
+            // What was mended while the clock was ahead must not wait until the time is what it was taken for.
+            member.created = member.created.min(now);
+            if let Life::Active { since } = &mut member.life {
+                *since = now.min(*since);
+            }
         }
+    }
+
+    fn age(&mut self, now: Timestamp, timing: &Timing, algorithm: SigningAlgorithm) {
+        self.judge(now, timing);
         self.0.retain(|_, member| match member.life {
             Life::Retired { since } | Life::Compromised { since } => {
                 after(since, member.keep) > now
@@ -317,8 +330,10 @@ impl Ring {
     /// Lets the spare take over from the active key. To be followed by [`Ring::settle`], which prepares the next one.
     ///
     /// # Errors
-    /// [`NotYet`]; nothing changed.
+    /// [`NotYet`]; the same key signs.
     pub fn rotate(&mut self, now: Timestamp, timing: &Timing) -> Result<(), NotYet> {
+        // A key keeps what it has when it is retired: it may have signed by this timing before the ring was settled by it.
+        self.judge(now, timing);
         let (Some((active, _)), Some((spare, member))) = (self.active(), self.spare()) else {
             return Err(NotYet::NoSpare);
         };

@@ -231,7 +231,7 @@ fn a_key_stays_as_long_as_the_highest_ceiling_it_signed_under() {
         let (token, staleness) = (Duration::from_secs(token), Duration::from_secs(staleness));
         Timing::new(Duration::from_secs(3 * 3600), token, staleness).unwrap()
     };
-    let (mut ring, mut made) = (Ring::default(), 0);
+    let mut made = 0;
     let mut settle = |ring: &mut Ring, now, timing: &Timing| {
         let fresh = || {
             made += 1;
@@ -241,18 +241,24 @@ fn a_key_stays_as_long_as_the_highest_ceiling_it_signed_under() {
             .unwrap();
     };
     let (low, high) = (at_most(300, 60), at_most(3600, 600));
-    settle(&mut ring, 0, &low);
-    let first = ring.active().unwrap().0.clone();
-    // Raised under a key that signs, and lowered again before it is retired.
-    settle(&mut ring, 10, &high);
-    settle(&mut ring, 20, &low);
-    ring.rotate(at(3000), &low).unwrap();
-    let keep = 3600 + 600 + i64::try_from(limits::LEEWAY.as_secs()).unwrap();
-    let stays = |ring: &Ring| ring.members().any(|(id, _)| *id == first);
-    settle(&mut ring, 3000 + keep - 1, &low);
-    assert!(stays(&ring));
-    settle(&mut ring, 3000 + keep, &low);
-    assert!(!stays(&ring));
+    // Raised under a key that signs, and lowered again before it is retired; or raised only when it is retired.
+    for raised_before in [true, false] {
+        let mut ring = Ring::default();
+        settle(&mut ring, 0, &low);
+        let first = ring.active().unwrap().0.clone();
+        if raised_before {
+            settle(&mut ring, 10, &high);
+            settle(&mut ring, 20, &low);
+        }
+        ring.rotate(at(3000), if raised_before { &low } else { &high })
+            .unwrap();
+        let keep = 3600 + 600 + i64::try_from(limits::LEEWAY.as_secs()).unwrap();
+        let stays = |ring: &Ring| ring.members().any(|(id, _)| *id == first);
+        settle(&mut ring, 3000 + keep - 1, &low);
+        assert!(stays(&ring));
+        settle(&mut ring, 3000 + keep, &low);
+        assert!(!stays(&ring));
+    }
 }
 
 #[test]
@@ -276,6 +282,23 @@ fn what_cannot_wait_for_a_clock_does_nothing_by_age() {
     );
     assert_ne!(model.ring.active().unwrap().0, &bad);
     assert_eq!(model.ring.spare().unwrap().0.as_str(), "fresh");
+
+    // Nor does anything wait, once the clock is right, for the time that it was taken for.
+    let ahead = i64::try_from(limits::PUBLISH_AHEAD.as_secs()).unwrap();
+    let mut early = model.ring.clone();
+    assert_eq!(
+        early.rotate(at(4000), &timing()),
+        Err(NotYet::Until(at(4000 + ahead)))
+    );
+    model.now = 4000;
+    model.settle(es256);
+    assert_eq!(
+        model.ring.clone().rotate(at(4000 + ahead), &timing()),
+        Ok(())
+    );
+    model.now = 4000 + 3 * 3600;
+    model.settle(es256);
+    assert_eq!(model.ring.active().unwrap().0.as_str(), "fresh");
 }
 
 #[test]

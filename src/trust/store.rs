@@ -196,7 +196,13 @@ impl Bundle {
             now.as_second().try_into().unwrap_or_default(),
         ));
         let root_lapsed = Cell::new(false);
-        let root_is_valid = |path: &VerifiedPath<'_>| {
+        let stands = |path: &VerifiedPath<'_>| {
+            // A certificate by which one key of an authority vouches for another leads to an issuer whose list is not
+            // asked here. Where that issuer is believed, it is a root itself.
+            let mut authorities = path.intermediate_certificates();
+            if authorities.any(|authority| self.leaves_out(way, authority.subject())) {
+                return Err(webpki::Error::UnknownIssuer);
+            }
             if self.root_of(path).any(|root| root.valid_at(now)) {
                 return Ok(());
             }
@@ -211,13 +217,19 @@ impl Bundle {
                 at,
                 KeyUsage::client_auth(),
                 revocation,
-                Some(&root_is_valid),
+                Some(&stands),
             )
             .map_err(|error| match error {
                 webpki::Error::UnknownIssuer if root_lapsed.get() => Refusal::RootExpired,
                 error => error.into(),
             })?;
         self.stands_until(leaf, &path, &crls, now)
+    }
+
+    /// Whether there is a list of an issuer of this name that does not answer for what is below the roots of `way`.
+    fn leaves_out(&self, way: &Way, issuer: &[u8]) -> bool {
+        let mut lists = self.crls.iter().enumerate();
+        lists.any(|(n, crl)| crl.list.issuer() == issuer && !way.crls.contains(&n))
     }
 
     fn root_of<'a>(&'a self, path: &'a VerifiedPath<'_>) -> impl Iterator<Item = &'a Root> {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 struct Fixture {
     store: Arc<PlainStore>,
@@ -27,13 +28,13 @@ impl Fixture {
 
     /// A node over a store.
     fn on(store: Arc<PlainStore>) -> Self {
+        Self::within(store, limits::STALENESS)
+    }
+
+    /// The same whose view may be as old as this.
+    fn within(store: Arc<PlainStore>, staleness: Duration) -> Self {
         let kek = Arc::new(Kek::new([3; Kek::LENGTH].into()).unwrap());
-        let timing = Timing::new(
-            limits::ROTATE_AFTER,
-            limits::MAX_LIFETIME,
-            limits::STALENESS,
-        )
-        .unwrap();
+        let timing = Timing::new(limits::ROTATE_AFTER, limits::MAX_LIFETIME, staleness).unwrap();
         let rotation = Rotation::new(
             Arc::<PlainStore>::clone(&store),
             Arc::clone(&kek),
@@ -162,6 +163,18 @@ async fn a_ring_lives_through_a_month() {
     assert_eq!(records[0], "active prepared");
     assert!(records[1].starts_with("active ") && records[1].contains("retired"));
     assert_eq!(records[2], "gone");
+}
+
+/// What is stored in whole seconds is all that was asked for, so that nothing is due by it again.
+#[tokio::test]
+async fn a_configured_part_of_a_second_is_settled_once() {
+    for millis in [999, 1000, 1001, 1500] {
+        let node = Fixture::within(Arc::default(), Duration::from_millis(millis));
+        node.rotation.ensure(at(0), &record).await.unwrap();
+        node.follow();
+        let due = node.rotation.tick(&node.ring, at(1), &record).await;
+        assert_eq!(due.unwrap(), None, "{millis}");
+    }
 }
 
 #[tokio::test]

@@ -237,6 +237,19 @@ fn a_list_answers_for_the_key_that_signed_it_and_not_for_the_name() {
             let verified = |chain: &Vec<_>| store.verify(chain, now()).map(drop);
             assert_eq!(of_old.each_ref().map(verified), [revoked.clone(), Ok(())]);
             assert_eq!(of_new.each_ref().map(verified), new_refused);
+            // Neither key's vouching for the other leads around a list.
+            let by_link = |chain: &Vec<_>, link: &CertificateDer<'static>| {
+                verified(&[&chain[..], &[link.clone()]].concat())
+            };
+            let [old_with_new, new_with_old] = [old.linked_by(&new), new.linked_by(&old)];
+            assert_eq!(
+                of_old.each_ref().map(|chain| by_link(chain, &old_with_new)),
+                [revoked.clone(), Ok(())]
+            );
+            assert_eq!(
+                of_new.each_ref().map(|chain| by_link(chain, &new_with_old)),
+                new_refused
+            );
             let stranger = Authority::new("example.org").workload().chain;
             assert_eq!(verified(&stranger), Err(CertificateRefusal::BadSignature));
         }

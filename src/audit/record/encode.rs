@@ -8,6 +8,7 @@ use crate::audit::context::{Context, Refused};
 use crate::clock::{Clock, Random, random};
 use crate::mint::Minted;
 use crate::policy::InputText;
+use crate::store::LogId;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -27,6 +28,11 @@ impl Encoder {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self { clock, random }
+    }
+
+    /// The id of a log that begins.
+    pub(in crate::audit) fn log_id(&self) -> Result<LogId, RecordError> {
+        Ok(LogId(u128::from_be_bytes(random(&*self.random)?)))
     }
 
     /// The record of an act, for the store's outbox ([`crate::store::Batch::record`]) or for the log itself.

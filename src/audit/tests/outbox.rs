@@ -10,6 +10,7 @@ use crate::store::{
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub(super) fn revision(counter: u64) -> Revision {
@@ -46,6 +47,22 @@ struct OnlyOutbox {
 impl OnlyOutbox {
     fn push(&self, entry: OutboxEntry) {
         self.entries.lock().unwrap().push(entry);
+    }
+
+    fn ends(&self) -> Vec<u64> {
+        let positions = self.positions.lock().unwrap();
+        positions.iter().map(|position| position.counter).collect()
+    }
+
+    /// Waits until it is told that everything up to there is in the log.
+    async fn told(&self, counter: u64) {
+        let told = async {
+            while self.ends().last() != Some(&counter) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, told).await.unwrap();
     }
 }
 
@@ -174,6 +191,8 @@ async fn what_an_earlier_incarnation_left_is_drained_first() {
         let device = Memory::new();
         let opened = open(&device);
         let store = Arc::new(OnlyOutbox::default());
+        // Also when the store cannot be told of it at once.
+        *store.failures.lock().unwrap() = 1;
         let before = |counter| Revision {
             incarnation: Incarnation(6),
             counter,
@@ -189,6 +208,7 @@ async fn what_an_earlier_incarnation_left_is_drained_first() {
         let (_apply, applied) = watch::channel(revision(left + 1));
         let (outbox, drain) = Outbox::new(Arc::clone(&store) as _, opened.log.clone(), applied);
         let draining = tokio::spawn(drain.run());
+        store.told(left + 1).await;
         outbox.passed(revision(left + 1)).await.unwrap();
         let mut expected: Vec<_> = (1..=left)
             .map(|counter| format!("{} key.revoke", before(counter)))
@@ -213,18 +233,8 @@ async fn what_waits_is_drained_page_by_page_in_order() {
     let (outbox, drain) = Outbox::new(Arc::clone(&store) as _, opened.log.clone(), applied);
     let draining = tokio::spawn(drain.run());
     outbox.passed(revision(count)).await.unwrap();
-    let ends = || -> Vec<_> {
-        let positions = store.positions.lock().unwrap();
-        positions.iter().map(|position| position.counter).collect()
-    };
-    let told = async {
-        while ends().last() != Some(&count) {
-            tokio::task::yield_now().await;
-        }
-    };
-    let patience = std::time::Duration::from_secs(60);
-    tokio::time::timeout(patience, told).await.unwrap();
-    assert_eq!(ends(), [page, page * 2, count]);
+    store.told(count).await;
+    assert_eq!(store.ends(), [page, page * 2, count]);
     let expected: Vec<_> = (1..=count)
         .map(|counter| line(counter, "key.create"))
         .collect();

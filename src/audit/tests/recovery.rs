@@ -255,6 +255,33 @@ fn each_log_has_an_id_of_its_own_and_keeps_it() {
     assert_ne!(open(&Memory::new()).log.id(), id);
 }
 
+/// The log that goes on after a rollback was accepted is another one, with the records of the one so far.
+#[test]
+fn a_log_that_is_begun_anew_goes_on_under_another_id() {
+    for full in [false, true] {
+        let device = Memory::new();
+        let opened = open(&device);
+        let id = opened.log.id();
+        runtime().block_on(async {
+            opened.log.issue(minted(1), &context()).await.unwrap();
+            device.break_down(Step::Create);
+            assert!(opened.log.begin_anew().await.is_err());
+            device.mend();
+            device.fill(full);
+            opened.log.begin_anew().await.unwrap();
+            assert_ne!(opened.log.id(), id);
+            device.fill(false);
+            opened.log.close().await;
+        });
+        let device = device.power_cut();
+        let kinds = device.records();
+        let kinds: Vec<_> = kinds.iter().map(|r| r["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["issue", "gap"]);
+        let again = open(&device);
+        assert_eq!((again.recovered.next, again.log.id()), (2, opened.log.id()));
+    }
+}
+
 #[test]
 fn the_mark_is_the_highest_time_of_an_issue() {
     let opened = open(&device_of(log_of(2)));

@@ -62,6 +62,11 @@ impl Tail {
         })
     }
 
+    /// Makes it another log from the next segment on.
+    pub(super) fn become_log(&mut self, log: LogId) {
+        self.log = log;
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }

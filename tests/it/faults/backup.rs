@@ -3,7 +3,7 @@
 use super::load::{
     Ledger, by_certificate, by_key, by_token, create, keep_asking, key, revoke, suspend,
 };
-use crate::support::broker::{Broker, Site, refusal};
+use crate::support::broker::{Broker, Site, refusal, segments};
 use cambist::proto::{
     BackupRequest, ListSigningKeysRequest, RotateKeyRequest, RotateSigningKeyRequest,
 };
@@ -271,6 +271,90 @@ async fn without_its_log_a_store_is_not_believed() {
     }
     assert_eq!(broker.terminate().await.code(), Some(0));
     restore(&copy, &site.path("data/store.db"), true).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("do not belong together"), "{said}");
+}
+
+/// A plain copy of the store goes on under the revisions that the log knows with other content.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_after_an_accepted_rollback_is_on_the_record() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let kept = create(&mut admin, 0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let (store, copy) = (site.path("data/store.db"), site.path("copy.db"));
+    fs::copy(&store, &copy).unwrap();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    for _ in 0..20 {
+        create(&mut admin, 0).await.unwrap();
+    }
+    let late = create(&mut admin, 0).await.unwrap();
+    revoke(&mut admin, &late.0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    // The revocation cannot be read back.
+    let last = segments(&site.path("data/log")).pop().unwrap();
+    let text = fs::read_to_string(&last).unwrap();
+    let at = text.rfind("\"put\":").unwrap();
+    fs::write(&last, format!("{}\"pot\":{}", &text[..at], &text[at + 6..])).unwrap();
+    fs::copy(&copy, &store).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("--accept-rollback"), "{said}");
+
+    let mut broker = started_anyway(&site).await;
+    revoke(&mut broker.inventory().await, &kept.0)
+        .await
+        .unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let records = site.whole_log();
+    let counted = |action| records.iter().filter(|r| r["action"] == action).count();
+    assert_eq!(counted("recovery.accept_rollback"), 1);
+    assert_eq!(counted("key.revoke"), 2);
+}
+
+/// The log that goes on from an older copy comes by the positions of the one that was lost, with other content.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_knew_what_the_log_lost_is_not_believed_once_the_log_has_grown() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let kept = create(&mut admin, 0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let (log, older) = (site.path("data/log"), site.path("older"));
+    copy_folder(&log, &older);
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    for _ in 0..20 {
+        create(&mut admin, 0).await.unwrap();
+    }
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let copy = site.path("copy.db");
+    fs::copy(site.path("data/store.db"), &copy).unwrap();
+    let reached = site.whole_log().len();
+    fs::rename(&log, site.path("log.lost")).unwrap();
+    fs::rename(&older, &log).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("the log lacks records"), "{said}");
+
+    let mut broker = started_anyway(&site).await;
+    // Would be undone silently.
+    revoke(&mut broker.inventory().await, &kept.0)
+        .await
+        .unwrap();
+    let client = broker.web().await;
+    for _ in 0..reached {
+        client.yes(by_certificate()).await;
+    }
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    assert!(site.whole_log().len() > reached);
+    // What was accepted is said once.
+    let mut broker = site.start().await;
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    fs::copy(&copy, site.path("data/store.db")).unwrap();
     let (code, said) = site.fails(&[]).await;
     assert_eq!(code, 1);
     assert!(said.contains("do not belong together"), "{said}");

@@ -110,6 +110,13 @@ impl Authority {
         }
     }
 
+    /// A link certificate: the root's name and key, signed by another root.
+    pub(crate) fn linked_by(&self, other: &Self) -> CertificateDer<'static> {
+        let params = ca_params(&format!("root of {}", self.domain));
+        let link = params.signed_by(self.issuer.key(), &other.issuer).unwrap();
+        link.der().clone()
+    }
+
     /// A good workload certificate: `/web` of this domain.
     pub(crate) fn workload(&self) -> Identity {
         self.issue(|_| {})
