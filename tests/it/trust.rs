@@ -239,7 +239,7 @@ fn a_list_answers_for_the_key_that_signed_it_and_not_for_the_name() {
             assert_eq!(of_new.each_ref().map(verified), new_refused);
             // Neither key's vouching for the other leads around a list.
             let by_link = |chain: &Vec<_>, link: &CertificateDer<'static>| {
-                verified(&[&chain[..], &[link.clone()]].concat())
+                verified(&[&chain[..], std::slice::from_ref(link)].concat())
             };
             let [old_with_new, new_with_old] = [old.linked_by(&new), new.linked_by(&old)];
             assert_eq!(

@@ -131,7 +131,7 @@ impl Encoder {
         })
     }
 
-    /// The first record of a segment that follows one that failed.
+    /// The first record of a segment that follows one that failed, or that may not be all that there was.
     pub(in crate::audit) fn gap(&self, cause: &str, dropped: u64) -> Result<Record, RecordError> {
         #[derive(Serialize)]
         struct Gap<'a> {
