@@ -48,7 +48,7 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};
-pub use device::{CreateError, Device, Segment, Segments, Space};
+pub use device::{CreateError, Device, Segment, Segments, Source, Space};
 pub use disk::{Disk, DiskReader, DiskShelf};
 pub use health::LogHealth;
 pub use issued::{Issued, Receipt};

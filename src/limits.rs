@@ -128,8 +128,9 @@ pub const LOG_CROWD: u64 = 16;
 /// How long it waits, unless nobody else is there and the crowd was answered longer ago than this. A lone caller, and any
 /// crowd smaller than [`LOG_CROWD`], is committed at once.
 pub const LOG_GATHER: Duration = Duration::from_micros(500);
-/// Largest signed note in bytes: a checkpoint and some hundred witnesses.
-pub const NOTE: usize = 16 * 1024;
+/// Largest signed note in bytes: a checkpoint and dozens of witnesses, also where each signature is of three kilobytes
+/// (ML-DSA-44).
+pub const NOTE: usize = 128 * 1024;
 /// Disk kept for revocations and recovery: some thousand of them.
 pub const LOG_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// Free disk below which refusals are no longer recorded, so that issuances can be.

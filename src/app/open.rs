@@ -1,12 +1,12 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
-use super::{World, files, recovery, state};
+use super::{World, files, publishing, recovery, state};
 use crate::administration::PolicyAdmin;
-use crate::audit::{Disk, DiskShelf, Log, Options, Publisher, Recovered};
+use crate::audit::{Disk, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
-use crate::keys::{Kek, KeyRing, LogKey, Timing};
+use crate::keys::{Kek, KeyRing, Timing};
 use crate::limits;
 use crate::policy::Policies;
 use crate::revocation::HotSet;
@@ -64,22 +64,21 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Arc::clone(&random),
         options,
     )?;
-    let key = LogKey::open_or_create(&folder.join("key"), &origin, &kek, &*random)?;
-    let shelf = Arc::new(DiskShelf::new(&folder));
-    // Before anything is issued: a log that lost records that were published is not gone on with.
-    let publisher = Publisher::open(disk.clone(), shelf, key, &origin, recovered.next)?;
     let mark = recovered.mark.max(mark::kept(&store).await?);
     let guard = Arc::new(TimeGuard::new(clock, mark));
     report(&recovered);
     recovery::bring_up(
         &store,
-        disk,
+        Arc::clone(&disk),
         &log,
         &recovered,
         &guard,
         world.accept_rollback,
     )
     .await?;
+    // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
+    // rollback that is accepted, which makes the log another one.
+    let publisher = publishing::open(&folder, disk, &log, &kek, &*random)?;
     Ok(Opened {
         store: Arc::new(store),
         log,

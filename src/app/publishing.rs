@@ -2,12 +2,18 @@
 
 use super::World;
 use super::open::Opened;
-use crate::audit::{Log, PublishError, Publisher};
+use crate::audit::{Disk, DiskShelf, Log, PublishError, Publisher, Shelf as _};
+use crate::clock::Random;
+use crate::keys::{Kek, LogKey, LogKeyError};
+use anyhow::{Context as _, anyhow};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
+/// The file with the log's key, sealed.
+const KEY: &str = "key";
 /// How often: C2SP logs publish at most once a second.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -18,6 +24,55 @@ pub(super) struct Publishing {
     log: Log,
     /// Said once, and not each second.
     failing: Arc<AtomicBool>,
+}
+
+/// The log's tree, key and last checkpoint. A log that was begun anew, by a rollback that was accepted, signs with a key of
+/// its own: what the old key signed stays true of the old log, and is set aside with it.
+pub(super) fn open(
+    folder: &Path,
+    disk: Arc<Disk>,
+    log: &Log,
+    kek: &Kek,
+    random: &dyn Random,
+) -> anyhow::Result<Publisher> {
+    let (path, id) = (folder.join(KEY), String::from(log.id()));
+    let shelf = Arc::new(DiskShelf::new(folder));
+    let held = match LogKey::open(&path, &id, kek) {
+        Err(LogKeyError::OtherLog(old)) => {
+            set_aside(folder, &old).context("the old tree cannot be set aside")?;
+            None
+        }
+        held => held?,
+    };
+    let key = match held {
+        Some(key) => key,
+        None if shelf.checkpoint()?.is_some() || shelf.holds_tiles()? => {
+            return Err(anyhow!(
+                "the key of the log's checkpoints is gone: put {} back, or move checkpoint and tile away from beside it",
+                path.display()
+            ));
+        }
+        None => LogKey::create(&path, &id, kek, random)?,
+    };
+    Ok(Publisher::open(
+        disk,
+        shelf,
+        key,
+        log.origin(),
+        log.durable(),
+    )?)
+}
+
+/// Renames what belongs to another log. The key last: while it is there, this is done again.
+fn set_aside(folder: &Path, old: &str) -> std::io::Result<()> {
+    for name in ["tile", "checkpoint", DiskShelf::KEY, KEY] {
+        match std::fs::rename(folder.join(name), folder.join(format!("{name}.{old}"))) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Publishes until nothing is asked any more. What comes after that is [`Publishing::publish`]'s, once the log has ended.

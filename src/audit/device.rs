@@ -3,6 +3,11 @@
 use std::fmt;
 use std::io;
 
+/// A segment's bytes.
+pub trait Source: io::Read + io::Seek + Send {}
+
+impl<T: io::Read + io::Seek + Send> Source for T {}
+
 /// A place that holds segments, named by the sequence of their first record, to be read.
 pub trait Segments: fmt::Debug + Send + Sync {
     /// The first sequences of all segments, ascending.
@@ -15,7 +20,7 @@ pub trait Segments: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When it is not there or cannot be read.
-    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>>;
+    fn read(&self, first: u64) -> io::Result<Box<dyn Source>>;
 }
 
 /// A place that segments are written to.

@@ -8,7 +8,7 @@ mod shelf;
 
 pub use shelf::DiskShelf;
 
-use super::device::{CreateError, Device, Segment, Segments, Space};
+use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -142,7 +142,7 @@ impl Segments for DiskReader {
         Ok(all)
     }
 
-    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>> {
+    fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
         Ok(Box::new(File::open(self.folder.join(name(first)))?))
     }
 }
@@ -152,7 +152,7 @@ impl Segments for Disk {
         self.reader().segments()
     }
 
-    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>> {
+    fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
         self.reader().read(first)
     }
 }

@@ -15,7 +15,7 @@
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
 use super::note::{InvalidNoteKey, NoteKey};
-use super::read::{ReadError, records};
+use super::read::{Place, ReadError, records, records_at};
 use super::shelf::Shelf;
 use super::tree::{Frontier, Hash, Tile, leaf, node};
 use crate::keys::LogKey;
@@ -58,6 +58,11 @@ pub enum PublishError {
     /// The last checkpoint is not this log's.
     #[error("the checkpoint in the log's folder is not signed by this log's key: {0}")]
     Foreign(&'static str),
+    /// There are tiles, and nothing says what they are of.
+    #[error(
+        "the log's checkpoint is gone, and its tiles are there: put it back, or move the tiles away as well"
+    )]
+    NoCheckpoint,
     /// The log ends before its last checkpoint.
     #[error(
         "the log ends at {log} records, and its last checkpoint was of {checkpoint}: put the missing records back, or move the folder away and accept the rollback"
@@ -94,6 +99,7 @@ impl Publisher {
         let published = read_checkpoint(&*shelf, &verifier)?;
         shelf.put_key(&verifier.to_string())?;
         let edge = match &published {
+            None if shelf.holds_tiles()? => return Err(PublishError::NoCheckpoint),
             None => Edge::default(),
             Some(Published { checkpoint, .. }) if checkpoint.size > durable => {
                 return Err(PublishError::Behind {
@@ -103,14 +109,20 @@ impl Publisher {
             }
             Some(Published { checkpoint, .. }) => take_up(&device, &*shelf, checkpoint)?,
         };
-        Ok(Self {
+        let is_new = published.is_none();
+        let publisher = Self {
             device,
             shelf,
             key,
             verifier,
             published: ArcSwapOption::from_pointee(published),
             edge: Mutex::new(edge),
-        })
+        };
+        if is_new {
+            // Before the first tile, so that tiles without a checkpoint are never what a crash leaves.
+            publisher.publish(&Frontier::default())?;
+        }
+        Ok(publisher)
     }
 
     /// The key that checkpoints are verified with.
@@ -139,7 +151,7 @@ impl Publisher {
     pub fn advance(&self, durable: u64) -> Result<(), PublishError> {
         let mut edge = self.edge.lock().unwrap_or_else(PoisonError::into_inner);
         let before = edge.frontier.size();
-        if self.published().is_some() && before >= durable {
+        if before >= durable {
             return Ok(());
         }
         // What fails half-way is begun again from where it stood.
@@ -149,11 +161,11 @@ impl Publisher {
             written.push(tile);
             self.shelf.put(tile, hashes)
         };
-        for entry in records(Arc::clone(&self.device), before)? {
+        // Where the last call stood; not where it failed, in case the place itself is what is wrong.
+        let mut all = records_at(Arc::clone(&self.device), before, edge.place.take())?;
+        while next.frontier.size() < durable {
+            let Some(entry) = all.next() else { break };
             let entry = entry?;
-            if entry.sequence >= durable {
-                break;
-            }
             for (tile, hashes) in next.push(leaf(&entry.line)) {
                 put(tile, &hashes)?;
             }
@@ -164,10 +176,12 @@ impl Publisher {
             }
         }
         self.publish(&next.frontier)?;
+        next.place = all.place();
         *edge = next;
-        // Only now does nothing need the narrower ones. One that stays goes with the next.
-        for tile in written {
-            self.shelf.prune(tile)?;
+        // Only a full tile serves for its narrower forms: each checkpoint that somebody may have needs its own until then.
+        // One that stays does no harm.
+        for tile in written.into_iter().filter(|tile| tile.is_full()) {
+            let _ = self.shelf.prune(tile);
         }
         Ok(())
     }
@@ -217,9 +231,9 @@ fn take_up(
     checkpoint: &Checkpoint,
 ) -> Result<Edge, PublishError> {
     let is_right = |edge: &Edge| edge.frontier.root() == checkpoint.root;
-    if let Some(edge) = Edge::from_tiles(shelf, checkpoint.size)
-        .ok()
-        .filter(is_right)
+    let edge = Edge::from_tiles(shelf, checkpoint.size).ok();
+    if let Some(edge) = edge.filter(is_right)
+        && ends_alike(device, shelf, checkpoint.size)?
     {
         return Ok(edge);
     }
@@ -242,12 +256,38 @@ fn take_up(
     Ok(edge)
 }
 
+/// Whether the last records that a checkpoint is of are those of its last tile. That is where another log, or an older copy,
+/// differs; the rest is [`super::verify()`]'s, since it takes as long as the log is.
+fn ends_alike(
+    device: &Arc<dyn Segments>,
+    shelf: &dyn Shelf,
+    size: u64,
+) -> Result<bool, PublishError> {
+    let Some(last) = Tile::last_of(size).next() else {
+        return Ok(true);
+    };
+    let begin = last.index.saturating_mul(u64::from(Tile::FULL));
+    let hashes = shelf.read(last)?;
+    let mut all = records(Arc::clone(device), begin)?;
+    for hash in hashes {
+        let Some(entry) = all.next() else {
+            return Ok(false);
+        };
+        if leaf(&entry?.line) != hash {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A growing tree's right edge, with the hashes of the tiles that are not full yet.
 #[derive(Clone, Debug)]
 struct Edge {
     frontier: Frontier,
     /// By level.
     rows: [Vec<Hash>; Tile::LEVELS as usize],
+    /// Where the records after it begin, if that is known.
+    place: Option<Place>,
 }
 
 impl Default for Edge {
@@ -255,6 +295,7 @@ impl Default for Edge {
         Self {
             frontier: Frontier::default(),
             rows: std::array::from_fn(|_| Vec::new()),
+            place: None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Reading a log back, in order, checking that nothing is missing.
 
-use super::device::Segments;
+use super::device::{Segments, Source};
 use super::disk;
 use super::segment::{Damage, Line, Lines};
-use std::io::{self, Read};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 /// One record as it stands in the log.
@@ -45,6 +45,15 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError::Io`] when the segments cannot be listed.
 pub fn records(device: Arc<dyn Segments>, from: u64) -> Result<Records, ReadError> {
+    records_at(device, from, None)
+}
+
+/// As [`records`], from a place where an earlier reading stood, without reading its segment from the start again.
+pub(super) fn records_at(
+    device: Arc<dyn Segments>,
+    from: u64,
+    place: Option<Place>,
+) -> Result<Records, ReadError> {
     let mut segments = device.segments()?;
     let skipped = segments.partition_point(|first| *first <= from);
     segments.drain(..skipped.saturating_sub(1));
@@ -56,8 +65,17 @@ pub fn records(device: Arc<dyn Segments>, from: u64) -> Result<Records, ReadErro
         open: None,
         from,
         next: start.min(from),
+        place: place.filter(|place| place.next == from),
         done: false,
     })
+}
+
+/// Where a reading stands: the next record's segment and the byte it begins at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    first: u64,
+    offset: u64,
+    next: u64,
 }
 
 /// The iterator that [`records`] makes.
@@ -69,12 +87,13 @@ pub struct Records {
     open: Option<Open>,
     from: u64,
     next: u64,
+    place: Option<Place>,
     done: bool,
 }
 
 struct Open {
     first: u64,
-    lines: Lines<io::Take<Box<dyn Read + Send>>>,
+    lines: Lines<io::Take<Box<dyn Source>>>,
 }
 
 impl std::fmt::Debug for Open {
@@ -108,6 +127,15 @@ impl Iterator for Records {
 }
 
 impl Records {
+    /// Where it stands, within a segment.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.open.as_ref().map(|open| Place {
+            first: open.first,
+            offset: open.lines.offset,
+            next: open.lines.next,
+        })
+    }
+
     /// Reads one line, or goes on to the next segment, or finds the end.
     fn step(&mut self) -> Result<Option<Entry>, ReadError> {
         let Some(open) = &mut self.open else {
@@ -143,7 +171,13 @@ impl Records {
         }
         let size = self.durable_size(first)?;
         let input = self.device.read(first)?.take(size);
-        let lines = Lines::open(input, first).map_err(|damage| damaged(first, damage))?;
+        let mut lines = Lines::open(input, first).map_err(|damage| damaged(first, damage))?;
+        if let Some(place) = self.place.take().filter(|place| place.first == first) {
+            let mut input = self.device.read(first)?;
+            input.seek(SeekFrom::Start(place.offset))?;
+            let input = input.take(size.saturating_sub(place.offset));
+            lines = Lines::at(lines.header, input, place.offset, place.next);
+        }
         self.open = Some(Open { first, lines });
         Ok(())
     }

@@ -158,6 +158,16 @@ impl<R: Read> Lines<R> {
         })
     }
 
+    /// Goes on at a byte offset, where the record `next` begins; `input` is there already.
+    pub(super) fn at(header: Header, input: R, offset: u64, next: u64) -> Self {
+        Self {
+            input: BufReader::with_capacity(64 * 1024, input),
+            header,
+            offset,
+            next,
+        }
+    }
+
     /// Reads the next line into `line`, without its newline if it is a record.
     pub(super) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
         line.clear();

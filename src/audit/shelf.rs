@@ -12,7 +12,13 @@ pub trait Shelf: Tiles + fmt::Debug + Send + Sync {
     /// When it may not be kept.
     fn put(&self, tile: Tile, hashes: &[Hash]) -> io::Result<()>;
 
-    /// Drops narrower forms of a tile: a wider one serves for them.
+    /// Whether any tile is there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn holds_tiles(&self) -> io::Result<bool>;
+
+    /// Drops the partial forms of a full tile, which serves for them.
     ///
     /// # Errors
     /// When one is still there.

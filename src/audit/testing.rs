@@ -209,7 +209,7 @@ impl Segments for Memory {
         Ok(self.with(|state| state.files.keys().copied().collect()))
     }
 
-    fn read(&self, first: u64) -> io::Result<Box<dyn io::Read + Send>> {
+    fn read(&self, first: u64) -> io::Result<Box<dyn super::device::Source>> {
         let bytes = self.with(|state| state.files.get(&first).map(|file| file.written.clone()));
         match bytes {
             Some(bytes) => Ok(Box::new(io::Cursor::new(bytes))),

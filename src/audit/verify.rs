@@ -34,6 +34,11 @@ pub enum Finding {
     /// A record is not the one that the tree was built over.
     #[error("record {0} is not the one that was logged: its hash is not the tree's")]
     Changed(u64),
+    /// The records are right, but a tile is not.
+    #[error(
+        "the records are those of the checkpoint, but the tile that holds the hash of record {0} is not"
+    )]
+    Tile(u64),
     /// The log ends too early.
     #[error(
         "the log ends after {records} records, and its checkpoint is of {checkpoint}: those from record {records} on are missing"
@@ -75,36 +80,41 @@ pub fn verify(
     let mut expected = expected.into_iter().peekable();
     let mut frontier = Frontier::default();
     let mut row = Row::default();
-    let unreadable = |sequence| move |error| Finding::Unreadable { sequence, error };
+    let mut changed = None;
+    let unreadable = |sequence| {
+        move |error| match error {
+            ReadError::Io(error) => Finding::Io(error),
+            error => Finding::Unreadable { sequence, error },
+        }
+    };
     let mut all = records(segments, 0).map_err(unreadable(0))?;
     loop {
         let size = frontier.size();
         while let Some(due) = expected.next_if(|due| due.size == size) {
             if due.origin != key.name() || due.root != frontier.root() {
-                return Err(Finding::Forked(size));
+                return Err(changed.map_or(Finding::Forked(size), Finding::Changed));
             }
         }
         let Some(entry) = all.next() else { break };
         let entry = entry.map_err(unreadable(size))?;
         let hash = leaf(&entry.line);
-        if size < checkpoint.size
-            && row
-                .at(shelf, size, checkpoint.size)
-                .is_some_and(|was| was != hash)
-        {
-            return Err(Finding::Changed(size));
+        // Which of the two is wrong, the record or the tile, is for the signed root to say.
+        let held = row.at(shelf, size, checkpoint.size);
+        if changed.is_none() && size < checkpoint.size && held.is_some_and(|held| held != hash) {
+            changed = Some(size);
         }
         frontier.push(hash, |_, _| ());
         if size.is_multiple_of(u64::from(Tile::FULL)) {
             seen(size);
         }
     }
-    match expected.next() {
-        Some(due) => Err(Finding::Missing {
+    match (expected.next(), changed) {
+        (Some(due), _) => Err(Finding::Missing {
             records: frontier.size(),
             checkpoint: due.size,
         }),
-        None => Ok(Sound {
+        (None, Some(record)) => Err(Finding::Tile(record)),
+        (None, None) => Ok(Sound {
             records: frontier.size(),
             root: frontier.root(),
             checkpoint,

@@ -21,6 +21,9 @@ pub enum LogKeyError {
     /// The file is not of its format.
     #[error("{0}: not a log's key")]
     Malformed(PathBuf),
+    /// It is another log's.
+    #[error("the key is that of the log {0}")]
+    OtherLog(String),
     /// It does not open.
     #[error("{0}: {1}")]
     Sealed(PathBuf, #[source] SealingFault),
@@ -35,47 +38,49 @@ pub enum LogKeyError {
 struct Stored {
     /// 1.
     version: u8,
+    /// The log's id.
+    log: String,
     sealed: Sealed,
 }
 
+fn context(log: &str) -> String {
+    format!("cambist log key\n{log}")
+}
+
 impl LogKey {
-    /// The key in a file, which is made, durably, where there is none. `origin` is the log's: the key opens for no other.
+    /// The key in a file, if there is one. `log` is the log's id: the key opens for no other.
     ///
     /// # Errors
-    /// [`LogKeyError`]; a file that is there is left as it is.
-    pub fn open_or_create(
-        path: &Path,
-        origin: &str,
-        kek: &Kek,
-        random: &dyn Random,
-    ) -> Result<Self, LogKeyError> {
-        let context = format!("cambist log key\n{origin}");
-        match fs::read(path) {
-            Ok(bytes) => Self::opened(path, &bytes, &context, kek),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Self::created(path, &context, kek, random)
-            }
-            Err(error) => Err(LogKeyError::Io(path.to_owned(), error)),
-        }
-    }
-
-    fn opened(path: &Path, bytes: &[u8], context: &str, kek: &Kek) -> Result<Self, LogKeyError> {
+    /// [`LogKeyError`].
+    pub fn open(path: &Path, log: &str, kek: &Kek) -> Result<Option<Self>, LogKeyError> {
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LogKeyError::Io(path.to_owned(), error)),
+            Ok(bytes) => bytes,
+        };
         let malformed = || LogKeyError::Malformed(path.to_owned());
-        let stored: Stored = serde_json::from_slice(bytes).map_err(|_| malformed())?;
+        let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
         if stored.version != 1 {
             return Err(malformed());
         }
+        if stored.log != log {
+            return Err(LogKeyError::OtherLog(stored.log));
+        }
         let der = kek
-            .open(&stored.sealed, context)
+            .open(&stored.sealed, &context(log))
             .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
         SigningKey::from_pkcs8(SigningAlgorithm::Ed25519, &der)
-            .map(Self)
+            .map(|key| Some(Self(key)))
             .map_err(|fault| LogKeyError::Key(path.to_owned(), fault))
     }
 
-    fn created(
+    /// Makes a key and writes it, durably, to a file that did not exist.
+    ///
+    /// # Errors
+    /// [`LogKeyError`]; a file that is there is left as it is.
+    pub fn create(
         path: &Path,
-        context: &str,
+        log: &str,
         kek: &Kek,
         random: &dyn Random,
     ) -> Result<Self, LogKeyError> {
@@ -83,9 +88,13 @@ impl LogKey {
         let failed = |error| LogKeyError::Io(path.to_owned(), error);
         let key = SigningKey::generate(SigningAlgorithm::Ed25519).map_err(faulty)?;
         let sealed = kek
-            .seal(&key.to_pkcs8().map_err(faulty)?, context, random)
+            .seal(&key.to_pkcs8().map_err(faulty)?, &context(log), random)
             .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
-        let stored = Stored { version: 1, sealed };
+        let stored = Stored {
+            version: 1,
+            log: log.to_owned(),
+            sealed,
+        };
         let bytes = serde_json::to_vec(&stored).map_err(|error| failed(error.into()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         // Whole and durable before it has its name, so that no crash leaves half a key to trip over.

@@ -1,12 +1,14 @@
 //! The published tree, on real files, as a verifier that is not ours sees it.
 
 use crate::support::log::{ORIGIN, open};
-use cambist::audit::tree::{self, Tile, Tiles as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cambist::audit::tree;
 use cambist::audit::{
     Act, ActKind, Checkpoint, DiskReader, DiskShelf, Log, PublishError, Publisher, Segments, read,
 };
 use cambist::clock::SystemRandomness;
-use cambist::keys::{Kek, LogKey};
+use cambist::keys::{Kek, LogKey, LogKeyError};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,13 +25,15 @@ impl TileReader for Foreign {
     }
 
     fn read_tiles(&self, tiles: &[tlog_tiles::Tile]) -> Result<Vec<Vec<u8>>, tlog_tiles::Error> {
-        let shelf = DiskShelf::new(&self.0);
+        // Its paths name the height first, as Go's checksum database does; C2SP's do not. As a server of files would have
+        // it: a partial tile, or the full one once it is there.
         let read = |tile: &tlog_tiles::Tile| {
-            // Its paths name the height first, as Go's checksum database does; C2SP's do not.
             let path = tile.path().replacen("tile/8/", "tile/", 1);
-            let ours: Tile = path.parse().unwrap();
-            let hashes = shelf.read(ours).unwrap();
-            hashes.iter().flat_map(|hash| *hash.bytes()).collect()
+            let full = path.split(".p/").next().unwrap();
+            let own = fs::read(self.0.join(&path));
+            let mut bytes = own.unwrap_or_else(|_| fs::read(self.0.join(full)).unwrap());
+            bytes.truncate(usize::try_from(tile.width()).unwrap() * 32);
+            bytes
         };
         Ok(tiles.iter().map(read).collect())
     }
@@ -39,13 +43,16 @@ impl TileReader for Foreign {
 
 fn key(folder: &Path) -> LogKey {
     let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
-    LogKey::open_or_create(
-        &folder.join("key"),
-        ORIGIN,
-        &kek,
-        &*SystemRandomness::shared(),
-    )
-    .unwrap()
+    match LogKey::open(&folder.join("key"), ORIGIN, &kek).unwrap() {
+        Some(key) => key,
+        None => LogKey::create(
+            &folder.join("key"),
+            ORIGIN,
+            &kek,
+            &*SystemRandomness::shared(),
+        )
+        .unwrap(),
+    }
 }
 
 fn publisher(folder: &Path, durable: u64) -> Result<Publisher, PublishError> {
@@ -119,6 +126,9 @@ async fn a_foreign_verifier_takes_every_checkpoint_tile_and_proof() {
             tlog_tiles::check_record(&ours, size, root, index, record).unwrap();
         }
         if let Some((old, was)) = before {
+            // Whoever has an earlier checkpoint finds its tiles still.
+            let earlier = TileHashReader::new(old, was, &foreign);
+            assert_eq!(tlog_tiles::tree_hash(old, &earlier).unwrap(), was);
             let ours: Vec<_> = tree::consistency(&shelf, old, size)
                 .unwrap()
                 .iter()
@@ -131,10 +141,9 @@ async fn a_foreign_verifier_takes_every_checkpoint_tile_and_proof() {
             publisher = self::publisher(folder, durable).unwrap();
         }
     }
-    // What is left in the folder is what the last checkpoint needs, and nothing narrower.
-    let partial = folder.join("tile/0/004.p");
-    let widths: Vec<_> = fs::read_dir(partial).unwrap().collect();
-    assert_eq!(widths.len(), 1);
+    // Partial forms stay until the tile is full.
+    let widths = fs::read_dir(folder.join("tile/0/004.p")).unwrap();
+    assert_eq!(widths.count(), 2);
     assert!(!folder.join("tile/0/000.p").exists());
     // A tile that was changed convinces nobody.
     let tile = folder.join("tile/0/001");
@@ -203,17 +212,22 @@ async fn a_log_that_is_not_the_checkpoints_is_not_gone_on_with() {
             checkpoint: 300
         })
     ));
-    // Another record in the place of one, and no tiles to tell the difference by.
+    // Another record in the place of the last; or of the first, and no tiles to tell the difference by.
     let segment = folder.join("00000000000000000000.seg");
     let text = fs::read_to_string(&segment).unwrap();
-    let changed = text.replacen("key.create", "key.delete", 1);
-    assert_ne!(changed, text);
-    fs::write(&segment, changed).unwrap();
-    fs::remove_dir_all(folder.join("tile")).unwrap();
-    assert!(matches!(
-        publisher(folder, durable),
-        Err(PublishError::Forked(300))
-    ));
+    let (before, after) = text.rsplit_once("key.create").unwrap();
+    let first = text.replacen("key.create", "key.delete", 1);
+    for (changed, tiles) in [(format!("{before}key.delete{after}"), true), (first, false)] {
+        assert_ne!(changed, text);
+        fs::write(&segment, changed).unwrap();
+        if !tiles {
+            fs::rename(folder.join("tile"), folder.join("away")).unwrap();
+        }
+        assert!(matches!(
+            publisher(folder, durable),
+            Err(PublishError::Forked(300))
+        ));
+    }
     fs::write(&segment, text).unwrap();
     assert!(publisher(folder, durable).is_ok());
     // Another log's checkpoint, or one that was edited.
@@ -229,6 +243,12 @@ async fn a_log_that_is_not_the_checkpoints_is_not_gone_on_with() {
             Err(PublishError::Foreign(_))
         ));
     }
+    // Tiles without a checkpoint are not begun anew.
+    fs::remove_file(folder.join("checkpoint")).unwrap();
+    assert!(matches!(
+        publisher(folder, durable),
+        Err(PublishError::NoCheckpoint)
+    ));
     fs::write(folder.join("checkpoint"), &note).unwrap();
     fs::remove_file(folder.join("key")).unwrap();
     assert!(matches!(
@@ -266,16 +286,28 @@ fn the_logs_key_lasts_and_opens_for_its_log_alone() {
     let path = folder.path().join("key");
     let random = SystemRandomness::shared();
     let kek = |byte| Kek::new(Zeroizing::new([byte; Kek::LENGTH])).unwrap();
-    let open = |origin: &str, byte| LogKey::open_or_create(&path, origin, &kek(byte), &*random);
-    let made = open(ORIGIN, 1).unwrap();
+    let open = |log: &str, byte| LogKey::open(&path, log, &kek(byte));
+    assert!(open("a", 1).unwrap().is_none());
+    let made = LogKey::create(&path, "a", &kek(1), &*random).unwrap();
     let stored = fs::read(&path).unwrap();
-    assert_eq!(open(ORIGIN, 1).unwrap().public(), made.public());
-    assert!(open(ORIGIN, 2).is_err() && open("https://other.example.org/n", 1).is_err());
+    assert_eq!(open("a", 1).unwrap().unwrap().public(), made.public());
+    assert!(open("a", 2).is_err());
+    assert!(matches!(open("b", 1), Err(LogKeyError::OtherLog(of)) if of == "a"));
+    assert!(LogKey::create(&path, "b", &kek(1), &*random).is_err());
+    // Said to be another log's, it does not open for that one either.
+    let text = String::from_utf8(stored.clone()).unwrap();
+    let moved = text.replace("\"log\":\"a\"", "\"log\":\"b\"");
+    fs::write(&path, &moved).unwrap();
+    assert!(matches!(open("b", 1), Err(LogKeyError::Sealed(..))));
     for broken in [&stored[..stored.len() / 2], b"", b"{}", b"{\"version\":2}"] {
         fs::write(&path, broken).unwrap();
-        assert!(open(ORIGIN, 1).is_err());
+        assert!(open("a", 1).is_err());
         assert_eq!(fs::read(&path).unwrap(), broken, "left as it is");
     }
-    // Sealed: the seed is nowhere in the file.
-    assert!(!String::from_utf8(stored).unwrap().contains("\"d\""));
+    // Sealed: what every key of this kind begins with (RFC 8410 section 7) is not in it.
+    let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let sealed = parsed["sealed"]["ciphertext"].as_str().unwrap();
+    let bytes = URL_SAFE_NO_PAD.decode(sealed).unwrap();
+    let algorithm = [0x06, 0x03, 0x2b, 0x65, 0x70];
+    assert!(!bytes.windows(5).any(|window| window == algorithm));
 }

@@ -38,7 +38,10 @@ async fn append(folder: &Path, records: u64) -> u64 {
 fn publisher(folder: &Path, durable: u64) -> Publisher {
     let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
     let random = SystemRandomness::shared();
-    let key = LogKey::open_or_create(&folder.join("key"), ORIGIN, &kek, &*random).unwrap();
+    let key = match LogKey::open(&folder.join("key"), ORIGIN, &kek).unwrap() {
+        Some(key) => key,
+        None => LogKey::create(&folder.join("key"), ORIGIN, &kek, &*random).unwrap(),
+    };
     let segments = Arc::new(DiskReader::new(folder));
     let shelf = Arc::new(DiskShelf::new(folder));
     Publisher::open(segments, shelf, key, ORIGIN, durable).unwrap()
@@ -190,6 +193,26 @@ async fn another_past_is_found_by_a_checkpoint_from_before() {
         |_| (),
     );
     assert!(matches!(foreign, Err(Finding::Forked(100))));
+}
+
+/// The signed root says which of the two is wrong.
+#[tokio::test]
+async fn a_tile_that_was_changed_accuses_no_record() {
+    let log = Published::new().await;
+    let tile = log.path().join("tile/0/000");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[32 * 7] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    assert!(matches!(log.verify(), Err(Finding::Tile(7))));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_no_finding() {
+    let log = Published::new().await;
+    let segment = log.path().join(SEGMENT);
+    fs::remove_file(&segment).unwrap();
+    fs::create_dir(&segment).unwrap();
+    assert!(matches!(log.verify(), Err(Finding::Io(_))));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Tiles and the checkpoint as files, named as C2SP tlog-tiles has them: the folder can be served as it is.
+//! Tiles and the checkpoint as files, named as C2SP tlog-tiles has them: `checkpoint` and what is under `tile/` can be served
+//! as they are. The rest of the folder must not be.
 
 use crate::audit::shelf::Shelf;
 use crate::audit::tree::{Hash, Tile, Tiles};
@@ -29,8 +30,12 @@ impl DiskShelf {
         }
     }
 
-    /// The widest form of a tile that is there: the full one, or the widest partial one.
-    fn widest(&self, tile: Tile) -> io::Result<PathBuf> {
+    /// A tile's own file, or that of a wider form: the full one, or the widest partial one.
+    fn found(&self, tile: Tile) -> io::Result<PathBuf> {
+        let own = self.folder.join(tile.to_string());
+        if own.try_exists()? {
+            return Ok(own);
+        }
         let full = self.folder.join(tile.full().to_string());
         if full.try_exists()? {
             return Ok(full);
@@ -92,7 +97,7 @@ impl DiskShelf {
 
 impl Tiles for DiskShelf {
     fn read(&self, tile: Tile) -> io::Result<Vec<Hash>> {
-        let bytes = fs::read(self.widest(tile)?)?;
+        let bytes = fs::read(self.found(tile)?)?;
         let (hashes, rest) = bytes.as_chunks::<{ Hash::LENGTH }>();
         let whole = rest.is_empty() && hashes.len() <= usize::from(Tile::FULL);
         let wanted = hashes.get(..usize::from(tile.width)).filter(|_| whole);
@@ -107,15 +112,13 @@ impl Shelf for DiskShelf {
         self.write(&tile.to_string(), &bytes)
     }
 
+    fn holds_tiles(&self) -> io::Result<bool> {
+        self.folder.join("tile").try_exists()
+    }
+
     fn prune(&self, tile: Tile) -> io::Result<()> {
-        for width in self.partial(tile)? {
-            if width < tile.width {
-                let narrower = Tile { width, ..tile };
-                fs::remove_file(self.folder.join(narrower.to_string()))?;
-            }
-        }
-        match fs::remove_dir(self.partial_folder(tile)) {
-            Err(error) if tile.is_full() && error.kind() != io::ErrorKind::NotFound => Err(error),
+        match fs::remove_dir_all(self.partial_folder(tile)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }

@@ -334,6 +334,7 @@ async fn a_backup_that_knew_what_the_log_lost_is_not_believed_once_the_log_has_g
     let copy = site.path("copy.db");
     fs::copy(site.path("data/store.db"), &copy).unwrap();
     let reached = site.whole_log().len();
+    let key = fs::read(log.join("vkey")).unwrap();
     fs::rename(&log, site.path("log.lost")).unwrap();
     fs::rename(&older, &log).unwrap();
     let (code, said) = site.fails(&[]).await;
@@ -351,6 +352,15 @@ async fn a_backup_that_knew_what_the_log_lost_is_not_believed_once_the_log_has_g
     }
     assert_eq!(broker.terminate().await.code(), Some(0));
     assert!(site.whole_log().len() > reached);
+    // No key signs two pasts: the log that was begun anew has its own, and the old one's things stand beside it.
+    assert_ne!(fs::read(log.join("vkey")).unwrap(), key);
+    site.verify_log(&mut Vec::new());
+    let names = fs::read_dir(&log).unwrap();
+    let aside = names.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_str().unwrap().starts_with("vkey.")
+    });
+    assert_eq!(aside.count(), 1);
     // What was accepted is said once.
     let mut broker = site.start().await;
     assert_eq!(broker.terminate().await.code(), Some(0));
