@@ -175,6 +175,7 @@ impl Publisher {
                 put(tile, hashes)?;
             }
         }
+        self.shelf.settle()?;
         self.publish(&next.frontier)?;
         next.place = all.place();
         *edge = next;
@@ -253,6 +254,7 @@ fn take_up(
     for (tile, hashes) in edge.partial() {
         shelf.put(tile, hashes)?;
     }
+    shelf.settle()?;
     Ok(edge)
 }
 

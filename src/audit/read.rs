@@ -144,13 +144,10 @@ impl Records {
         let first = open.first;
         let offset = open.lines.offset;
         let mut line = Vec::new();
-        match open.lines.next(&mut line)? {
-            Line::Record(head) => {
+        match open.lines.pass(&mut line)? {
+            Line::Record(sequence) => {
                 self.next = open.lines.next;
-                Ok(Some(Entry {
-                    sequence: head.sequence(),
-                    line,
-                }))
+                Ok(Some(Entry { sequence, line }))
             }
             Line::Broken(what) if !self.waiting.is_empty() || line.ends_with(b"\n") => {
                 Err(damaged(first, Damage::At { offset, what }))

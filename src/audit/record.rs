@@ -23,6 +23,8 @@ const VERSION: u8 = 1;
 /// Room for what the writer adds: version, place and either a store revision or the marker that
 /// turned an issue into a refusal (a key id of [`limits::KEY_ID`] bytes, each escaped).
 const LEAD: usize = 1024;
+/// How every line begins, before its sequence.
+pub(super) const BEGIN: &str = r#"{"v":1,"seq":"#;
 /// Largest encoded object.
 const BODY: usize = limits::RECORD - LEAD;
 /// How an issue begins, so that the writer can turn it into a refusal.
@@ -180,7 +182,7 @@ pub(super) fn detail(marker: &Marker) -> String {
 }
 
 fn start(out: &mut Vec<u8>, place: Place) {
-    let _ = write!(out, r#"{{"v":{VERSION},"seq":{},"#, place.sequence);
+    let _ = write!(out, "{BEGIN}{},", place.sequence);
 }
 
 /// The batch comes last, where the smallest rest of a line still tells it.

@@ -1,6 +1,6 @@
 //! A segment: a header line, then one record a line.
 
-use super::record::Head;
+use super::record::{self, Head};
 use super::recovery::Drained;
 use crate::limits;
 use crate::store::LogId;
@@ -121,9 +121,9 @@ pub(super) enum Damage {
 }
 
 /// A line of a segment.
-pub(super) enum Line {
+pub(super) enum Line<T = Head> {
     /// A record, and what was read of it.
-    Record(Head),
+    Record(T),
     /// Bytes that are no whole record, as far as they were read.
     Broken(&'static str),
     /// The segment ends here.
@@ -170,6 +170,20 @@ impl<R: Read> Lines<R> {
 
     /// Reads the next line into `line`, without its newline if it is a record.
     pub(super) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
+        self.take(line, Head::parse, Head::sequence)
+    }
+
+    /// As [`Lines::next`], where only the sequence matters: the rest of the record is not parsed.
+    pub(super) fn pass(&mut self, line: &mut Vec<u8>) -> io::Result<Line<u64>> {
+        self.take(line, sequence, |sequence| *sequence)
+    }
+
+    fn take<T>(
+        &mut self,
+        line: &mut Vec<u8>,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+        sequence: impl FnOnce(&T) -> u64,
+    ) -> io::Result<Line<T>> {
         line.clear();
         let read = read_line(&mut self.input, line)?;
         if read == 0 {
@@ -178,18 +192,16 @@ impl<R: Read> Lines<R> {
         let Some((b'\n', record)) = line.split_last() else {
             return Ok(Line::Broken("a line without its end"));
         };
-        match Head::parse(record) {
-            None => Ok(Line::Broken("not a record")),
-            Some(head) if head.sequence() != self.next => {
-                Ok(Line::Broken("a record out of sequence"))
-            }
-            Some(head) => {
-                line.pop();
-                self.offset = self.offset.saturating_add(read);
-                self.next = self.next.saturating_add(1);
-                Ok(Line::Record(head))
-            }
+        let Some(parsed) = parse(record) else {
+            return Ok(Line::Broken("not a record"));
+        };
+        if sequence(&parsed) != self.next {
+            return Ok(Line::Broken("a record out of sequence"));
         }
+        line.pop();
+        self.offset = self.offset.saturating_add(read);
+        self.next = self.next.saturating_add(1);
+        Ok(Line::Record(parsed))
     }
 
     /// Everything that follows, at most `limit` bytes of it, appended to `rest`.
@@ -197,6 +209,13 @@ impl<R: Read> Lines<R> {
         self.input.take(limit).read_to_end(rest)?;
         Ok(())
     }
+}
+
+/// The sequence in what every record begins with.
+fn sequence(record: &[u8]) -> Option<u64> {
+    let rest = record.strip_prefix(record::BEGIN.as_bytes())?;
+    let digits = rest.split(|byte| *byte == b',').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Reads up to a newline, but never more than the largest record and its newline.

@@ -6,11 +6,17 @@ use std::io;
 
 /// A place for a log's tiles and its last checkpoint. What it holds can be made again from the segments.
 pub trait Shelf: Tiles + fmt::Debug + Send + Sync {
-    /// Keeps a tile, durably, in the place of a narrower one.
+    /// Writes a tile. It is whole, but durable only after [`Shelf::settle`].
     ///
     /// # Errors
-    /// When it may not be kept.
+    /// When it may not be written.
     fn put(&self, tile: Tile, hashes: &[Hash]) -> io::Result<()>;
+
+    /// Makes all that was written durable.
+    ///
+    /// # Errors
+    /// When some of it may not be.
+    fn settle(&self) -> io::Result<()>;
 
     /// Whether any tile is there.
     ///

@@ -68,30 +68,14 @@ impl DiskShelf {
         self.folder.join(format!("{}.p", tile.full()))
     }
 
-    /// Writes a file under another name, and gives it its name once it is whole.
+    /// Writes a file under another name, and gives it its name once it is whole and durable.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.folder.join(name);
-        let parent = path.parent().unwrap_or(&self.folder);
-        self.make(parent)?;
-        let mut draft = NamedTempFile::new_in(parent)?;
+        let mut draft = NamedTempFile::new_in(&self.folder)?;
         draft.write_all(bytes)?;
         draft.as_file().sync_all()?;
-        draft.persist(&path).map_err(|error| error.error)?;
-        sync(parent)
-    }
-
-    /// Makes a folder and those above it, each durable in the one above.
-    fn make(&self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            return Ok(());
-        }
-        let parent = folder.parent().unwrap_or(&self.folder);
-        self.make(parent)?;
-        match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
-        sync(parent)
+        let named = draft.persist(self.folder.join(name));
+        named.map_err(|error| error.error)?;
+        File::open(&self.folder)?.sync_all()
     }
 }
 
@@ -109,7 +93,21 @@ impl Tiles for DiskShelf {
 impl Shelf for DiskShelf {
     fn put(&self, tile: Tile, hashes: &[Hash]) -> io::Result<()> {
         let bytes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.bytes()).collect();
-        self.write(&tile.to_string(), &bytes)
+        let path = self.folder.join(tile.to_string());
+        let parent = path.parent().unwrap_or(&self.folder);
+        DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(parent)?;
+        let mut draft = NamedTempFile::new_in(parent)?;
+        draft.write_all(&bytes)?;
+        draft.persist(&path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        // Hundreds of small files and their names at once, under load.
+        Ok(rustix::fs::syncfs(File::open(&self.folder)?)?)
     }
 
     fn holds_tiles(&self) -> io::Result<bool> {
@@ -145,10 +143,6 @@ impl Shelf for DiskShelf {
     fn put_checkpoint(&self, note: &[u8]) -> io::Result<()> {
         self.write(CHECKPOINT, note)
     }
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn missing(tile: Tile) -> io::Error {
