@@ -5,14 +5,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::audit::tree;
 use cambist::audit::{
-    Act, ActKind, Checkpoint, DiskReader, DiskShelf, Log, PublishError, Publisher, Segments, read,
+    Act, ActKind, Checkpoint, DiskReader, DiskShelf, Log, PublishError, Publisher, Segments, Shelf,
+    read,
 };
 use cambist::clock::SystemRandomness;
 use cambist::keys::{Kek, LogKey, LogKeyError};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tlog_tiles::{Hash, TileHashReader, TileReader};
 use zeroize::Zeroizing;
 
@@ -277,6 +279,81 @@ async fn a_checkpoint_is_only_of_what_is_acknowledged() {
         .parse()
         .unwrap();
     assert_eq!(said.size, 10);
+    log.close().await;
+}
+
+/// A shelf that notes what is done to it, in order.
+#[derive(Debug)]
+struct Noted {
+    shelf: DiskShelf,
+    done: Mutex<Vec<&'static str>>,
+}
+
+impl Noted {
+    fn note(&self, what: &'static str) {
+        self.done.lock().unwrap().push(what);
+    }
+}
+
+impl tree::Tiles for Noted {
+    fn read(&self, tile: tree::Tile) -> io::Result<Vec<tree::Hash>> {
+        self.shelf.read(tile)
+    }
+}
+
+impl Shelf for Noted {
+    fn put(&self, tile: tree::Tile, hashes: &[tree::Hash]) -> io::Result<()> {
+        self.note("put");
+        self.shelf.put(tile, hashes)
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.note("settle");
+        self.shelf.settle()
+    }
+
+    fn holds_tiles(&self) -> io::Result<bool> {
+        self.shelf.holds_tiles()
+    }
+
+    fn prune(&self, tile: tree::Tile) -> io::Result<()> {
+        self.note("prune");
+        self.shelf.prune(tile)
+    }
+
+    fn put_key(&self, key: &str) -> io::Result<()> {
+        self.shelf.put_key(key)
+    }
+
+    fn checkpoint(&self) -> io::Result<Option<Vec<u8>>> {
+        self.shelf.checkpoint()
+    }
+
+    fn put_checkpoint(&self, note: &[u8]) -> io::Result<()> {
+        self.note("checkpoint");
+        self.shelf.put_checkpoint(note)
+    }
+}
+
+/// No power cut leaves a checkpoint without its tiles.
+#[tokio::test]
+async fn tiles_are_durable_before_their_checkpoint_and_go_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (log, _) = open(folder).unwrap();
+    let durable = append(&log, 300).await;
+    let shelf = Arc::new(Noted {
+        shelf: DiskShelf::new(folder),
+        done: Mutex::default(),
+    });
+    let segments = Arc::new(DiskReader::new(folder));
+    let kept = Arc::clone(&shelf) as Arc<dyn Shelf>;
+    let publisher = Publisher::open(segments, kept, key(folder), ORIGIN, durable).unwrap();
+    shelf.done.lock().unwrap().clear();
+    publisher.advance(durable).unwrap();
+    let mut done = shelf.done.lock().unwrap().clone();
+    done.dedup();
+    assert_eq!(done, ["put", "settle", "checkpoint", "prune"]);
     log.close().await;
 }
 
