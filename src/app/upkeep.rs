@@ -107,10 +107,16 @@ pub(super) fn start(world: &World, subjects: Subjects) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut round: u32 = 0;
+        let mut log = subjects.exchange.log.health_changes();
         loop {
             tokio::select! {
                 () = quiet.cancelled() => break,
                 _ = ticks.tick() => {}
+                // A log that cannot be written is no longer ready, and not a second later.
+                Ok(()) = log.changed() => {
+                    look_at_log(&subjects);
+                    continue;
+                }
             }
             look(&subjects);
             if round.is_multiple_of(SELDOM) {
@@ -121,6 +127,18 @@ pub(super) fn start(world: &World, subjects: Subjects) {
         finish(&subjects).await;
         Ok::<_, anyhow::Error>(())
     });
+}
+
+fn look_at_log(subjects: &Subjects) {
+    let health = subjects.exchange.log.health();
+    condition(
+        &subjects.readiness,
+        "log",
+        match &*health {
+            LogHealth::Writing => Ok(()),
+            LogHealth::Failed { cause, .. } => Err(cause.as_ref()),
+        },
+    );
 }
 
 fn look(subjects: &Subjects) {
@@ -140,15 +158,7 @@ fn look(subjects: &Subjects) {
             .then_some(())
             .ok_or("the wall clock cannot be trusted"),
     );
-    let health = exchange.log.health();
-    condition(
-        readiness,
-        "log",
-        match &*health {
-            LogHealth::Writing => Ok(()),
-            LogHealth::Failed { cause, .. } => Err(cause.as_ref()),
-        },
-    );
+    look_at_log(subjects);
     let now = exchange.guard.wall();
     let fresh = exchange.replica.is_fresh(now, exchange.staleness);
     condition(

@@ -172,11 +172,12 @@ impl Port {
         let code = outcome.code();
         // A client that has a certificate is an operator's concern, up to a rate; the noise of the network is
         // not. All are counted.
+        let peer = remote.map(tracing::field::display);
         let concern = matches!(outcome, Outcome::Certificate(_) | Outcome::ProxyHeader);
         if concern && self.lines.allow(self.edge.clock.monotonic()) {
-            tracing::info!(peer = ?remote, code, %reason, "connection refused");
+            tracing::info!(peer, code, %reason, "connection refused");
         } else {
-            tracing::debug!(peer = ?remote, code, %reason, "connection refused");
+            tracing::debug!(peer, code, %reason, "connection refused");
         }
     }
 }
