@@ -15,9 +15,10 @@
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
 use super::note::{InvalidNoteKey, NoteKey};
+use super::proof::Proof;
 use super::read::{Place, ReadError, records, records_at};
 use super::shelf::Shelf;
-use super::tree::{Frontier, Hash, Tile, leaf, node};
+use super::tree::{Frontier, Hash, Tile, inclusion, leaf, node};
 use crate::keys::LogKey;
 use arc_swap::ArcSwapOption;
 use std::io;
@@ -143,6 +144,20 @@ impl Publisher {
         &self.shelf
     }
 
+    /// The proof of a record, against the last checkpoint; none where that does not cover it yet. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When the tiles cannot be read.
+    pub fn prove(&self, index: u64) -> io::Result<Option<Proof>> {
+        let covers = |last: &Arc<Published>| index < last.checkpoint.size;
+        let Some(last) = self.published().filter(covers) else {
+            return Ok(None);
+        };
+        let path = inclusion(&*self.shelf, index, last.checkpoint.size)?;
+        let note = last.note.clone();
+        Ok(Some(Proof { index, path, note }))
+    }
+
     /// Grows the tree to `durable` records, which the log has acknowledged, and publishes a checkpoint of it. Blocks: reads
     /// and writes files. Nothing happens where there is nothing new.
     ///
@@ -238,23 +253,37 @@ fn take_up(
     {
         return Ok(edge);
     }
-    tracing::warn!("the log's tiles are damaged: they are made again from its records");
-    let mut edge = Edge::default();
-    for entry in records(Arc::clone(device), 0)? {
-        if edge.frontier.size() == checkpoint.size {
-            break;
-        }
-        for (tile, hashes) in edge.push(leaf(&entry?.line)) {
-            shelf.put(tile, &hashes)?;
-        }
-    }
+    tracing::warn!("the log's tiles are not those of its records: the tree is computed anew");
+    // Looked at as a whole before anything is written: if it is the records that were changed, the tiles say which.
+    let edge = regrow(device, checkpoint.size, |_, _| Ok(()))?;
     if !is_right(&edge) {
         return Err(PublishError::Forked(checkpoint.size));
     }
-    for (tile, hashes) in edge.partial() {
-        shelf.put(tile, hashes)?;
-    }
+    let edge = regrow(device, checkpoint.size, |tile, hashes| {
+        shelf.put(tile, hashes)
+    })?;
     shelf.settle()?;
+    Ok(edge)
+}
+
+/// The tree over the first `size` records; `put` is given all of its tiles.
+fn regrow(
+    device: &Arc<dyn Segments>,
+    size: u64,
+    put: impl Fn(Tile, &[Hash]) -> io::Result<()>,
+) -> Result<Edge, PublishError> {
+    let mut edge = Edge::default();
+    for entry in records(Arc::clone(device), 0)? {
+        if edge.frontier.size() == size {
+            break;
+        }
+        for (tile, hashes) in edge.push(leaf(&entry?.line)) {
+            put(tile, &hashes)?;
+        }
+    }
+    for (tile, hashes) in edge.partial() {
+        put(tile, hashes)?;
+    }
     Ok(edge)
 }
 

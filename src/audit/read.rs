@@ -34,6 +34,9 @@ pub enum ReadError {
     /// Records are missing between two segments, or before the first.
     #[error("the record {0} is not there")]
     Missing(u64),
+    /// A record is not the JSON that it should be.
+    #[error("the record {0} cannot be read")]
+    Unreadable(u64),
 }
 
 /// Iterates over all records from `from` on, ending at the first error.

@@ -126,7 +126,13 @@ async fn a_foreign_verifier_takes_every_checkpoint_tile_and_proof() {
                 ours
             );
             tlog_tiles::check_record(&ours, size, root, index, record).unwrap();
+            let proof = publisher.prove(index).unwrap().unwrap();
+            assert_eq!(proof.path.iter().map(theirs).collect::<Vec<_>>(), ours);
+            let line = &lines[usize::try_from(index).unwrap()];
+            let checkpoint = proof.verify(line, publisher.verifier()).unwrap();
+            assert_eq!(checkpoint.size, size);
         }
+        assert_eq!(publisher.prove(size).unwrap(), None, "not covered yet");
         if let Some((old, was)) = before {
             // Whoever has an earlier checkpoint finds its tiles still.
             let earlier = TileHashReader::new(old, was, &foreign);
@@ -231,6 +237,7 @@ async fn a_log_that_is_not_the_checkpoints_is_not_gone_on_with() {
         ));
     }
     fs::write(&segment, text).unwrap();
+    fs::rename(folder.join("away"), folder.join("tile")).unwrap();
     assert!(publisher(folder, durable).is_ok());
     // Another log's checkpoint, or one that was edited.
     let note = fs::read_to_string(folder.join("checkpoint")).unwrap();
@@ -257,6 +264,25 @@ async fn a_log_that_is_not_the_checkpoints_is_not_gone_on_with() {
         publisher(folder, durable),
         Err(PublishError::Foreign(_))
     ));
+}
+
+/// The tiles are what tells which record was changed, also after a start has refused.
+#[tokio::test]
+async fn a_start_on_changed_records_leaves_the_tiles_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let durable = published(folder, 600).await;
+    let segment = folder.join("00000000000000000000.seg");
+    let text = fs::read_to_string(&segment).unwrap();
+    fs::write(&segment, text.replace("key.create", "key.delete")).unwrap();
+    let tiles = || {
+        ["0/000", "0/001", "0/002.p/88"]
+            .map(|name| fs::read(folder.join("tile").join(name)).unwrap())
+    };
+    let before = tiles();
+    let refused = publisher(folder, durable);
+    assert!(matches!(refused, Err(PublishError::Forked(600))));
+    assert_eq!(tiles(), before);
 }
 
 #[tokio::test]

@@ -1,0 +1,142 @@
+use super::*;
+use crate::audit::testing::{Memory, NOW, context, key_id, minted, open_with, options, token_id};
+use crate::audit::{Act, ActKind, Field, Log, Options, Seen};
+use crate::id::CredentialId;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// Eight records in several segments: an issue, then an act on what the issue's number names, a second apart.
+async fn log() -> (Arc<Memory>, Log) {
+    let device = Memory::new();
+    let small = Options {
+        segment_bytes: 1500,
+        ..options()
+    };
+    let opened = open_with(&device, small).unwrap();
+    for n in 0..4_u64 {
+        let issue = opened.log.issue(minted(n.into()), &context());
+        issue.await.unwrap();
+        opened.clock.advance(1);
+        let act = Act {
+            target: Some(if n == 2 { "key:b" } else { "key:a" }),
+            owner: None,
+            ..Act::new(ActKind::Admin, "key.suspend")
+        };
+        opened.log.event(&act).await.unwrap();
+    }
+    assert!(device.segments().unwrap().len() > 2, "several segments");
+    (device, opened.log)
+}
+
+fn term(field: Field, values: &[&str]) -> Filter {
+    let values = values.iter().map(|value| (*value).to_owned()).collect();
+    Filter::default().within(field, values)
+}
+
+fn found(device: &Arc<Memory>, filter: Filter, within: Range<u64>, order: Order) -> Vec<u64> {
+    let all = search(Arc::clone(device) as _, filter, within, order).unwrap();
+    all.map(|entry| entry.unwrap().sequence).collect()
+}
+
+#[tokio::test]
+async fn records_are_found_by_what_they_say() {
+    let (device, log) = log().await;
+    let second = |n: i64| Timestamp::from_second(NOW + n).unwrap();
+    let token = token_id(2).to_string();
+    let credential = CredentialId::ApiKey(key_id()).to_string();
+    let network = |text: &str| Filter {
+        networks: vec![text.parse().unwrap()],
+        ..Filter::default()
+    };
+    let between = |from, until| Filter {
+        from: Some(second(from)),
+        until: Some(second(until)),
+        ..Filter::default()
+    };
+    for (filter, expected) in [
+        (Filter::default(), vec![0, 1, 2, 3, 4, 5, 6, 7]),
+        (term(Field::Kind, &["issue"]), vec![0, 2, 4, 6]),
+        (term(Field::Token, &[&token]), vec![4]),
+        (term(Field::Credential, &[&credential]), vec![0, 2, 4, 6]),
+        (term(Field::Rule, &["ceiling.key"]), vec![0, 2, 4, 6]),
+        (term(Field::Target, &["key:b"]), vec![5]),
+        (term(Field::Target, &["key:a", "key:b"]), vec![1, 3, 5, 7]),
+        (term(Field::Action, &["key"]), vec![]),
+        (term(Field::Owner, &[]), vec![]),
+        (network("192.0.2.0/24"), vec![0, 2, 4, 6]),
+        (network("198.51.100.0/24"), vec![]),
+        (between(1, 2), vec![1, 2]),
+        (
+            term(Field::Kind, &["issue"])
+                .within(Field::Target, BTreeSet::from(["key:a".to_owned()])),
+            vec![],
+        ),
+    ] {
+        let got = found(&device, filter.clone(), 0..8, Order::OldestFirst);
+        assert_eq!(got, expected, "{filter:?}");
+        let mut newest = found(&device, filter.clone(), 0..8, Order::NewestFirst);
+        newest.reverse();
+        assert_eq!(newest, expected, "{filter:?}");
+    }
+    log.close().await;
+}
+
+#[tokio::test]
+async fn what_is_wanted_twice_is_narrowed() {
+    let wanted =
+        term(Field::Owner, &["a", "b"]).within(Field::Owner, ["b".into(), "c".into()].into());
+    assert_eq!(wanted, term(Field::Owner, &["b"]));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_told_and_the_rest_is_found() {
+    let (device, log) = log().await;
+    log.close().await;
+    let first = device.segments().unwrap()[1];
+    let text = String::from_utf8(device.bytes(first)).unwrap();
+    device.set_bytes(
+        first,
+        text.replacen(r#""time":"#, r#""tome":"#, 1).into_bytes(),
+    );
+    let all = search(device as _, Filter::default(), 0..8, Order::OldestFirst).unwrap();
+    let (good, bad): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
+    assert_eq!(good.len(), 7);
+    assert!(matches!(bad[..], [Err(ReadError::Unreadable(at))] if at == first));
+}
+
+proptest! {
+    /// Wherever a search begins and ends, and whichever way it goes, it finds what looking at every record finds.
+    #[test]
+    fn a_range_is_found_whole(start in 0_u64..10, length in 0_u64..10, newest in any::<bool>(), issues in any::<bool>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (device, log) = log().await;
+            let (filter, step) = match issues {
+                true => (term(Field::Kind, &["issue"]), 2),
+                false => (Filter::default(), 1),
+            };
+            let within = start..start.saturating_add(length);
+            let mut expected: Vec<u64> =
+                (0..8).filter(|n| within.contains(n) && n % step == 0).collect();
+            let order = match newest {
+                true => {
+                    expected.reverse();
+                    Order::NewestFirst
+                }
+                false => Order::OldestFirst,
+            };
+            assert_eq!(found(&device, filter, within, order), expected);
+            log.close().await;
+        });
+    }
+
+    #[test]
+    fn time_is_half_open(from in 0_i64..5, until in 0_i64..5) {
+        let at = |n| Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_secs(n)).unwrap();
+        let line = format!(r#"{{"v":1,"seq":0,"kind":"gap","time":"{}"}}"#, at(2));
+        let filter = Filter { from: Some(at(from)), until: Some(at(until)), ..Filter::default() };
+        let seen = Seen::read(line.as_bytes()).unwrap();
+        prop_assert_eq!(filter.matches(&seen), from <= 2 && 2 < until);
+    }
+}

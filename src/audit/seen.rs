@@ -1,0 +1,167 @@
+//! A record as a reader sees it: what can be looked for.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// A field by which records are found. A record may have several values in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// What happened: `issue`, `refuse`, `refusals`, or the kind of an act.
+    Kind,
+    /// A credential, at the root of the token or anywhere in its ancestry.
+    Credential,
+    /// Who asked or acted: subject, client, actors, peer.
+    Principal,
+    /// The team that answers for it.
+    Owner,
+    /// The audience, asked for or granted.
+    Audience,
+    /// The token's `jti`.
+    Token,
+    /// A digest of a token that this one was made from.
+    Ancestor,
+    /// Why it was refused.
+    Code,
+    /// A rule that decided.
+    Rule,
+    /// What an administrator did.
+    Action,
+    /// To what.
+    Target,
+}
+
+impl Field {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Kind,
+        Self::Credential,
+        Self::Principal,
+        Self::Owner,
+        Self::Audience,
+        Self::Token,
+        Self::Ancestor,
+        Self::Code,
+        Self::Rule,
+        Self::Action,
+        Self::Target,
+    ];
+}
+
+/// What is read of a record. Everything else in it is passed over.
+#[derive(Debug, Deserialize)]
+pub struct Seen<'a> {
+    /// Its sequence.
+    #[serde(rename = "seq")]
+    pub sequence: u64,
+    /// When it was made.
+    pub time: Timestamp,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    peer: Option<Source>,
+    #[serde(borrow, default)]
+    peer_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    credential: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    sub: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    client_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    owner: Option<Cow<'a, str>>,
+    #[serde(default)]
+    actors: Vec<String>,
+    #[serde(borrow, default)]
+    ask: Option<Named<'a>>,
+    #[serde(borrow, default)]
+    grant: Option<Named<'a>>,
+    #[serde(borrow, default)]
+    jti: Option<Cow<'a, str>>,
+    #[serde(default)]
+    lineage: Lineage,
+    #[serde(borrow, default)]
+    code: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    action: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    target: Option<Cow<'a, str>>,
+    #[serde(default)]
+    rules: Vec<String>,
+    #[serde(borrow, default)]
+    refused: Vec<Group<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Source {
+    address: Option<IpAddr>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    audience: Cow<'a, str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Lineage {
+    #[serde(default)]
+    c: Vec<String>,
+    #[serde(default)]
+    l: Vec<String>,
+}
+
+/// A part of a summary of refusals.
+#[derive(Debug, Deserialize)]
+struct Group<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+}
+
+impl<'a> Seen<'a> {
+    /// Reads a record's line.
+    ///
+    /// # Errors
+    /// When it is not the JSON that a record is.
+    pub fn read(line: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(line)
+    }
+
+    /// Where the request came from.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.peer.as_ref().and_then(|peer| peer.address)
+    }
+
+    /// What it can be found by.
+    pub fn terms(&self) -> impl Iterator<Item = (Field, &str)> {
+        let single = [
+            (Field::Kind, Some(&self.kind)),
+            (Field::Credential, self.credential.as_ref()),
+            (Field::Principal, self.sub.as_ref()),
+            (Field::Principal, self.client_id.as_ref()),
+            (Field::Principal, self.peer_id.as_ref()),
+            (Field::Owner, self.owner.as_ref()),
+            (Field::Audience, self.ask.as_ref().map(|ask| &ask.audience)),
+            (Field::Audience, self.grant.as_ref().map(|it| &it.audience)),
+            (Field::Token, self.jti.as_ref()),
+            (Field::Code, self.code.as_ref()),
+            (Field::Action, self.action.as_ref()),
+            (Field::Target, self.target.as_ref()),
+        ];
+        let single = single
+            .into_iter()
+            .filter_map(|(field, value)| Some((field, &**value?)));
+        let listed = [
+            (Field::Principal, &self.actors),
+            (Field::Credential, &self.lineage.c),
+            (Field::Ancestor, &self.lineage.l),
+            (Field::Rule, &self.rules),
+        ];
+        let listed = listed
+            .into_iter()
+            .flat_map(|(field, values)| values.iter().map(move |value| (field, value.as_str())));
+        let codes = self.refused.iter().map(|group| (Field::Code, &*group.code));
+        single.chain(listed).chain(codes)
+    }
+}
