@@ -26,7 +26,7 @@ mod testing;
 mod verified;
 mod workload_cert;
 
-pub use admin::{Administrator, Administrators, Duty};
+pub use admin::{Administrator, Administrators, Duty, Reader, Sight};
 pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
 pub use suppose::Supposed;

@@ -13,6 +13,7 @@ mod identity;
 mod issuance;
 mod known;
 mod listener;
+mod log;
 mod problem;
 mod service;
 
@@ -21,8 +22,9 @@ pub use identity::{InvalidIdentity, Issuer, NodeId};
 pub use issuance::{Algorithm, Keys, Tokens};
 pub use known::KEYS;
 pub use listener::{Address, ClientCertificates, Face, InvalidAddress, Listener};
+pub use log::{Log, LogReader};
 pub use problem::Problem;
-pub use service::{Limits, Log, Ops, PolicyFiles, Store, Tls};
+pub use service::{Limits, Ops, PolicyFiles, Store, Tls};
 
 use crate::inventory::AudienceSpec;
 use aws_lc_rs::digest;
@@ -96,7 +98,7 @@ struct Raw {
     #[serde(default)]
     policy: PolicyFiles,
     #[serde(default)]
-    log: Log,
+    log: log::RawLog,
     #[serde(default)]
     store: Store,
     #[serde(default)]
@@ -180,13 +182,13 @@ fn build(raw: Raw, path: &Path, text: &str, check: &mut Check<'_, '_>) -> Option
         );
     }
     raw.tokens.check(check);
-    raw.log.check(check);
     raw.store.check(check);
     raw.limits.check(check);
     let keys = keys.map(|keys| Keys::check(keys, check));
     let trust_domains = governed::trust_domains(raw.trust_domain, check);
     require_trust(&listeners, &trust_domains, check);
     let admin = Admin::check(raw.admin, &trust_domains, check);
+    let log = Log::check(raw.log, &trust_domains, check);
     let audiences = governed::audiences(raw.audience, raw.tokens.max_lifetime, check);
     Some(Config {
         path: path.to_owned(),
@@ -203,7 +205,7 @@ fn build(raw: Raw, path: &Path, text: &str, check: &mut Check<'_, '_>) -> Option
         audiences,
         trust_domains,
         policy: raw.policy.resolve(check),
-        log: raw.log,
+        log,
         store: raw.store,
         limits: raw.limits,
     })

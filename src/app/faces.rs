@@ -39,6 +39,12 @@ pub(super) fn routes(
         uids: config.admin.uids.iter().copied().collect(),
         spiffe_ids: config.admin.spiffe_ids.iter().cloned().collect(),
         explain: config.admin.explain.iter().cloned().collect(),
+        readers: config
+            .log
+            .readers
+            .iter()
+            .map(|reader| (reader.spiffe_id.clone(), reader.sight.clone()))
+            .collect(),
     };
     let gate = Gate {
         exchange: Arc::clone(exchange),

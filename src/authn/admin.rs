@@ -1,10 +1,10 @@
 //! Who may administer, until governance comes: named user ids on the Unix socket, and named SPIFFE IDs.
 
 use super::{Authn, Peer, workload_cert};
-use crate::id::SpiffeId;
+use crate::id::{Owner, SpiffeId};
 use crate::refusal::{Code, Refusal};
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 /// The configured administrators.
@@ -16,6 +16,39 @@ pub struct Administrators {
     pub spiffe_ids: HashSet<SpiffeId>,
     /// Workloads that may ask for explanations, and nothing else.
     pub explain: HashSet<SpiffeId>,
+    /// Workloads that may read the log, as far as is said of each. Administrators read all of it.
+    pub readers: HashMap<SpiffeId, Sight>,
+}
+
+/// How much of the log somebody sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All of it.
+    Everything,
+    /// The records of what these teams own.
+    Owned(BTreeSet<Owner>),
+}
+
+/// A caller that may read the log. Only [`Authn::reader`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    name: Name,
+    sight: Sight,
+}
+
+impl Reader {
+    /// How much of it.
+    #[must_use]
+    pub fn sight(&self) -> &Sight {
+        &self.sight
+    }
+}
+
+impl fmt::Display for Reader {
+    /// As of an [`Administrator`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
 }
 
 /// What an administrative call does.
@@ -48,9 +81,15 @@ impl Administrator {
 impl fmt::Display for Administrator {
     /// The name in records: `uid:<n>` or a SPIFFE ID.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Name::Uid(uid) => write!(f, "uid:{uid}"),
-            Name::Workload(id) => id.fmt(f),
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(uid) => write!(f, "uid:{uid}"),
+            Self::Workload(id) => id.fmt(f),
         }
     }
 }
@@ -81,10 +120,39 @@ impl Authn {
                 "neither the uid nor the certificate is an administrator's",
             ));
         }
+        self.workload(peer, now).map(Administrator)
+    }
+
+    /// Whether the peer may read the log, and how much of it.
+    ///
+    /// # Errors
+    /// As [`Authn::administrator`].
+    pub fn reader(
+        &self,
+        peer: &Peer,
+        allowed: &Administrators,
+        now: Timestamp,
+    ) -> Result<Reader, Refusal> {
+        let certificate = peer.certificate.as_ref();
+        let named = certificate.and_then(|found| allowed.readers.get(found.spiffe_id()));
+        let administrator = self.administrator(peer, allowed, Duty::Administer, now);
+        match (administrator, named) {
+            (Ok(Administrator(name)), _) => Ok(Reader {
+                name,
+                sight: Sight::Everything,
+            }),
+            (Err(_), Some(sight)) => Ok(Reader {
+                name: self.workload(peer, now)?,
+                sight: sight.clone(),
+            }),
+            (Err(refusal), None) => Err(refusal),
+        }
+    }
+
+    /// The name of a certificate that still stands.
+    fn workload(&self, peer: &Peer, now: Timestamp) -> Result<Name, Refusal> {
         let certificate =
             workload_cert::recheck(self, peer, now).map_err(|rejected| rejected.refusal)?;
-        Ok(Administrator(Name::Workload(
-            certificate.spiffe_id().clone(),
-        )))
+        Ok(Name::Workload(certificate.spiffe_id().clone()))
     }
 }

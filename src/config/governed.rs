@@ -149,6 +149,18 @@ pub(super) fn trust_domains(
     domains
 }
 
+impl Check<'_, '_> {
+    /// That certificates of `id` can be believed.
+    pub(super) fn known_domain(&mut self, at: &KeyPath, id: &SpiffeId, all: &[TrustDomainFiles]) {
+        let domain = id.trust_domain();
+        let known = all.iter().any(|known| known.name == domain);
+        if !known && !self.is_set_aside(&KeyPath::default().key("trust_domain")) {
+            let message = format!("`{id}` is in `{domain}`, which has no [[trust_domain]]");
+            self.refuse(at, message);
+        }
+    }
+}
+
 /// `[admin]`: who may administer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
@@ -175,14 +187,9 @@ impl Admin {
         check: &mut Check<'_, '_>,
     ) -> Self {
         let at = KeyPath::default().key("admin");
-        let domains_known = !check.is_set_aside(&KeyPath::default().key("trust_domain"));
         for (key, ids) in [("spiffe_ids", &raw.spiffe_ids), ("explain", &raw.explain)] {
             for id in ids {
-                let domain = id.trust_domain();
-                if domains_known && !domains.iter().any(|known| known.name == domain) {
-                    let message = format!("`{id}` is in `{domain}`, which has no [[trust_domain]]");
-                    check.refuse(&at.key(key), message);
-                }
+                check.known_domain(&at.key(key), id, domains);
             }
         }
         Self {

@@ -140,6 +140,18 @@ pub const KEYS: &[(&str, &str)] = &[
         "log.segment_age",
         "a length of time from \"1m\" up to \"31d\", such as \"24h\"",
     ),
+    (
+        "log.reader",
+        "one [[log.reader]] section for each workload that may read the log",
+    ),
+    (
+        "log.reader.spiffe_id",
+        "a SPIFFE ID in a configured trust domain, such as \"spiffe://example.org/siem\"",
+    ),
+    (
+        "log.reader.owners",
+        "the teams whose records it sees, such as [\"team-shop\"]; left out: all records",
+    ),
     ("store", "a [store] section"),
     (
         "store.staleness",

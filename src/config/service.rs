@@ -1,4 +1,4 @@
-//! The process around the broker: TLS files, the operations listener, policy files, log, store, limits.
+//! The process around the broker: TLS files, the operations listener, policy files, store, limits.
 
 use super::check::Check;
 use super::duration;
@@ -82,39 +82,6 @@ impl PolicyFiles {
             all.append(&mut inside);
         }
         Ok(all)
-    }
-}
-
-/// `[log]`: the audit log.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// Size at which a segment is closed.
-    pub segment_bytes: u64,
-    /// Age at which a segment is closed.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub segment_age: Duration,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            segment_bytes: limits::LOG_SEGMENT_BYTES,
-            segment_age: limits::LOG_SEGMENT_AGE,
-        }
-    }
-}
-
-impl Log {
-    pub(super) fn check(&self, check: &mut Check<'_, '_>) {
-        let at = KeyPath::default().key("log");
-        let sizes = limits::SMALLEST_SEGMENT..=i64::MAX.unsigned_abs();
-        check.number(&at.key("segment_bytes"), self.segment_bytes, sizes);
-        check.time(
-            &at.key("segment_age"),
-            self.segment_age,
-            minutes(1)..=days(31),
-        );
     }
 }
 
@@ -211,10 +178,10 @@ impl Limits {
     }
 }
 
-const fn minutes(count: u64) -> Duration {
+pub(super) const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-const fn days(count: u64) -> Duration {
+pub(super) const fn days(count: u64) -> Duration {
     minutes(count * 24 * 60)
 }

@@ -1,5 +1,6 @@
 //! Configuration: what is accepted, what is refused, and how well the refusal helps.
 
+use cambist::authn::Sight;
 use cambist::config::{Address, Algorithm, ClientCertificates, Config, Face, KEYS, Problem};
 use cambist::limits;
 use proptest::prelude::*;
@@ -64,22 +65,26 @@ fn an_address_has_one_listener_and_port_0_is_no_address() {
     assert_eq!(twice(9000).unwrap_err().len(), 2);
 }
 
-#[test]
-fn the_full_sample_shows_every_key_and_no_other() {
-    let table: toml::Table = FULL.parse().unwrap();
-    let mut shown = BTreeSet::new();
-    for (key, value) in &table {
-        shown.insert(key.clone());
+/// The names of all keys at and under a table.
+fn names(under: &str, table: &toml::Table, into: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        let name = format!("{under}{key}");
         let sections: Vec<&toml::Table> = match value {
             toml::Value::Table(section) => vec![section],
-            toml::Value::Array(sections) => {
-                sections.iter().filter_map(toml::Value::as_table).collect()
-            }
+            toml::Value::Array(all) => all.iter().filter_map(toml::Value::as_table).collect(),
             _ => vec![],
         };
-        let inner = sections.iter().flat_map(|section| section.keys());
-        shown.extend(inner.map(|name| format!("{key}.{name}")));
+        for section in sections {
+            names(&format!("{name}."), section, into);
+        }
+        into.insert(name);
     }
+}
+
+#[test]
+fn the_full_sample_shows_every_key_and_no_other() {
+    let mut shown = BTreeSet::new();
+    names("", &FULL.parse().unwrap(), &mut shown);
     let known: BTreeSet<String> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
     assert_eq!(shown, known);
 }
@@ -90,7 +95,9 @@ fn defaults_are_what_the_sample_says() {
     assert_eq!(least.ops, full.ops);
     assert_eq!(least.tokens, full.tokens);
     assert_eq!(least.keys.max_key_life, full.keys.max_key_life);
-    assert_eq!(least.log, full.log);
+    assert_eq!(least.log.segment_bytes, full.log.segment_bytes);
+    assert_eq!(least.log.segment_age, full.log.segment_age);
+    assert!(least.log.readers.is_empty());
     assert_eq!(least.store, full.store);
     assert_eq!(least.limits, full.limits);
     assert_eq!(least.tokens.algorithm, Algorithm::Es256);
@@ -130,6 +137,38 @@ fn the_full_sample_means_what_it_says() {
         Some(Duration::from_secs(600))
     );
     assert_eq!(config.admin.uids, [0]);
+    let [all, some] = config.log.readers.as_slice() else {
+        panic!("two readers");
+    };
+    assert_eq!(all.sight, Sight::Everything);
+    let owned = Sight::Owned(["team-shop".parse().unwrap()].into());
+    assert_eq!(
+        (some.spiffe_id.as_str(), &some.sight),
+        ("spiffe://example.org/shop/on-call", &owned)
+    );
+}
+
+#[test]
+fn a_reader_of_the_log_is_somebody_who_can_come() {
+    let reader = |id: &str, more: &str| format!("[[log.reader]]\nspiffe_id = \"{id}\"\n{more}\n");
+    let known = "spiffe://example.org/siem";
+    let domain = "[[trust_domain]]\nname = \"example.org\"\nbundle = \"b\"\n";
+    let with = |text: &str| minimal_with(&format!("{domain}{text}"));
+    with(&reader(known, "")).unwrap();
+    for (wrong, key) in [
+        (
+            reader("spiffe://elsewhere.example/siem", ""),
+            "log.reader[0].spiffe_id",
+        ),
+        (reader(known, "owners = []"), "log.reader[0].owners"),
+        (
+            reader(known, "") + &reader(known, ""),
+            "log.reader[1].spiffe_id",
+        ),
+        (reader("siem", ""), "log.reader[0].spiffe_id"),
+    ] {
+        assert_eq!(only(with(&wrong)).key, key, "{wrong}");
+    }
 }
 
 #[test]
