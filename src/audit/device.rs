@@ -119,11 +119,11 @@ pub trait Segment: fmt::Debug + Send {
     /// When it may not be.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Checks that the segment is still the file that its name leads to, and `size` bytes long.
+    /// How many bytes the segment has, as everybody sees it by its name.
     ///
     /// # Errors
-    /// When it was removed, replaced, truncated or extended by somebody else.
-    fn check(&self, size: u64) -> io::Result<()>;
+    /// When its name leads nowhere, or to another file: it was removed, moved or replaced by somebody else.
+    fn size(&self) -> io::Result<u64>;
 }
 
 /// Storage is full, by the disk or by a quota.

@@ -201,9 +201,11 @@ impl Log {
                 .is_ok_and(|record| inner.queue.offer(record))
     }
 
-    /// Records what was noted, and writes the summary of refusals that were only counted. Called once a second.
+    /// Records what was noted, writes the summary of refusals that were only counted, and has the writer see whether its
+    /// segment is still there. Called once a second.
     pub fn tick(&self) {
         let inner = &*self.0;
+        inner.queue.look();
         for (note, reason) in inner.refusals.take_notes() {
             let rejected = &note.rejected;
             let refused = Refused {

@@ -74,6 +74,8 @@ impl Job {
 pub(super) enum Message {
     /// Work.
     Job(Job),
+    /// See whether the log is as it was left.
+    Look,
     /// From here on the log is this one.
     Anew(LogId, oneshot::Sender<Answer>),
     /// Write what came before, and end.
@@ -158,6 +160,11 @@ impl Queue {
         let (done, answer) = oneshot::channel();
         let sent = self.sender.send(Message::Anew(log, done));
         sent.map(|()| answer).map_err(|_| closed())
+    }
+
+    /// Has the writer look at what it wrote, when it comes to it.
+    pub(super) fn look(&self) {
+        let _ = self.sender.send(Message::Look);
     }
 
     /// Ends the writer after everything that is queued.

@@ -24,7 +24,7 @@ pub(super) const NOW: i64 = 1_800_000_000;
 pub(super) enum Step {
     Append,
     Sync,
-    Check,
+    Size,
     Create,
     KeepReserve,
 }
@@ -338,15 +338,14 @@ impl Segment for Handle {
         })
     }
 
-    fn check(&self, size: u64) -> io::Result<()> {
-        self.memory.step(Step::Check, |state, _| {
-            let written = state.files.get(&self.first).map(|file| file.written.len());
-            if written == usize::try_from(size).ok() {
-                Ok(())
-            } else {
-                Err(io::Error::other("not the file it was"))
-            }
-        })
+    fn size(&self) -> io::Result<u64> {
+        let mut size = 0;
+        self.memory.step(Step::Size, |state, _| {
+            let file = state.files.get(&self.first);
+            size = file.ok_or(io::ErrorKind::NotFound)?.written.len();
+            Ok(())
+        })?;
+        Ok(u64::try_from(size).unwrap())
     }
 }
 

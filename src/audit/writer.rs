@@ -148,6 +148,7 @@ impl Writer {
         };
         match message {
             Ok(Message::Job(job)) => return Some(job),
+            Ok(Message::Look) => self.look(),
             Ok(Message::Anew(log, done)) => {
                 // Whoever left finds another log at the next start.
                 let _ = done.send(self.begin_anew(log));
@@ -190,7 +191,9 @@ impl Writer {
         }
         match self.parts.receiver.try_recv() {
             Ok(Message::Job(job)) if job.work.room() <= room => return Some(job),
-            Ok(other @ (Message::Job(_) | Message::Anew(..))) => self.carried = Some(other),
+            Ok(other @ (Message::Job(_) | Message::Look | Message::Anew(..))) => {
+                self.carried = Some(other);
+            }
             Ok(Message::Close) | Err(TryRecvError::Disconnected) => self.closing = true,
             Err(TryRecvError::Empty) => {}
         }
@@ -228,6 +231,14 @@ impl Writer {
             .stats
             .next
             .store(position.next, Ordering::Release);
+    }
+
+    /// Notices what was done to the segment, also while nothing is written.
+    fn look(&mut self) {
+        if let Err(error) = self.tail.look() {
+            self.give_up(&error, 0);
+            self.heal();
+        }
     }
 
     fn fail(&mut self, batch: Batch<'_>, error: &io::Error) {

@@ -1,13 +1,14 @@
 //! The log on real files: what is done to them under a running broker, and between two runs.
 
 use crate::support::log::{RESERVE, open, until_writing};
-use cambist::audit::{Act, ActKind, Device, Disk, Log, OpenError, Space, read};
+use cambist::audit::{Act, ActKind, Device, Disk, Log, LogHealth, OpenError, Space, read};
 use cambist::refusal::Denial;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 const FIRST: &str = "00000000000000000000.seg";
 
@@ -29,57 +30,112 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Each is noticed before the next acknowledgement; the log goes on in a new segment.
+type Deed = fn(&Path);
+
+/// What takes acknowledged records away.
+const LOSSES: [(&str, Deed); 5] = [
+    ("removed", |segment| fs::remove_file(segment).unwrap()),
+    ("moved", |segment| {
+        fs::rename(segment, segment.with_extension("old")).unwrap();
+    }),
+    ("truncated", |segment| {
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(segment)
+            .unwrap();
+    }),
+    ("cut", |segment| {
+        let file = OpenOptions::new().write(true).open(segment).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    }),
+    ("replaced", |segment| {
+        let copy = segment.with_extension("copy");
+        fs::copy(segment, &copy).unwrap();
+        fs::rename(copy, segment).unwrap();
+    }),
+];
+
+/// Each is noticed before the next acknowledgement, and nothing is acknowledged any more, however often it is tried.
 #[tokio::test]
-async fn what_is_done_to_a_segment_under_the_running_writer_is_noticed() {
-    type Deed = fn(&Path);
-    let deeds: [(&str, Deed); 6] = [
-        ("removed", |segment| fs::remove_file(segment).unwrap()),
-        ("moved", |segment| {
-            fs::rename(segment, segment.with_extension("old")).unwrap();
-        }),
-        ("truncated", |segment| {
-            OpenOptions::new()
-                .write(true)
-                .truncate(true)
-                .open(segment)
-                .unwrap();
-        }),
-        ("cut", |segment| {
-            let file = OpenOptions::new().write(true).open(segment).unwrap();
-            file.set_len(file.metadata().unwrap().len() - 1).unwrap();
-        }),
-        ("replaced", |segment| {
-            let copy = segment.with_extension("copy");
-            fs::copy(segment, &copy).unwrap();
-            fs::rename(copy, segment).unwrap();
-        }),
-        ("extended", |segment| {
-            let mut file = OpenOptions::new().append(true).open(segment).unwrap();
-            file.write_all(b"{}\n").unwrap();
-        }),
-    ];
-    for (what, deed) in deeds {
+async fn a_log_that_lost_records_under_the_running_writer_is_not_gone_on_with() {
+    for (what, deed) in LOSSES {
         let folder = tempfile::tempdir().unwrap();
         let (log, _) = open(folder.path()).unwrap();
         assert_eq!(record(&log, "a").await.unwrap(), 0);
         deed(&folder.path().join(FIRST));
-        let refused = record(&log, "b").await.unwrap_err();
-        assert_eq!(refused.code(), "log_unavailable", "{what}");
-        until_writing(&log).await;
-        // The gap record has the place of the dropped one.
-        assert_eq!(record(&log, "c").await.unwrap(), 2, "{what}");
-        log.close().await;
-        drop(log);
-        let (log, recovered) = open(folder.path()).unwrap();
-        assert_eq!(recovered.next, 3, "{what}");
-        log.close().await;
-        let last = fs::read_to_string(segments(folder.path()).pop().unwrap()).unwrap();
+        for target in ["b", "c", "d", "e"] {
+            let refused = record(&log, target).await.unwrap_err();
+            assert_eq!(refused.code(), "log_unavailable", "{what}");
+        }
+        let health = log.health();
         assert!(
-            last.lines().nth(1).unwrap().contains(r#""kind":"gap""#),
-            "{what}"
+            matches!(&*health, LogHealth::Failed { .. }),
+            "{what}: {health:?}"
         );
+        assert!(
+            segments(folder.path()).len() <= 1,
+            "{what}: no other segment was begun"
+        );
+        assert_eq!(log.durable(), 1, "{what}");
+        log.close().await;
     }
+}
+
+/// Nobody has to write for it to be noticed.
+#[tokio::test]
+async fn a_lost_segment_is_noticed_while_nothing_is_written() {
+    for (what, deed) in LOSSES {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, _) = open(folder.path()).unwrap();
+        record(&log, "a").await.unwrap();
+        let mut changes = log.health_changes();
+        changes.mark_unchanged();
+        log.tick();
+        deed(&folder.path().join(FIRST));
+        log.tick();
+        let noticed = tokio::time::timeout(Duration::from_secs(30), changes.changed()).await;
+        noticed.unwrap_or_else(|_| panic!("{what}")).unwrap();
+        assert!(matches!(&*log.health(), LogHealth::Failed { .. }), "{what}");
+        log.close().await;
+    }
+}
+
+/// The file is what counts, not the accident.
+#[tokio::test]
+async fn a_segment_that_was_put_back_or_only_extended_is_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join(FIRST);
+    let (log, _) = open(folder.path()).unwrap();
+    record(&log, "a").await.unwrap();
+    let away = first.with_extension("old");
+    fs::rename(&first, &away).unwrap();
+    assert!(record(&log, "b").await.is_err());
+    fs::rename(&away, &first).unwrap();
+    until_writing(&log).await;
+    // The gap record has the place of the dropped one.
+    assert_eq!(record(&log, "c").await.unwrap(), 2);
+    let second = segments(folder.path()).pop().unwrap();
+    let mut file = OpenOptions::new().append(true).open(second).unwrap();
+    file.write_all(b"{}\n").unwrap();
+    assert!(record(&log, "d").await.is_err());
+    until_writing(&log).await;
+    assert_eq!(record(&log, "e").await.unwrap(), 4);
+    log.close().await;
+    drop(log);
+    let (log, recovered) = open(folder.path()).unwrap();
+    assert_eq!(recovered.next, 5);
+    log.close().await;
+    let device = Arc::new(Disk::open(folder.path(), RESERVE).unwrap());
+    let lines = read::records(device, 0).unwrap();
+    let lines: Vec<_> = lines
+        .map(|entry| String::from_utf8(entry.unwrap().line).unwrap())
+        .collect();
+    let gap = |line: &String| line.contains(r#""kind":"gap""#);
+    assert_eq!(
+        lines.iter().map(gap).collect::<Vec<_>>(),
+        [false, true, false, true, false]
+    );
 }
 
 #[tokio::test]
@@ -159,13 +215,11 @@ fn the_reserve_is_kept_on_disk_and_becomes_a_segment() {
     assert_eq!(allocated(FIRST), (5, true));
     segment.append(b"more\n").unwrap();
     segment.sync().unwrap();
-    segment.check(10).unwrap();
+    assert_eq!(segment.size().unwrap(), 10);
     assert_eq!(allocated(FIRST), (10, true));
     assert!(!folder.path().join("reserve").exists());
     // A leftover of a creation that failed half-way is in nobody's way.
     fs::write(folder.path().join("next"), b"half").unwrap();
-    disk.create(0, b"again\n", Space::Free)
-        .unwrap()
-        .check(6)
-        .unwrap();
+    let again = disk.create(0, b"again\n", Space::Free).unwrap();
+    assert_eq!(again.size().unwrap(), 6);
 }

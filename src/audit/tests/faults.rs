@@ -43,7 +43,7 @@ async fn each_step_of_a_commit_may_fail_in_each_way() {
         (Sync, Fails),
         (Sync, Short),
         (Sync, Persists),
-        (Check, Fails),
+        (Size, Fails),
     ] {
         for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
             let what = format!("{step:?} {effect:?} {kind:?}");
@@ -175,9 +175,10 @@ async fn a_rotation_that_comes_to_nothing_leaves_the_segment_in_use() {
 /// took meanwhile: so the old one takes nothing.
 #[tokio::test]
 async fn a_rotation_that_may_have_come_about_closes_the_segment_before_it() {
-    for (step, effect) in [
-        (Step::Create, Effect::Persists),
-        (Step::Check, Effect::Fails),
+    for (step, effect, next) in [
+        (Step::Create, Effect::Persists, 2),
+        // The gap is not tried where the old segment cannot be looked at.
+        (Step::Size, Effect::Fails, 1),
     ] {
         let device = Memory::new();
         let opened = open_with(&device, rotating()).unwrap();
@@ -207,6 +208,6 @@ async fn a_rotation_that_may_have_come_about_closes_the_segment_before_it() {
         );
         let left = device.power_cut();
         assert_recorded(&left, &[1]);
-        assert_eq!(open(&left).recovered.next, 2, "{step:?}");
+        assert_eq!(open(&left).recovered.next, next, "{step:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! The segment that records are appended to.
 
 use crate::audit::device::{CreateError, Device, Segment, Space};
+use crate::audit::disk;
 use crate::audit::record::{Place, Record};
 use crate::audit::recovery::{Drained, Resume};
 use crate::audit::segment::{Header, Previous};
@@ -27,6 +28,8 @@ pub(super) struct Tail {
     origin: Arc<str>,
     log: LogId,
     open: Option<Open>,
+    /// A segment that was closed because something failed, as long as no other one follows it.
+    closed: Option<Open>,
     /// The segment before the open one: the last that holds acknowledged records.
     previous: Option<Previous>,
 }
@@ -35,8 +38,35 @@ pub(super) struct Tail {
 struct Open {
     segment: Box<dyn Segment>,
     first: u64,
+    /// Its durable size: all that was acknowledged.
     size: u64,
     created: Timestamp,
+    /// It was seen with less than that. Appending may have hidden it since.
+    cut: bool,
+}
+
+impl Open {
+    /// Checks that it has `size` bytes, as its name shows it.
+    fn expect(&mut self, size: u64) -> io::Result<()> {
+        let is = self.segment.size()?;
+        self.cut |= is < size;
+        if is == size {
+            Ok(())
+        } else {
+            Err(io::Error::other("the segment was changed by somebody else"))
+        }
+    }
+
+    /// Checks that what was acknowledged is there, whatever came after it.
+    fn holds(&self) -> io::Result<()> {
+        if self.segment.size()? >= self.size && !self.cut {
+            Ok(())
+        } else {
+            Err(io::Error::other(
+                "records that were acknowledged are cut off",
+            ))
+        }
+    }
 }
 
 impl Tail {
@@ -46,18 +76,20 @@ impl Tail {
         origin: Arc<str>,
         resume: &Resume,
     ) -> io::Result<Self> {
-        let segment = device.open(resume.header.first)?;
-        segment.check(resume.size)?;
+        let mut open = Open {
+            segment: device.open(resume.header.first)?,
+            first: resume.header.first,
+            size: resume.size,
+            created: resume.header.created,
+            cut: false,
+        };
+        open.expect(resume.size)?;
         Ok(Self {
             device,
             origin,
             log: resume.header.log,
-            open: Some(Open {
-                segment,
-                first: resume.header.first,
-                size: resume.size,
-                created: resume.header.created,
-            }),
+            open: Some(open),
+            closed: None,
             previous: resume.header.previous,
         })
     }
@@ -75,18 +107,30 @@ impl Tail {
     /// segment must be closed.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
+        // Before as well: behind what was cut off, the new bytes would stand in the place of the old.
+        open.expect(open.size)?;
         open.segment.append(bytes)?;
         open.segment.sync()?;
         let size = open.size.saturating_add(length(bytes));
-        open.segment.check(size)?;
+        open.expect(size)?;
         open.size = size;
         Ok(())
+    }
+
+    /// Checks that the segment is as it was left. After an error it must be closed.
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        self.open
+            .as_mut()
+            .map_or(Ok(()), |open| open.expect(open.size))
     }
 
     /// Gives the segment up for ever, at its last durable size. `next` is the sequence that was to come.
     pub(super) fn close(&mut self, next: u64) {
         self.previous = self.end(next);
-        self.open = None;
+        // One in which nothing counts is replaced, and needs not be there.
+        if let Some(open) = self.open.take().filter(|open| next > open.first) {
+            self.closed = Some(open);
+        }
     }
 
     /// Whether the segment is old or large enough to be followed by another.
@@ -106,6 +150,9 @@ impl Tail {
 
     /// Begins a segment; the one that was open stays open if that fails, but takes no more records where the new one
     /// may be there all the same. `gap` becomes its first record.
+    ///
+    /// After one that was closed none is begun as long as that does not hold what was acknowledged: a log that lost records
+    /// is not gone on with.
     pub(super) fn begin(
         &mut self,
         position: Position,
@@ -113,6 +160,8 @@ impl Tail {
         gap: Option<&Record>,
         space: Space,
     ) -> Result<(), CreateError> {
+        let whole = self.closed.as_ref().map_or(Ok(()), Open::holds);
+        whole.map_err(CreateError::Absent)?;
         let previous = self.end(position.next);
         let mut header =
             Header::new(&self.origin, self.log, position.next, now).with_drained(position.drained);
@@ -126,16 +175,17 @@ impl Tail {
             };
             gap.line(&mut head, place);
         }
-        let segment = self.device.create(position.next, &head, space)?;
-        let size = length(&head);
-        segment.check(size).map_err(CreateError::Unsure)?;
-        self.previous = previous;
-        self.open = Some(Open {
-            segment,
+        let mut open = Open {
+            segment: self.device.create(position.next, &head, space)?,
             first: position.next,
-            size,
+            size: length(&head),
             created: now,
-        });
+            cut: false,
+        };
+        open.expect(open.size).map_err(CreateError::Unsure)?;
+        self.previous = previous;
+        self.open = Some(open);
+        self.closed = None;
         Ok(())
     }
 

@@ -45,39 +45,95 @@ async fn until_issued(client: &Caller, secret: &str) -> Received {
     within("a token", asking).await
 }
 
+/// Records that were acknowledged and are gone are not gone on from: nothing is issued, while the broker runs and when it
+/// starts, until they are put back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
-    let site = Site::new();
-    let folder = site.path("data/log");
-    let mut broker = site.start().await;
-    let (_, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
-    let client = broker.anybody().await;
+async fn a_segment_that_is_taken_away_stops_issuance_until_it_is_put_back() {
     let remove = |path: &Path| fs::remove_file(path).unwrap();
     let truncate = |path: &Path| {
         let file = File::options().write(true).open(path).unwrap();
         file.set_len(0).unwrap();
     };
-    let replace = |path: &Path| {
-        fs::copy(path, path.with_extension("other")).unwrap();
-        fs::rename(path.with_extension("other"), path).unwrap();
+    let cut = |path: &Path| {
+        let file = File::options().write(true).open(path).unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let last = text.trim_end().rfind('\n').unwrap();
+        file.set_len(u64::try_from(last).unwrap() + 1).unwrap();
     };
+    let faults: [(&str, Fault<'_>); 3] = [
+        ("removed", &remove),
+        ("truncated", &truncate),
+        ("cut", &cut),
+    ];
+    for (name, fault) in faults {
+        let site = Site::new();
+        let mut broker = site.start().await;
+        let (_, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
+        let client = broker.anybody().await;
+        let token = until_issued(&client, &secret).await;
+        // Until the last record is under a checkpoint, nothing but the file itself says that it was there.
+        published(&site).await;
+        let last = segments(&site.path("data/log")).pop().unwrap();
+        let bytes = fs::read(&last).unwrap();
+        fault(&last);
+        for _ in 0..5 {
+            let refused = timeout(QUICKLY, client.exchange(by_key(&secret))).await;
+            let refused = refused.unwrap().unwrap_err();
+            assert_eq!(refusal(&refused), "log_unavailable", "{name}");
+            assert_eq!(refused.code(), tonic::Code::Unavailable);
+        }
+        broker.until_ready(false).await;
+        broker.kill9().await;
+        let (code, said) = site.fails(&[]).await;
+        assert_eq!(code, 1, "{name}: {said}");
+        fs::write(&last, bytes).unwrap();
+        let broker = site.start().await;
+        until_issued(&broker.anybody().await, &secret).await;
+        assert_recorded(&site.path("data/log"), &[token]);
+    }
+}
+
+/// Waits until the last checkpoint is of all that is in the log.
+async fn published(site: &Site) {
+    let records = u64::try_from(records(&site.path("data/log")).len()).unwrap();
+    let size = || -> Option<u64> {
+        let note = fs::read_to_string(site.path("data/log/checkpoint")).ok()?;
+        note.lines().nth(1)?.parse().ok()
+    };
+    let covered = async {
+        while size() < Some(records) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    within("a checkpoint", covered).await;
+}
+
+/// What took nothing away closes the segment, and the log goes on in another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_somebody_wrote_to_or_put_back_takes_no_token_with_it() {
+    let site = Site::new();
+    let folder = site.path("data/log");
+    let mut broker = site.start().await;
+    let (_, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
+    let client = broker.anybody().await;
     let append = |path: &Path| {
         let mut file = File::options().append(true).open(path).unwrap();
         file.write_all(b"{}\n").unwrap();
     };
-    let faults: [(&str, Fault<'_>); 4] = [
-        ("removed", &remove),
-        ("truncated", &truncate),
-        ("replaced", &replace),
-        ("written to", &append),
+    let move_away = |path: &Path| fs::rename(path, path.with_extension("away")).unwrap();
+    let put_back = |path: &Path| fs::rename(path.with_extension("away"), path).unwrap();
+    let faults: [(&str, Fault<'_>, Fault<'_>); 2] = [
+        ("written to", &append, &|_| ()),
+        ("moved", &move_away, &put_back),
     ];
-    for (name, fault) in faults {
+    for (name, fault, mend) in faults {
         until_issued(&client, &secret).await;
-        fault(segments(&folder).last().unwrap());
+        let last = segments(&folder).pop().unwrap();
+        fault(&last);
         let refused = timeout(QUICKLY, client.exchange(by_key(&secret))).await;
         let refused = refused.unwrap().unwrap_err();
         assert_eq!(refusal(&refused), "log_unavailable", "{name}");
-        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        mend(&last);
         let token = until_issued(&client, &secret).await;
         assert_recorded(&folder, &[token]);
         let text = fs::read_to_string(segments(&folder).last().unwrap()).unwrap();
@@ -88,6 +144,7 @@ async fn a_segment_that_is_taken_away_takes_no_token_with_it() {
     broker.until_ready(true).await;
     assert_eq!(broker.terminate().await.code(), Some(0));
     site.start().await;
+    site.verify_log(&mut Vec::new());
 }
 
 /// A small file system over the data folder, in a mount namespace that ends with this process.
