@@ -59,13 +59,15 @@ impl Open {
 
     /// Checks that what was acknowledged is there, whatever came after it.
     fn holds(&self) -> io::Result<()> {
-        if self.segment.size()? >= self.size && !self.cut {
-            Ok(())
-        } else {
-            Err(io::Error::other(
-                "records that were acknowledged are cut off",
-            ))
-        }
+        let why = match self.segment.size() {
+            Ok(is) if is >= self.size && !self.cut => return Ok(()),
+            Ok(_) => "it was cut".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let name = disk::name(self.first);
+        Err(io::Error::other(format!(
+            "{name} does not hold what was acknowledged, put it back as it was: {why}"
+        )))
     }
 }
 
