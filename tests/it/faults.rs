@@ -1,7 +1,8 @@
 //! What goes wrong in production, done to the real broker: killed, starved of disk, robbed of its files, put back
-//! from a backup, given a wrong clock.
+//! from a backup, given a wrong clock. [`table`] says what must come of each.
 
 mod backup;
+mod calls;
 mod clock;
 mod kill;
 mod load;
@@ -9,3 +10,4 @@ mod log;
 mod start;
 mod stop;
 mod store;
+mod table;

@@ -61,7 +61,7 @@ struct Seen {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
-    let rounds = if long() { 200 } else { 8 };
+    let rounds = if long() { 300 } else { 20 };
     let mut moments = Moments::new();
     let site = Site::new();
     let (mut told, mut seen) = (Told::default(), Seen::default());

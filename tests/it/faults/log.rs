@@ -22,7 +22,7 @@ const QUICKLY: Duration = Duration::from_secs(5);
 /// What is done to a segment.
 type Fault<'a> = &'a dyn Fn(&Path);
 
-fn assert_recorded(folder: &Path, tokens: &[Received]) {
+pub(super) fn assert_recorded(folder: &Path, tokens: &[Received]) {
     let records = records(folder);
     for token in tokens {
         let found = records.iter().find(|record| record["jti"] == token.jti);
@@ -265,6 +265,53 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     let starts = |line: &&Value| line["kind"] == "start";
     assert_eq!(records(&log).iter().filter(starts).count(), 2);
     assert_eq!(broker.terminate().await.code(), Some(0));
+}
+
+/// A file system that found an error of its own takes nothing more, through whichever file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_becomes_read_only_stops_issuance_and_loses_nothing() {
+    let site = Site::new();
+    assert_eq!(site.start().await.terminate().await.code(), Some(0));
+    let mut wrapper: Vec<String> = ["strace", "-D", "-f", "-qq", "-o", "/dev/null"]
+        .map(str::to_owned)
+        .into();
+    for call in ["write", "fdatasync", "fsync"] {
+        let inject = format!("inject={call}:error=EROFS:when=12+");
+        wrapper.extend(["-e".to_owned(), inject]);
+    }
+    wrapper.extend(["-e", "trace=write,fdatasync,fsync"].map(str::to_owned));
+    // The segment, and all that another one could be made from.
+    for name in ["00000000000000000000.seg", "next", "reserve"] {
+        let path = site.path("data/log").join(name);
+        wrapper.extend(["-P".to_owned(), path.to_str().unwrap().to_owned()]);
+    }
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let mut broker = site.run(site.wrapped(&wrapper)).await;
+    let client = broker.web().await;
+    let mut tokens = Vec::new();
+    let refused = async {
+        loop {
+            match client.exchange(by_certificate()).await {
+                Ok(answer) => tokens.push(received(&answer)),
+                Err(status) => return status,
+            }
+        }
+    };
+    let refused = within("a refusal", refused).await;
+    assert_eq!(refusal(&refused), "log_unavailable");
+    for _ in 0..3 {
+        let answer = timeout(QUICKLY, client.exchange(by_certificate())).await;
+        assert_eq!(refusal(&answer.unwrap().unwrap_err()), "log_unavailable");
+    }
+    broker.until_ready(false).await;
+    let mut http = broker.http("http/1.1").await;
+    let (status, ..) = http.get("/.well-known/jwks.json").await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    broker.kill9().await;
+    assert!(!tokens.is_empty());
+    assert_recorded(&site.path("data/log"), &tokens);
+    let broker = site.start().await;
+    broker.web().await.yes(by_certificate()).await;
 }
 
 /// Errors that only a disk can make, injected into the system calls of the real process.

@@ -105,6 +105,34 @@ pub(crate) fn src() -> Vec<Source> {
     sources
 }
 
+/// The names of all tests.
+pub(crate) fn tests() -> Vec<String> {
+    rust().iter().flat_map(tests_of).collect()
+}
+
+/// The tests of a file as the runner names them, but for the name of a `mod tests` inside it.
+fn tests_of(file: &Source) -> Vec<String> {
+    let path = file.path.trim_end_matches(".rs");
+    let path = ["src/", "tests/it/"]
+        .iter()
+        .find_map(|under| path.strip_prefix(under));
+    let Some(module) = path.map(|path| path.replace('/', "::")) else {
+        return Vec::new();
+    };
+    let code = file.test_code();
+    let functions = code.match_indices("fn ").filter_map(|(at, _)| {
+        let before = &code[..at];
+        let attributes = &before[before.rfind(['{', '}', ';']).map_or(0, |end| end + 1)..];
+        let squeezed: String = attributes.split_whitespace().collect();
+        let test = squeezed.contains("[test]") || squeezed.contains("[tokio::test");
+        let name = code[at + 3..]
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()?;
+        test.then(|| format!("{module}::{name}"))
+    });
+    functions.collect()
+}
+
 /// Every file of ours, by its path from the root, sorted.
 pub(crate) fn files() -> Vec<String> {
     fn visit(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -67,6 +67,15 @@ impl Site {
         earlier.push(sound.checkpoint);
     }
 
+    /// The log's last checkpoint, if there is one yet.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        let folder = self.path("data/log");
+        let key = fs::read_to_string(folder.join(DiskShelf::KEY)).ok()?;
+        let key: NoteKey = key.trim_end().parse().unwrap();
+        let note = fs::read(folder.join("checkpoint")).ok()?;
+        Some(key.open(&note).unwrap().parse().unwrap())
+    }
+
     /// Every record of a log that nobody has open, in order; panics where one is missing.
     pub(crate) fn whole_log(&self) -> Vec<Value> {
         self.whole_log_from(0)

@@ -1,0 +1,115 @@
+//! Each fault of the record, what must come of it, and the test that sees to it.
+//!
+//! In every case each token that a client got is in the log, and the tree has grown from every checkpoint that was ever
+//! published.
+
+use crate::house::source;
+
+/// Fault, what must come of it, tests.
+const TABLE: &[(&str, &str, &[&str])] = &[
+    (
+        "kill -9 at any moment under load",
+        "the next start goes on; nothing that was told is lost",
+        &["faults::kill::nothing_that_was_told_is_lost_when_the_broker_is_killed"],
+    ),
+    (
+        "power cut: what was not synced is gone, empty or there",
+        "a torn tail that no reply depended on is dropped; the tree is taken up, or computed anew",
+        &[
+            "audit::tests::power::a_power_cut_leaves_every_token_and_every_checkpoint_true",
+            "audit::tests::recovery::a_tail_torn_at_any_byte_of_the_last_record_is_dropped",
+            "audit::tests::recovery::a_batch_with_a_sector_that_was_never_written_is_dropped_from_there",
+        ],
+    ),
+    (
+        "EIO or ENOSPC on write, EIO on fsync",
+        "the batch is refused and its segment closed for ever; the next one begins with a gap record",
+        &[
+            "faults::log::a_disk_that_fails_now_and_then_loses_nothing_that_was_told",
+            "audit::tests::faults::each_step_of_a_commit_may_fail_in_each_way",
+            "audit::tests::recovery::what_is_read_back_after_a_failed_sync_is_written_again",
+        ],
+    ),
+    (
+        "any other system call of writer, publisher or store fails now and then",
+        "at most refusals; what is behind catches up",
+        &["faults::calls::a_call_that_fails_now_and_then_loses_nothing_that_was_told"],
+    ),
+    (
+        "a rotation fails half-way",
+        "the old segment takes no more where the new one may be there",
+        &["audit::tests::faults::a_rotation_that_may_have_come_about_closes_the_segment_before_it"],
+    ),
+    (
+        "the disk is full",
+        "no tokens, not ready; revocations are recorded in the reserve; it comes back by itself",
+        &["faults::log::a_full_disk_stops_issuance_and_nothing_else"],
+    ),
+    (
+        "the file system becomes read-only",
+        "no tokens, not ready; what verifiers need is served",
+        &["faults::log::a_disk_that_becomes_read_only_stops_issuance_and_loses_nothing"],
+    ),
+    (
+        "the segment is removed, truncated, cut or replaced under the running broker",
+        "noticed before the next acknowledgement, and within a second where there is none; no tokens until it is put back, also after a start",
+        &[
+            "faults::log::a_segment_that_is_taken_away_stops_issuance_until_it_is_put_back",
+            "audit_files::a_log_that_lost_records_under_the_running_writer_is_not_gone_on_with",
+            "audit_files::a_lost_segment_is_noticed_while_nothing_is_written",
+        ],
+    ),
+    (
+        "the segment is moved and put back, or somebody else writes to its end",
+        "one batch is refused; the log goes on in a new segment with a gap record",
+        &[
+            "faults::log::a_segment_that_somebody_wrote_to_or_put_back_takes_no_token_with_it",
+            "audit_files::a_segment_that_was_put_back_or_only_extended_is_gone_on_from",
+        ],
+    ),
+    (
+        "the log's folder is moved and put back",
+        "no tokens meanwhile",
+        &["audit_files::a_folder_that_is_gone_is_healed_when_it_is_back"],
+    ),
+    (
+        "a record before the tail is damaged, or a bit of the log is flipped",
+        "no start, with file and offset; never a dropped record",
+        &[
+            "audit::tests::recovery::damage_before_the_tail_is_named_by_file_and_offset",
+            "audit::tests::recovery::a_flipped_bit_never_drops_a_record",
+        ],
+    ),
+    (
+        "tiles are lost or damaged",
+        "computed anew from the records, if these are the checkpoint's",
+        &["audit_tree::tiles_that_are_lost_or_damaged_are_made_again"],
+    ),
+    (
+        "records were changed while the broker was down",
+        "no start; the tiles stay as they are, and say which record it is",
+        &[
+            "audit_tree::a_log_that_is_not_the_checkpoints_is_not_gone_on_with",
+            "audit_tree::a_start_on_changed_records_leaves_the_tiles_as_they_are",
+        ],
+    ),
+    (
+        "an older copy of the store is put back",
+        "revocations and spends are done again from the log",
+        &["store_recovery::a_restored_backup_gets_back_what_must_not_be_lost"],
+    ),
+];
+
+#[test]
+fn each_fault_has_its_test() {
+    let tests = source::tests();
+    for (fault, expected, of) in TABLE {
+        assert!(!expected.is_empty() && !of.is_empty(), "{fault}");
+        for name in *of {
+            assert!(
+                tests.iter().any(|test| test == name),
+                "{fault}: no test {name}"
+            );
+        }
+    }
+}
