@@ -18,8 +18,8 @@ const SHOWN: [&str; 2] = ["PolicyDiagnostic", "PolicyDocument"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files =
-        ["exchange", "inventory", "policy"].map(|name| format!("proto/cambist/v1/{name}.proto"));
+    let files = ["audit", "exchange", "inventory", "policy"]
+        .map(|name| format!("proto/cambist/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

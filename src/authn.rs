@@ -30,10 +30,10 @@ pub use admin::{Administrator, Administrators, Duty, Reader, Sight};
 pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
 pub use suppose::Supposed;
-pub use verified::{Actor, Ceiling, CredentialKind, Lineage, Reach, Uses, Verified};
+pub use verified::{Actor, Ceiling, CredentialKind, Lineage, MadeFrom, Reach, Uses, Verified};
 
-use crate::id::{CredentialId, Label};
-use crate::inventory::{Audiences, Keys};
+use crate::id::{CredentialId, Label, Owner};
+use crate::inventory::{Audiences, KeyEntry, Keys};
 use crate::refusal::{Code, Refusal};
 use crate::revocation::HotSet;
 use crate::trust::TrustStore;
@@ -61,6 +61,11 @@ pub struct Rejected {
     pub named: Option<CredentialId>,
     /// Whether that is one that this broker knows of, and not an id that anybody may have made up.
     pub is_registered: bool,
+    /// Where it is an API key, that key as it was found. What the record tells of it is read only once the caller has its
+    /// answer: before that, all that is refused takes the same steps (invariant 4).
+    pub key: Option<Arc<KeyEntry>>,
+    /// The tokens of ours that were presented, as far as it came.
+    pub made_from: MadeFrom,
 }
 
 impl Rejected {
@@ -69,6 +74,8 @@ impl Rejected {
             refusal,
             named: None,
             is_registered: false,
+            key: None,
+            made_from: MadeFrom::default(),
         }
     }
 
@@ -77,7 +84,15 @@ impl Rejected {
             refusal,
             named: Some(named),
             is_registered: true,
+            key: None,
+            made_from: MadeFrom::default(),
         }
+    }
+
+    /// Who answers for the credential.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        self.key.as_ref().map(|entry| &entry.key().spec.owner)
     }
 }
 
@@ -106,16 +121,23 @@ impl Authn {
         self.hot.expire(now);
     }
 
-    /// The rejection of a token whose signature is ours, with the credential at the root of its ancestry.
-    fn rejected(&self, refusal: Refusal, root: Option<CredentialId>) -> Rejected {
-        let is_registered = root.is_some_and(|root| match root {
-            CredentialId::ApiKey(id) => self.keys.find(&id).is_some(),
-            CredentialId::Certificate(_) => true,
-        });
+    /// The rejection of tokens whose signature is ours, with the credential at the root of their ancestry.
+    fn rejected(
+        &self,
+        refusal: Refusal,
+        root: Option<CredentialId>,
+        made_from: MadeFrom,
+    ) -> Rejected {
+        let key = match root {
+            Some(CredentialId::ApiKey(id)) => self.keys.find(&id),
+            Some(CredentialId::Certificate(_)) | None => None,
+        };
         Rejected {
             refusal,
             named: root,
-            is_registered,
+            is_registered: key.is_some() || matches!(root, Some(CredentialId::Certificate(_))),
+            key,
+            made_from,
         }
     }
 

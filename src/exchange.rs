@@ -229,7 +229,7 @@ impl Exchange {
     ) -> Result<Issued, Denial> {
         let this = Arc::clone(self);
         let work = async move {
-            spend::spend(&this.changes, key, limit)
+            spend::spend(&this.changes, key, limit, draft.grant().verified().owner())
                 .await
                 .map_err(|denial| this.turned_down(draft.grant(), denial, &context))?;
             this.time()?;

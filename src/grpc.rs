@@ -1,6 +1,7 @@
 //! The gRPC face: messages in, domain calls, messages out. Methods are short; decisions are elsewhere.
 
 mod audience;
+mod audit;
 mod convert;
 mod exchange;
 mod inventory;
@@ -9,13 +10,14 @@ mod page;
 mod policy;
 mod status;
 
+pub use audit::AuditService;
 pub use exchange::TokenExchangeService;
 pub use inventory::InventoryService;
 pub use policy::PolicyService;
 
 use crate::administration::{Author, Precondition};
 use crate::audit::Context;
-use crate::authn::{Administrators, Duty, Face, Peer};
+use crate::authn::{Administrators, Duty, Face, Peer, Reader};
 use crate::exchange::Exchange;
 use crate::policy::Ask;
 use crate::refusal::Refusal;
@@ -71,18 +73,24 @@ impl Gate {
 
     fn admit<T>(&self, request: &Request<T>, duty: Duty) -> Result<Author, Status> {
         let context = context(peer(request)?, None);
-        let now = self.exchange.guard.wall();
-        match self
-            .exchange
-            .authn
-            .administrator(&context.peer, &self.administrators, duty, now)
-        {
+        let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
+        match authn.administrator(&context.peer, &self.administrators, duty, now) {
             Ok(who) => Ok(Author { who, context }),
-            Err(refusal) => {
-                self.exchange.refused(&refusal, &context);
-                Err(refusal.into())
-            }
+            Err(refusal) => Err(self.refused(refusal, &context)),
         }
+    }
+
+    /// Somebody who may read the log, now; anybody else is refused, on the record.
+    fn reader(&self, peer: &Arc<Peer>) -> Result<Reader, Status> {
+        let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
+        authn
+            .reader(peer, &self.administrators, now)
+            .map_err(|refusal| self.refused(refusal, &context(Arc::clone(peer), None)))
+    }
+
+    fn refused(&self, refusal: Refusal, context: &Context) -> Status {
+        self.exchange.refused(&refusal, context);
+        refusal.into()
     }
 }
 

@@ -142,6 +142,17 @@ pub const REFUSALS_PER_SECOND: u32 = 100;
 pub const REFUSALS_NOTED: usize = 100;
 /// Pairs of reason and source network that one summary of refusals tells apart; the record holds them all.
 pub const REFUSAL_GROUPS: usize = 256;
+/// Searches through the log at a time; past it a call is refused. Each has a thread, and reads the disk that the log is
+/// written to.
+pub const LOG_QUERIES: usize = 4;
+/// Readers that follow the log at a time; past it a call is refused.
+pub const LOG_TAILS: usize = 32;
+/// Records that wait for a reader of the log who reads slowly; the rest waits where it is kept.
+pub const UNREAD_RECORDS: usize = 16;
+/// How long a reader of the log may leave them waiting before its call is ended: it takes the place of others.
+pub const READER_PATIENCE: Duration = Duration::from_secs(30);
+/// Values that one filter of records names, in all of its fields.
+pub const FILTER_VALUES: usize = 256;
 /// Store: longest key in bytes.
 pub const STORE_KEY: usize = 512;
 /// Store: largest value in bytes.

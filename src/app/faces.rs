@@ -3,11 +3,13 @@
 use super::open::{Memory, Opened};
 use super::{World, maintenance, upkeep};
 use crate::administration::{AudienceAdmin, Changes, KeyAdmin, SigningAdmin};
+use crate::audit::{DiskReader, Reading};
 use crate::authn::Administrators;
 use crate::config::Config;
 use crate::exchange::Exchange;
-use crate::grpc::{Gate, InventoryService, PolicyService, TokenExchangeService};
+use crate::grpc::{AuditService, Gate, InventoryService, PolicyService, TokenExchangeService};
 use crate::listener::{Listener, until_drain};
+use crate::proto::audit_server::AuditServer;
 use crate::proto::inventory_server::InventoryServer;
 use crate::proto::policy_server::PolicyServer;
 use crate::proto::token_exchange_server::TokenExchangeServer;
@@ -72,6 +74,14 @@ pub(super) fn routes(
             log: opened.log.clone(),
         }),
     };
+    let audit = AuditService {
+        gate: gate.clone(),
+        reading: Reading::new(
+            opened.log.clone(),
+            Arc::new(DiskReader::new(&config.log_directory())),
+        ),
+        draining: world.lifecycle.shutdown().drain.clone(),
+    };
     let doorkeeper = gate.doorkeeper();
     let policy = PolicyService {
         gate,
@@ -99,6 +109,7 @@ pub(super) fn routes(
     let grpc = services(Routes::new(
         TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
     ))
+    .add_service(AuditServer::new(audit).max_decoding_message_size(size))
     .add_service(InterceptedService::new(
         InventoryServer::new(inventory).max_decoding_message_size(size),
         doorkeeper.clone(),

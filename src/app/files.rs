@@ -11,7 +11,7 @@ use crate::listener::{
     ListenerConfig, ServerIdentity,
 };
 use crate::policy::{Diagnostic, Document, Origin, Policies};
-use crate::proto::{inventory_server, policy_server};
+use crate::proto::{audit_server, inventory_server, policy_server};
 use crate::telemetry::Metrics;
 use crate::trust::TrustStore;
 use crate::trust::fetch::{DomainFiles, TrustFiles};
@@ -190,9 +190,13 @@ pub(super) fn listener(from: &config::Listener, shared: &config::Limits) -> List
             handshake: shared.handshake,
             idle: shared.idle,
             age: shared.age,
-            patient: [inventory_server::SERVICE_NAME, policy_server::SERVICE_NAME]
-                .map(|service| format!("/{service}/"))
-                .into(),
+            patient: [
+                audit_server::SERVICE_NAME,
+                inventory_server::SERVICE_NAME,
+                policy_server::SERVICE_NAME,
+            ]
+            .map(|service| format!("/{service}/"))
+            .into(),
             ..ConnectionLimits::default()
         },
     }
@@ -216,7 +220,11 @@ mod tests {
         let text = include_str!("../../deploy/minimal.toml");
         let config = Config::parse(Path::new("/etc/cambist/cambist.toml"), text).unwrap();
         let limits = listener(&config.listeners[0], &config.limits).limits;
-        let patient = ["/cambist.v1.Inventory/", "/cambist.v1.Policy/"];
+        let patient = [
+            "/cambist.v1.Audit/",
+            "/cambist.v1.Inventory/",
+            "/cambist.v1.Policy/",
+        ];
         assert_eq!(limits.patient[..], patient);
     }
 }

@@ -1,7 +1,7 @@
 //! What the stages before tell about a request, for its record.
 
-use crate::authn::{Face, Peer, Verified};
-use crate::id::CredentialId;
+use crate::authn::{Face, MadeFrom, Peer, Verified};
+use crate::id::{CredentialId, Owner};
 use crate::policy::{Ask, InputText, Rule};
 use crate::refusal::Refusal;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ pub struct Refused<'a> {
     pub refusal: &'a Refusal,
     /// The registered credential that was named, whether or not it was proven.
     pub credential: Option<CredentialId>,
+    /// Who answers for it.
+    pub owner: Option<&'a Owner>,
+    /// The tokens of ours that were presented.
+    pub made_from: MadeFrom,
     /// The verified caller, when it was refused after authentication.
     pub verified: Option<&'a Verified>,
     /// The rules that decided.
@@ -41,6 +45,8 @@ impl<'a> Refused<'a> {
         Self {
             refusal,
             credential: None,
+            owner: None,
+            made_from: MadeFrom::default(),
             verified: None,
             rules: &[],
             input: None,

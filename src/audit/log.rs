@@ -210,6 +210,8 @@ impl Log {
             let rejected = &note.rejected;
             let refused = Refused {
                 credential: rejected.named.filter(|_| rejected.is_registered),
+                owner: rejected.owner(),
+                made_from: rejected.made_from,
                 ..Refused::new(&rejected.refusal)
             };
             if self.record(note.is_known(), &refused, note.time, &note.context) {

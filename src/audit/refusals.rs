@@ -252,6 +252,8 @@ mod tests {
                 refusal: Refusal::new(Code::CredentialRefused, "expired"),
                 named: None,
                 is_registered: true,
+                key: None,
+                made_from: crate::authn::MadeFrom::default(),
             },
             context: context(),
         };

@@ -22,6 +22,8 @@ pub enum Field {
     Token,
     /// A digest of a token that this one was made from.
     Ancestor,
+    /// The `jti` of a token that was presented, as subject or as actor.
+    MadeFrom,
     /// Why it was refused.
     Code,
     /// A rule that decided.
@@ -34,7 +36,7 @@ pub enum Field {
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Kind,
         Self::Credential,
         Self::Principal,
@@ -42,6 +44,7 @@ impl Field {
         Self::Audience,
         Self::Token,
         Self::Ancestor,
+        Self::MadeFrom,
         Self::Code,
         Self::Rule,
         Self::Action,
@@ -81,6 +84,8 @@ pub struct Seen<'a> {
     #[serde(default)]
     lineage: Lineage,
     #[serde(borrow, default)]
+    made_from: Presented<'a>,
+    #[serde(borrow, default)]
     code: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     action: Option<Cow<'a, str>>,
@@ -109,6 +114,14 @@ struct Lineage {
     c: Vec<String>,
     #[serde(default)]
     l: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Presented<'a> {
+    #[serde(borrow, default)]
+    subject: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    actor: Option<Cow<'a, str>>,
 }
 
 /// A part of a summary of refusals.
@@ -145,6 +158,8 @@ impl<'a> Seen<'a> {
             (Field::Audience, self.ask.as_ref().map(|ask| &ask.audience)),
             (Field::Audience, self.grant.as_ref().map(|it| &it.audience)),
             (Field::Token, self.jti.as_ref()),
+            (Field::MadeFrom, self.made_from.subject.as_ref()),
+            (Field::MadeFrom, self.made_from.actor.as_ref()),
             (Field::Code, self.code.as_ref()),
             (Field::Action, self.action.as_ref()),
             (Field::Target, self.target.as_ref()),

@@ -34,6 +34,10 @@ pub struct Stats {
     pub failures: AtomicU64,
     /// Segments begun.
     pub segments: AtomicU64,
+    /// Searches through the log that are under way.
+    pub queries: AtomicUsize,
+    /// Readers that follow the log.
+    pub tails: AtomicUsize,
 }
 
 /// A distribution in powers of two.

@@ -156,3 +156,37 @@ impl Authn {
         Ok(Name::Workload(certificate.spiffe_id().clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::testing::{at, authn};
+
+    /// Over a certificate it is seen with real ones, in `tests/it/e2e/audit.rs`.
+    #[test]
+    fn administrators_read_everything_and_nobody_else_anything() {
+        let (authn, _, _) = authn(|_| ());
+        let allowed = Administrators {
+            uids: [7].into(),
+            readers: [(
+                SpiffeId::parse("spiffe://example.org/siem").unwrap(),
+                Sight::Everything,
+            )]
+            .into(),
+            ..Administrators::default()
+        };
+        let reader = |uid| {
+            let peer = Peer {
+                uid,
+                ..Peer::default()
+            };
+            authn.reader(&peer, &allowed, at(1_500_000_000))
+        };
+        let found = reader(Some(7)).unwrap();
+        assert_eq!(found.sight(), &Sight::Everything);
+        assert_eq!(found.to_string(), "uid:7");
+        for nobody in [Some(8), None] {
+            assert_eq!(reader(nobody).unwrap_err().code(), Code::NotAuthorised);
+        }
+    }
+}

@@ -5,7 +5,9 @@
 //! answer comes out.
 
 use super::steps::step;
-use super::{Authn, Ceiling, CredentialKind, Lineage, Peer, Reach, Rejected, Uses, Verified};
+use super::{
+    Authn, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
+};
 use crate::id::CredentialId;
 use crate::inventory::{KeyEntry, KeyState, Standing};
 use crate::refusal::{Code, Refusal};
@@ -81,6 +83,8 @@ pub(super) fn verify(
                 refusal: Refusal::new(Code::CredentialRefused, cause),
                 named: Some(credential),
                 is_registered: entry.is_some(),
+                key: entry,
+                made_from: MadeFrom::default(),
             })
         }
     }
@@ -198,6 +202,7 @@ pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
         },
         may_act: None,
         actor: None,
+        made_from: MadeFrom::default(),
         fence: Fence {
             credentials: vec![credential],
             ..Fence::default()

@@ -11,10 +11,10 @@ pub use claims::{MayAct, OwnClaims};
 pub use verifier::OwnTokens;
 
 use super::{
-    Actor, Authn, Ceiling, Credential, CredentialKind, Lineage, Peer, Reach, Rejected, Uses,
-    Verified, api_key, workload_cert,
+    Actor, Authn, Ceiling, Credential, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected,
+    Uses, Verified, api_key, workload_cert,
 };
-use crate::id::{Audience, CredentialId, KeyId, Tenant};
+use crate::id::{Audience, CredentialId, KeyId, Tenant, TokenId};
 use crate::inventory::{KeyEntry, Standing};
 use crate::jose::VerifiedJwt;
 use crate::limits;
@@ -40,18 +40,28 @@ pub(super) fn verify(
         .verify(text.expose(), now)
         .map_err(Rejected::anonymous)?;
     let root = root(&token);
-    let rejected = |refusal| authn.rejected(refusal, root);
-
+    let mut made_from = MadeFrom {
+        subject: Some(token.claims().id),
+        actor: None,
+    };
     let presenter = match actor {
-        Some(credential) => presenter(authn, credential, peer, now)?,
+        Some(credential) => presenter(authn, credential, peer, now),
         None if peer.certificate.is_some() => {
-            presenter(authn, &Credential::PeerCertificate, peer, now)?
+            presenter(authn, &Credential::PeerCertificate, peer, now)
         }
         None => {
             let cause = "a token alone does not say who presents it";
-            return Err(rejected(Refusal::new(Code::PresenterNotAllowed, cause)));
+            let refusal = Refusal::new(Code::PresenterNotAllowed, cause);
+            return Err(authn.rejected(refusal, root, made_from));
         }
     };
+    // It was presented with the token, whatever is wrong with it.
+    let presenter = presenter.map_err(|mut rejected| {
+        rejected.made_from.subject = made_from.subject;
+        rejected
+    })?;
+    made_from.actor = presenter.token;
+    let rejected = |refusal| authn.rejected(refusal, root, made_from);
     let ancestry = living_ancestry(authn, &token, now).map_err(rejected)?;
     let relation = relation(authn, &token, &presenter).map_err(rejected)?;
     build(authn, &token, ancestry, presenter, relation, peer).map_err(rejected)
@@ -64,7 +74,8 @@ struct Presenter {
     lineage: Lineage,
     keys: Vec<KeyId>,
     tenant: Option<Tenant>,
-    /// When it was issued, if it is a token.
+    /// Which token it is and when it was issued, if it is one.
+    token: Option<TokenId>,
     issued: Option<Timestamp>,
 }
 
@@ -85,7 +96,7 @@ fn presenter(
             Code::CombinationNotAllowed,
             "a key of finite use cannot act for another",
         );
-        return Err(Rejected::registered(refusal, verified.credential));
+        return Err(authn.rejected(refusal, Some(verified.credential), MadeFrom::default()));
     }
     Ok(Presenter {
         sub: verified.sub,
@@ -93,6 +104,7 @@ fn presenter(
         lineage: verified.lineage,
         keys: Vec::new(),
         tenant: verified.tenant,
+        token: None,
         issued: None,
     })
 }
@@ -109,7 +121,11 @@ fn actor_token(
         .verify(text.expose(), now)
         .map_err(Rejected::anonymous)?;
     let root = root(&token);
-    let rejected = |code, cause| authn.rejected(Refusal::new(code, cause), root);
+    let made_from = MadeFrom {
+        subject: None,
+        actor: Some(token.claims().id),
+    };
+    let rejected = |code, cause| authn.rejected(Refusal::new(code, cause), root, made_from);
     let holder = workload_cert::recheck(authn, peer, now)?;
     if &*token.claims().client_id != holder.spiffe_id().as_str() {
         return Err(rejected(
@@ -129,8 +145,8 @@ fn actor_token(
             "an actor token cannot itself be one of delegation",
         ));
     }
-    let ancestry =
-        living_ancestry(authn, &token, now).map_err(|refusal| authn.rejected(refusal, root))?;
+    let ancestry = living_ancestry(authn, &token, now)
+        .map_err(|refusal| authn.rejected(refusal, root, made_from))?;
     let lineage = descend(&token);
     Ok(Presenter {
         sub: Arc::clone(&token.claims().sub),
@@ -138,6 +154,7 @@ fn actor_token(
         lineage,
         keys: vec![token.key().clone()],
         tenant: ancestry.tenant,
+        token: made_from.actor,
         issued: Some(token.claims().issued_at),
     })
 }
@@ -320,6 +337,10 @@ fn build(
         // Under delegation it has done its work: the actor is the one that was named.
         may_act: kept.map(|named| named.sub.as_str().into()),
         actor,
+        made_from: MadeFrom {
+            subject: Some(token.claims().id),
+            actor: presenter.token,
+        },
         fence,
     })
 }

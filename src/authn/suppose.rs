@@ -1,6 +1,8 @@
 //! Callers that are only supposed, for explaining decisions.
 
-use super::{Authn, Ceiling, CredentialKind, Lineage, Peer, Reach, Uses, Verified, api_key};
+use super::{
+    Authn, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Uses, Verified, api_key,
+};
 use crate::id::{CredentialId, SpiffeId};
 use crate::inventory::KeyEntry;
 use crate::refusal::Refusal;
@@ -72,6 +74,7 @@ impl Authn {
             },
             may_act: None,
             actor: None,
+            made_from: MadeFrom::default(),
             fence: Fence::default(),
         })
     }

@@ -1,6 +1,6 @@
 //! The proof that a request's credentials were verified.
 
-use crate::id::{Audience, CredentialId, KeyPublicId, Label, Owner, ScopeSet, Tenant};
+use crate::id::{Audience, CredentialId, KeyPublicId, Label, Owner, ScopeSet, Tenant, TokenId};
 use crate::limits;
 use crate::revocation::Fence;
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ pub struct Verified {
     pub(super) lineage: Lineage,
     pub(super) may_act: Option<Arc<str>>,
     pub(super) actor: Option<Arc<Actor>>,
+    pub(super) made_from: MadeFrom,
     pub(super) fence: Fence,
 }
 
@@ -99,6 +100,15 @@ pub struct Lineage {
     pub ancestors: Vec<[u8; 16]>,
     /// `x`: audiences that tokens made from this one may be for; only ever shrinks.
     pub exchange: Reach<Arc<[Audience]>>,
+}
+
+/// The tokens of ours that were presented: what a token is made from, where it is made from any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MadeFrom {
+    /// The subject token.
+    pub subject: Option<TokenId>,
+    /// The actor token.
+    pub actor: Option<TokenId>,
 }
 
 impl Lineage {
@@ -211,6 +221,12 @@ impl Verified {
         self.actor.as_ref()
     }
 
+    /// The tokens that were presented.
+    #[must_use]
+    pub fn made_from(&self) -> MadeFrom {
+        self.made_from
+    }
+
     /// What markers are checked against.
     #[must_use]
     pub fn fence(&self) -> &Fence {
@@ -246,6 +262,7 @@ impl Verified {
             lineage,
             may_act: None,
             actor,
+            made_from: MadeFrom::default(),
             fence: Fence::default(),
         }
     }
@@ -277,6 +294,7 @@ impl Verified {
             uses: Uses::Unlimited,
             may_act: None,
             actor: None,
+            made_from: MadeFrom::default(),
             fence: Fence::default(),
         }
     }
@@ -307,11 +325,18 @@ impl Verified {
             },
             may_act: None,
             actor,
+            made_from: MadeFrom::default(),
             fence: Fence {
                 credentials: vec![credential],
                 ..Fence::default()
             },
         }
+    }
+
+    /// The same with these tokens.
+    pub(crate) fn made_from_for_test(mut self, made_from: MadeFrom) -> Self {
+        self.made_from = made_from;
+        self
     }
 
     /// The same by a token that was issued then.

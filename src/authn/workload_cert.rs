@@ -1,6 +1,8 @@
 //! Workload certificates: X.509-SVIDs that the TLS handshake verified.
 
-use super::{Authn, Ceiling, CredentialKind, Lineage, Peer, Reach, Rejected, Uses, Verified};
+use super::{
+    Authn, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
+};
 use crate::id::CredentialId;
 use crate::refusal::{Code, Refusal};
 use crate::revocation::Fence;
@@ -36,6 +38,7 @@ pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verif
         },
         may_act: None,
         actor: None,
+        made_from: MadeFrom::default(),
         fence: Fence {
             credentials: vec![credential],
             ..Fence::default()

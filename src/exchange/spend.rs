@@ -2,7 +2,7 @@
 
 use crate::administration::{Changes, Note};
 use crate::audit::ActKind;
-use crate::id::{CredentialId, KeyPublicId};
+use crate::id::{CredentialId, KeyPublicId, Owner};
 use crate::inventory::Uses;
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
@@ -15,13 +15,18 @@ use crate::store::{Batch, CommitError};
 /// # Errors
 /// [`Code::CredentialSpent`] when none is left; [`Fault::StoreUnavailable`] when the store does not commit; what keeps
 /// the record of it out of the log, and then the use is spent.
-pub(super) async fn spend(changes: &Changes, id: KeyPublicId, limit: u32) -> Result<(), Denial> {
+pub(super) async fn spend(
+    changes: &Changes,
+    id: KeyPublicId,
+    limit: u32,
+    owner: Option<&Owner>,
+) -> Result<(), Denial> {
     for _ in 0..limits::SPEND_ATTEMPTS {
         let uses = Uses::read(changes.store(), &id, limit).await?;
         let Some(rest) = uses.left().checked_sub(1) else {
             return Err(none_left().into());
         };
-        let batch = batch(changes, &uses, id, rest)?;
+        let batch = batch(changes, &uses, id, rest, owner)?;
         match changes.store().commit(batch).await {
             Ok(revision) => return changes.in_force(revision).await,
             Err(CommitError::Conflict) => {}
@@ -46,7 +51,13 @@ pub(super) fn none_left() -> Refusal {
     Refusal::new(Code::CredentialSpent, "the key has no uses left")
 }
 
-fn batch(changes: &Changes, uses: &Uses, id: KeyPublicId, rest: u32) -> Result<Batch, Denial> {
+fn batch(
+    changes: &Changes,
+    uses: &Uses,
+    id: KeyPublicId,
+    rest: u32,
+    owner: Option<&Owner>,
+) -> Result<Batch, Denial> {
     let batch = uses.fall_to(rest, Batch::new());
     let batch = batch.map_err(|error| Denial::failed(Fault::Internal, error.to_string()))?;
     let note = Note {
@@ -54,7 +65,7 @@ fn batch(changes: &Changes, uses: &Uses, id: KeyPublicId, rest: u32) -> Result<B
         action: "key.spend",
         target: &format!("key:{id}"),
         credential: Some(CredentialId::ApiKey(id)),
-        owner: None,
+        owner,
         tenant: None,
         change: serde_json::json!({ "uses_left": rest }),
     };

@@ -43,6 +43,15 @@ fn build(code: Code, text: String, reason: &str) -> Status {
     )
 }
 
+/// Also says where in the log a caller that was told this can go on.
+pub(super) fn go_on_from(next: u64, status: &Status) -> Status {
+    let reason = status.get_details_error_info();
+    let reason = reason.map_or_else(String::new, |info| info.reason);
+    let next = HashMap::from([("next".to_owned(), next.to_string())]);
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, next);
+    Status::with_error_details(status.code(), status.message(), details)
+}
+
 fn refusal_code(code: Refused) -> Code {
     match code {
         Refused::InvalidRequest

@@ -58,7 +58,7 @@ impl Collector for LogStats {
                 counter.metric_type(),
             )?)?;
         }
-        let queued = [
+        let gauges = [
             (
                 "log_queued_records",
                 "Records waiting for their commit",
@@ -69,8 +69,14 @@ impl Collector for LogStats {
                 "Bytes of records waiting for their commit",
                 &stats.queued_bytes,
             ),
+            (
+                "log_queries",
+                "Searches through the log that are under way",
+                &stats.queries,
+            ),
+            ("log_tails", "Readers that follow the log", &stats.tails),
         ];
-        for (name, help, value) in queued {
+        for (name, help, value) in gauges {
             let gauge =
                 ConstGauge::new(i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

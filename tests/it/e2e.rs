@@ -2,6 +2,7 @@
 
 mod admin;
 mod ancestry;
+mod audit;
 mod backup;
 mod bounds;
 mod canary;

@@ -1,7 +1,7 @@
 //! The encoder: what runs in a caller's thread before anything is queued.
 
 use super::act::Act;
-use super::fields::{Asked, Digest, Fields, Granted, Micros, Rules, Text};
+use super::fields::{Asked, Digest, Fields, Granted, Micros, Presented, Rules, Text};
 use super::refusal::Group;
 use super::{Record, RecordError};
 use crate::audit::context::{Context, Refused};
@@ -92,7 +92,11 @@ impl Encoder {
         let mut fields = with_context(self.stamped("refuse")?, context);
         fields = match refused.verified {
             Some(verified) => fields.of_verified(verified),
-            None => fields,
+            None => Fields {
+                owner: refused.owner,
+                made_from: Presented::of(refused.made_from),
+                ..fields
+            },
         };
         Record::encode(&Fields {
             time: Micros(time),

@@ -1,6 +1,6 @@
 //! The fields of a record, and how each value is written.
 
-use crate::authn::{Actor, Peer, Verified};
+use crate::authn::{Actor, MadeFrom, Peer, Verified};
 use crate::id::{Audience, CredentialId, KeyId, Owner, ScopeSet, Tenant, TokenId};
 use crate::policy::{Ask, Binding, Grant, Rule};
 use base64::Engine as _;
@@ -60,6 +60,8 @@ pub(super) struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) lineage: Option<Ancestry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) made_from: Option<Presented>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) detail: Option<&'a str>,
@@ -90,6 +92,7 @@ impl<'a> Fields<'a> {
             c: Listed(&lineage.credentials),
             l: Listed(&lineage.ancestors),
         });
+        self.made_from = Presented::of(verified.made_from());
         self
     }
 
@@ -172,6 +175,25 @@ impl<'a> Granted<'a> {
 pub(super) struct Ancestry<'a> {
     c: Listed<'a, CredentialId>,
     l: Listed<'a, [u8; 16]>,
+}
+
+/// The tokens of ours that were presented, by `jti`.
+#[derive(Serialize)]
+pub(super) struct Presented {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Text<TokenId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Text<TokenId>>,
+}
+
+impl Presented {
+    pub(super) fn of(tokens: MadeFrom) -> Option<Self> {
+        let MadeFrom { subject, actor } = tokens;
+        (subject.is_some() || actor.is_some()).then(|| Self {
+            subject: subject.map(Text),
+            actor: actor.map(Text),
+        })
+    }
 }
 
 /// A value written as its text form.

@@ -338,6 +338,8 @@ fn rejected(n: u32, is_registered: bool) -> Rejected {
         refusal: Refusal::new(Code::CredentialRefused, format!("cause {n}")),
         named: Some(CredentialId::ApiKey(key_id())),
         is_registered,
+        key: None,
+        made_from: crate::authn::MadeFrom::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use super::described;
 use crate::support::broker::{
     Broker, Caller, api_key, ask, audience, from_now, peer, refusal, spec,
 };
+use cambist::proto::audit_client::AuditClient;
 use cambist::proto::inventory_client::InventoryClient;
 use cambist::proto::policy_client::PolicyClient;
 use cambist::proto::{self as pb, Audience, KeySpec};
@@ -48,6 +49,11 @@ async fn every_call(channel: Channel) -> Vec<(&'static str, &'static str, Result
         put_policies(PutPoliciesRequest),
         list_policies(ListPoliciesRequest),
         delete_policies(DeletePoliciesRequest),
+    );
+    let mut audit = AuditClient::new(channel.clone());
+    call!(told, audit, "Audit":
+        query(QueryRequest),
+        tail(TailRequest),
     );
     let mut exchange = Caller::new(channel).0;
     call!(told, exchange, "TokenExchange": explain(ExplainRequest));

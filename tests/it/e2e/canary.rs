@@ -229,7 +229,9 @@ async fn sound(broker: &Broker, method: &str, turns: &mut impl Iterator<Item = u
             .encode_to_vec()
         }
         // Nothing is mandatory.
-        "Inventory.ListKeys"
+        "Audit.Query"
+        | "Audit.Tail"
+        | "Inventory.ListKeys"
         | "Inventory.ListAudiences"
         | "Inventory.ListSigningKeys"
         | "Inventory.ConfirmClock"

@@ -56,6 +56,10 @@ const UNTESTED: &[(&str, &str)] = &[
         "POLICY_STACK",
         "what policies at POLICY_NESTING and POLICY_OPERATORS need; with less the process would end",
     ),
+    (
+        "READER_PATIENCE",
+        "passed in with what is sent to a reader: tests meet a shorter one",
+    ),
     ("REPLICA_RETRY", "a pause that nothing remote prolongs"),
     (
         "SPEND_ATTEMPTS",

@@ -1,7 +1,7 @@
 use super::*;
 use crate::audit::record::{ActKind, BODY, Place, batch_of};
-use crate::audit::testing::{NOW, context, key_id, minted, minted_of};
-use crate::authn::{Actor, Credential, Presented, TokenType, Verified};
+use crate::audit::testing::{NOW, context, key_id, minted, minted_of, token_id};
+use crate::authn::{Actor, Credential, MadeFrom, Presented, TokenType, Verified};
 use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
 use crate::id::{Audience, CredentialId};
@@ -81,6 +81,45 @@ fn an_issue_says_everything_and_not_the_token() {
     assert_eq!(value, expected);
     assert_eq!(value["token_sha256"].as_str().unwrap().len(), 43);
     assert!(!String::from_utf8_lossy(record.as_bytes()).contains("token-3"));
+}
+
+/// What a token is made from is named, whether it came to one or not; of any other there is nothing to name.
+#[test]
+fn a_record_names_the_tokens_that_were_presented() {
+    let made_from = |subject: Option<u128>, actor: Option<u128>| MadeFrom {
+        subject: subject.map(token_id),
+        actor: actor.map(token_id),
+    };
+    let refused = |made_from| {
+        let refusal = Refusal::new(Code::PresenterNotAllowed, "why");
+        let refused = Refused {
+            made_from,
+            ..Refused::new(&refusal)
+        };
+        let time = Timestamp::from_second(NOW).unwrap();
+        parsed(&encoder().refuse(&refused, time, &context()).unwrap())
+    };
+    let issued = |made_from| {
+        let verified =
+            Verified::of_key_for_test(key_id(), "sub", None).made_from_for_test(made_from);
+        let grant = Grant::of_rules_for_test(verified, Vec::new(), "{}");
+        parsed(&encoder().issue(&minted_of(grant, 3), &context()).unwrap())
+    };
+    let (one, two) = ("AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg");
+    for (tokens, expected) in [
+        (made_from(None, None), Value::Null),
+        (
+            made_from(Some(1), None),
+            serde_json::json!({ "subject": one }),
+        ),
+        (
+            made_from(Some(1), Some(2)),
+            serde_json::json!({ "subject": one, "actor": two }),
+        ),
+    ] {
+        assert_eq!(issued(tokens)["made_from"], expected);
+        assert_eq!(refused(tokens)["made_from"], expected);
+    }
 }
 
 #[test]
@@ -165,7 +204,7 @@ fn no_secret_that_was_presented_is_written() {
     let verified = Verified::of_key_for_test(key_id(), "sub", None);
     let grant = Grant::of_rules_for_test(verified, Vec::new(), "{}");
     let issued_at = Timestamp::UNIX_EPOCH;
-    let id = crate::audit::testing::token_id(1);
+    let id = token_id(1);
     let minted = Minted::for_test(grant, CANARY, id, issued_at, crate::audit::testing::kid());
     let refusal = Refusal::new(Code::CredentialRefused, "expired");
     let refused = Refused::new(&refusal);
