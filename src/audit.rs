@@ -24,6 +24,7 @@ mod checkpoint;
 mod context;
 mod device;
 mod disk;
+mod edge;
 mod filter;
 mod health;
 mod issued;
@@ -42,12 +43,14 @@ mod seen;
 mod segment;
 mod shelf;
 mod stats;
+mod take_up;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 pub mod tree;
 mod verify;
+mod view;
 mod writer;
 
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
@@ -62,6 +65,7 @@ pub use note::{InvalidNoteKey, NoteError, NoteKey};
 pub use outbox::{Drain, Outbox};
 pub use proof::{InvalidProof, Proof};
 pub use publisher::{PublishError, Published, Publisher};
+pub use read::ReadError;
 pub use record::{Act, ActKind, CLOCK_CONFIRMED, Encoder, Record, RecordError};
 pub use recovery::{Drained, OpenError, Recovered};
 pub use search::{Order, Search, search};

@@ -10,6 +10,7 @@ mod described;
 mod hostile;
 mod keys;
 mod lease;
+mod log;
 mod metadata;
 mod policies;
 mod record;
