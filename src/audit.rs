@@ -24,6 +24,7 @@ mod checkpoint;
 mod context;
 mod device;
 mod disk;
+mod edge;
 mod filter;
 mod follow;
 mod health;
@@ -44,12 +45,14 @@ mod seen;
 mod segment;
 mod shelf;
 mod stats;
+mod take_up;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 pub mod tree;
 mod verify;
+mod view;
 mod wanted;
 mod writer;
 
@@ -66,6 +69,7 @@ pub use note::{InvalidNoteKey, NoteError, NoteKey};
 pub use outbox::{Drain, Outbox};
 pub use proof::{InvalidProof, Proof};
 pub use publisher::{PublishError, Published, Publisher};
+pub use read::ReadError;
 pub use reading::{Reading, Seat};
 pub use record::{Act, ActKind, CLOCK_CONFIRMED, Encoder, Record, RecordError};
 pub use recovery::{Drained, OpenError, Recovered};

@@ -1,4 +1,8 @@
-//! The HTTP face: what a third party needs to verify our tokens.
+//! The HTTP face: what a third party needs to verify our tokens, and that each of them is on the record.
+
+mod log;
+
+pub use log::LogFace;
 
 use crate::keys::{KeyRing, authorization_server, jwks_uri, openid_configuration};
 use crate::limits;

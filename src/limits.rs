@@ -131,6 +131,17 @@ pub const LOG_GATHER: Duration = Duration::from_micros(500);
 /// Largest signed note in bytes: a checkpoint and dozens of witnesses, also where each signature is of three kilobytes
 /// (ML-DSA-44).
 pub const NOTE: usize = 128 * 1024;
+/// Tiles of the log that are read for HTTP at a time; each is a few small files.
+pub const LOG_READS: usize = 16;
+/// Bundles of records that HTTP callers may have in memory at a time, those that they are still taking in included: 16 MiB
+/// each where all records are of the largest size.
+pub const LOG_BUNDLES: usize = 4;
+/// How long a request waits for its place among those, before it is told to come again.
+pub const LOG_READ_WAIT: Duration = Duration::from_secs(5);
+/// How long caches may keep a checkpoint of the log: there is a new one each second.
+pub const LOG_CHECKPOINT_AGE: Duration = Duration::from_secs(1);
+/// How long caches may keep what never changes of the log.
+pub const LOG_TILE_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Disk kept for revocations and recovery: some thousand of them.
 pub const LOG_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// Free disk below which refusals are no longer recorded, so that issuances can be.

@@ -48,9 +48,10 @@ pub(super) fn routes(
             .map(|reader| (reader.spiffe_id.clone(), reader.sight.clone()))
             .collect(),
     };
+    let administrators = Arc::new(administrators);
     let gate = Gate {
         exchange: Arc::clone(exchange),
-        administrators: Arc::new(administrators),
+        administrators: Arc::clone(&administrators),
     };
     let drain = world.lifecycle.shutdown().drain.clone();
     let exchanges = TokenExchangeService::new(Arc::clone(exchange), gate.clone(), drain);
@@ -123,10 +124,17 @@ pub(super) fn routes(
     // As the routes of the issuer, which are merged into these, have it.
     .without_v07_checks();
     let issuer: Arc<str> = config.issuer.as_str().into();
-    let http = http::router(&issuer, Arc::clone(&memory.ring)).fallback(http::not_found);
+    let log = http::LogFace::new(
+        Arc::clone(exchange),
+        administrators,
+        Arc::clone(&opened.publisher),
+        config.log.public,
+    );
+    let published = http::router(&issuer, Arc::clone(&memory.ring)).merge(log.router(&issuer));
+    let http = published.clone().fallback(http::not_found);
     let both = grpc
         .clone()
-        .merge(http::router(&issuer, Arc::clone(&memory.ring)))
+        .merge(published)
         // gRPC's own answer would tell browsers and probes 200. Its clients read 404 as "unimplemented".
         .fallback(http::not_found);
     Faces { grpc, http, both }

@@ -14,15 +14,19 @@
 
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
+use super::edge::Edge;
 use super::note::{InvalidNoteKey, NoteKey};
 use super::proof::Proof;
-use super::read::{Place, ReadError, records, records_at};
+use super::read::{ReadError, records_at};
 use super::shelf::Shelf;
-use super::tree::{Frontier, Hash, Tile, inclusion, leaf, node};
+use super::take_up::take_up;
+use super::tree::{Frontier, Hash, Tile, Tiles as _, inclusion, leaf};
+use super::view::View;
 use crate::keys::LogKey;
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// Publishes one log.
 #[derive(Debug)]
@@ -31,8 +35,11 @@ pub struct Publisher {
     shelf: Arc<dyn Shelf>,
     key: LogKey,
     verifier: NoteKey,
-    published: ArcSwapOption<Published>,
+    published: watch::Sender<Option<Arc<Published>>>,
+    /// Of the tree that is being grown; whoever publishes has it.
     edge: Mutex<Edge>,
+    /// Of the tree that is read.
+    readable: ArcSwap<Edge>,
 }
 
 /// A checkpoint and the note that says it.
@@ -116,7 +123,8 @@ impl Publisher {
             shelf,
             key,
             verifier,
-            published: ArcSwapOption::from_pointee(published),
+            published: watch::Sender::new(published.map(Arc::new)),
+            readable: ArcSwap::from_pointee(edge.clone()),
             edge: Mutex::new(edge),
         };
         if is_new {
@@ -135,13 +143,53 @@ impl Publisher {
     /// The last checkpoint.
     #[must_use]
     pub fn published(&self) -> Option<Arc<Published>> {
-        self.published.load_full()
+        self.published.borrow().clone()
     }
 
-    /// The tiles.
+    /// Tells of each checkpoint that is published.
     #[must_use]
-    pub fn shelf(&self) -> &Arc<dyn Shelf> {
-        &self.shelf
+    pub fn follow(&self) -> watch::Receiver<Option<Arc<Published>>> {
+        self.published.subscribe()
+    }
+
+    /// A tile as it is served; none where the last checkpoint does not cover it. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged and cannot be made again.
+    pub fn tile(&self, tile: Tile) -> io::Result<Option<Vec<u8>>> {
+        if !self.covers(tile) {
+            return Ok(None);
+        }
+        let hashes = self.view().read(tile)?;
+        Ok(Some(hashes.iter().flat_map(|hash| *hash.bytes()).collect()))
+    }
+
+    /// The records whose hashes a tile of level 0 holds, as a bundle (C2SP tlog-tiles): each behind its length in two
+    /// bytes. None where the last checkpoint does not cover them. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not those that the checkpoint was signed for.
+    pub fn bundle(&self, leaves: Tile) -> Result<Option<Vec<u8>>, ReadError> {
+        if leaves.level != 0 || !self.covers(leaves) {
+            return Ok(None);
+        }
+        self.view().bundle(leaves).map(Some)
+    }
+
+    fn covers(&self, tile: Tile) -> bool {
+        let size = self.published().map_or(0, |last| last.checkpoint.size);
+        let leaves = u32::from(tile.level).saturating_mul(Tile::HEIGHT);
+        let end = tile.index.saturating_mul(u64::from(Tile::FULL));
+        let end = end.saturating_add(u64::from(tile.width));
+        size.checked_shr(leaves).is_some_and(|there| end <= there)
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            device: &self.device,
+            shelf: &*self.shelf,
+            edge: self.readable.load_full(),
+        }
     }
 
     /// The proof of a record, against the last checkpoint; none where that does not cover it yet. Blocks: reads files.
@@ -153,7 +201,7 @@ impl Publisher {
         let Some(last) = self.published().filter(covers) else {
             return Ok(None);
         };
-        let path = inclusion(&*self.shelf, index, last.checkpoint.size)?;
+        let path = inclusion(&self.view(), index, last.checkpoint.size)?;
         let note = last.note.clone();
         Ok(Some(Proof { index, path, note }))
     }
@@ -191,6 +239,7 @@ impl Publisher {
             }
         }
         self.shelf.settle()?;
+        self.readable.store(Arc::new(next.clone()));
         self.publish(&next.frontier)?;
         next.place = all.place();
         *edge = next;
@@ -217,7 +266,7 @@ impl Publisher {
             .map_err(|_| PublishError::Signing)?;
         self.shelf.put_checkpoint(note.as_bytes())?;
         let published = Published { checkpoint, note };
-        self.published.store(Some(Arc::new(published)));
+        self.published.send_replace(Some(Arc::new(published)));
         Ok(())
     }
 }
@@ -238,157 +287,4 @@ fn read_checkpoint(
     }
     let note = String::from_utf8(note).map_err(|_| foreign("its text"))?;
     Ok(Some(Published { checkpoint, note }))
-}
-
-/// The tree's edge at a checkpoint: from the tiles, or, where they are damaged, from all the records.
-fn take_up(
-    device: &Arc<dyn Segments>,
-    shelf: &dyn Shelf,
-    checkpoint: &Checkpoint,
-) -> Result<Edge, PublishError> {
-    let is_right = |edge: &Edge| edge.frontier.root() == checkpoint.root;
-    let edge = Edge::from_tiles(shelf, checkpoint.size).ok();
-    if let Some(edge) = edge.filter(is_right)
-        && ends_alike(device, shelf, checkpoint.size)?
-    {
-        return Ok(edge);
-    }
-    tracing::warn!("the log's tiles are not those of its records: the tree is computed anew");
-    // Looked at as a whole before anything is written: if it is the records that were changed, the tiles say which.
-    let edge = regrow(device, checkpoint.size, |_, _| Ok(()))?;
-    if !is_right(&edge) {
-        return Err(PublishError::Forked(checkpoint.size));
-    }
-    let edge = regrow(device, checkpoint.size, |tile, hashes| {
-        shelf.put(tile, hashes)
-    })?;
-    shelf.settle()?;
-    Ok(edge)
-}
-
-/// The tree over the first `size` records; `put` is given all of its tiles.
-fn regrow(
-    device: &Arc<dyn Segments>,
-    size: u64,
-    put: impl Fn(Tile, &[Hash]) -> io::Result<()>,
-) -> Result<Edge, PublishError> {
-    let mut edge = Edge::default();
-    for entry in records(Arc::clone(device), 0)? {
-        if edge.frontier.size() == size {
-            break;
-        }
-        for (tile, hashes) in edge.push(leaf(&entry?.line)) {
-            put(tile, &hashes)?;
-        }
-    }
-    for (tile, hashes) in edge.partial() {
-        put(tile, hashes)?;
-    }
-    Ok(edge)
-}
-
-/// Whether the last records that a checkpoint is of are those of its last tile. That is where another log, or an older copy,
-/// differs; the rest is [`super::verify()`]'s, since it takes as long as the log is.
-fn ends_alike(
-    device: &Arc<dyn Segments>,
-    shelf: &dyn Shelf,
-    size: u64,
-) -> Result<bool, PublishError> {
-    let Some(last) = Tile::last_of(size).next() else {
-        return Ok(true);
-    };
-    let begin = last.index.saturating_mul(u64::from(Tile::FULL));
-    let hashes = shelf.read(last)?;
-    let mut all = records(Arc::clone(device), begin)?;
-    for hash in hashes {
-        let Some(entry) = all.next() else {
-            return Ok(false);
-        };
-        if leaf(&entry?.line) != hash {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// A growing tree's right edge, with the hashes of the tiles that are not full yet.
-#[derive(Clone, Debug)]
-struct Edge {
-    frontier: Frontier,
-    /// By level.
-    rows: [Vec<Hash>; Tile::LEVELS as usize],
-    /// Where the records after it begin, if that is known.
-    place: Option<Place>,
-}
-
-impl Default for Edge {
-    fn default() -> Self {
-        Self {
-            frontier: Frontier::default(),
-            rows: std::array::from_fn(|_| Vec::new()),
-            place: None,
-        }
-    }
-}
-
-impl Edge {
-    /// Adds a leaf. Returns the tiles that it fills.
-    fn push(&mut self, leaf: Hash) -> Vec<(Tile, Vec<Hash>)> {
-        let mut levels = self.rows.iter_mut();
-        self.frontier.push(leaf, |height, hash| {
-            if height.is_multiple_of(Tile::HEIGHT)
-                && let Some(row) = levels.next()
-            {
-                row.push(hash);
-            }
-        });
-        let tiles = Tile::last_of(self.frontier.size()).zip(&mut self.rows);
-        tiles
-            .filter(|(_, row)| row.len() == usize::from(Tile::FULL))
-            .map(|(tile, row)| (tile, std::mem::take(row)))
-            .collect()
-    }
-
-    /// The tiles that are not full.
-    fn partial(&self) -> impl Iterator<Item = (Tile, &[Hash])> {
-        let tiles = Tile::last_of(self.frontier.size()).zip(&self.rows);
-        tiles
-            .filter(|(tile, _)| !tile.is_full())
-            .map(|(tile, row)| (tile, row.as_slice()))
-    }
-
-    /// Reads the edge of a tree of `size` back.
-    fn from_tiles(shelf: &dyn Shelf, size: u64) -> io::Result<Self> {
-        let mut edge = Self::default();
-        let mut roots = Vec::new();
-        for (tile, row) in Tile::last_of(size).zip(&mut edge.rows) {
-            if tile.is_full() {
-                continue;
-            }
-            *row = shelf.read(tile)?;
-            // The complete subtrees in this row, the smallest first: from the right, one for each bit of its width.
-            let mut rest = row.as_slice();
-            while !rest.is_empty() {
-                let width = 1_usize << rest.len().trailing_zeros();
-                let (before, subtree) = rest.split_at(rest.len().saturating_sub(width));
-                roots.push(complete(subtree)?);
-                rest = before;
-            }
-        }
-        roots.reverse();
-        edge.frontier = Frontier::new(size, roots).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(edge)
-    }
-}
-
-/// The root over a row of as many hashes as a power of two.
-fn complete(row: &[Hash]) -> io::Result<Hash> {
-    match row {
-        [] => Err(io::ErrorKind::InvalidData.into()),
-        [hash] => Ok(*hash),
-        _ => {
-            let (left, right) = row.split_at(row.len().checked_div(2).unwrap_or_default());
-            Ok(node(&complete(left)?, &complete(right)?))
-        }
-    }
 }

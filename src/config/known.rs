@@ -141,6 +141,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "a length of time from \"1m\" up to \"31d\", such as \"24h\"",
     ),
     (
+        "log.public",
+        "true or false: whether anybody may have checkpoints and tree over HTTPS; never the records",
+    ),
+    (
         "log.reader",
         "one [[log.reader]] section for each workload that may read the log",
     ),

@@ -20,6 +20,8 @@ pub struct Log {
     pub segment_bytes: u64,
     /// Age at which a segment is closed.
     pub segment_age: Duration,
+    /// Whether anybody may have its checkpoints and its tree. Records are for readers alone.
+    pub public: bool,
     /// Who may read it, beside administrators.
     pub readers: Vec<LogReader>,
 }
@@ -39,6 +41,7 @@ pub(super) struct RawLog {
     segment_bytes: u64,
     #[serde(deserialize_with = "duration::deserialize")]
     segment_age: Duration,
+    public: bool,
     reader: Vec<Spanned<RawReader>>,
 }
 
@@ -54,6 +57,7 @@ impl Default for RawLog {
         Self {
             segment_bytes: limits::LOG_SEGMENT_BYTES,
             segment_age: limits::LOG_SEGMENT_AGE,
+            public: false,
             reader: Vec::new(),
         }
     }
@@ -73,6 +77,7 @@ impl Log {
         Self {
             segment_bytes: raw.segment_bytes,
             segment_age: raw.segment_age,
+            public: raw.public,
             readers: readers(raw.reader, domains, check),
         }
     }

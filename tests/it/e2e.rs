@@ -11,6 +11,7 @@ mod described;
 mod hostile;
 mod keys;
 mod lease;
+mod log;
 mod metadata;
 mod policies;
 mod record;

@@ -5,4 +5,5 @@
 mod exchange;
 mod foreign;
 mod issuer;
+mod log;
 mod verifiers;

@@ -81,6 +81,13 @@ impl Foreign {
         run(command, credential).await
     }
 
+    /// Fetches or verifies a log; the one language that has a script for it.
+    pub(crate) async fn log(self, arguments: &[&str]) -> Said {
+        let mut command = self.script("log");
+        command.args(arguments);
+        run(command, "").await
+    }
+
     /// The interpreter that `tests/setup` prepared, with one of the scripts.
     fn script(self, name: &str) -> Command {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

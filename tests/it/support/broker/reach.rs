@@ -9,8 +9,8 @@ use cambist::proto::policy_client::PolicyClient;
 use cambist::proto::{CreateKeyRequest, CreateKeyResponse, KeySpec};
 use http::StatusCode;
 use rustls::ClientConfig;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
@@ -82,17 +82,29 @@ impl Site {
 
     /// What a client that trusts this broker and speaks `protocol` is set to.
     pub(crate) fn tls_config(&self, protocol: &str) -> ClientConfig {
+        let mut config = self.tls_config_of(None);
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        config
+    }
+
+    /// What a client that trusts this broker is set to, with a certificate or without.
+    pub(crate) fn tls_config_of(&self, svid: Option<&Svid>) -> ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(&self.ca).unwrap())
             .unwrap();
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+            .with_root_certificates(roots);
+        let Some(svid) = svid else {
+            return config.with_no_client_auth();
+        };
+        let chain = CertificateDer::pem_file_iter(&svid.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&svid.key).unwrap();
         config
+            .with_client_auth_cert(chain.map(Result::unwrap).collect(), key)
+            .unwrap()
     }
 
     /// A bare connection to its port.

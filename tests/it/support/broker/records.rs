@@ -51,6 +51,24 @@ impl Site {
         within("a record", found).await
     }
 
+    /// Waits until a checkpoint is of at least so many records.
+    pub(crate) async fn published(&self, size: u64) {
+        let reached = async {
+            loop {
+                let note = fs::read_to_string(self.path("data/log/checkpoint")).unwrap_or_default();
+                let found = note
+                    .lines()
+                    .nth(1)
+                    .and_then(|line| line.parse::<u64>().ok());
+                if found.is_some_and(|found| found >= size) {
+                    return;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within("a checkpoint", reached).await;
+    }
+
     /// Verifies the log from its files alone, and that it has grown from each of `earlier`, to which its checkpoint is
     /// added. One that was killed before its first checkpoint has none.
     pub(crate) fn verify_log(&self, earlier: &mut Vec<Checkpoint>) {
