@@ -18,7 +18,7 @@ pub use files::create_seal_key;
 pub use restore::restore;
 
 use crate::administration::{Changes, SigningAdmin};
-use crate::audit::{Drain, Outbox};
+use crate::audit::{Device, Drain, Outbox};
 use crate::authn::{Authn, OwnTokens};
 use crate::clock::{Clock, Random};
 use crate::config::Config;
@@ -48,6 +48,9 @@ pub struct World {
     pub lifecycle: Lifecycle,
     /// Issue although the store lost changes that the log cannot give back (`--accept-rollback`).
     pub accept_rollback: bool,
+    /// Takes the log's records in the place of the data folder: for the bench, which measures what the disk costs. No
+    /// configuration sets it.
+    pub records: Option<Arc<dyn Device>>,
 }
 
 /// A running broker.

@@ -3,6 +3,7 @@
 
 use crate::role::tell;
 use cambist::app::{self, World};
+use cambist::audit::Device;
 use cambist::client::Endpoint;
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::config::Config;
@@ -19,6 +20,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
@@ -191,8 +193,8 @@ impl Authority {
     }
 }
 
-/// Serves as `cambist serve` does, until the process is ended.
-pub async fn serve(config: &Path) {
+/// Serves as `cambist serve` does, until the process is ended; its records go to `records`, if that is something.
+pub async fn serve(config: &Path, records: Option<Arc<dyn Device>>) {
     let config = Config::load(config).unwrap();
     let problems = config.check_files();
     assert!(problems.is_empty(), "{problems:#?}");
@@ -204,6 +206,7 @@ pub async fn serve(config: &Path) {
         random: SystemRandomness::shared(),
         lifecycle: lifecycle.clone(),
         accept_rollback: false,
+        records,
     };
     let running = app::start(&config, &world).await.unwrap();
     tell("ready", &running.addresses[0].to_string());

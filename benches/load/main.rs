@@ -4,7 +4,8 @@
 //! own, all of this binary: same allocator, runtime, TLS and message sizes. The broker's log and store are on the
 //! disk of `target/`, synced. CPU is user + system of the whole server process, as the scheduler counts it, for
 //! all calls of a window and whatever goes on beside them. Only ratios from one run mean anything. The last line
-//! is `ratio key=<x.xx> certificate=<x.xx>`: ours ÷ bare stack, medians of interleaved pairs.
+//! is `ratio key=<x.xx> certificate=<x.xx> log=<x.xx>`: ours ÷ bare stack, medians of interleaved pairs; and what part of
+//! ours is tree, write and sync, by a second broker whose records are encoded and discarded.
 
 #![expect(
     unreachable_pub,
@@ -16,13 +17,16 @@
 
 mod bare;
 mod broker;
+mod discard;
 mod load;
 mod role;
 
 use broker::Folder;
+use discard::Discard;
 use load::{CONNECTIONS, IN_FLIGHT, Window};
 use role::Role;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 #[global_allocator]
@@ -41,7 +45,11 @@ fn main() {
         .unwrap();
     match words.as_slice() {
         ["bare", tls] => runtime.block_on(bare::serve(Path::new(tls))),
-        ["broker", config] => runtime.block_on(broker::serve(Path::new(config))),
+        ["broker", config] => runtime.block_on(broker::serve(Path::new(config), None)),
+        ["unlogged", config] => {
+            let records = Arc::new(Discard::default());
+            runtime.block_on(broker::serve(Path::new(config), Some(records)));
+        }
         ["load", work, address, tls, subject] => {
             let key = (*subject != "certificate").then_some(*subject);
             load::run(
@@ -126,74 +134,90 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Where both sides are, and how they are called.
-struct Sides<'a> {
-    bare: (&'a Role, String),
-    broker: (&'a Role, String),
+/// A server that runs.
+struct Server {
+    name: &'static str,
+    role: Role,
+    address: String,
+    /// The folder of certificates and keys.
     tls: String,
-    pairs: usize,
+    /// What key callers show.
+    key: String,
 }
 
-impl Sides<'_> {
-    /// The median ratio, ours ÷ bare stack, of interleaved pairs of windows. The load of one side is idle while the
-    /// other's runs.
-    fn compare(&self, work: &str, subject: &str, seconds: f64) -> f64 {
-        let load = |address| [work, address, &self.tls, subject];
-        let mut bare = Side::new("bare", self.bare.0, &load(&self.bare.1));
-        let mut ours = Side::new("broker", self.broker.0, &load(&self.broker.1));
-        assert_eq!(bare.sizes.0, ours.sizes.0, "the tokens differ in length");
-        assert!(
-            bare.sizes.1.abs_diff(ours.sizes.1) < SLACK,
-            "the replies differ in length"
-        );
-        for pair in 0..self.pairs {
-            let mut order = [&mut bare, &mut ours];
-            order.rotate_left(pair % 2);
-            for side in order {
-                side.measure(seconds);
-            }
+impl Server {
+    fn start(name: &'static str, role: &str, argument: &Path, folder: &Folder) -> Self {
+        let mut role = Role::start(role, &[&argument.display().to_string()]);
+        Self {
+            name,
+            address: role.line("ready"),
+            role,
+            tls: folder.tls().display().to_string(),
+            key: String::new(),
         }
-        bare.report();
-        ours.report();
-        let ratios: Vec<f64> = ours
-            .cost
-            .iter()
-            .zip(&bare.cost)
-            .map(|(ours, bare)| ours / bare)
-            .collect();
-        median(&ratios)
     }
+
+    fn side(&self, work: &str, by_key: bool) -> Side<'_> {
+        let subject = if by_key { &self.key } else { "certificate" };
+        let load = [work, &self.address, &self.tls, subject];
+        Side::new(self.name, &self.role, &load)
+    }
+}
+
+/// The median ratio, `ours` ÷ `other`, of interleaved pairs of windows. The load of one side is idle while the other's
+/// runs.
+fn compare(
+    (other, ours): (&Server, &Server),
+    work: &str,
+    by_key: bool,
+    pairs: usize,
+    seconds: f64,
+) -> f64 {
+    let kind = if by_key { "key" } else { "certificate" };
+    println!("{work}, {kind}: windows of {seconds} s");
+    let (mut other, mut ours) = (other.side(work, by_key), ours.side(work, by_key));
+    assert_eq!(other.sizes.0, ours.sizes.0, "the tokens differ in length");
+    assert!(
+        other.sizes.1.abs_diff(ours.sizes.1) < SLACK,
+        "the replies differ in length"
+    );
+    for pair in 0..pairs {
+        let mut order = [&mut other, &mut ours];
+        order.rotate_left(pair % 2);
+        for side in order {
+            side.measure(seconds);
+        }
+    }
+    other.report();
+    ours.report();
+    let costs = ours.cost.iter().zip(&other.cost);
+    let ratios: Vec<f64> = costs.map(|(ours, other)| ours / other).collect();
+    median(&ratios)
 }
 
 fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
-    let folder = Folder::new();
-    let tls = folder.tls().display().to_string();
-    let mut bare = Role::start("bare", &[&tls]);
-    let mut ours = Role::start("broker", &[&folder.config().display().to_string()]);
-    let (bare_at, ours_at) = (bare.line("ready"), ours.line("ready"));
-    let key = runtime.block_on(folder.key());
-    let sides = Sides {
-        bare: (&bare, bare_at),
-        broker: (&ours, ours_at),
-        tls,
-        pairs,
-    };
+    let (folder, other) = (Folder::new(), Folder::new());
+    let mut bare = Server::start("bare", "bare", &folder.tls(), &folder);
+    let mut ours = Server::start("broker", "broker", &folder.config(), &folder);
+    ours.key = runtime.block_on(folder.key());
+    bare.key.clone_from(&ours.key);
     println!("{pairs} pairs of windows");
-    let compare = |work, kind, subject, seconds| {
-        println!("{work}, {kind}: windows of {seconds} s");
-        sides.compare(work, subject, seconds)
-    };
-    let half = seconds / 2.0;
+    let both = (&bare, &ours);
     if !only_calls {
         println!("handshakes: {CONNECTIONS} at a time, each with one call");
-        let by_key = compare("handshakes", "key", &key, half);
-        let by_certificate = compare("handshakes", "certificate", "certificate", half);
+        let half = seconds / 2.0;
+        let by_key = compare(both, "handshakes", true, pairs, half);
+        let by_certificate = compare(both, "handshakes", false, pairs, half);
         println!("handshake ratio key={by_key:.2} certificate={by_certificate:.2}");
     }
     println!("calls: {CONNECTIONS} connections with {IN_FLIGHT} in flight each");
-    let by_key = compare("calls", "key", &key, seconds);
-    let by_certificate = compare("calls", "certificate", "certificate", seconds);
-    println!("ratio key={by_key:.2} certificate={by_certificate:.2}");
+    let by_key = compare(both, "calls", true, pairs, seconds);
+    let by_certificate = compare(both, "calls", false, pairs, seconds);
+    drop(bare);
+    let mut unlogged = Server::start("no log", "unlogged", &other.config(), &other);
+    unlogged.key = runtime.block_on(other.key());
+    let log = 1.0 - 1.0 / compare((&unlogged, &ours), "calls", true, pairs, seconds);
+    println!("ratio key={by_key:.2} certificate={by_certificate:.2} log={log:.2}");
 }
 
 fn median(values: &[f64]) -> f64 {

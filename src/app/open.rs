@@ -56,8 +56,9 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         segment_age: config.log.segment_age,
         ..Options::default()
     };
+    let records = world.records.clone();
     let (log, recovered) = Log::open(
-        disk.clone(),
+        records.unwrap_or_else(|| Arc::clone(&disk) as _),
         &origin,
         Arc::clone(&hot),
         Arc::clone(&clock),

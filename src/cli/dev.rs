@@ -172,6 +172,7 @@ async fn tell(
         random: Arc::clone(&world.random),
         lifecycle: lifecycle.clone(),
         accept_rollback: false,
+        records: None,
     };
     teller.step("serve", serve(&folder, &broker)).await?;
     let mut story = Story::new(folder, world.clone());

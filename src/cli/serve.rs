@@ -41,6 +41,7 @@ pub(super) async fn run(args: ServeArgs, world: &World) -> Result<(), Failure> {
         random: Arc::clone(&world.random),
         lifecycle: lifecycle.clone(),
         accept_rollback: args.accept_rollback,
+        records: None,
     };
     let started = app::start(&config, &world).await;
     started.map_err(|error| Failure::fault("the broker cannot start").why(chain(&error)))?;

@@ -44,6 +44,7 @@ impl InProcess {
             random: SystemRandomness::shared(),
             lifecycle: lifecycle.clone(),
             accept_rollback,
+            records: None,
         };
         app::start(&config, &world).await.unwrap();
         let (signals, receiver) = tokio::sync::mpsc::channel(1);
