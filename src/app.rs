@@ -1,5 +1,6 @@
 //! Assembly: from a checked configuration to a running broker, constructor by constructor.
 
+mod archiving;
 mod check;
 mod faces;
 mod files;
@@ -79,6 +80,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let (outbox, drain) = Outbox::new(Arc::clone(&store), opened.log.clone(), applied);
     follow_outbox(world, drain);
     let publishing = publishing::start(world, &opened);
+    archiving::start(world, &opened);
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,

@@ -17,9 +17,12 @@
 //! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
 //! anew from the files alone.
 //!
+//! [`Keeper`] compresses and indexes what a checkpoint is of, and [`search()`] reads of it what the index does not rule out.
+//!
 //! So a record without a delivered token is possible, a delivered token without a record is not. Files are
 //! behind [`Device`]; [`Disk`] is the real one.
 
+mod archive;
 mod checkpoint;
 mod context;
 mod device;
@@ -27,7 +30,9 @@ mod disk;
 mod edge;
 mod filter;
 mod follow;
+mod frames;
 mod health;
+mod index;
 mod issued;
 mod log;
 mod note;
@@ -56,6 +61,7 @@ mod view;
 mod wanted;
 mod writer;
 
+pub use archive::{Archive, Done, Form, KeepError, Keeper};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};
 pub use device::{CreateError, Device, Segment, Segments, Source, Space};

@@ -122,6 +122,11 @@ pub const LOG_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const LOG_OUTBOX_PAGE: usize = 32;
 /// Size past which a segment is followed by a new one: start-up reads one segment whole.
 pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of a frame of a compressed segment, before compression: a tile's worth of the largest records. What a reader
+/// allocates for one is held to it.
+pub const LOG_FRAME_BYTES: usize = 256 * (RECORD + 1);
+/// Free disk that is left when a segment is compressed or indexed: the writer comes first.
+pub const LOG_ARCHIVE_FLOOR_BYTES: u64 = 16 * 1024 * 1024;
 /// Records in one commit of the log from which on the next one waits a moment for company: a commit costs the same
 /// whether it carries twenty records or a hundred.
 pub const LOG_CROWD: u64 = 16;

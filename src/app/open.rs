@@ -21,6 +21,7 @@ use std::sync::Arc;
 pub(super) struct Opened {
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) log: Log,
+    pub(super) disk: Arc<Disk>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) hot: Arc<HotSet>,
     pub(super) guard: Arc<TimeGuard>,
@@ -79,10 +80,11 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     .await?;
     // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
     // rollback that is accepted, which makes the log another one.
-    let publisher = publishing::open(&folder, disk, &log, &kek, &*random)?;
+    let publisher = publishing::open(&folder, Arc::clone(&disk), &log, &kek, &*random)?;
     Ok(Opened {
         store: Arc::new(store),
         log,
+        disk,
         publisher: Arc::new(publisher),
         hot,
         guard,

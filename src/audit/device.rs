@@ -16,11 +16,25 @@ pub trait Segments: fmt::Debug + Send + Sync {
     /// When the place cannot be listed.
     fn segments(&self) -> io::Result<Vec<u64>>;
 
-    /// A segment's bytes from the start.
+    /// A segment's bytes from the start, in whatever form it is there.
     ///
     /// # Errors
-    /// When it is not there or cannot be read.
+    /// When it is not there or cannot be read; of [`io::ErrorKind::InvalidData`] when it is not as it was compressed.
     fn read(&self, first: u64) -> io::Result<Box<dyn Source>>;
+
+    /// The index of a sealed segment.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        let _ = first;
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// The index of a segment turned out to be damaged: it is removed by whoever may.
+    fn distrust(&self, first: u64) {
+        let _ = first;
+    }
 }
 
 /// A place that segments are written to.

@@ -4,11 +4,15 @@
 //! always has a whole header. The reserve is a file with blocks but no length; on a full disk it is renamed
 //! to be the next segment, so that nobody else can take its blocks in between.
 
+mod archive;
 mod shelf;
 
+pub(super) use archive::name as form_name;
 pub use shelf::DiskShelf;
 
+use super::archive::{Archive as _, Form};
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
+use super::frames::Packed;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -16,6 +20,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".seg";
+const PACKED: &str = ".seg.zst";
+/// A form of a segment that is not whole yet.
+const DRAFT: &str = "draft";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 const UNNAMED: &str = "next";
@@ -133,17 +140,31 @@ impl Segments for DiskReader {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let name = entry?.file_name();
-            let first = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            let first = name.to_str().and_then(|name| {
+                let packed = name.strip_suffix(PACKED);
+                packed.or_else(|| name.strip_suffix(SUFFIX))
+            });
             if let Some(first) = first {
                 all.push(first.parse().map_err(io::Error::other)?);
             }
         }
         all.sort_unstable();
+        all.dedup();
         Ok(all)
     }
 
+    // The plain form first: it goes only when the other one is there to stay.
     fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
-        Ok(Box::new(File::open(self.folder.join(name(first)))?))
+        match self.file(first, Form::Plain) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Box::new(Packed::open(self.file(first, Form::Packed)?)?))
+            }
+            plain => Ok(Box::new(plain?)),
+        }
+    }
+
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        Ok(Box::new(self.file(first, Form::Index)?))
     }
 }
 
@@ -154,6 +175,15 @@ impl Segments for Disk {
 
     fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
         self.reader().read(first)
+    }
+
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        self.reader().index(first)
+    }
+
+    fn distrust(&self, first: u64) {
+        // It stays as it is, and nobody believes it then either.
+        let _ = self.remove(first, Form::Index);
     }
 }
 

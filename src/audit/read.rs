@@ -1,10 +1,17 @@
 //! Reading a log back, in order, checking that nothing is missing.
 
+use super::archive::Form;
 use super::device::{Segments, Source};
 use super::disk;
-use super::segment::{Damage, Line, Lines};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use super::segment::{self, Damage, Line, Lines};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
+
+/// How near to a record a reading begins, in bytes: a tile's worth of records or so, which is a frame where they are
+/// compressed.
+const NEAR: u64 = 256 * 1024;
+/// What is read at a time to find one: a few records.
+const PROBE: usize = 8 * 1024;
 
 /// One record as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +46,7 @@ pub enum ReadError {
     Unreadable(u64),
 }
 
-/// Iterates over all records from `from` on, ending at the first error.
+/// Iterates over all records from `from` on, ending at the first error. What stands before `from` is not read.
 ///
 /// A line without its end in the last segment is one that is being written: the log ends before it. While a
 /// writer runs, the last records may be of a commit that is still under way; what must be durable is read up
@@ -60,17 +67,9 @@ pub(super) fn records_at(
     let mut segments = device.segments()?;
     let skipped = segments.partition_point(|first| *first <= from);
     segments.drain(..skipped.saturating_sub(1));
-    let start = segments.first().copied().unwrap_or(from);
     segments.reverse();
-    Ok(Records {
-        device,
-        waiting: segments,
-        open: None,
-        from,
-        next: start.min(from),
-        place: place.filter(|place| place.next == from),
-        done: false,
-    })
+    let place = place.filter(|place| place.next == from);
+    Ok(Records::new(device, segments, from, place))
 }
 
 /// Where a reading stands: the next record's segment and the byte it begins at.
@@ -79,6 +78,16 @@ pub(super) struct Place {
     first: u64,
     offset: u64,
     next: u64,
+}
+
+impl Place {
+    pub(super) fn new(first: u64, offset: u64, next: u64) -> Self {
+        Self {
+            first,
+            offset,
+            next,
+        }
+    }
 }
 
 /// The iterator that [`records`] makes.
@@ -130,6 +139,30 @@ impl Iterator for Records {
 }
 
 impl Records {
+    /// Reads these segments, the last one first. `place` is of the first one that is read, at or before `from`.
+    pub(super) fn new(
+        device: Arc<dyn Segments>,
+        waiting: Vec<u64>,
+        from: u64,
+        place: Option<Place>,
+    ) -> Self {
+        let start = waiting.last().copied().unwrap_or(from);
+        Self {
+            device,
+            waiting,
+            open: None,
+            from,
+            next: start.min(from),
+            place,
+            done: false,
+        }
+    }
+
+    /// The record that comes next, or one before it that is passed over.
+    pub(super) fn reached(&self) -> u64 {
+        self.next
+    }
+
     /// Where it stands, within a segment.
     pub(super) fn place(&self) -> Option<Place> {
         self.open.as_ref().map(|open| Place {
@@ -147,7 +180,8 @@ impl Records {
         let first = open.first;
         let offset = open.lines.offset;
         let mut line = Vec::new();
-        match open.lines.pass(&mut line)? {
+        let passed = open.lines.pass(&mut line);
+        match passed.map_err(|error| damaged(first, error.into()))? {
             Line::Record(sequence) => {
                 self.next = open.lines.next;
                 Ok(Some(Entry { sequence, line }))
@@ -170,34 +204,93 @@ impl Records {
             return Err(ReadError::Missing(self.next));
         }
         let size = self.durable_size(first)?;
-        let input = self.device.read(first)?.take(size);
-        let mut lines = Lines::open(input, first).map_err(|damage| damaged(first, damage))?;
-        if let Some(place) = self.place.take().filter(|place| place.first == first) {
-            let mut input = self.device.read(first)?;
-            input.seek(SeekFrom::Start(place.offset))?;
-            let input = input.take(size.saturating_sub(place.offset));
-            lines = Lines::at(lines.header, input, place.offset, place.next);
-        }
+        let mut input = self.device.read(first)?;
+        let lines = Lines::open(input.by_ref().take(size), first);
+        let lines = lines.map_err(|damage| damaged(first, damage))?;
+        let begin = Place {
+            first,
+            offset: lines.offset,
+            next: first,
+        };
+        let header = lines.header;
+        let known = self.place.take().filter(|place| place.first == first);
+        let place = match known {
+            Some(place) => place,
+            None => nearest(&mut *input, begin, size, self.from)
+                .map_err(|error| damaged(first, error.into()))?,
+        };
+        input.seek(SeekFrom::Start(place.offset))?;
+        let input = input.take(size.saturating_sub(place.offset));
+        let lines = Lines::at(header, input, place.offset, place.next);
+        self.next = place.next;
         self.open = Some(Open { first, lines });
         Ok(())
     }
 
-    /// What a closed segment holds beyond the size that the next one's header tells is no part of the log.
     fn durable_size(&self, first: u64) -> Result<u64, ReadError> {
-        let Some(next) = self.waiting.last().copied() else {
-            return Ok(u64::MAX);
-        };
-        let lines =
-            Lines::open(self.device.read(next)?, next).map_err(|damage| damaged(next, damage))?;
-        let previous = lines.header.previous.filter(|p| p.first == first);
-        previous
-            .map(|previous| previous.size)
-            .ok_or(ReadError::Missing(self.next))
+        match self.waiting.last() {
+            Some(next) => durable_size(&*self.device, first, *next),
+            None => Ok(u64::MAX),
+        }
     }
 }
 
-fn damaged(first: u64, damage: Damage) -> ReadError {
+/// What a closed segment holds beyond the size that the next one's header tells is no part of the log.
+pub(super) fn durable_size(device: &dyn Segments, first: u64, next: u64) -> Result<u64, ReadError> {
+    let lines = Lines::open(device.read(next)?, next).map_err(|damage| damaged(next, damage))?;
+    let previous = lines.header.previous.filter(|p| p.first == first);
+    previous
+        .map(|previous| previous.size)
+        .ok_or(ReadError::Missing(first))
+}
+
+/// A place at or before the record `wanted`, and near it: found by halving what lies between, so that a segment is not read
+/// from its begin on. Where anything on the way is not a record, the place lies before that.
+fn nearest(input: &mut dyn Source, begin: Place, size: u64, wanted: u64) -> io::Result<Place> {
+    let mut place = begin;
+    if wanted <= begin.next {
+        return Ok(place);
+    }
+    let mut end = size.min(input.seek(SeekFrom::End(0))?);
+    while end.saturating_sub(place.offset) > NEAR {
+        let middle = place.offset.midpoint(end);
+        match record_after(input, middle)? {
+            Some((offset, next)) if offset < end && next <= wanted => {
+                place = Place {
+                    offset,
+                    next,
+                    ..place
+                };
+            }
+            _ => end = middle,
+        }
+    }
+    Ok(place)
+}
+
+/// The first record that begins after a byte: where, and its sequence.
+fn record_after(input: &mut dyn Source, at: u64) -> io::Result<Option<(u64, u64)>> {
+    input.seek(SeekFrom::Start(at))?;
+    let mut input = BufReader::with_capacity(PROBE, input);
+    let mut line = Vec::new();
+    let passed = segment::read_line(&mut input, &mut line)?;
+    if line.pop() != Some(b'\n') {
+        return Ok(None);
+    }
+    line.clear();
+    segment::read_line(&mut input, &mut line)?;
+    let next = segment::sequence(&line);
+    Ok(next.map(|next| (at.saturating_add(passed), next)))
+}
+
+pub(super) fn damaged(first: u64, damage: Damage) -> ReadError {
     match damage {
+        // What the disk gave is not what was compressed.
+        Damage::Io(error) if error.kind() == io::ErrorKind::InvalidData => ReadError::Damaged {
+            file: disk::form_name(first, Form::Packed),
+            offset: 0,
+            what: "a compressed frame is not as it was written",
+        },
         Damage::Io(error) => ReadError::Io(error),
         Damage::At { offset, what } => ReadError::Damaged {
             file: disk::name(first),

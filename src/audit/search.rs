@@ -2,7 +2,8 @@
 
 use super::device::Segments;
 use super::filter::Filter;
-use super::read::{Entry, ReadError, records};
+use super::index::{Block, blocks};
+use super::read::{Entry, Place, ReadError, Records};
 use super::seen::Seen;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,10 +18,15 @@ pub enum Order {
     NewestFirst,
 }
 
+/// Blocks of one segment that are looked through at once.
+const RUN: usize = 16;
+
 /// Finds the records within a range of sequences that a filter lets through. What was not acknowledged yet is kept out by
 /// the range's end: [`super::Log::durable`].
 ///
-/// A record that cannot be read is an item of its own, and the search goes on behind it.
+/// Where a segment has an index, only those of its blocks are read in which the index does not rule a wanted record out.
+/// Indexes are asked when their segment's turn comes. A record that cannot be read is an item of its own, and the search
+/// goes on behind it.
 ///
 /// # Errors
 /// When the segments cannot be listed.
@@ -34,12 +40,12 @@ pub fn search(
     // The last segment that begins at or before the range holds its first record.
     let skipped = firsts.partition_point(|first| *first <= within.start);
     firsts.drain(..skipped.saturating_sub(1));
-    firsts.retain(|first| *first < within.end);
-    let mut parts: Vec<Range<u64>> = Vec::with_capacity(firsts.len());
-    for (place, first) in firsts.iter().enumerate() {
-        let end = firsts.get(place.saturating_add(1)).copied();
-        parts.push((*first).max(within.start)..end.unwrap_or(u64::MAX).min(within.end));
-    }
+    let ends = firsts.iter().skip(1).copied().map(Some).chain([None]);
+    let parts = firsts.iter().copied().zip(ends);
+    let parts = parts.take_while(|(first, _)| *first < within.end && !within.is_empty());
+    let mut parts: Vec<Part> = parts
+        .map(|(first, next)| Part::Segment { first, next })
+        .collect();
     if order == Order::OldestFirst {
         parts.reverse();
     }
@@ -47,9 +53,25 @@ pub fn search(
         segments,
         filter,
         order,
+        within,
         parts,
         found: Vec::new(),
     })
+}
+
+/// What is looked through.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// A segment, up to the one that follows it.
+    Segment { first: u64, next: Option<u64> },
+    /// Records of it, one behind the other, from a place on if it is known.
+    Run {
+        first: u64,
+        next: Option<u64>,
+        begin: u64,
+        end: u64,
+        place: Option<Place>,
+    },
 }
 
 /// The iterator that [`search`] makes.
@@ -58,8 +80,9 @@ pub struct Search {
     segments: Arc<dyn Segments>,
     filter: Filter,
     order: Order,
+    within: Range<u64>,
     /// What was not looked through yet, the next one last.
-    parts: Vec<Range<u64>>,
+    parts: Vec<Part>,
     /// What was found in the part before, the next one last.
     found: Vec<Result<Entry, ReadError>>,
 }
@@ -72,24 +95,69 @@ impl Iterator for Search {
             if let Some(found) = self.found.pop() {
                 return Some(found);
             }
-            let part = self.parts.pop()?;
-            self.found = self.look(part);
+            match self.parts.pop()? {
+                Part::Segment { first, next } => {
+                    let mut runs = self.runs(first, next);
+                    if self.order == Order::OldestFirst {
+                        runs.reverse();
+                    }
+                    self.parts.append(&mut runs);
+                }
+                Part::Run {
+                    first,
+                    next,
+                    begin,
+                    end,
+                    place,
+                } => {
+                    let waiting = next.into_iter().chain([first]).collect();
+                    let segments = Arc::clone(&self.segments);
+                    let all = Records::new(segments, waiting, begin, place);
+                    self.found = self.look(all, end);
+                }
+            }
         }
     }
 }
 
 impl Search {
-    fn look(&self, part: Range<u64>) -> Vec<Result<Entry, ReadError>> {
-        let all = match records(Arc::clone(&self.segments), part.start) {
-            Ok(all) => all,
-            Err(error) => return vec![Err(error)],
+    /// What of a segment is to be looked through, ascending.
+    fn runs(&self, first: u64, next: Option<u64>) -> Vec<Part> {
+        let blocks = next.and_then(|next| blocks(&*self.segments, first, next, &self.filter));
+        let Some(blocks) = blocks else {
+            return vec![Part::Run {
+                first,
+                next,
+                begin: first.max(self.within.start),
+                end: next.unwrap_or(u64::MAX).min(self.within.end),
+                place: None,
+            }];
         };
-        let inside = |entry: &Result<Entry, ReadError>| {
-            let sequence = entry.as_ref().map(|entry| entry.sequence);
-            sequence.map_or(true, |sequence| sequence < part.end)
-        };
-        let found = all.take_while(inside).filter_map(|entry| self.sift(entry));
-        let mut found: Vec<_> = found.collect();
+        let mut runs: Vec<Part> = Vec::new();
+        let inside = |block: &&Block| block.end > self.within.start && block.next < self.within.end;
+        for run in blocks.chunk_by(|one, other| one.end == other.next) {
+            let run: Vec<&Block> = run.iter().filter(inside).collect();
+            runs.extend(run.chunks(RUN).filter_map(|run| {
+                let (begin, end) = (run.first()?, run.last()?.end.min(self.within.end));
+                Some(Part::Run {
+                    first,
+                    next,
+                    begin: begin.next.max(self.within.start),
+                    end,
+                    place: Some(Place::new(first, begin.offset, begin.next)),
+                })
+            }));
+        }
+        runs
+    }
+
+    fn look(&self, mut all: Records, end: u64) -> Vec<Result<Entry, ReadError>> {
+        let mut found = Vec::new();
+        // Not one more than is wanted: it could be in the next segment.
+        while all.reached() < end {
+            let Some(entry) = all.next() else { break };
+            found.extend(self.sift(entry));
+        }
         if self.order == Order::OldestFirst {
             found.reverse();
         }

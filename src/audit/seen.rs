@@ -5,33 +5,34 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// A field by which records are found. A record may have several values in one.
+/// A field by which records are found. A record may have several values in one. The numbers are in indexes on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum Field {
     /// What happened: `issue`, `refuse`, `refusals`, or the kind of an act.
-    Kind,
+    Kind = 1,
     /// A credential, at the root of the token or anywhere in its ancestry.
-    Credential,
+    Credential = 2,
     /// Who asked or acted: subject, client, actors, peer.
-    Principal,
+    Principal = 3,
     /// The team that answers for it.
-    Owner,
+    Owner = 4,
     /// The audience, asked for or granted.
-    Audience,
+    Audience = 5,
     /// The token's `jti`.
-    Token,
+    Token = 6,
     /// A digest of a token that this one was made from.
-    Ancestor,
+    Ancestor = 7,
     /// The `jti` of a token that was presented, as subject or as actor.
-    MadeFrom,
+    MadeFrom = 12,
     /// Why it was refused.
-    Code,
+    Code = 8,
     /// A rule that decided.
-    Rule,
+    Rule = 9,
     /// What an administrator did.
-    Action,
+    Action = 10,
     /// To what.
-    Target,
+    Target = 11,
 }
 
 impl Field {

@@ -120,6 +120,12 @@ pub(super) enum Damage {
     At { offset: u64, what: &'static str },
 }
 
+/// A segment that holds less than the next one's header says.
+pub(super) fn ends_early(offset: u64) -> Damage {
+    let what = "the segment ends before its durable size";
+    Damage::At { offset, what }
+}
+
 /// A line of a segment.
 pub(super) enum Line<T = Head> {
     /// A record, and what was read of it.
@@ -212,14 +218,14 @@ impl<R: Read> Lines<R> {
 }
 
 /// The sequence in what every record begins with.
-fn sequence(record: &[u8]) -> Option<u64> {
+pub(super) fn sequence(record: &[u8]) -> Option<u64> {
     let rest = record.strip_prefix(record::BEGIN.as_bytes())?;
     let digits = rest.split(|byte| *byte == b',').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Reads up to a newline, but never more than the largest record and its newline.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+pub(super) fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
     let bound = u64::try_from(limits::RECORD).unwrap_or(u64::MAX);
     let read = input
         .take(bound.saturating_add(1))

@@ -1,6 +1,10 @@
 //! Fixtures of the audit tests: a device in memory that fails on command, and tokens to record.
 
-use super::device::{CreateError, Device, Segment, Segments, Space};
+mod archive;
+
+use super::archive::{Archive as _, Form};
+use super::device::{CreateError, Device, Segment, Segments, Source, Space};
+use super::frames::Packed;
 use super::{Context, Log, Options, Recovered, read};
 use crate::authn::{Face, Peer, Verified};
 use crate::clock::SystemRandomness;
@@ -10,7 +14,7 @@ use crate::mint::Minted;
 use crate::policy::{Grant, Rule};
 use crate::revocation::HotSet;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
@@ -27,6 +31,8 @@ pub(super) enum Step {
     Size,
     Create,
     KeepReserve,
+    Put,
+    Remove,
 }
 
 /// How a call fails.
@@ -70,6 +76,8 @@ impl File {
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<u64, File>,
+    /// Compressed segments and indexes: whole and durable, or not there.
+    forms: BTreeMap<(u64, bool), Vec<u8>>,
     faults: VecDeque<(Step, Effect, io::ErrorKind)>,
     /// Fails until told otherwise.
     broken: Option<Step>,
@@ -143,9 +151,9 @@ impl Memory {
     /// What is left after the power is gone.
     pub(super) fn power_cut(&self) -> Arc<Self> {
         let after = Self::new();
-        let files = self.with(|state| state.files.clone());
+        let (files, forms) = self.with(|state| (state.files.clone(), state.forms.clone()));
         after.with(|state| {
-            state.files = files;
+            (state.files, state.forms) = (files, forms);
             for file in state.files.values_mut() {
                 *file = File::synced(std::mem::take(&mut file.durable));
             }
@@ -156,6 +164,15 @@ impl Memory {
     /// All that was written, synced or not: what is left after the process is gone.
     pub(super) fn bytes(&self, first: u64) -> Vec<u8> {
         self.with(|state| state.files[&first].written.clone())
+    }
+
+    /// The compressed form or the index of a segment.
+    pub(super) fn form_bytes(&self, first: u64, form: Form) -> Option<Vec<u8>> {
+        self.with(|state| state.forms.get(&(first, form == Form::Index)).cloned())
+    }
+
+    pub(super) fn set_form(&self, first: u64, form: Form, bytes: Vec<u8>) {
+        self.with(|state| state.forms.insert((first, form == Form::Index), bytes));
     }
 
     pub(super) fn set_bytes(&self, first: u64, bytes: Vec<u8>) {
@@ -206,15 +223,29 @@ impl Memory {
 
 impl Segments for Memory {
     fn segments(&self) -> io::Result<Vec<u64>> {
-        Ok(self.with(|state| state.files.keys().copied().collect()))
+        Ok(self.with(|state| {
+            let packed = state.forms.keys().filter(|(_, index)| !index);
+            let all = state.files.keys().chain(packed.map(|(first, _)| first));
+            all.copied()
+                .collect::<BTreeSet<u64>>()
+                .into_iter()
+                .collect()
+        }))
     }
 
-    fn read(&self, first: u64) -> io::Result<Box<dyn super::device::Source>> {
-        let bytes = self.with(|state| state.files.get(&first).map(|file| file.written.clone()));
-        match bytes {
-            Some(bytes) => Ok(Box::new(io::Cursor::new(bytes))),
-            None => Err(io::ErrorKind::NotFound.into()),
+    fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        match self.form(first, Form::Plain) {
+            Err(_) => Ok(Box::new(Packed::open(self.form(first, Form::Packed)?)?)),
+            plain => plain,
         }
+    }
+
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        self.form(first, Form::Index)
+    }
+
+    fn distrust(&self, first: u64) {
+        self.with(|state| state.forms.remove(&(first, true)));
     }
 }
 

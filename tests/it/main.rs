@@ -9,6 +9,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod audit_archive;
 mod audit_files;
 mod audit_kill;
 mod audit_tree;

@@ -43,6 +43,10 @@ const UNTESTED: &[(&str, &str)] = &[
     ("HANDSHAKE", "a default: tests meet the configured value"),
     ("IDLE", "a default: tests meet the configured value"),
     (
+        "LOG_ARCHIVE_FLOOR_BYTES",
+        "free space of a real disk, which no test fills to the byte; that any write may fail for want of room is tested",
+    ),
+    (
         "LOG_REFUSAL_FLOOR_BYTES",
         "passed in with the log's options: tests meet a smaller one",
     ),

@@ -1,0 +1,83 @@
+//! The forms of sealed segments, as files.
+
+use super::{DRAFT, Disk, DiskReader, PACKED, private, remove, sync_folder};
+use crate::audit::archive::{Archive, Form};
+use crate::audit::device::{Device as _, Source};
+use crate::limits;
+use rustix::fs::{Advice, fadvise};
+use std::fs::File;
+use std::io::{self, Write};
+
+impl DiskReader {
+    pub(super) fn file(&self, first: u64, form: Form) -> io::Result<File> {
+        File::open(self.folder.join(name(first, form)))
+    }
+}
+
+/// The file name of a form of a segment.
+pub(in crate::audit) fn name(first: u64, form: Form) -> String {
+    match form {
+        Form::Plain => super::name(first),
+        Form::Packed => format!("{first:020}{PACKED}"),
+        Form::Index => format!("{first:020}.idx"),
+    }
+}
+
+impl Archive for Disk {
+    fn has(&self, first: u64, form: Form) -> io::Result<bool> {
+        self.folder.join(name(first, form)).try_exists()
+    }
+
+    fn form(&self, first: u64, form: Form) -> io::Result<Box<dyn Source>> {
+        Ok(Box::new(self.reader().file(first, form)?))
+    }
+
+    fn put(
+        &self,
+        first: u64,
+        form: Form,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+        check: &mut dyn FnMut(&mut dyn Source) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let draft = self.folder.join(DRAFT);
+        remove(&draft)?;
+        let named = (|| {
+            let mut file = private().read(true).create_new(true).open(&draft)?;
+            write(&mut Modest {
+                disk: self,
+                file: &mut file,
+            })?;
+            file.sync_all()?;
+            // Read back from the disk rather than from memory, as far as the system does what it is asked.
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+            check(&mut File::open(&draft)?)?;
+            std::fs::rename(&draft, self.folder.join(name(first, form)))
+        })();
+        named.inspect_err(|_| drop(remove(&draft)))?;
+        sync_folder(&self.folder)
+    }
+
+    fn remove(&self, first: u64, form: Form) -> io::Result<()> {
+        remove(&self.folder.join(name(first, form)))?;
+        sync_folder(&self.folder)
+    }
+}
+
+/// Writes as long as the log's writer is left enough.
+struct Modest<'a> {
+    disk: &'a Disk,
+    file: &'a mut File,
+}
+
+impl Write for Modest<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.disk.available()? < limits::LOG_ARCHIVE_FLOOR_BYTES {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

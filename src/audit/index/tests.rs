@@ -1,0 +1,236 @@
+use super::*;
+use crate::audit::archive::{Archive, Form, Keeper};
+use crate::audit::seen::Seen;
+use crate::audit::testing::{Memory, NOW, context, minted, open_with, options, token_id};
+use crate::audit::{Act, ActKind, Device, Options, Order, read, search};
+use proptest::prelude::*;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+const RECORDS: u64 = 3000;
+
+/// A log of a dozen blocks in a few segments: in order of time, but for some.
+fn plain() -> &'static Arc<Memory> {
+    static LOG: OnceLock<Arc<Memory>> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let make = async {
+            let device = Memory::new();
+            let small = Options {
+                segment_bytes: 250_000,
+                ..options()
+            };
+            let opened = open_with(&device, small).unwrap();
+            for n in 0..RECORDS {
+                opened.clock.step(if n % 400 == 0 { -5 } else { 1 });
+                if n % 3 == 0 {
+                    opened
+                        .log
+                        .issue(minted(n.into()), &context())
+                        .await
+                        .unwrap();
+                } else {
+                    let target = format!("key:{}", n / 500);
+                    let act = Act {
+                        target: Some(&target),
+                        ..Act::new(ActKind::Admin, "key.suspend")
+                    };
+                    opened.log.event(&act).await.unwrap();
+                }
+            }
+            opened.log.close().await;
+            device
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        std::thread::spawn(|| runtime.unwrap().block_on(make))
+            .join()
+            .unwrap()
+    })
+}
+
+/// The log as it is at some time: some segments indexed, some compressed as well.
+fn kept(steps: usize, unindexed: usize) -> Arc<Memory> {
+    let device = plain().power_cut();
+    let mut keeper = Keeper::new(Arc::clone(&device) as Arc<dyn Archive>);
+    for _ in 0..steps {
+        keeper.step(u64::MAX).unwrap();
+    }
+    for first in device.segments().unwrap().into_iter().take(unindexed) {
+        device.distrust(first);
+    }
+    device
+}
+
+/// What looking at every record finds.
+fn scan(device: &Arc<Memory>, filter: &Filter, within: Range<u64>) -> Vec<u64> {
+    let all = read::records(Arc::clone(device) as Arc<dyn Device>, 0).unwrap();
+    let all = all.map(Result::unwrap).filter(|entry| {
+        within.contains(&entry.sequence) && filter.matches(&Seen::read(&entry.line).unwrap())
+    });
+    all.map(|entry| entry.sequence).collect()
+}
+
+fn found(device: &Arc<Memory>, filter: &Filter, within: Range<u64>, order: Order) -> Vec<u64> {
+    let all = search(Arc::clone(device) as _, filter.clone(), within, order).unwrap();
+    all.map(|entry| entry.unwrap().sequence).collect()
+}
+
+fn terms() -> impl Strategy<Value = Filter> {
+    let issue = (0..RECORDS + 200).prop_map(|n| (Field::Token, token_id(n.into()).to_string()));
+    let target = (0..8).prop_map(|n| (Field::Target, format!("key:{n}")));
+    let kind = prop::sample::select(vec!["issue", "admin", "gap"])
+        .prop_map(|k| (Field::Kind, k.to_owned()));
+    let term = prop_oneof![issue, target, kind];
+    let times = (
+        any::<bool>(),
+        -10..RECORDS as i64 + 10,
+        any::<bool>(),
+        0_i64..2000,
+    );
+    (prop::collection::vec(term, 0..3), times).prop_map(|(terms, (late, from, early, length))| {
+        let time = |second| Timestamp::from_second(NOW + second).unwrap();
+        let mut filter = Filter {
+            from: late.then(|| time(from)),
+            until: early.then(|| time(from + length)),
+            ..Filter::default()
+        };
+        for (field, value) in terms {
+            filter.terms.entry(field).or_default().insert(value);
+        }
+        filter
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is indexed and compressed by now, a search finds what a look at every record finds.
+    #[test]
+    fn an_index_changes_nothing_that_is_found(
+        filter in terms(),
+        steps in 0_usize..20,
+        unindexed in 0_usize..4,
+        start in 0..RECORDS,
+        length in 0..RECORDS + 10,
+    ) {
+        let device = kept(steps, unindexed);
+        let within = start..start + length;
+        let mut expected = scan(plain(), &filter, within.clone());
+        prop_assert_eq!(&found(&device, &filter, within.clone(), Order::OldestFirst), &expected);
+        expected.reverse();
+        prop_assert_eq!(&found(&device, &filter, within, Order::NewestFirst), &expected);
+    }
+
+    /// A damaged index hides nothing.
+    #[test]
+    fn a_changed_index_is_not_believed(
+        filter in terms(), at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>(),
+    ) {
+        let device = kept(20, 0);
+        let mut bytes = device.form_bytes(0, Form::Index).unwrap();
+        let at = at.index(bytes.len());
+        match cut {
+            true => bytes.truncate(at),
+            false => bytes[at] ^= 1 << bit,
+        }
+        device.set_form(0, Form::Index, bytes);
+        let expected = scan(plain(), &filter, 0..RECORDS);
+        prop_assert_eq!(found(&device, &filter, 0..RECORDS, Order::OldestFirst), expected);
+    }
+}
+
+/// It is what makes a search fast: of the blocks of the whole log, only the one with the token is read.
+#[test]
+fn only_blocks_that_may_hold_it_are_read() {
+    let device = kept(20, 0);
+    let firsts = device.segments().unwrap();
+    let token = |n: u64| {
+        let value = token_id(n.into()).to_string();
+        Filter::default().within(Field::Token, [value].into())
+    };
+    let sealed = || firsts.iter().zip(firsts.iter().skip(1));
+    let hit: Vec<Block> = sealed()
+        .flat_map(|(first, next)| blocks(&*device, *first, *next, &token(999)).unwrap())
+        .collect();
+    assert!(
+        matches!(&hit[..], [block] if block.next <= 999 && 999 < block.end && block.end - block.next <= 256),
+        "{hit:?}"
+    );
+    let second = |n: i64| Timestamp::from_second(NOW + n).unwrap();
+    let hour = Filter {
+        from: Some(second(800)),
+        until: Some(second(900)),
+        ..Filter::default()
+    };
+    let within = sealed().flat_map(|(first, next)| blocks(&*device, *first, *next, &hour).unwrap());
+    let within = within.count();
+    assert!((1..=3).contains(&within), "{within} blocks");
+}
+
+#[test]
+fn an_index_of_another_segment_or_version_is_made_anew() {
+    let device = kept(20, 0);
+    let firsts = device.segments().unwrap();
+    let own = device.form_bytes(0, Form::Index).unwrap();
+    let others = device.form_bytes(firsts[1], Form::Index).unwrap();
+    let mut newer = own.clone();
+    newer[8] += 1;
+    let sum = crc32fast::hash(&newer[..HEADER - 4]);
+    newer[HEADER - 4..HEADER].copy_from_slice(&sum.to_le_bytes());
+    for strange in [others, newer, own[..HEADER - 1].to_vec(), Vec::new()] {
+        device.set_form(0, Form::Index, strange.clone());
+        assert!(!is_sound(&*device, 0, firsts[1]));
+        let all = found(&device, &Filter::default(), 0..RECORDS, Order::OldestFirst);
+        assert_eq!(all.len() as u64, RECORDS);
+        device.set_form(0, Form::Index, strange);
+        let mut keeper = Keeper::new(Arc::clone(&device) as Arc<dyn Archive>);
+        keeper.step(u64::MAX).unwrap();
+        assert!(device.form_bytes(0, Form::Index).unwrap() == own);
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_with_an_index_too() {
+    let device = plain().power_cut();
+    let first = device.segments().unwrap()[1];
+    let text = String::from_utf8(device.bytes(first)).unwrap();
+    device.set_bytes(
+        first,
+        text.replacen(r#""time":"#, r#""tome":"#, 1).into_bytes(),
+    );
+    let mut keeper = Keeper::new(Arc::clone(&device) as Arc<dyn Archive>);
+    while keeper.step(u64::MAX).unwrap().is_some() {}
+    let nothing = Filter::default().within(Field::Owner, BTreeSet::new());
+    let all = search(device as _, nothing, 0..RECORDS, Order::NewestFirst).unwrap();
+    let all: Vec<_> = all.collect();
+    assert!(
+        matches!(&all[..], [Err(read::ReadError::Unreadable(at))] if *at == first),
+        "{all:?}"
+    );
+}
+
+/// A hit is looked for where it should be: in few pages, whatever there is.
+#[test]
+fn postings_are_found_wherever_they_are() {
+    for count in [0_u64, 1, 2, 340, 341, 342, 5000] {
+        let keys: Vec<u64> = (0..count)
+            .map(|n| hash(Field::Token, &n.to_string()))
+            .collect();
+        let mut sorted = keys.clone();
+        sorted.sort_unstable();
+        let mut bytes = Vec::new();
+        let entries = sorted.iter().map(|key| {
+            let mut entry = [7; POSTING];
+            entry[..8].copy_from_slice(&key.to_le_bytes());
+            entry
+        });
+        pages::write(&mut bytes, entries);
+        let pages = Pages::<POSTING>::new(0, count);
+        assert_eq!(pages.end(), bytes.len() as u64);
+        let mut input = io::Cursor::new(bytes);
+        let mut reader = pages.reader(&mut input);
+        for key in keys.into_iter().chain([0, 1, u64::MAX / 2, u64::MAX]) {
+            let expected = sorted.partition_point(|other| *other < key);
+            assert_eq!(reader.lower_bound(key).unwrap(), expected as u64);
+        }
+    }
+}
