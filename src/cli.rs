@@ -174,7 +174,7 @@ impl Cli {
             Command::SigningKey(args) => signing_key::run(args, world).await,
             Command::Backup(args) => backup::run(args, world).await,
             Command::Restore(args) => restore::run(&args, world),
-            Command::Audit(args) => audit::run(args, world),
+            Command::Audit(args) => audit::run(args, world).await,
             Command::Jwt(args) => jwt::run(args, world).await,
             Command::Clock(args) => clock::run(args, world).await,
             Command::Completions(args) => completions::run(&args),

@@ -4,6 +4,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::client::{Endpoint, TlsFiles};
 use crate::limits;
+use crate::proto::audit_client::AuditClient;
 use crate::proto::inventory_client::InventoryClient;
 use crate::proto::policy_client::PolicyClient;
 use crate::proto::token_exchange_client::TokenExchangeClient;
@@ -193,6 +194,10 @@ impl Settings {
 impl Connection {
     pub(super) fn inventory(&self) -> InventoryClient<Channel> {
         InventoryClient::new(self.channel.clone()).max_decoding_message_size(limits::ADMIN_ANSWER)
+    }
+
+    pub(super) fn audit(&self) -> AuditClient<Channel> {
+        AuditClient::new(self.channel.clone()).max_decoding_message_size(limits::ADMIN_ANSWER)
     }
 
     pub(super) fn policies(&self) -> PolicyClient<Channel> {

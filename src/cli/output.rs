@@ -75,6 +75,19 @@ impl Output {
         stdout.flush()
     }
 
+    /// Prints a line of a result that comes in pieces, as it stands. Answers whether its reader is still there.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(super) fn line(self, text: &str) -> Result<bool, Failure> {
+        let mut stdout = anstream::stdout().lock();
+        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::fault("standard output cannot be written").why(error)),
+        }
+    }
+
     /// Tells people something beside the result; JSON readers are not bothered.
     pub fn note(self, text: &str) {
         if !self.json {

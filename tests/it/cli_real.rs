@@ -3,6 +3,7 @@
 use crate::support::broker::{Broker, Site};
 use crate::support::command::Ran;
 
+mod audit;
 mod exchange;
 mod keys;
 mod restore;

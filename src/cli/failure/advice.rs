@@ -38,7 +38,7 @@ pub(super) fn after_refusal(code: Code) -> &'static str {
         Code::Revoked => "use another credential: this one, or one that it came from, was revoked",
         Code::LifetimeExhausted => "renew the credential first: it lapses too soon",
         Code::NotAuthorised => {
-            "administer as a user in `admin.uids` over the broker's Unix socket, or as a workload in `admin.spiffe_ids`"
+            "administer as a user in `admin.uids` over the broker's Unix socket, or as a workload in `admin.spiffe_ids`; the log is also read by those in `log.reader`"
         }
         Code::NotFound => "check the name with the `list` command",
         Code::Conflict => {

@@ -1,0 +1,112 @@
+//! Where records come from: a broker, or the files of a log. Both are searched by the same code.
+
+use crate::audit::read::{Entry, ReadError};
+use crate::audit::{DiskReader, Filter, Order, search};
+use crate::cli::connect::ConnectArgs;
+use crate::cli::failure::Failure;
+use crate::proto::audit_client::AuditClient;
+use crate::proto::{self as pb, QueryRequest, QueryResponse};
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tonic::transport::Channel;
+
+/// Where the log is.
+#[derive(Args, Debug)]
+pub(super) struct SourceArgs {
+    /// Read a log's folder, or a copy of it, instead of asking a broker
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// A log that can be searched.
+pub(super) enum Log {
+    Broker(AuditClient<Channel>),
+    Folder(Arc<DiskReader>),
+}
+
+/// What is found: a record, or what is wrong with the log in its place.
+pub(super) type Found = Result<Entry, String>;
+
+/// Whether more is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    Yes,
+    No,
+}
+
+impl SourceArgs {
+    pub(super) async fn open(&self, connect: &ConnectArgs) -> Result<Log, Failure> {
+        match &self.dir {
+            Some(folder) if !folder.is_dir() => {
+                let what = format!("{} is no folder", folder.display());
+                Err(Failure::usage(what))
+            }
+            Some(folder) => Ok(Log::Folder(Arc::new(DiskReader::new(folder)))),
+            None => Ok(Log::Broker(connect.connect().await?.audit())),
+        }
+    }
+}
+
+impl Log {
+    /// Hands each record that a filter lets through to `each`, up to `limit`, if there is one.
+    pub(super) async fn query(
+        self,
+        filter: &Filter,
+        order: Order,
+        limit: Option<u32>,
+        mut each: impl FnMut(Found) -> Result<More, Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Broker(mut client) => {
+                let request = QueryRequest {
+                    filter: Some(super::filter::message(filter)),
+                    newest_first: order == Order::NewestFirst,
+                    limit: limit.unwrap_or_default(),
+                    ..QueryRequest::default()
+                };
+                let status = |status: tonic::Status| Failure::from_status(&status);
+                let answer = client.query(request).await.map_err(status)?;
+                let mut answer = answer.into_inner();
+                while let Some(QueryResponse { record, problem }) =
+                    answer.message().await.map_err(status)?
+                {
+                    if each(record.map(entry).ok_or(problem))? == More::No {
+                        break;
+                    }
+                }
+            }
+            Self::Folder(segments) => {
+                let all = search(segments, filter.clone(), 0..u64::MAX, order).map_err(unread)?;
+                let limit = limit.map_or(usize::MAX, |limit| {
+                    usize::try_from(limit).unwrap_or(usize::MAX)
+                });
+                for found in all.take(limit) {
+                    if each(found.map_err(|error| error.to_string()))? == More::No {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn entry(record: pb::Record) -> Entry {
+    let pb::Record { sequence, line } = record;
+    Entry { sequence, line }
+}
+
+pub(super) fn unread(error: ReadError) -> Failure {
+    Failure::fault("the log cannot be read").why(error)
+}
+
+/// Says how a command ended that met `problems` in the log, after everything that could be read was shown.
+pub(super) fn sound(problems: &[String]) -> Result<(), Failure> {
+    let Some(first) = problems.first() else {
+        return Ok(());
+    };
+    let count = problems.len();
+    let failure = Failure::fault(format!("{count} places of the log cannot be read")).why(first);
+    Err(failure.next("look at the whole log with `cambist audit verify`"))
+}

@@ -1,0 +1,111 @@
+//! `cambist audit verify`: the log, as those who must believe it look at it.
+
+use crate::audit::tree::Hash;
+use crate::audit::{Checkpoint, DiskReader, DiskShelf, Finding, NoteKey, verify};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::input::Source;
+use crate::cli::world::World;
+use crate::limits;
+use clap::Args;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Args, Debug)]
+pub(super) struct VerifyArgs {
+    /// The log's folder, or a copy of it
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// File with the key that its checkpoints are signed with, kept from before [default: the one in DIR, which says
+    /// nothing against somebody who could change it]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// File with a checkpoint that was seen before: the log must have grown from it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    sound: bool,
+    origin: String,
+    /// Records there are, and those of them that the last checkpoint is of.
+    records: u64,
+    checkpoint: u64,
+    root: String,
+    key: String,
+}
+
+pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
+    if !args.folder.is_dir() {
+        return Err(Failure::usage(format!(
+            "{} is no folder",
+            args.folder.display()
+        )));
+    }
+    let key = key(args)?;
+    let earlier = args.checkpoint.iter().map(|path| checkpoint(path, &key));
+    let earlier: Vec<Checkpoint> = earlier.collect::<Result<_, _>>()?;
+    if args.key.is_none() {
+        world.output.warn(
+            "the key is the one in the folder: whoever could rewrite the log could have put it there; keep it elsewhere and name it with --key",
+        );
+    }
+    let progress = world.output.progress("reading the log");
+    let segments = Arc::new(DiskReader::new(&args.folder));
+    let shelf = DiskShelf::new(&args.folder);
+    let sound = verify(segments, &shelf, &key, &earlier, |records| {
+        progress.at(records)
+    });
+    drop(progress);
+    let sound = sound.map_err(|finding| match finding {
+        Finding::Io(error) => Failure::fault("the log cannot be read").why(error),
+        finding => {
+            Failure::new(Exit::Unverified, "unverified", "the log does not verify").why(finding)
+        }
+    })?;
+    let shown = Verified {
+        sound: true,
+        origin: key.name().to_owned(),
+        records: sound.records,
+        checkpoint: sound.checkpoint.size,
+        root: root(&sound.root),
+        key: key.to_string(),
+    };
+    world.output.show(&shown, || {
+        format!(
+            "{}: {} records, whole and unchanged up to the checkpoint of {}.\nroot {}",
+            shown.origin, shown.records, shown.checkpoint, shown.root
+        )
+    })
+}
+
+fn root(hash: &Hash) -> String {
+    format!("{hash:?}")
+}
+
+fn key(args: &VerifyArgs) -> Result<NoteKey, Failure> {
+    let path = args
+        .key
+        .clone()
+        .unwrap_or_else(|| args.folder.join(DiskShelf::KEY));
+    let text = Source::File(path.clone()).text(limits::NOTE)?;
+    text.trim_end()
+        .parse()
+        .map_err(|error| Failure::usage(format!("{} holds no key", path.display())).why(error))
+}
+
+/// A checkpoint that somebody kept: believed only if the log's key signed it.
+fn checkpoint(path: &Path, key: &NoteKey) -> Result<Checkpoint, Failure> {
+    let text = Source::File(path.to_owned()).text(limits::NOTE)?;
+    let unverified = |why: &dyn ToString| {
+        let what = format!("{} is no checkpoint of this log", path.display());
+        Failure::new(Exit::Unverified, "unverified", what).why(why.to_string())
+    };
+    let text = key
+        .open(text.as_bytes())
+        .map_err(|error| unverified(&error))?;
+    text.parse()
+        .map_err(|error: crate::audit::InvalidCheckpoint| unverified(&error))
+}

@@ -1,0 +1,145 @@
+//! The log on the command line: from the broker, and from its files.
+
+use super::{create_key, exchange};
+use crate::support::broker::{Broker, Site};
+use crate::support::command::{Ran, cambist};
+use crate::support::edge::within;
+use serde_json::Value;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+/// A broker with something on the record. Gives the key's id and its token's.
+async fn broker() -> (Broker, String, String) {
+    let broker = Site::new().start().await;
+    let id = create_key(&broker, "key", &[]).await;
+    let ran = exchange(&broker, "key", &[]).await;
+    let jti = ran.json()["token_id"].as_str().unwrap().to_owned();
+    let ran = exchange(&broker, "key", &["--scope", "orders:burn"]).await;
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let reason = "a \u{9b}2J terminal, a \"quote\"";
+    let suspend = ["key", "suspend", &id, "--reason", reason];
+    assert_eq!(broker.run_as_admin(&suspend).await.code, Some(0));
+    (broker, id, jti)
+}
+
+fn lines(ran: &Ran) -> Vec<Value> {
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let lines = ran.stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_query_is_a_table_or_lines_and_the_same_from_the_files() {
+    let (broker, id, jti) = broker().await;
+    let folder = broker.argument("data/log");
+    let query = async |more: &[&str]| {
+        let online = broker
+            .run_as_admin(&[&["audit", "query"], more].concat())
+            .await;
+        let offline = [&["audit", "query", "--dir", &folder], more].concat();
+        let offline = cambist(&offline, &[], b"").await;
+        assert_eq!(online.stdout, offline.stdout, "{more:?}");
+        online
+    };
+    let all = lines(&query(&["--json", "--limit", "6"]).await);
+    assert_eq!(all, broker.records()[..6]);
+    let issues = query(&["--json", "--kind", "issue", "--credential", &id]).await;
+    let issues = lines(&issues);
+    assert_eq!(issues.len(), 1);
+    assert_eq!(issues[0]["jti"], jti);
+    let newest = ["--json", "--newest", "--limit", "1", "--since", "1h"];
+    let newest = lines(&query(&newest).await);
+    assert_eq!(newest[0]["action"], "key.suspend");
+    let none = query(&["--code", "credential_spent"]).await;
+    assert_eq!(none.stdout, "There are no such records.\n");
+    let table = query(&[
+        "--owner",
+        "team-shop",
+        "--kind",
+        "issue",
+        "--kind",
+        "refuse",
+    ])
+    .await;
+    let rows: Vec<_> = table.stdout.lines().collect();
+    assert_eq!(rows.len(), 3, "{table:?}");
+    assert!(rows[0].starts_with("SEQ") && rows[1].ends_with(&jti));
+    assert!(rows[2].contains("scope_not_allowed"), "{table:?}");
+    let csv = query(&["--csv", "--token", &jti]).await;
+    let rows: Vec<_> = csv.stdout.lines().collect();
+    assert_eq!(rows.len(), 2);
+    let columns = |row: &str| row.split(',').count();
+    assert_eq!(columns(rows[0]), columns(rows[1]));
+    // What is in a record is no word to a terminal.
+    for args in [&["--json"][..], &["--csv"], &[]] {
+        let ran = query(&[args, &["--action", "key.suspend"]].concat()).await;
+        let is_evil = |c: char| c.is_control() && c != '\n';
+        assert!(!ran.stdout.contains(is_evil), "{ran:?}");
+    }
+    let ran = broker
+        .run_as_admin(&["audit", "query", "--csv", "--json"])
+        .await;
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let ran = cambist(&["audit", "query", "--dir", "/nowhere"], &[], b"").await;
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let ran = broker.run_as_anybody(&["audit", "query", "--json"]).await;
+    super::assert_refused(&ran, "not_authorised");
+}
+
+/// What cannot be read is told, and the rest is shown.
+#[tokio::test]
+async fn a_damaged_log_is_searched_as_far_as_it_can_be_read() {
+    let (mut broker, _, jti) = broker().await;
+    assert!(broker.terminate().await.success());
+    let copy = broker.path("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for segment in crate::support::broker::segments(&broker.path("data/log")) {
+        let text = std::fs::read_to_string(&segment).unwrap();
+        let text = text.replacen("\"kind\":\"refuse\"", "\"kind\":\"refuse", 1);
+        std::fs::write(copy.join(segment.file_name().unwrap()), text).unwrap();
+    }
+    let args = ["audit", "query", "--dir", copy.to_str().unwrap(), "--json"];
+    let ran = cambist(&args, &[], b"").await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains(&jti), "{ran:?}");
+    assert!(ran.stderr.contains("cannot be read"), "{ran:?}");
+}
+
+/// Somebody who follows sees what comes, also from a broker that was started again meanwhile.
+#[tokio::test]
+async fn a_tail_outlives_the_broker() {
+    let mut broker = Site::new().start().await;
+    create_key(&broker, "key", &[]).await;
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_cambist"))
+        .args([
+            "audit",
+            "tail",
+            "--json",
+            "--kind",
+            "issue",
+            "--from-sequence",
+            "0",
+        ])
+        .env_clear()
+        .env("CAMBIST_SERVER", broker.socket_address())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut printed = BufReader::new(tail.stdout.take().unwrap()).lines();
+    for restart in [false, true] {
+        if restart {
+            broker.restart().await;
+        }
+        let jti = exchange(&broker, "key", &[]).await.json()["token_id"].take();
+        let line = within("a line", printed.next_line())
+            .await
+            .unwrap()
+            .unwrap();
+        let record: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(record["jti"], jti);
+    }
+}
