@@ -5,6 +5,7 @@ mod faces;
 mod files;
 mod maintenance;
 mod open;
+mod parties;
 mod publishing;
 mod recovery;
 mod restore;
@@ -76,6 +77,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let (outbox, drain) = Outbox::new(Arc::clone(&store), opened.log.clone(), applied);
     follow_outbox(world, drain);
     let publishing = publishing::start(world, &opened);
+    opened.parties.start(world, &opened.publisher, &opened.log);
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,
