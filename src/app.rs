@@ -6,6 +6,7 @@ mod faces;
 mod files;
 mod maintenance;
 mod open;
+mod parties;
 mod publishing;
 mod recovery;
 mod restore;
@@ -81,6 +82,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     follow_outbox(world, drain);
     let publishing = publishing::start(world, &opened);
     archiving::start(world, &opened);
+    opened.parties.start(world, &opened.publisher, &opened.log);
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,

@@ -17,7 +17,7 @@
 //! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
 //! anew from the files alone.
 //!
-//! [`Keeper`] compresses and indexes what a checkpoint is of, and [`search()`] reads of it what the index does not rule out.
+//! [`Archivist`] compresses and indexes what a checkpoint is of, and [`search()`] reads of it what the index does not rule out.
 //!
 //! So a record without a delivered token is possible, a delivered token without a record is not. Files are
 //! behind [`Device`]; [`Disk`] is the real one.
@@ -34,9 +34,11 @@ mod frames;
 mod health;
 mod index;
 mod issued;
+mod keeper;
 mod log;
 mod note;
 mod outbox;
+mod party;
 mod proof;
 mod publisher;
 mod queue;
@@ -59,20 +61,23 @@ pub mod tree;
 mod verify;
 mod view;
 mod wanted;
+mod web;
 mod writer;
 
-pub use archive::{Archive, Done, Form, KeepError, Keeper};
+pub use archive::{Archive, ArchiveError, Archivist, Done, Form};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};
 pub use device::{CreateError, Device, Segment, Segments, Source, Space};
-pub use disk::{Disk, DiskReader, DiskShelf};
+pub use disk::{Disk, DiskReader, DiskShelf, FileKeeper};
 pub use filter::Filter;
 pub use follow::Follow;
 pub use health::LogHealth;
 pub use issued::{Issued, Receipt};
+pub use keeper::{KeepError, Keeper};
 pub use log::{Log, Options};
 pub use note::{InvalidNoteKey, NoteError, NoteKey};
 pub use outbox::{Drain, Outbox};
+pub use party::{Party, PartyKind};
 pub use proof::{InvalidProof, Proof};
 pub use publisher::{PublishError, Published, Publisher};
 pub use read::ReadError;
@@ -84,3 +89,4 @@ pub use seen::{Field, Seen};
 pub use shelf::Shelf;
 pub use stats::{Distribution, Stats};
 pub use verify::{Finding, Sound, verify};
+pub use web::{Web, WebError, WebKeeper};

@@ -136,6 +136,16 @@ pub const LOG_GATHER: Duration = Duration::from_micros(500);
 /// Largest signed note in bytes: a checkpoint and dozens of witnesses, also where each signature is of three kilobytes
 /// (ML-DSA-44).
 pub const NOTE: usize = 128 * 1024;
+/// Places where copies of the last checkpoint are kept, at most: each is asked at the start before anything is issued.
+pub const LOG_COPIES: usize = 8;
+/// Time for one call to somebody who keeps or cosigns checkpoints.
+pub const LOG_PARTY_CALL: Duration = Duration::from_secs(10);
+/// Time for the last checkpoint to reach who keeps it, when the broker stops.
+pub const LOG_PARTING: Duration = Duration::from_secs(2);
+/// First pause before a checkpoint is sent again that was not taken; it doubles up to [`LOG_PARTY_RETRY_MAX`].
+pub const LOG_PARTY_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest such pause.
+pub const LOG_PARTY_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Tiles of the log that are read for HTTP at a time; each is a few small files.
 pub const LOG_READS: usize = 16;
 /// Bundles of records that HTTP callers may have in memory at a time, those that they are still taking in included: 16 MiB

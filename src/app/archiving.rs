@@ -2,7 +2,7 @@
 
 use super::World;
 use super::open::Opened;
-use crate::audit::{Archive, Done, Keeper, Publisher};
+use crate::audit::{Archive, Archivist, Done, Publisher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,7 +16,7 @@ const AGAIN: u32 = 600;
 /// start.
 pub(super) fn start(world: &World, opened: &Opened) {
     let archive = Arc::clone(&opened.disk) as Arc<dyn Archive>;
-    let keeper = Arc::new(Mutex::new(Keeper::new(archive)));
+    let archivist = Arc::new(Mutex::new(Archivist::new(archive)));
     let publisher = Arc::clone(&opened.publisher);
     let quiet = world.lifecycle.quiet().clone();
     world.lifecycle.spawn("archive", async move {
@@ -26,11 +26,11 @@ pub(super) fn start(world: &World, opened: &Opened) {
         loop {
             tokio::select! {
                 () = quiet.cancelled() => return Ok::<_, anyhow::Error>(()),
-                _ = ticks.tick() => step(&keeper, &publisher).await,
+                _ = ticks.tick() => step(&archivist, &publisher).await,
             }
             rounds = rounds.saturating_add(1);
             if rounds >= AGAIN {
-                keeper
+                archivist
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .again();
@@ -40,12 +40,12 @@ pub(super) fn start(world: &World, opened: &Opened) {
     });
 }
 
-async fn step(keeper: &Arc<Mutex<Keeper>>, publisher: &Publisher) {
+async fn step(archivist: &Arc<Mutex<Archivist>>, publisher: &Publisher) {
     let size = publisher.published().map_or(0, |last| last.checkpoint.size);
-    let keeper = Arc::clone(keeper);
+    let archivist = Arc::clone(archivist);
     let step = move || {
-        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        keeper.step(size)
+        let mut archivist = archivist.lock().unwrap_or_else(PoisonError::into_inner);
+        archivist.step(size)
     };
     match tokio::task::spawn_blocking(step).await {
         Ok(Ok(None)) => {}

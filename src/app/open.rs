@@ -1,5 +1,6 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
+use super::parties::{Contradicted, Parties};
 use super::{World, files, publishing, recovery, state};
 use crate::administration::PolicyAdmin;
 use crate::audit::{Disk, Log, Options, Publisher, Recovered};
@@ -23,6 +24,7 @@ pub(super) struct Opened {
     pub(super) log: Log,
     pub(super) disk: Arc<Disk>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) parties: Parties,
     pub(super) hot: Arc<HotSet>,
     pub(super) guard: Arc<TimeGuard>,
     pub(super) kek: Arc<Kek>,
@@ -69,6 +71,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     let mark = recovered.mark.max(mark::kept(&store).await?);
     let guard = Arc::new(TimeGuard::new(clock, mark));
     report(&recovered);
+    let recovered_id = log.id();
     recovery::bring_up(
         &store,
         Arc::clone(&disk),
@@ -80,12 +83,34 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     .await?;
     // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
     // rollback that is accepted, which makes the log another one.
-    let publisher = publishing::open(&folder, Arc::clone(&disk), &log, &kek, &*random)?;
+    let is_another = log.id() != recovered_id;
+    let open = || publishing::open(&folder, Arc::clone(&disk), &log, &kek, &*random).map(Arc::new);
+    let mut publisher = open()?;
+    let parties = Parties::new(&config.log)?;
+    match parties.ask(&publisher, &log).await {
+        Ok(()) => {}
+        // What the copies are of is what was given up.
+        Err(error) if world.accept_rollback && error.is::<Contradicted>() => {
+            tracing::warn!(%error, "the copies are replaced");
+            if !is_another {
+                recovery::roll_back(&store, &log, &guard).await?;
+                publisher = open()?;
+            }
+        }
+        Err(error) if error.is::<Contradicted>() => {
+            return Err(error.context(
+                "the log is not the one that was published: put its folder back as it was, or start with \
+                 --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
+            ));
+        }
+        Err(error) => return Err(error),
+    }
     Ok(Opened {
         store: Arc::new(store),
         log,
         disk,
-        publisher: Arc::new(publisher),
+        publisher,
+        parties,
         hot,
         guard,
         kek: Arc::new(kek),

@@ -2,6 +2,7 @@
 
 use super::World;
 use super::open::Opened;
+use super::parties::Parties;
 use crate::audit::{Disk, DiskShelf, Log, PublishError, Publisher, Shelf as _};
 use crate::clock::Random;
 use crate::keys::{Kek, LogKey, LogKeyError};
@@ -21,6 +22,7 @@ const PACE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Publishing {
     publisher: Arc<Publisher>,
+    parties: Parties,
     log: Log,
     /// Said once, and not each second.
     failing: Arc<AtomicBool>,
@@ -79,6 +81,7 @@ fn set_aside(folder: &Path, old: &str) -> std::io::Result<()> {
 pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
     let publishing = Publishing {
         publisher: Arc::clone(&opened.publisher),
+        parties: opened.parties.clone(),
         log: opened.log.clone(),
         failing: Arc::default(),
     };
@@ -97,6 +100,12 @@ pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
 }
 
 impl Publishing {
+    /// Publishes what the log holds at its end, and sends it on.
+    pub(super) async fn finish(&self) {
+        self.publish().await;
+        self.parties.part(&self.publisher).await;
+    }
+
     /// Publishes what the log holds by now. A failure is counted and told; the next call tries again.
     pub(super) async fn publish(&self) {
         let (publisher, durable) = (Arc::clone(&self.publisher), self.log.durable());

@@ -122,7 +122,12 @@ async fn replay(
     Ok(store.drained(position).await?)
 }
 
-async fn roll_back(store: &EmbeddedStore, log: &Log, guard: &TimeGuard) -> anyhow::Result<()> {
+/// Goes on from what there is, as another log. Nothing that was issued before is worth anything from now on.
+pub(super) async fn roll_back(
+    store: &EmbeddedStore,
+    log: &Log,
+    guard: &TimeGuard,
+) -> anyhow::Result<()> {
     // First: the log may hold counters of this incarnation with other content, and would take what is committed under
     // them now for what it has.
     store.renew().await?;

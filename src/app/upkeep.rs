@@ -262,6 +262,6 @@ async fn finish(subjects: &Subjects) {
         tracing::warn!(code = denial.code(), "the stop is not on the record");
     }
     exchange.log.close().await;
-    publishing.publish().await;
+    publishing.finish().await;
     store.close().await;
 }

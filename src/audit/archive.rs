@@ -80,20 +80,20 @@ pub enum Done {
 /// Why a segment is left as it is.
 #[derive(Debug, thiserror::Error)]
 #[error("the segment of record {first}: {error}")]
-pub struct KeepError {
+pub struct ArchiveError {
     first: u64,
     error: ReadError,
 }
 
 /// Looks after sealed segments.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Archivist {
     archive: Arc<dyn Archive>,
     /// Those with which nothing is left to do, or that failed.
     passed: BTreeSet<u64>,
 }
 
-impl Keeper {
+impl Archivist {
     /// Looks after the segments of `archive`.
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>) -> Self {
@@ -107,9 +107,9 @@ impl Keeper {
     /// writes files.
     ///
     /// # Errors
-    /// [`KeepError`]; the segment is passed over from then on, until [`Keeper::again`].
-    pub fn step(&mut self, published: u64) -> Result<Option<Done>, KeepError> {
-        let unlisted = |error: io::Error| KeepError {
+    /// [`ArchiveError`]; the segment is passed over from then on, until [`Archivist::again`].
+    pub fn step(&mut self, published: u64) -> Result<Option<Done>, ArchiveError> {
+        let unlisted = |error: io::Error| ArchiveError {
             first: 0,
             error: error.into(),
         };
@@ -122,7 +122,7 @@ impl Keeper {
             }
             let done = self.look_after(*first, *next).map_err(|error| {
                 self.passed.insert(*first);
-                KeepError {
+                ArchiveError {
                     first: *first,
                     error,
                 }

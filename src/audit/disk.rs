@@ -5,9 +5,12 @@
 //! to be the next segment, so that nobody else can take its blocks in between.
 
 mod archive;
+mod keeper;
+mod note_file;
 mod shelf;
 
 pub(super) use archive::name as form_name;
+pub use keeper::FileKeeper;
 pub use shelf::DiskShelf;
 
 use super::archive::{Archive as _, Form};

@@ -19,8 +19,8 @@ use super::note::{InvalidNoteKey, NoteKey};
 use super::proof::Proof;
 use super::read::{ReadError, records_at};
 use super::shelf::Shelf;
-use super::take_up::take_up;
-use super::tree::{Frontier, Hash, Tile, Tiles as _, inclusion, leaf};
+use super::take_up::{beyond, take_up};
+use super::tree::{Frontier, Hash, Tile, Tiles as _, inclusion, leaf, root};
 use super::view::View;
 use crate::keys::LogKey;
 use arc_swap::ArcSwap;
@@ -63,8 +63,8 @@ pub enum PublishError {
     /// The records cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The last checkpoint is not this log's.
-    #[error("the checkpoint in the log's folder is not signed by this log's key: {0}")]
+    /// A checkpoint is not this log's.
+    #[error("the checkpoint is not one of this log by its key: {0}")]
     Foreign(&'static str),
     /// There are tiles, and nothing says what they are of.
     #[error(
@@ -192,6 +192,31 @@ impl Publisher {
         }
     }
 
+    /// Whether the log has grown from a checkpoint that it once published. `durable` is how many records it holds. Blocks:
+    /// reads files.
+    ///
+    /// # Errors
+    /// [`PublishError`]: what the checkpoint has against it.
+    pub fn has_grown_from(&self, note: &[u8], durable: u64) -> Result<(), PublishError> {
+        let checkpoint = signed(note, &self.verifier)?;
+        if checkpoint.size > durable {
+            return Err(PublishError::Behind {
+                log: durable,
+                checkpoint: checkpoint.size,
+            });
+        }
+        let edge = self.readable.load_full();
+        let there = match checkpoint.size.checked_sub(edge.frontier.size()) {
+            // Published elsewhere, and not here: what was published here since is lost, and its records may be others.
+            Some(1..) => beyond(&self.device, &edge, checkpoint.size)?,
+            _ => root(&self.view(), checkpoint.size)?,
+        };
+        if there != checkpoint.root {
+            return Err(PublishError::Forked(checkpoint.size));
+        }
+        Ok(())
+    }
+
     /// The proof of a record, against the last checkpoint; none where that does not cover it yet. Blocks: reads files.
     ///
     /// # Errors
@@ -279,12 +304,18 @@ fn read_checkpoint(
     let Some(note) = shelf.checkpoint()? else {
         return Ok(None);
     };
+    let checkpoint = signed(&note, verifier)?;
+    let note = String::from_utf8(note).map_err(|_| PublishError::Foreign("its text"))?;
+    Ok(Some(Published { checkpoint, note }))
+}
+
+/// What a note says, if it is a checkpoint that the key signed.
+fn signed(note: &[u8], verifier: &NoteKey) -> Result<Checkpoint, PublishError> {
     let foreign = PublishError::Foreign;
-    let text = verifier.open(&note).map_err(|_| foreign("its signature"))?;
+    let text = verifier.open(note).map_err(|_| foreign("its signature"))?;
     let checkpoint: Checkpoint = text.parse().map_err(|_| foreign("its text"))?;
     if checkpoint.origin != verifier.name() {
         return Err(foreign("its origin"));
     }
-    let note = String::from_utf8(note).map_err(|_| foreign("its text"))?;
-    Ok(Some(Published { checkpoint, note }))
+    Ok(checkpoint)
 }

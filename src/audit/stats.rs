@@ -1,6 +1,8 @@
 //! What the log counts: plain atomics that telemetry reads.
 
+use super::party::Party;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Counters and distributions of one log, since it was opened.
 #[derive(Debug, Default)]
@@ -38,6 +40,8 @@ pub struct Stats {
     pub queries: AtomicUsize,
     /// Readers that follow the log.
     pub tails: AtomicUsize,
+    /// Who is sent its checkpoints.
+    pub parties: OnceLock<Vec<Arc<Party>>>,
 }
 
 /// A distribution in powers of two.

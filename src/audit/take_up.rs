@@ -4,7 +4,7 @@ use super::checkpoint::Checkpoint;
 use super::device::Segments;
 use super::edge::Edge;
 use super::publisher::PublishError;
-use super::read::records;
+use super::read::{ReadError, records};
 use super::shelf::Shelf;
 use super::tree::{Hash, Tile, leaf};
 use std::io;
@@ -55,6 +55,21 @@ fn regrow(
         put(tile, hashes)?;
     }
     Ok(edge)
+}
+
+/// The root over the first `size` records, which are more than `edge` is of.
+pub(super) fn beyond(
+    device: &Arc<dyn Segments>,
+    edge: &Edge,
+    size: u64,
+) -> Result<Hash, PublishError> {
+    let mut frontier = edge.frontier.clone();
+    let mut all = records(Arc::clone(device), frontier.size())?;
+    while frontier.size() < size {
+        let entry = all.next().ok_or(ReadError::Missing(frontier.size()))?;
+        frontier.push(leaf(&entry?.line), |_, _| ());
+    }
+    Ok(frontier.root())
 }
 
 /// Whether the last records that a checkpoint is of are those of its last tile. That is where another log, or an older copy,

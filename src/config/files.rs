@@ -2,7 +2,7 @@
 
 use super::document::Document;
 use super::problem::KeyPath;
-use super::{Address, Config, Problem};
+use super::{Address, Config, CopyPlace, Problem};
 use crate::keys::is_exposed;
 use crate::limits;
 use std::fs::File;
@@ -87,6 +87,15 @@ impl Config {
             look(at.key("bundle"), &domain.bundle, false);
             for (index, crl) in domain.crls.iter().enumerate() {
                 look(at.key("crls").index(index), crl, false);
+            }
+        }
+        for (index, copy) in self.log.copies.iter().enumerate() {
+            let at = root.key("log").key("copy").index(index);
+            if let CopyPlace::Web { server, token_file } = &copy.place {
+                look(at.key("ca"), &server.ca, false);
+                if let Some(path) = token_file {
+                    look(at.key("token_file"), path, true);
+                }
             }
         }
         let policies = root.key("policy").key("files");

@@ -156,6 +156,30 @@ pub const KEYS: &[(&str, &str)] = &[
         "log.reader.owners",
         "the teams whose records it sees, such as [\"team-shop\"]; left out: all records",
     ),
+    (
+        "log.copy",
+        "one [[log.copy]] section for each place where the last checkpoint is kept, at most 8",
+    ),
+    (
+        "log.copy.file",
+        "the path of a file on another disk, such as \"/mnt/other/cambist.checkpoint\"",
+    ),
+    (
+        "log.copy.url",
+        "an https URL that takes PUT and GET, such as \"https://keeper.example.net/cambist/node-1\"",
+    ),
+    (
+        "log.copy.ca",
+        "the path of a PEM file with the CAs that vouch for the server at `url`",
+    ),
+    (
+        "log.copy.token_file",
+        "the path of the file with the bearer token for `url`, if it takes one",
+    ),
+    (
+        "log.copy.required",
+        "true or false: whether the broker does not start where the copy cannot be read",
+    ),
     ("store", "a [store] section"),
     (
         "store.staleness",

@@ -1,5 +1,9 @@
 //! The audit log: its segments, and who reads it.
 
+mod party;
+
+pub use party::{CopyPlace, LogCopy, Server};
+
 use super::check::Check;
 use super::duration;
 use super::governed::TrustDomainFiles;
@@ -24,6 +28,8 @@ pub struct Log {
     pub public: bool,
     /// Who may read it, beside administrators.
     pub readers: Vec<LogReader>,
+    /// Where copies of its last checkpoint are kept.
+    pub copies: Vec<LogCopy>,
 }
 
 /// `[[log.reader]]`: somebody who may read the log.
@@ -43,6 +49,7 @@ pub(super) struct RawLog {
     segment_age: Duration,
     public: bool,
     reader: Vec<Spanned<RawReader>>,
+    copy: Vec<Spanned<party::RawCopy>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,6 +66,7 @@ impl Default for RawLog {
             segment_age: limits::LOG_SEGMENT_AGE,
             public: false,
             reader: Vec::new(),
+            copy: Vec::new(),
         }
     }
 }
@@ -79,6 +87,7 @@ impl Log {
             segment_age: raw.segment_age,
             public: raw.public,
             readers: readers(raw.reader, domains, check),
+            copies: party::copies(raw.copy, check),
         }
     }
 }

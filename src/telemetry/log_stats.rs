@@ -1,8 +1,9 @@
 //! The log's own counters as metrics, read when somebody scrapes.
 
-use crate::audit::{Distribution, Stats};
+use crate::audit::{Distribution, PartyKind, Stats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
@@ -94,6 +95,7 @@ impl Collector for LogStats {
             let gauge = ConstGauge::new(size);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        parties(&mut encoder, stats)?;
         distribution(
             &mut encoder,
             "log_commit",
@@ -111,6 +113,42 @@ impl Collector for LogStats {
             1.0,
         )
     }
+}
+
+/// Who is sent the checkpoints: what the last one is of that each took, and what failed.
+fn parties(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
+    let kinds = [
+        (
+            PartyKind::Copy,
+            "copy",
+            ["log_copy_size", "log_copy_failures"],
+        ),
+        (
+            PartyKind::Witness,
+            "witness",
+            ["log_witness_size", "log_witness_failures"],
+        ),
+    ];
+    for (kind, label, [size, failures]) in kinds {
+        let all = stats.parties.get().into_iter().flatten();
+        let all: Vec<_> = all.filter(|party| party.kind() == kind).collect();
+        if all.is_empty() {
+            continue;
+        }
+        let help = "Records that the last checkpoint is of that was taken there";
+        let mut metric = encoder.encode_descriptor(size, help, None, MetricType::Gauge)?;
+        for party in &all {
+            let size = i64::try_from(party.size()).unwrap_or(i64::MAX);
+            ConstGauge::new(size).encode(metric.encode_family(&[(label, party.name())])?)?;
+        }
+        let help = "Attempts to send a checkpoint there that failed";
+        let mut metric = encoder.encode_descriptor(failures, help, None, MetricType::Counter)?;
+        for party in &all {
+            let failures = ConstCounter::new(party.failures());
+            failures.encode(metric.encode_family(&[(label, party.name())])?)?;
+        }
+    }
+    Ok(())
 }
 
 /// A distribution as a histogram whose bounds are powers of two of a `scale`-th of the unit.
@@ -137,7 +175,7 @@ fn distribution(
         .enumerate()
         .map(|(i, (bound, n))| (if i == last { f64::MAX } else { bound }, n))
         .collect();
-    let kind = prometheus_client::metrics::MetricType::Histogram;
+    let kind = MetricType::Histogram;
     let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
     #[expect(
         clippy::cast_precision_loss,

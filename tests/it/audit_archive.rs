@@ -4,7 +4,9 @@
 use crate::support::log::{ORIGIN, RESERVE};
 use crate::support::long;
 use crate::support::myself::{folder, myself};
-use cambist::audit::{Act, ActKind, Archive, Disk, DiskReader, Form, Keeper, Log, Options, read};
+use cambist::audit::{
+    Act, ActKind, Archive, Archivist, Disk, DiskReader, Form, Log, Options, read,
+};
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::revocation::HotSet;
 use std::fs;
@@ -58,10 +60,10 @@ fn lines(folder: &Path) -> Vec<Vec<u8>> {
 /// Does all there is to do, and goes on behind what fails.
 fn keep(folder: &Path) -> usize {
     let disk: Arc<dyn Archive> = Arc::new(Disk::open(folder, RESERVE).unwrap());
-    let mut keeper = Keeper::new(disk);
+    let mut archivist = Archivist::new(disk);
     let mut failed = 0;
     loop {
-        match keeper.step(u64::MAX) {
+        match archivist.step(u64::MAX) {
             Ok(Some(_)) => {}
             Ok(None) => return failed,
             Err(_) => failed += 1,

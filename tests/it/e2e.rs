@@ -7,6 +7,7 @@ mod backup;
 mod bounds;
 mod canary;
 mod certificates;
+mod copies;
 mod described;
 mod hostile;
 mod keys;

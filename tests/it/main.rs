@@ -20,6 +20,7 @@ mod cli_tls;
 mod client;
 mod config;
 mod config_deploy;
+mod config_parties;
 mod dev;
 mod e2e;
 mod faults;

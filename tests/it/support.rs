@@ -11,6 +11,7 @@ pub(crate) mod https;
 pub(crate) mod jws;
 pub(crate) mod log;
 pub(crate) mod myself;
+pub(crate) mod outside;
 pub(crate) mod pki;
 pub(crate) mod plain_store;
 pub(crate) mod standin;

@@ -33,11 +33,11 @@ fn lines(device: &Arc<Memory>, from: u64) -> Vec<Vec<u8>> {
 }
 
 /// Everything there is to do, and what of it failed.
-fn keep(device: &Arc<Memory>, published: u64) -> (Vec<Done>, Vec<KeepError>) {
-    let mut keeper = Keeper::new(Arc::clone(device) as Arc<dyn Archive>);
+fn keep(device: &Arc<Memory>, published: u64) -> (Vec<Done>, Vec<ArchiveError>) {
+    let mut archivist = Archivist::new(Arc::clone(device) as Arc<dyn Archive>);
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     loop {
-        match keeper.step(published) {
+        match archivist.step(published) {
             Ok(None) => return (done, failed),
             Ok(Some(one)) => done.push(one),
             Err(error) => failed.push(error),
@@ -194,7 +194,7 @@ async fn a_damaged_segment_is_left_as_it_is_and_the_others_are_kept() {
     device.set_bytes(firsts[1], bytes.clone());
     let (done, failed) = keep(&device, u64::MAX);
     assert!(
-        matches!(&failed[..], [KeepError { first, error: ReadError::Damaged { .. } }] if *first == firsts[1])
+        matches!(&failed[..], [ArchiveError { first, error: ReadError::Damaged { .. } }] if *first == firsts[1])
     );
     assert_eq!(done.len(), 2 * (firsts.len() - 2));
     assert!(device.bytes(firsts[1]) == bytes);

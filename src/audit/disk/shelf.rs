@@ -1,11 +1,11 @@
 //! Tiles and the checkpoint as files, named as C2SP tlog-tiles has them: `checkpoint` and what is under `tile/` can be served
 //! as they are. The rest of the folder must not be.
 
+use super::note_file;
 use crate::audit::shelf::Shelf;
 use crate::audit::tree::{Hash, Tile, Tiles};
-use crate::limits;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -68,14 +68,8 @@ impl DiskShelf {
         self.folder.join(format!("{}.p", tile.full()))
     }
 
-    /// Writes a file under another name, and gives it its name once it is whole and durable.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut draft = NamedTempFile::new_in(&self.folder)?;
-        draft.write_all(bytes)?;
-        draft.as_file().sync_all()?;
-        let named = draft.persist(self.folder.join(name));
-        named.map_err(|error| error.error)?;
-        File::open(&self.folder)?.sync_all()
+        note_file::write(&self.folder, &self.folder.join(name), bytes)
     }
 }
 
@@ -130,14 +124,7 @@ impl Shelf for DiskShelf {
     }
 
     fn checkpoint(&self) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.folder.join(CHECKPOINT)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        let mut note = Vec::new();
-        let bound = u64::try_from(limits::NOTE).unwrap_or(u64::MAX);
-        file.take(bound.saturating_add(1)).read_to_end(&mut note)?;
-        Ok(Some(note))
+        note_file::read(&self.folder.join(CHECKPOINT))
     }
 
     fn put_checkpoint(&self, note: &[u8]) -> io::Result<()> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::audit::archive::{Archive, Form, Keeper};
+use crate::audit::archive::{Archive, Archivist, Form};
 use crate::audit::seen::Seen;
 use crate::audit::testing::{Memory, NOW, context, minted, open_with, options, token_id};
 use crate::audit::{Act, ActKind, Device, Options, Order, read, search};
@@ -50,9 +50,9 @@ fn plain() -> &'static Arc<Memory> {
 /// The log as it is at some time: some segments indexed, some compressed as well.
 fn kept(steps: usize, unindexed: usize) -> Arc<Memory> {
     let device = plain().power_cut();
-    let mut keeper = Keeper::new(Arc::clone(&device) as Arc<dyn Archive>);
+    let mut archivist = Archivist::new(Arc::clone(&device) as Arc<dyn Archive>);
     for _ in 0..steps {
-        keeper.step(u64::MAX).unwrap();
+        archivist.step(u64::MAX).unwrap();
     }
     for first in device.segments().unwrap().into_iter().take(unindexed) {
         device.distrust(first);
@@ -182,8 +182,8 @@ fn an_index_of_another_segment_or_version_is_made_anew() {
         let all = found(&device, &Filter::default(), 0..RECORDS, Order::OldestFirst);
         assert_eq!(all.len() as u64, RECORDS);
         device.set_form(0, Form::Index, strange);
-        let mut keeper = Keeper::new(Arc::clone(&device) as Arc<dyn Archive>);
-        keeper.step(u64::MAX).unwrap();
+        let mut archivist = Archivist::new(Arc::clone(&device) as Arc<dyn Archive>);
+        archivist.step(u64::MAX).unwrap();
         assert!(device.form_bytes(0, Form::Index).unwrap() == own);
     }
 }
@@ -197,8 +197,8 @@ fn a_record_that_cannot_be_read_is_told_with_an_index_too() {
         first,
         text.replacen(r#""time":"#, r#""tome":"#, 1).into_bytes(),
     );
-    let mut keeper = Keeper::new(Arc::clone(&device) as Arc<dyn Archive>);
-    while keeper.step(u64::MAX).unwrap().is_some() {}
+    let mut archivist = Archivist::new(Arc::clone(&device) as Arc<dyn Archive>);
+    while archivist.step(u64::MAX).unwrap().is_some() {}
     let nothing = Filter::default().within(Field::Owner, BTreeSet::new());
     let all = search(device as _, nothing, 0..RECORDS, Order::NewestFirst).unwrap();
     let all: Vec<_> = all.collect();

@@ -47,6 +47,22 @@ const UNTESTED: &[(&str, &str)] = &[
         "free space of a real disk, which no test fills to the byte; that any write may fail for want of room is tested",
     ),
     (
+        "LOG_PARTING",
+        "a wait of seconds at the stop, for a server that does not answer",
+    ),
+    (
+        "LOG_PARTY_CALL",
+        "a wait of seconds for a peer that does not answer, kept by the HTTP client; one that hangs is tested",
+    ),
+    (
+        "LOG_PARTY_RETRY_MAX",
+        "a pause that nothing remote prolongs",
+    ),
+    (
+        "LOG_PARTY_RETRY_MIN",
+        "a pace: tests wait for what comes after it",
+    ),
+    (
         "LOG_REFUSAL_FLOOR_BYTES",
         "passed in with the log's options: tests meet a smaller one",
     ),

@@ -71,6 +71,7 @@ const MODULES: &[Row] = &[
     row("keys::kek_file", &[VALUES, "keys"], &[Files, Machine]),
     row("keys::log_key", &[VALUES, "keys"], &[Files]),
     row("audit::disk", &[VALUES, "audit"], &[Files]),
+    row("audit::web", &[VALUES, "audit"], &[Http]),
     // Faces. gRPC and HTTP do not know each other; only gRPC knows the generated types.
     row("proto", &[], &[Grpc]),
     row(

@@ -1,0 +1,191 @@
+//! Those outside who hold the log to its word: copies of its last checkpoint are sent to them, and read back at the start.
+
+use super::World;
+use crate::audit::{
+    FileKeeper, KeepError, Keeper, Log, Party, PartyKind, PublishError, Published, Publisher, Web,
+    WebKeeper,
+};
+use crate::config::{self, CopyPlace};
+use crate::limits;
+use anyhow::{Context as _, anyhow};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use std::fmt::Display;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// A place for copies, and how it fares.
+#[derive(Clone, Debug)]
+struct Copy {
+    keeper: Keeper,
+    required: bool,
+    party: Arc<Party>,
+}
+
+/// All who are sent checkpoints.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parties {
+    copies: Arc<[Copy]>,
+}
+
+/// What a copy has against the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the copy of the log's checkpoint at {place}: {against}")]
+pub(super) struct Contradicted {
+    place: String,
+    against: PublishError,
+}
+
+impl Parties {
+    pub(super) fn new(config: &config::Log) -> anyhow::Result<Self> {
+        let copies: anyhow::Result<Vec<Copy>> = config.copies.iter().map(copy).collect();
+        let copies = copies?.into();
+        Ok(Self { copies })
+    }
+
+    /// Holds the log against what was published of it, before anything is issued. A copy that cannot be read is passed
+    /// over, unless it is required; one that is not there yet says nothing.
+    pub(super) async fn ask(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
+        for copy in &*self.copies {
+            let place = copy.keeper.to_string();
+            let note = match copy.keeper.kept().await {
+                Ok(Some(note)) => note,
+                Ok(None) => {
+                    tracing::warn!(%place, "no copy of the log's checkpoint is there yet");
+                    continue;
+                }
+                Err(error) if copy.required => {
+                    return Err(anyhow!(error).context(format!(
+                        "the copy of the log's checkpoint at {place} cannot be read, and is required"
+                    )));
+                }
+                Err(error) => {
+                    copy.party.failed();
+                    tracing::warn!(%place, %error, "a copy of the log's checkpoint cannot be read: nothing is held against it");
+                    continue;
+                }
+            };
+            let (publisher, durable) = (Arc::clone(publisher), log.durable());
+            let held = move || publisher.has_grown_from(&note, durable);
+            let held = tokio::task::spawn_blocking(held).await;
+            held.context("the log cannot be held against a copy")?
+                .map_err(|against| Contradicted { place, against })?;
+        }
+        Ok(())
+    }
+
+    /// Sends each checkpoint on from now on.
+    pub(super) fn start(&self, world: &World, publisher: &Publisher, log: &Log) {
+        let parties = self.copies.iter().map(|copy| Arc::clone(&copy.party));
+        let _first_stays = log.stats().parties.set(parties.collect());
+        for copy in self.copies.iter().cloned() {
+            let (news, quiet) = (publisher.follow(), world.lifecycle.quiet().clone());
+            let party = Arc::clone(&copy.party);
+            let send = move |last: Arc<Published>| {
+                let keeper = copy.keeper.clone();
+                async move { keeper.keep(&last.note).await }
+            };
+            world.lifecycle.spawn("copy", async move {
+                quiet.run_until_cancelled(follow(news, party, send)).await;
+                quiet.cancelled().await;
+                Ok::<_, anyhow::Error>(())
+            });
+        }
+    }
+
+    /// The last checkpoint, to those who have it not: one attempt, and not for long.
+    pub(super) async fn part(&self, publisher: &Publisher) {
+        let Some(last) = publisher.published() else {
+            return;
+        };
+        let mut sending = JoinSet::new();
+        for copy in self.copies.iter().cloned() {
+            let last = Arc::clone(&last);
+            sending.spawn(async move {
+                let sent = timeout(limits::LOG_PARTING, copy.keeper.keep(&last.note)).await;
+                told(&copy.party, &last, sent.unwrap_or(Err(KeepError::Ended)));
+            });
+        }
+        while sending.join_next().await.is_some() {}
+    }
+}
+
+fn copy(configured: &config::LogCopy) -> anyhow::Result<Copy> {
+    let keeper = match &configured.place {
+        CopyPlace::File(path) => Keeper::File(FileKeeper::new(path.clone())),
+        CopyPlace::Web { server, token_file } => Keeper::Web(WebKeeper {
+            web: web(server)?,
+            url: server.url.clone(),
+            token: token_file.clone(),
+        }),
+    };
+    let party = Party::new(PartyKind::Copy, keeper.to_string());
+    Ok(Copy {
+        keeper,
+        required: configured.required,
+        party: Arc::new(party),
+    })
+}
+
+/// How a server is reached, by its own CAs.
+fn web(server: &config::Server) -> anyhow::Result<Web> {
+    let shown = server.ca.display();
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&server.ca)
+        .and_then(Iterator::collect)
+        .with_context(|| shown.to_string());
+    let roots = roots?;
+    if roots.is_empty() {
+        return Err(anyhow!("{shown}: no certificate is in it"));
+    }
+    Web::new(&roots).with_context(|| shown.to_string())
+}
+
+/// Sends each checkpoint, the latest alone, and what fails again, less and less often.
+async fn follow<F, E>(
+    mut news: watch::Receiver<Option<Arc<Published>>>,
+    party: Arc<Party>,
+    mut send: impl FnMut(Arc<Published>) -> F,
+) where
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    let mut pause = limits::LOG_PARTY_RETRY_MIN;
+    loop {
+        let last = news.borrow_and_update().clone();
+        let sent = match &last {
+            Some(last) => told(&party, last, send(Arc::clone(last)).await),
+            None => true,
+        };
+        if sent {
+            pause = limits::LOG_PARTY_RETRY_MIN;
+            if news.changed().await.is_err() {
+                return;
+            }
+        } else {
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(limits::LOG_PARTY_RETRY_MAX);
+        }
+    }
+}
+
+/// Counts what became of a checkpoint, and answers whether it was taken. The first of several failures is told.
+fn told<E: Display>(party: &Party, last: &Published, sent: Result<(), E>) -> bool {
+    let size = last.checkpoint.size;
+    let name = party.name();
+    match sent {
+        Ok(()) => {
+            if party.took(size) {
+                tracing::info!(name, size, "the log's checkpoints are taken");
+            }
+            true
+        }
+        Err(error) => {
+            if party.failed() {
+                tracing::warn!(name, size, %error, "a checkpoint of the log is not taken; tried again");
+            }
+            false
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Configuration of who is sent the log's checkpoints.
+
+use cambist::config::{Config, Problem};
+use cambist::limits;
+use std::path::Path;
+
+fn minimal_with(more: &str) -> Result<Config, Vec<Problem>> {
+    let minimal = include_str!("../../deploy/minimal.toml");
+    Config::parse(
+        Path::new("/etc/cambist/cambist.toml"),
+        &format!("{minimal}\n{more}"),
+    )
+}
+
+fn only(result: Result<Config, Vec<Problem>>) -> Problem {
+    let problems = result.expect_err("must be refused");
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems.into_iter().next().unwrap()
+}
+
+#[test]
+fn copies_have_one_place_each_and_are_few() {
+    let copies = |count: usize| -> String {
+        (0..count)
+            .map(|at| format!("[[log.copy]]\nfile = \"/mnt/{at}/checkpoint\"\n"))
+            .collect()
+    };
+    let config = minimal_with(&copies(limits::LOG_COPIES)).unwrap();
+    assert_eq!(config.log.copies.len(), limits::LOG_COPIES);
+    let problem = only(minimal_with(&copies(limits::LOG_COPIES + 1)));
+    assert_eq!(problem.message, "there may be 8 copies");
+    let url = "url = \"https://keeper.example.net/a\"\n";
+    let ca = "ca = \"ca.pem\"\n";
+    for (section, message) in [
+        ("", "a copy has a `file` or a `url`, and not both"),
+        (
+            &*format!("file = \"a\"\n{url}{ca}"),
+            "a copy has a `file` or a `url`, and not both",
+        ),
+        (
+            url,
+            "`ca` is missing: nobody else's word for the server is taken",
+        ),
+        (
+            "file = \"a\"\nca = \"ca.pem\"",
+            "says nothing of a copy in a file",
+        ),
+        (
+            "file = \"a\"\ntoken_file = \"t\"",
+            "says nothing of a copy in a file",
+        ),
+        (
+            "file = \"a\"\n[[log.copy]]\nfile = \"./a\"",
+            "there is a copy in this place already",
+        ),
+        (
+            &format!("{url}{ca}[[log.copy]]\n{url}ca = \"other.pem\"\n"),
+            "there is a copy in this place already",
+        ),
+    ] {
+        let problem = only(minimal_with(&format!("[[log.copy]]\n{section}")));
+        assert_eq!(problem.message, message, "{section}");
+    }
+    for url in [
+        "http://a.example",
+        "https://u@a.example",
+        "https://a.example/?b",
+        "https://a.example/#b",
+        "a",
+    ] {
+        let section = format!("[[log.copy]]\nurl = \"{url}\"\n{ca}");
+        let problem = only(minimal_with(&section));
+        assert_eq!(problem.key, "log.copy[0].url");
+    }
+}
