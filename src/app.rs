@@ -9,6 +9,7 @@ mod publishing;
 mod recovery;
 mod restore;
 mod settled;
+mod sinks;
 mod state;
 mod upkeep;
 
@@ -76,6 +77,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let (outbox, drain) = Outbox::new(Arc::clone(&store), opened.log.clone(), applied);
     follow_outbox(world, drain);
     let publishing = publishing::start(world, &opened);
+    let sinks = sinks::start(config, world, &opened)?;
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,
@@ -114,6 +116,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let ops = ops.with_context(|| format!("operations cannot listen on {}", config.ops.address))?;
 
     metrics.follow_log(opened.log.stats());
+    metrics.follow_sinks(sinks);
     upkeep::announce(config, world, &opened.log).await;
     upkeep::start(
         world,

@@ -15,7 +15,7 @@
 //! | answer | the whole batch | the token |
 //!
 //! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
-//! anew from the files alone.
+//! anew from the files alone. [`sink`] is how records flow on to where teams look.
 //!
 //! So a record without a delivered token is possible, a delivered token without a record is not. Files are
 //! behind [`Device`]; [`Disk`] is the real one.
@@ -41,6 +41,7 @@ mod search;
 mod seen;
 mod segment;
 mod shelf;
+pub mod sink;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -53,7 +54,7 @@ mod writer;
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};
 pub use device::{CreateError, Device, Segment, Segments, Source, Space};
-pub use disk::{Disk, DiskReader, DiskShelf};
+pub use disk::{Disk, DiskCursors, DiskReader, DiskShelf};
 pub use filter::Filter;
 pub use health::LogHealth;
 pub use issued::{Issued, Receipt};

@@ -4,8 +4,10 @@
 //! always has a whole header. The reserve is a file with blocks but no length; on a full disk it is renamed
 //! to be the next segment, so that nobody else can take its blocks in between.
 
+mod cursors;
 mod shelf;
 
+pub use cursors::DiskCursors;
 pub use shelf::DiskShelf;
 
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};

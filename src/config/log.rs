@@ -5,6 +5,8 @@ use super::duration;
 use super::governed::TrustDomainFiles;
 use super::problem::KeyPath;
 use super::service::{days, minutes};
+use super::sink::{self, RawSink};
+use crate::audit::sink::Settings;
 use crate::authn::Sight;
 use crate::id::{Owner, SpiffeId};
 use crate::limits;
@@ -22,6 +24,8 @@ pub struct Log {
     pub segment_age: Duration,
     /// Who may read it, beside administrators.
     pub readers: Vec<LogReader>,
+    /// Where its records flow on to.
+    pub sinks: Vec<Settings>,
 }
 
 /// `[[log.reader]]`: somebody who may read the log.
@@ -40,6 +44,7 @@ pub(super) struct RawLog {
     #[serde(deserialize_with = "duration::deserialize")]
     segment_age: Duration,
     reader: Vec<Spanned<RawReader>>,
+    sink: Vec<Spanned<RawSink>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +60,7 @@ impl Default for RawLog {
             segment_bytes: limits::LOG_SEGMENT_BYTES,
             segment_age: limits::LOG_SEGMENT_AGE,
             reader: Vec::new(),
+            sink: Vec::new(),
         }
     }
 }
@@ -74,6 +80,7 @@ impl Log {
             segment_bytes: raw.segment_bytes,
             segment_age: raw.segment_age,
             readers: readers(raw.reader, domains, check),
+            sinks: sink::sinks(raw.sink, check),
         }
     }
 }

@@ -19,6 +19,7 @@ mod cli_tls;
 mod client;
 mod config;
 mod config_deploy;
+mod config_sinks;
 mod dev;
 mod e2e;
 mod faults;
