@@ -31,6 +31,7 @@ mod lifecycle;
 mod listener;
 mod policy_samples;
 mod rivals;
+mod sinks;
 mod store_conformance;
 mod store_embedded;
 mod store_recovery;

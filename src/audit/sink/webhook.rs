@@ -221,3 +221,76 @@ fn judge(status: StatusCode) -> Result<(), Undelivered> {
         _ => Err(Undelivered::Failed(said())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_that_speaks_of_what_was_sent_is_a_refusal() {
+        for status in 200..600 {
+            let judged = judge(StatusCode::from_u16(status).unwrap());
+            match (status, judged) {
+                (200..=299, Ok(())) | (400 | 413 | 422, Err(Undelivered::Refused(_))) => {}
+                (400 | 413 | 422, _) | (200..=299, _) => panic!("{status}"),
+                (_, judged) => assert!(matches!(judged, Err(Undelivered::Failed(_))), "{status}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_as_long_as_receivers_want_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for (text, is_key) in [
+            (format!("{KEY}{}", STANDARD.encode([7; hmac_least()])), true),
+            (
+                format!("{KEY}{}\n", STANDARD.encode([7; hmac_least()])),
+                true,
+            ),
+            (
+                format!("{KEY}{}", STANDARD.encode([7; hmac_least() - 1])),
+                false,
+            ),
+            (STANDARD.encode([7; hmac_least()]), false),
+            (format!("{KEY}?"), false),
+            (String::new(), false),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let read = key(&path);
+            assert_eq!(read.is_ok(), is_key, "{text}");
+            if let Err(said) = read {
+                assert!(text.is_empty() || !said.contains(text.trim()), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_sent_as_a_header_that_is_not_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "canary-7\n").unwrap();
+        let value = bearer(&path).unwrap();
+        assert_eq!(value, "Bearer canary-7");
+        assert!(!format!("{value:?}").contains("canary"));
+        for bad in ["", "\n", "a\nb"] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(bearer(&path).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn both_bodies_hold_the_same() {
+        let event = |text: &str| Event {
+            sequence: 0,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            kind: String::new(),
+            code: None,
+            weight: super::super::Weight::Notice,
+            text: text.to_owned(),
+        };
+        let batch = [event("{\"a\":1}"), event("{}")];
+        assert_eq!(Body::Array.encode(&batch), b"[{\"a\":1},{}]");
+        assert_eq!(Body::Lines.encode(&batch), b"{\"a\":1}\n{}\n");
+    }
+}
