@@ -11,6 +11,7 @@ mod publishing;
 mod recovery;
 mod restore;
 mod settled;
+mod sinks;
 mod state;
 mod upkeep;
 
@@ -83,6 +84,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let publishing = publishing::start(world, &opened);
     archiving::start(world, &opened);
     opened.parties.start(world, &opened.publisher, &opened.log);
+    let sinks = sinks::start(config, world, &opened)?;
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,
@@ -121,6 +123,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let ops = ops.with_context(|| format!("operations cannot listen on {}", config.ops.address))?;
 
     metrics.follow_log(opened.log.stats());
+    metrics.follow_sinks(sinks);
     upkeep::announce(config, world, &opened.log).await;
     upkeep::start(
         world,

@@ -15,7 +15,7 @@
 //! | answer | the whole batch | the token |
 //!
 //! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
-//! anew from the files alone.
+//! anew from the files alone. [`sink`] is how records flow on to where teams look.
 //!
 //! [`Archivist`] compresses and indexes what a checkpoint is of, and [`search()`] reads of it what the index does not rule out.
 //!
@@ -51,6 +51,7 @@ mod search;
 mod seen;
 mod segment;
 mod shelf;
+pub mod sink;
 mod stats;
 mod take_up;
 #[cfg(test)]
@@ -68,7 +69,7 @@ pub use archive::{Archive, ArchiveError, Archivist, Done, Form};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};
 pub use device::{CreateError, Device, Segment, Segments, Source, Space};
-pub use disk::{Disk, DiskReader, DiskShelf, FileKeeper};
+pub use disk::{Disk, DiskCursors, DiskReader, DiskShelf, FileKeeper};
 pub use filter::Filter;
 pub use follow::Follow;
 pub use health::LogHealth;

@@ -16,6 +16,7 @@ mod listener;
 mod log;
 mod problem;
 mod service;
+mod sink;
 
 pub use governed::{Admin, TrustDomainFiles};
 pub use identity::{InvalidIdentity, Issuer, NodeId};

@@ -221,6 +221,20 @@ pub const STORE_RESERVE_STEP: u64 = 128 * 1024;
 pub const STORE_REDO: usize = 10_000_000;
 /// Store: bad values that a replica names; further ones are only counted as one.
 pub const REPLICA_FAULTS: usize = 64;
+/// Most sinks: each is a task, a cursor and a set of metrics.
+pub const SINKS: usize = 16;
+/// Longest name of a sink in bytes: it is a file's name and a metric's label.
+pub const SINK_NAME: usize = 32;
+/// Sink: most records of one delivery.
+pub const SINK_BATCH: usize = 512;
+/// Sink: bytes after which a delivery takes no further record. Collectors take 4 MiB unless told otherwise.
+pub const SINK_BATCH_BYTES: usize = 1024 * 1024;
+/// Sink: records that a receiver may refuse one after the other before it counts as failing, and nothing more is set aside.
+pub const SINK_REFUSALS: u32 = 16;
+/// Sink: longest syslog message in bytes, by default: the most widely used receiver cuts at 8,096 unless told otherwise.
+pub const SYSLOG_MESSAGE: usize = 8_000;
+/// Sink: bytes that are read of a cursor's file; a cursor is less than half of it.
+pub const SINK_CURSOR: u64 = 256;
 /// Largest page that a list call answers with.
 pub const PAGE: usize = 500;
 /// Bytes after which a page that a list call answers with ends; a single larger thing stands alone. Clients in other
@@ -289,6 +303,14 @@ pub const LOG_SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 pub const LOG_RETRY_MIN: Duration = Duration::from_millis(100);
 /// Longest pause before a log that failed is tried again: how late a repaired disk is noticed.
 pub const LOG_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Sink: how often a sink that has caught up looks for new records. Looking costs one load of an atomic.
+pub const SINK_TICK: Duration = Duration::from_millis(250);
+/// Sink: shortest and longest pause after a failed delivery: how late a receiver that is back is noticed.
+pub const SINK_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// Sink: time that one delivery may take, by default.
+pub const SINK_DELIVERY: Duration = Duration::from_secs(10);
+/// Sink: how long it may go without catching up before that is told.
+pub const SINK_BEHIND: Duration = Duration::from_secs(5 * 60);
 /// Clock difference that a verifier of our tokens may allow itself; markers outlive tokens by it.
 pub const VERIFIER_LEEWAY: Duration = Duration::from_secs(5 * 60);
 /// Step of the wall clock against the monotonic one that stops issuance.

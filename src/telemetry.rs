@@ -5,6 +5,7 @@ mod log_stats;
 mod metrics;
 pub mod ops;
 mod readiness;
+mod sink_stats;
 
 pub use log::{InvalidLog, LogFormat, init};
 pub use metrics::{ExchangeOutcome, Metrics};

@@ -1,6 +1,6 @@
 //! What the configuration names by path, read as a start would read it, and nothing else touched.
 
-use super::files;
+use super::{files, sinks};
 use crate::clock::Clock;
 use crate::config::{Config, Problem};
 use crate::keys::Kek;
@@ -44,6 +44,9 @@ pub fn check(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Problem> {
             Some(index),
             loaded.map(drop).map_err(Into::into),
         );
+    }
+    for (index, settings) in config.log.sinks.iter().enumerate() {
+        look(&["log", "sink", "url"], Some(index), sinks::check(settings));
     }
     let policies = Policies::new().map_err(files::diagnosed);
     let loaded =

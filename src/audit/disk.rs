@@ -5,11 +5,13 @@
 //! to be the next segment, so that nobody else can take its blocks in between.
 
 mod archive;
+mod cursors;
 mod keeper;
 mod note_file;
 mod shelf;
 
 pub(super) use archive::name as form_name;
+pub use cursors::DiskCursors;
 pub use keeper::FileKeeper;
 pub use shelf::DiskShelf;
 

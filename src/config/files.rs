@@ -98,6 +98,12 @@ impl Config {
                 }
             }
         }
+        let sinks = root.key("log").key("sink");
+        for (index, sink) in self.log.sinks.iter().enumerate() {
+            for (key, path, secret) in sink.files() {
+                look(sinks.index(index).key(key), path, secret);
+            }
+        }
         let policies = root.key("policy").key("files");
         match self.policy.list() {
             Ok(files) => files
@@ -121,14 +127,15 @@ impl Config {
 }
 
 impl Config {
-    /// A problem with what is configured under `keys`, the first of which is the `index`th of its kind.
+    /// A problem with what is configured under `keys`, in a section that is the `index`th of its kind.
     #[must_use]
     pub fn problem(&self, keys: &[&str], index: Option<usize>, message: String) -> Problem {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         let mut at = KeyPath::default();
-        for (depth, key) in keys.iter().enumerate() {
+        let section = keys.len().saturating_sub(1);
+        for (depth, key) in (1..).zip(keys) {
             at = at.key(key);
-            if let Some(index) = index.filter(|_| depth == 0) {
+            if let Some(index) = index.filter(|_| depth == section) {
                 at = at.index(index);
             }
         }

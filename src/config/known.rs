@@ -180,6 +180,62 @@ pub const KEYS: &[(&str, &str)] = &[
         "log.copy.required",
         "true or false: whether the broker does not start where the copy cannot be read",
     ),
+    (
+        "log.sink",
+        "one [[log.sink]] section for each place that records flow on to, at most 16",
+    ),
+    (
+        "log.sink.name",
+        "what it is called in metrics: 1 to 32 small letters, digits and `-`, such as \"siem\"",
+    ),
+    (
+        "log.sink.kind",
+        "\"stdout\", \"otlp\", \"syslog\" or \"webhook\"",
+    ),
+    (
+        "log.sink.format",
+        "\"record\", as it stands in the log, or \"ocsf\", an event of OCSF 1.6.0",
+    ),
+    (
+        "log.sink.start",
+        "\"beginning\" or \"end\": where in the log a new sink begins",
+    ),
+    (
+        "log.sink.timeout",
+        "a length of time from \"100ms\" up to \"1m\", such as \"10s\": what one delivery may take",
+    ),
+    (
+        "log.sink.url",
+        "where to: https:// for otlp and webhook, tls:// for syslog, such as \"tls://logs.example.org:6514\"; http:// and tcp:// are for loopback addresses",
+    ),
+    (
+        "log.sink.ca",
+        "the path of a PEM file with the CA certificates that vouch for the receiver",
+    ),
+    (
+        "log.sink.certificate",
+        "the path of a PEM file with the certificate chain to show, leaf first",
+    ),
+    (
+        "log.sink.key",
+        "the path of a PEM file with that certificate's private key",
+    ),
+    (
+        "log.sink.bearer_file",
+        "the path of a file with the bearer token to send",
+    ),
+    (
+        "log.sink.signing_key_file",
+        "the path of a file with the key to sign requests with: `whsec_` and the base64 of 24 bytes or more",
+    ),
+    (
+        "log.sink.body",
+        "\"array\", one JSON array, or \"lines\", a JSON object a line",
+    ),
+    (
+        "log.sink.message_bytes",
+        "a number from 2048 up to 65535: what the receiver takes of one syslog message",
+    ),
     ("store", "a [store] section"),
     (
         "store.staleness",

@@ -9,6 +9,8 @@ use super::duration;
 use super::governed::TrustDomainFiles;
 use super::problem::KeyPath;
 use super::service::{days, minutes};
+use super::sink::{self, RawSink};
+use crate::audit::sink::Settings;
 use crate::authn::Sight;
 use crate::id::{Owner, SpiffeId};
 use crate::limits;
@@ -30,6 +32,8 @@ pub struct Log {
     pub readers: Vec<LogReader>,
     /// Where copies of its last checkpoint are kept.
     pub copies: Vec<LogCopy>,
+    /// Where its records flow on to.
+    pub sinks: Vec<Settings>,
 }
 
 /// `[[log.reader]]`: somebody who may read the log.
@@ -50,6 +54,7 @@ pub(super) struct RawLog {
     public: bool,
     reader: Vec<Spanned<RawReader>>,
     copy: Vec<Spanned<party::RawCopy>>,
+    sink: Vec<Spanned<RawSink>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,6 +72,7 @@ impl Default for RawLog {
             public: false,
             reader: Vec::new(),
             copy: Vec::new(),
+            sink: Vec::new(),
         }
     }
 }
@@ -88,6 +94,7 @@ impl Log {
             public: raw.public,
             readers: readers(raw.reader, domains, check),
             copies: party::copies(raw.copy, check),
+            sinks: sink::sinks(raw.sink, check),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! What is counted. Names end up on dashboards: they change as rarely as codes do.
 
 use super::log_stats::LogStats;
+use super::sink_stats::ShownSinks;
 use crate::audit::Stats;
+use crate::audit::sink::Sinks;
 use crate::authn::{Credential, CredentialKind};
 use crate::exchange::Observer as Answers;
 use crate::listener::{Observer, Outcome};
 use crate::refusal::{Code, Denial, Fault};
 use crate::trust::CertificateRefusal;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -43,6 +46,7 @@ pub struct Metrics {
     attempts: Family<ByOutcome, Counter>,
     connections: Gauge,
     log: LogStats,
+    sinks: ShownSinks,
     store_staleness: Gauge<f64, AtomicU64>,
     reloads: Family<ByReload, Counter>,
     certificate_expiry: Gauge,
@@ -145,7 +149,8 @@ impl Metrics {
             exchange_seconds: seconds(r, "exchange", "Time of exchanges, from request to reply"),
             tokens_issued: add(r, "tokens_issued", "Tokens issued", Counter::default()),
             connections: add(r, "connections", "Open connections", Gauge::default()),
-            log: log_stats(r),
+            log: collected(r),
+            sinks: collected(r),
             store_staleness: unit(r, "store_staleness", "Age of the view of the store"),
             reloads: add(
                 r,
@@ -186,6 +191,11 @@ impl Metrics {
     /// Shows the counters of this log from now on; the first one stays.
     pub fn follow_log(&self, stats: &Arc<Stats>) {
         let _first_stays = self.log.0.set(Arc::clone(stats));
+    }
+
+    /// Shows the counters of these sinks from now on; the first ones stay.
+    pub fn follow_sinks(&self, sinks: Sinks) {
+        let _first_stay = self.sinks.0.set(sinks);
     }
 
     /// How old the view of the store is.
@@ -266,10 +276,10 @@ impl Answers for Metrics {
     }
 }
 
-fn log_stats(registry: &mut Registry) -> LogStats {
-    let stats = LogStats::default();
-    registry.register_collector(Box::new(stats.clone()));
-    stats
+fn collected<C: Collector + Clone + Default>(registry: &mut Registry) -> C {
+    let collector = C::default();
+    registry.register_collector(Box::new(collector.clone()));
+    collector
 }
 
 fn by_outcome(exchanges: &Family<ByExchange, Counter>, kind: CredentialKind) -> Vec<Counter> {

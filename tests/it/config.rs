@@ -97,7 +97,7 @@ fn defaults_are_what_the_sample_says() {
     assert_eq!(least.keys.max_key_life, full.keys.max_key_life);
     assert_eq!(least.log.segment_bytes, full.log.segment_bytes);
     assert_eq!(least.log.segment_age, full.log.segment_age);
-    assert!(least.log.readers.is_empty());
+    assert!(least.log.readers.is_empty() && least.log.sinks.is_empty());
     assert_eq!(least.store, full.store);
     assert_eq!(least.limits, full.limits);
     assert_eq!(least.tokens.algorithm, Algorithm::Es256);

@@ -72,6 +72,10 @@ const MODULES: &[Row] = &[
     row("keys::log_key", &[VALUES, "keys"], &[Files]),
     row("audit::disk", &[VALUES, "audit"], &[Files]),
     row("audit::web", &[VALUES, "audit"], &[Http]),
+    row("audit::sink::otlp", &[VALUES, "audit"], &[Grpc]),
+    row("audit::sink::syslog", &[VALUES, "audit"], &[Sockets]),
+    row("audit::sink::tls", &[VALUES, "audit"], &[Files]),
+    row("audit::sink::webhook", &[VALUES, "audit"], &[Http]),
     // Faces. gRPC and HTTP do not know each other; only gRPC knows the generated types.
     row("proto", &[], &[Grpc]),
     row(
@@ -141,7 +145,10 @@ impl Outside {
     /// The paths by which code gets at it.
     const fn paths(self) -> &'static str {
         match self {
-            Grpc => "tonic tonic_health tonic_prost tonic_reflection tonic_types prost prost_types",
+            Grpc => {
+                "tonic tonic_health tonic_prost tonic_reflection tonic_types prost prost_types \
+                 opentelemetry_proto"
+            }
             Http => "axum hyper reqwest",
             Files => "std::fs tokio::fs rustix::fs rusqlite notify tempfile",
             Sockets => {

@@ -12,7 +12,7 @@ pub(crate) use caller::{
     Caller, api_key, ask, audience, claims, delegated, from_now, peer, refusal, reply, spec, token,
 };
 pub(crate) use records::{records, segments};
-pub(crate) use setup::{Setup, Svid, crl};
+pub(crate) use setup::{Setup, Svid, crl, free_port};
 pub(crate) use site::Site;
 
 use super::edge::within;

@@ -222,7 +222,7 @@ impl Svid {
 
 /// A port that nobody has, outside of the range from which the system takes ports by itself: a broker that is
 /// started again needs the same.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap();
     let given = given.get_or_insert_default();

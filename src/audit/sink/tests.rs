@@ -1,0 +1,463 @@
+//! A relay over a log in memory, to a receiver that does as it is told.
+
+use super::{
+    Around, Cursor, Cursors, Delivery, Event, Format, Kind, Relay, Settings, Sink, SinkName, Sinks,
+    Start, Undelivered,
+};
+use crate::audit::testing::{Memory, Opened, open};
+use crate::audit::{Act, ActKind};
+use crate::clock::SystemRandomness;
+use crate::limits;
+use crate::store::LogId;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+type Answers = dyn Fn(&[Event]) -> Option<Result<u64, Undelivered>> + Send + Sync;
+
+/// A receiver that is asked each time how it answers; `None` is never.
+struct Receiver {
+    answers: Box<Answers>,
+    /// The sequences of each delivery that it answered with yes.
+    took: Arc<Mutex<Vec<Vec<u64>>>>,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Receiver")
+    }
+}
+
+impl Sink for Receiver {
+    fn deliver<'a>(&'a mut self, batch: &'a [Event]) -> Delivery<'a> {
+        Box::pin(async move {
+            let Some(answer) = (self.answers)(batch) else {
+                return std::future::pending().await;
+            };
+            if answer.is_ok() {
+                let taken = batch.iter().map(|event| event.sequence).collect();
+                self.took.lock().unwrap().push(taken);
+            }
+            answer
+        })
+    }
+}
+
+/// Cursors in memory, which can be made to fail.
+#[derive(Debug, Default)]
+struct Kept {
+    all: Mutex<BTreeMap<SinkName, Vec<u8>>>,
+    fails: AtomicBool,
+}
+
+impl Cursors for Kept {
+    fn load(&self, name: &SinkName) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.all.lock().unwrap().get(name).cloned())
+    }
+
+    fn keep(&self, name: &SinkName, bytes: &[u8]) -> io::Result<()> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let mut all = self.all.lock().unwrap();
+        all.insert(name.clone(), bytes.to_vec());
+        Ok(())
+    }
+}
+
+struct World {
+    device: Arc<Memory>,
+    opened: Opened,
+    cursors: Arc<Kept>,
+    took: Arc<Mutex<Vec<Vec<u64>>>>,
+}
+
+fn name(text: &str) -> SinkName {
+    SinkName::try_from(text.to_owned()).unwrap()
+}
+
+impl World {
+    async fn with(records: u64) -> Self {
+        let device = Memory::new();
+        let world = Self {
+            opened: open(&device),
+            device,
+            cursors: Arc::default(),
+            took: Arc::default(),
+        };
+        world.record(records).await;
+        world
+    }
+
+    async fn record(&self, count: u64) {
+        for _ in 0..count {
+            let act = Act::new(ActKind::Start, "broker.start");
+            self.opened.log.event(&act).await.unwrap();
+        }
+    }
+
+    fn open(
+        &self,
+        start: Start,
+        answers: impl Fn(&[Event]) -> Option<Result<u64, Undelivered>> + Send + Sync + 'static,
+    ) -> Relay {
+        let settings = Settings {
+            name: name("test"),
+            format: Format::Record,
+            start,
+            timeout: limits::SINK_DELIVERY,
+            kind: Kind::Stdout,
+        };
+        let around = Around {
+            log: self.opened.log.clone(),
+            segments: self.device.clone(),
+            cursors: self.cursors.clone(),
+            clock: self.opened.clock.clone(),
+            random: SystemRandomness::shared(),
+        };
+        let receiver = Receiver {
+            answers: Box::new(answers),
+            took: Arc::clone(&self.took),
+        };
+        Relay::open(settings, Box::new(receiver), around).unwrap()
+    }
+
+    /// What was taken since the last look.
+    fn took(&self) -> Vec<Vec<u64>> {
+        std::mem::take(&mut *self.took.lock().unwrap())
+    }
+
+    fn cursor(&self) -> u64 {
+        let kept = self.cursors.load(&name("test")).unwrap().unwrap();
+        let cursor = Cursor::decode(&kept).unwrap();
+        assert_eq!(cursor.log, self.opened.log.id());
+        cursor.next
+    }
+
+    fn put_cursor(&self, bytes: &[u8]) {
+        self.cursors.keep(&name("test"), bytes).unwrap();
+    }
+
+    async fn pass(&self, relay: &mut Relay) -> Result<(), String> {
+        relay.pass(self.opened.log.durable()).await
+    }
+}
+
+fn takes_all(_: &[Event]) -> Option<Result<u64, Undelivered>> {
+    Some(Ok(0))
+}
+
+fn failed() -> Undelivered {
+    Undelivered::Failed("away".into())
+}
+
+fn refused() -> Undelivered {
+    Undelivered::Refused("odd".into())
+}
+
+#[tokio::test]
+async fn every_record_is_delivered_in_order_and_after_a_restart_only_what_is_new() {
+    let world = World::with(3).await;
+    let mut relay = world.open(Start::Beginning, takes_all);
+    assert_eq!(world.cursor(), 0, "there before the first delivery");
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![0, 1, 2]], 3));
+    world.record(2).await;
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![3, 4]], 5));
+    world.record(1).await;
+    let mut again = world.open(Start::Beginning, takes_all);
+    world.pass(&mut again).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![5]], 6));
+}
+
+/// The rows of the table in the module's documentation.
+#[tokio::test]
+async fn a_crash_before_the_cursor_is_moved_delivers_again_and_one_after_it_does_not() {
+    let world = World::with(2).await;
+    // A new cursor is made, at the end, and nothing is delivered: what comes then is not skipped by the next start.
+    drop(world.open(Start::End, takes_all));
+    world.record(2).await;
+    // The batch is read, and the delivery under way.
+    let mut relay = world.open(Start::End, |_| None);
+    let pass = world.pass(&mut relay);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), pass)
+            .await
+            .is_err()
+    );
+    assert_eq!(world.cursor(), 2);
+    // It is delivered, and the cursor is not moved.
+    let mut relay = world.open(Start::End, takes_all);
+    world.cursors.fails.store(true, Ordering::SeqCst);
+    world.pass(&mut relay).await.unwrap_err();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![2, 3]], 2));
+    assert_eq!(relay.stats().next(), 2, "only what is on disk is taken");
+    world.cursors.fails.store(false, Ordering::SeqCst);
+    let mut relay = world.open(Start::End, takes_all);
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![2, 3]], 4));
+    // The cursor is moved.
+    let mut relay = world.open(Start::End, takes_all);
+    world.pass(&mut relay).await.unwrap();
+    assert!(world.took().is_empty());
+}
+
+#[tokio::test]
+async fn a_cursor_that_could_not_be_kept_is_kept_later_without_a_new_record() {
+    let world = World::with(1).await;
+    let mut relay = world.open(Start::Beginning, takes_all);
+    world.cursors.fails.store(true, Ordering::SeqCst);
+    world.pass(&mut relay).await.unwrap_err();
+    world.cursors.fails.store(false, Ordering::SeqCst);
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![0]], 1));
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_not_of_this_log_begins_as_configured_and_a_damaged_one_at_the_beginning()
+{
+    let world = World::with(3).await;
+    let log = world.opened.log.id();
+    let encoded = |log, next| Cursor { log, next }.encode().unwrap();
+    let other = LogId(log.0 ^ 1);
+    for (kept, start, expected) in [
+        (None, Start::Beginning, 0),
+        (None, Start::End, 3),
+        (Some(encoded(log, 2)), Start::End, 2),
+        (Some(encoded(log, 3)), Start::Beginning, 3),
+        (Some(encoded(log, 4)), Start::End, 3),
+        (Some(encoded(log, 4)), Start::Beginning, 0),
+        (Some(encoded(other, 2)), Start::End, 3),
+        (Some(encoded(other, 2)), Start::Beginning, 0),
+        (Some(b"{\"v\":1,".to_vec()), Start::End, 0),
+        (Some(Vec::new()), Start::End, 0),
+    ] {
+        world.cursors.all.lock().unwrap().clear();
+        if let Some(kept) = &kept {
+            world.put_cursor(kept);
+        }
+        let relay = world.open(start, takes_all);
+        assert_eq!(relay.stats().next(), expected, "{kept:?} {start:?}");
+        assert_eq!(world.cursor(), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_fails_comes_again_the_same_until_it_is_delivered() {
+    let world = World::with(3).await;
+    let fails = Arc::new(AtomicBool::new(true));
+    let (seen, told) = (Arc::<Mutex<Vec<_>>>::default(), Arc::clone(&fails));
+    let noted = Arc::clone(&seen);
+    let mut relay = world.open(Start::Beginning, move |batch| {
+        noted.lock().unwrap().push(batch.to_vec());
+        let fails = told.load(Ordering::SeqCst);
+        Some(if fails { Err(failed()) } else { Ok(0) })
+    });
+    for _ in 0..3 {
+        assert_eq!(world.pass(&mut relay).await.unwrap_err(), "away");
+        // What is written meanwhile waits in the log.
+        world.record(1).await;
+    }
+    assert_eq!((world.cursor(), relay.stats().lag()), (0, 6));
+    fails.store(false, Ordering::SeqCst);
+    world.pass(&mut relay).await.unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    assert!(seen.iter().all(|batch| *batch == seen[0]), "the same batch");
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!(world.took(), [vec![0, 1, 2], vec![3, 4, 5]]);
+    assert_eq!((world.cursor(), relay.stats().lag()), (6, 0));
+    assert_eq!(relay.stats().delivered(), 6);
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_for_good_is_singled_out_and_counted() {
+    let world = World::with(9).await;
+    let mut relay = world.open(Start::Beginning, |batch| {
+        let is_odd = batch.iter().any(|event| event.sequence == 5);
+        Some(if is_odd { Err(refused()) } else { Ok(0) })
+    });
+    world.pass(&mut relay).await.unwrap();
+    let took: Vec<u64> = world.took().concat();
+    assert_eq!(took, [0, 1, 2, 3, 4, 6, 7, 8]);
+    assert_eq!(world.cursor(), 9);
+    let stats = relay.stats();
+    assert_eq!((stats.delivered(), stats.refused(), stats.lag()), (8, 1, 0));
+}
+
+#[tokio::test]
+async fn a_receiver_that_refuses_every_record_is_failing_and_no_more_are_set_aside() {
+    let most = u64::from(limits::SINK_REFUSALS);
+    for (records, set_aside) in [(most, most), (most + 1, most), (most * 3, most)] {
+        let world = World::with(records).await;
+        let heals = Arc::new(AtomicBool::new(false));
+        let healed = Arc::clone(&heals);
+        let mut relay = world.open(Start::Beginning, move |_| {
+            Some(if healed.load(Ordering::SeqCst) {
+                Ok(0)
+            } else {
+                Err(refused())
+            })
+        });
+        for _ in 0..3 {
+            let passed = world.pass(&mut relay).await;
+            assert_eq!(passed.is_ok(), records == most);
+        }
+        assert_eq!(
+            (relay.stats().refused(), world.cursor()),
+            (set_aside, set_aside)
+        );
+        heals.store(true, Ordering::SeqCst);
+        world.pass(&mut relay).await.unwrap();
+        let took: Vec<u64> = world.took().concat();
+        assert_eq!(
+            took,
+            (set_aside..records).collect::<Vec<_>>(),
+            "nothing more is lost"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_receiver_threw_away_within_a_delivery_is_counted() {
+    let world = World::with(4).await;
+    let mut relay = world.open(Start::Beginning, |_| Some(Ok(1)));
+    world.pass(&mut relay).await.unwrap();
+    let stats = relay.stats();
+    assert_eq!(
+        (stats.delivered(), stats.refused(), world.cursor()),
+        (3, 1, 4)
+    );
+}
+
+#[tokio::test]
+async fn a_delivery_holds_so_many_records_and_no_more() {
+    let most = u64::try_from(limits::SINK_BATCH).unwrap();
+    let world = World::with(most + 1).await;
+    let mut relay = world.open(Start::Beginning, takes_all);
+    world.pass(&mut relay).await.unwrap();
+    world.pass(&mut relay).await.unwrap();
+    let sizes: Vec<_> = world.took().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [limits::SINK_BATCH, 1]);
+}
+
+#[tokio::test]
+async fn a_delivery_takes_no_further_record_once_it_has_so_many_bytes() {
+    let world = World::with(0).await;
+    let padding = "x".repeat(limits::RECORD / 2);
+    let change = serde_json::json!({ "padding": padding }).to_string();
+    let act = Act {
+        change: Some(&change),
+        ..Act::new(ActKind::Admin, "test")
+    };
+    for _ in 0..limits::SINK_BATCH_BYTES.div_ceil(limits::RECORD / 2) {
+        world.opened.log.event(&act).await.unwrap();
+    }
+    let bytes = Arc::<Mutex<Vec<usize>>>::default();
+    let noted = Arc::clone(&bytes);
+    let mut relay = world.open(Start::Beginning, move |batch| {
+        let all = batch.iter().map(|event| event.text.len()).sum();
+        noted.lock().unwrap().push(all);
+        Some(Ok(0))
+    });
+    world.record(1).await;
+    world.pass(&mut relay).await.unwrap();
+    world.pass(&mut relay).await.unwrap();
+    let bytes = bytes.lock().unwrap();
+    assert!(bytes[0] >= limits::SINK_BATCH_BYTES, "{bytes:?}");
+    assert!(
+        bytes[0] < limits::SINK_BATCH_BYTES + limits::RECORD,
+        "{bytes:?}"
+    );
+    assert_eq!(bytes.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_is_a_failure_once_the_time_is_over_and_issues_go_on() {
+    let world = World::with(2).await;
+    let mut relay = world.open(Start::Beginning, |_| None);
+    let reason = world.pass(&mut relay).await.unwrap_err();
+    assert_eq!(reason, "no answer within 10 s");
+    world.record(1).await;
+    assert_eq!((world.cursor(), relay.stats().lag()), (0, 3));
+}
+
+/// The whole task: it follows, it pauses after failures, it goes on, and it tells of trouble once.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_behind_for_long_is_told_of_once() {
+    let said = Arc::<Mutex<Vec<u8>>>::default();
+    let writer = Arc::clone(&said);
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || Said(Arc::clone(&writer)))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let count = |text: &str| {
+        let said = said.lock().unwrap();
+        String::from_utf8_lossy(&said).matches(text).count()
+    };
+    let world = World::with(1).await;
+    let fails = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&fails);
+    let relay = world.open(Start::Beginning, move |_| {
+        Some(if told.load(Ordering::SeqCst) {
+            Err(failed())
+        } else {
+            Ok(0)
+        })
+    });
+    let stats = Arc::clone(relay.stats());
+    let running = tokio::spawn(relay.run());
+    let failures = async |more: u64| {
+        let wanted = stats.failures() + more;
+        while stats.failures() < wanted {
+            tokio::time::sleep(limits::SINK_TICK).await;
+        }
+    };
+    failures(3).await;
+    assert_eq!((count("does not deliver"), count("behind the log")), (1, 0));
+    world
+        .opened
+        .clock
+        .advance(u32::try_from(limits::SINK_BEHIND.as_secs()).unwrap());
+    failures(3).await;
+    assert_eq!((count("does not deliver"), count("behind the log")), (1, 1));
+    fails.store(false, Ordering::SeqCst);
+    while stats.lag() > 0 {
+        tokio::time::sleep(limits::SINK_TICK).await;
+    }
+    tokio::time::sleep(limits::SINK_TICK).await;
+    assert_eq!((count("delivers again"), count("caught up")), (1, 1));
+    world.record(1).await;
+    while stats.delivered() < 2 {
+        tokio::time::sleep(limits::SINK_TICK).await;
+    }
+    running.abort();
+}
+
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_every_sink_has_taken_is_the_least_of_their_cursors() {
+    assert_eq!(Sinks::default().taken(), None);
+    let world = World::with(3).await;
+    let mut ahead = world.open(Start::Beginning, takes_all);
+    world.pass(&mut ahead).await.unwrap();
+    world.cursors.all.lock().unwrap().clear();
+    let behind = world.open(Start::Beginning, takes_all);
+    let both = [&ahead, &behind].map(|relay| Arc::clone(relay.stats()));
+    assert_eq!(Sinks::new(both.to_vec()).taken(), Some(0));
+    assert_eq!(Sinks::new(both[..1].to_vec()).taken(), Some(3));
+}
