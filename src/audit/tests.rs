@@ -5,3 +5,4 @@ mod flow;
 mod outbox;
 mod power;
 mod recovery;
+mod scale;
