@@ -44,6 +44,7 @@ mod seen;
 mod segment;
 mod shelf;
 mod stats;
+mod story;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -73,4 +74,5 @@ pub use search::{Order, Search, search};
 pub use seen::{Field, Seen};
 pub use shelf::Shelf;
 pub use stats::{Distribution, Stats};
+pub use story::{Relation, Story, story};
 pub use verify::{Finding, Sound, verify};

@@ -143,3 +143,89 @@ async fn a_tail_outlives_the_broker() {
         assert_eq!(record["jti"], jti);
     }
 }
+
+#[tokio::test]
+async fn a_story_is_told_and_a_record_is_proven_offline() {
+    let (broker, id, jti) = broker().await;
+    let folder = broker.argument("data/log");
+    let online = broker
+        .run_as_admin(&["audit", "show", &jti, "--json"])
+        .await;
+    let offline = ["audit", "show", &jti, "--dir", &folder, "--json"];
+    let offline = cambist(&offline, &[], b"").await;
+    assert_eq!(online.stdout, offline.stdout, "{online:?}");
+    let told = online.json();
+    let relations: Vec<_> = told["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| &part["relation"])
+        .collect();
+    assert_eq!(relations, ["token", "change"]);
+    assert_eq!(told["records"][1]["record"]["action"], "key.suspend");
+    let ran = broker.run_as_admin(&["audit", "show", &jti]).await;
+    assert!(ran.stdout.starts_with("token"), "{ran:?}");
+    for said in [
+        &jti,
+        &id,
+        "team-shop",
+        "orders:read orders:write",
+        "key.suspend",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}: {ran:?}");
+    }
+    for args in [
+        &["audit", "show", "AAAAAAAAAAAAAAAAAAAAAA", "--json"][..],
+        &["audit", "prove", "99999", "--json"],
+    ] {
+        super::assert_refused(&broker.run_as_admin(args).await, "not_found");
+    }
+
+    let (proof, record) = (broker.argument("proof"), broker.argument("record"));
+    let prove = [
+        "audit",
+        "prove",
+        &jti,
+        "--out",
+        &proof,
+        "--record-out",
+        &record,
+    ];
+    let ran = broker.run_as_admin(&prove).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let index = told["records"][0]["sequence"].to_string();
+    let ran = broker.run_as_admin(&["audit", "prove", &index]).await;
+    assert!(
+        ran.stdout.starts_with("c2sp.org/tlog-proof@v1\nindex "),
+        "{ran:?}"
+    );
+    let key = broker.path("data/log").join(cambist::audit::DiskShelf::KEY);
+    let check = async || {
+        let key = key.to_str().unwrap();
+        let args = [
+            "audit",
+            "check-proof",
+            &proof,
+            "--record",
+            &record,
+            "--key",
+            key,
+            "--json",
+        ];
+        cambist(&args, &[], b"").await
+    };
+    let ran = check().await;
+    assert_eq!(
+        (ran.code, ran.json()["sequence"].to_string()),
+        (Some(0), index)
+    );
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, format!("{text}\n")).unwrap();
+    assert_eq!(check().await.code, Some(0), "an editor's last newline");
+    std::fs::write(&record, text.replace("team-shop", "team-shoq")).unwrap();
+    let ran = check().await;
+    assert_eq!(
+        (ran.code, ran.error()["code"].as_str()),
+        (Some(5), Some("unverified"))
+    );
+}
