@@ -17,6 +17,9 @@
 //! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
 //! anew from the files alone.
 //!
+//! Who may read the log does so through [`Reading`]: nothing before it is durable, and nothing that is another's. [`search`],
+//! [`story`] and [`Follow`] need no more than segments, so that a copy of the files is read by the same code.
+//!
 //! So a record without a delivered token is possible, a delivered token without a record is not. Files are
 //! behind [`Device`]; [`Disk`] is the real one.
 
