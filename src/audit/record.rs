@@ -19,7 +19,8 @@
 //! | `spend` | a use of a key | the key's |
 //! | `keys`, `start`, `stop`, `recovery`, `gap` | the broker itself | none |
 //!
-//! What a credential did as the actor of another's is the other's.
+//! What a credential did as the actor of another's is the other's; where the actor's key itself is refused, that is its own
+//! owner's.
 
 mod act;
 mod encode;

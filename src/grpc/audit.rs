@@ -10,7 +10,7 @@ mod tail;
 use super::convert::{invalid, open};
 use super::{Gate, peer};
 use crate::audit::read::{Entry, ReadError};
-use crate::audit::{Field, Filter, Order, Reading, Relation};
+use crate::audit::{Field, Filter, Order, Reading, Relation, Seat};
 use crate::id::TokenId;
 use crate::limits;
 use crate::proto::audit_server::Audit;
@@ -88,7 +88,7 @@ impl Audit for AuditService {
         let tell = move |reading: &Reading, left: CancellationToken| {
             reading.story(&token.to_string(), visible, move || !left.is_cancelled())
         };
-        let story = self.read(tell).await?;
+        let (story, seat) = self.read(tell).await?;
         if story.records.is_empty() {
             return Err(not_found().into());
         }
@@ -96,7 +96,11 @@ impl Audit for AuditService {
         let records = story.records.into_iter().map(part);
         let all = records.chain(story.problems.into_iter().map(problem));
         let tasks = &self.gate.exchange.tasks;
-        tasks.spawn_blocking(move || outlet.put_all(all));
+        tasks.spawn_blocking(move || {
+            // A story that is held for a slow caller takes room as well.
+            let _seat = seat;
+            outlet.put_all(all);
+        });
         Ok(Response::new(stream))
     }
 
@@ -121,13 +125,14 @@ impl Audit for AuditService {
             let mut found = reading.search(filter, within, Order::NewestFirst, is_wanted)?;
             found.next().transpose()
         };
-        let entry = self.read(find).await?.ok_or_else(not_found)?;
+        let (entry, _) = self.read(find).await?;
+        let entry = entry.ok_or_else(not_found)?;
         let index = entry.sequence;
         if !self.reading.is_covered(index, limits::PROOF_WAIT).await {
             let cause = "no checkpoint covers the record yet";
             return Err(Denial::failed(Fault::LogUnavailable, cause).into());
         }
-        let proof = self.read(move |reading, _| reading.proof(index)).await?;
+        let (proof, _) = self.read(move |reading, _| reading.proof(index)).await?;
         Ok(Response::new(pb::ProveResponse {
             record: Some(record(entry)),
             proof: proof.ok_or_else(not_found)?.to_string(),
@@ -136,18 +141,18 @@ impl Audit for AuditService {
 }
 
 impl AuditService {
-    /// Reads in a thread of its own, for as long as the caller waits.
+    /// Reads in a thread of its own, for as long as the caller waits. Also gives the seat that this took.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reading, CancellationToken) -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, Status> {
+    ) -> Result<(T, Seat), Status> {
         let seat = self.reading.seat()?;
         let left = CancellationToken::new();
         let _leaves = left.clone().drop_guard();
         let reading = self.reading.clone();
         let done = self.gate.exchange.tasks.spawn_blocking(move || {
-            let _seat = seat;
-            work(&reading, left)
+            // Taken along: the thread may outlive this call.
+            work(&reading, left).map(|done| (done, seat))
         });
         let lost = |error| Denial::failed(Fault::Internal, format!("the reading ended: {error}"));
         done.await.map_err(lost)?.map_err(|error| failed(&error))

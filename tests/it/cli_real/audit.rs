@@ -4,6 +4,7 @@ use super::{create_key, exchange};
 use crate::support::broker::{Broker, Site};
 use crate::support::command::{Ran, cambist};
 use crate::support::edge::within;
+use crate::support::terminal::Terminal;
 use serde_json::Value;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -141,6 +142,41 @@ async fn a_tail_outlives_the_broker() {
             .unwrap();
         let record: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(record["jti"], jti);
+    }
+}
+
+/// Colours are for people: on a terminal, and nowhere else.
+#[tokio::test]
+async fn a_tail_is_coloured_on_a_terminal() {
+    let (broker, _, jti) = broker().await;
+    let args = ["audit", "tail", "--kind", "issue", "--from-sequence", "0"];
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cambist"));
+        command.args(args).env_clear().kill_on_drop(true);
+        command
+            .env("CAMBIST_SERVER", broker.socket_address())
+            .env("TERM", "xterm");
+        command
+    };
+    let Terminal { outside, inside } = Terminal::of_columns(80);
+    let on_terminal = command().stdout(Stdio::from(inside)).spawn().unwrap();
+    let outside = tokio::fs::File::from_std(outside);
+    let mut shown = BufReader::new(outside).lines();
+    let shown = within("a line", shown.next_line()).await.unwrap().unwrap();
+    drop(on_terminal);
+    assert!(shown.contains("\u{1b}[32missue"), "{shown:?}");
+    let mut piped = command().stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(piped.stdout.take().unwrap()).lines();
+    let line = within("a line", lines.next_line()).await.unwrap().unwrap();
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+    for said in [
+        "issue",
+        "shop",
+        "orders:read orders:write",
+        "keys-of-teams",
+        &jti,
+    ] {
+        assert!(line.contains(said) && shown.contains(said), "{line:?}");
     }
 }
 
