@@ -19,6 +19,9 @@
 //!
 //! [`Archivist`] compresses and indexes what a checkpoint is of, and [`search()`] reads of it what the index does not rule out.
 //!
+//! Who may read the log does so through [`Reading`]: nothing before it is durable, and nothing that is another's. [`search`],
+//! [`story`] and [`Follow`] need no more than segments, so that a copy of the files is read by the same code.
+//!
 //! So a record without a delivered token is possible, a delivered token without a record is not. Files are
 //! behind [`Device`]; [`Disk`] is the real one.
 
@@ -53,6 +56,7 @@ mod segment;
 mod shelf;
 pub mod sink;
 mod stats;
+mod story;
 mod take_up;
 #[cfg(test)]
 mod testing;
@@ -89,5 +93,6 @@ pub use search::{Order, Search, search};
 pub use seen::{Field, Seen};
 pub use shelf::Shelf;
 pub use stats::{Distribution, Stats};
+pub use story::{Relation, Story, story};
 pub use verify::{Finding, Sound, verify};
 pub use web::{Web, WebError, WebKeeper};

@@ -177,6 +177,10 @@ pub const LOG_TAILS: usize = 32;
 pub const UNREAD_RECORDS: usize = 16;
 /// How long a reader of the log may leave them waiting before its call is ended: it takes the place of others.
 pub const READER_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a proof is waited for until a checkpoint covers its record: ten are signed meanwhile.
+pub const PROOF_WAIT: Duration = Duration::from_secs(10);
+/// Records of one token's story: what a person or a script can take in; the rest is found with queries.
+pub const STORY: usize = 1_000;
 /// Values that one filter of records names, in all of its fields.
 pub const FILTER_VALUES: usize = 256;
 /// Store: longest key in bytes.

@@ -80,6 +80,7 @@ pub(super) fn routes(
         reading: Reading::new(
             opened.log.clone(),
             Arc::new(DiskReader::new(&config.log_directory())),
+            Arc::clone(&opened.publisher),
         ),
         draining: world.lifecycle.shutdown().drain.clone(),
     };

@@ -4,10 +4,13 @@ use super::device::Segments;
 use super::filter::Filter;
 use super::follow::Follow;
 use super::log::Log;
+use super::proof::Proof;
+use super::publisher::{Published, Publisher};
 use super::read::ReadError;
 use super::search::{Order, Search, search};
 use super::seen::Field;
 use super::stats::Stats;
+use super::story::{Story, story};
 use super::wanted::WhileWanted;
 use crate::authn::Sight;
 use crate::limits;
@@ -15,12 +18,17 @@ use crate::refusal::{Code, Refusal};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How often it is looked whether there is a checkpoint.
+const PACE: Duration = Duration::from_millis(50);
 
 /// A log, to be read by those who may. Cheap to clone. Nothing of it is read before it is durable.
 #[derive(Clone, Debug)]
 pub struct Reading {
     log: Log,
     segments: Arc<dyn Segments>,
+    publisher: Arc<Publisher>,
 }
 
 /// Room to read, of which there is so much; given back when this is dropped.
@@ -52,10 +60,14 @@ impl Drop for Seat {
 }
 
 impl Reading {
-    /// Readers of `log`, which is kept in `segments`.
+    /// Readers of `log`, which is kept in `segments` and published by `publisher`.
     #[must_use]
-    pub fn new(log: Log, segments: Arc<dyn Segments>) -> Self {
-        Self { log, segments }
+    pub fn new(log: Log, segments: Arc<dyn Segments>, publisher: Arc<Publisher>) -> Self {
+        Self {
+            log,
+            segments,
+            publisher,
+        }
     }
 
     /// Room for one search, to be kept while it goes on.
@@ -108,6 +120,38 @@ impl Reading {
         Follow::new(self.segments(is_wanted), from)
     }
 
+    /// Tells a token's story, of what `visible` lets through. Blocks, as [`Reading::search`] does.
+    ///
+    /// # Errors
+    /// When the segments cannot be listed.
+    pub fn story(
+        &self,
+        token: &str,
+        visible: Filter,
+        is_wanted: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Story, ReadError> {
+        story(self.segments(is_wanted), visible, self.end(), token)
+    }
+
+    /// Waits until a checkpoint covers a record, and no longer than `patience`. Answers whether one does.
+    pub async fn is_covered(&self, index: u64, patience: Duration) -> bool {
+        let covers = |last: Arc<Published>| index < last.checkpoint.size;
+        let covered = async {
+            while !self.publisher.published().is_some_and(covers) {
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        tokio::time::timeout(patience, covered).await.is_ok()
+    }
+
+    /// The proof of a record that a checkpoint covers. Blocks: reads tiles.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn proof(&self, index: u64) -> Result<Option<Proof>, ReadError> {
+        Ok(self.publisher.prove(index)?)
+    }
+
     fn segments(&self, is_wanted: impl Fn() -> bool + Send + Sync + 'static) -> Arc<dyn Segments> {
         Arc::new(WhileWanted {
             segments: Arc::clone(&self.segments),
@@ -133,12 +177,42 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::testing::{Memory, context, minted, open};
+    use crate::audit::DiskShelf;
+    use crate::audit::testing::{Memory, ORIGIN, context, minted, open};
+    use crate::clock::SystemRandomness;
+    use crate::keys::{Kek, LogKey};
+    use tempfile::TempDir;
+    use zeroize::Zeroizing;
+
+    struct World {
+        device: Arc<Memory>,
+        log: Log,
+        reading: Reading,
+        _folder: TempDir,
+    }
+
+    fn world() -> World {
+        let device = Memory::new();
+        let log = open(&device).log;
+        let folder = tempfile::tempdir().unwrap();
+        let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
+        let random = SystemRandomness::shared();
+        let key = LogKey::create(&folder.path().join("key"), "log", &kek, &*random).unwrap();
+        let shelf = Arc::new(DiskShelf::new(folder.path()));
+        let segments: Arc<dyn Segments> = Arc::clone(&device) as _;
+        let publisher = Publisher::open(Arc::clone(&segments), shelf, key, ORIGIN, 0).unwrap();
+        World {
+            device,
+            reading: Reading::new(log.clone(), segments, Arc::new(publisher)),
+            log,
+            _folder: folder,
+        }
+    }
 
     #[test]
     fn there_is_room_for_so_many_and_it_is_given_back() {
-        let device = Memory::new();
-        let reading = Reading::new(open(&device).log, device);
+        let world = world();
+        let reading = &world.reading;
         let mut seats: Vec<_> = (0..limits::LOG_QUERIES)
             .map(|_| reading.seat().unwrap())
             .collect();
@@ -153,19 +227,18 @@ mod tests {
     /// What is written and not synced was promised to nobody, and may be gone tomorrow.
     #[tokio::test]
     async fn nothing_is_read_before_it_is_durable() {
-        let device = Memory::new();
-        let log = open(&device).log;
-        let reading = Reading::new(log.clone(), Arc::clone(&device) as _);
+        let World {
+            device,
+            log,
+            reading,
+            ..
+        } = world();
         log.issue(minted(1), &context()).await.unwrap();
         device.hold(true);
-        let second = log.issue(minted(2), &context());
-        let waiting = tokio::spawn(second);
-        tokio::task::spawn_blocking({
-            let device = Arc::clone(&device);
-            move || device.await_sync()
-        })
-        .await
-        .unwrap();
+        let waiting = tokio::spawn(log.issue(minted(2), &context()));
+        let syncing = Arc::clone(&device);
+        let syncing = tokio::task::spawn_blocking(move || syncing.await_sync());
+        syncing.await.unwrap();
         let seen = || {
             let all = 0..u64::MAX;
             let found = reading.search(Filter::default(), all, Order::OldestFirst, || true);
@@ -186,5 +259,21 @@ mod tests {
         device.hold(false);
         waiting.await.unwrap().unwrap();
         assert_eq!(seen(), [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_proof_waits_for_its_checkpoint_and_not_for_ever() {
+        let World { log, reading, .. } = world();
+        let issued = log.issue(minted(1), &context()).await.unwrap();
+        let index = issued.receipt().index;
+        let (short, long) = (Duration::from_millis(100), Duration::from_secs(60));
+        assert!(!reading.is_covered(index, short).await);
+        assert!(reading.proof(index).unwrap().is_none());
+        let (publisher, end) = (Arc::clone(&reading.publisher), reading.end());
+        let publishing = tokio::task::spawn_blocking(move || publisher.advance(end));
+        assert!(reading.is_covered(index, long).await);
+        publishing.await.unwrap().unwrap();
+        assert_eq!(reading.proof(index).unwrap().unwrap().index, index);
+        assert!(!reading.is_covered(index + 1, short).await);
     }
 }

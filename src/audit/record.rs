@@ -2,6 +2,25 @@
 //!
 //! The caller encodes the object without its place; the writer puts that around it while it copies the bytes:
 //! `{"v":1,"seq":7,`, then the object without its braces, then `,"batch":5}`.
+//!
+//! Whose a record is decides who sees it: those who read for some owners see the records with one of these in `owner`.
+//!
+//! | kind | of what | `owner` |
+//! |---|---|---|
+//! | `issue`, `refuse` | a verified caller: an API key, or a token that descends from one | the key's |
+//! | | the same of a certificate | none: certificates have no owner |
+//! | `refuse` | a registered key, or a token of one, before it is verified | the key's |
+//! | | an id that no key has, and who was not named at all | none |
+//! | `refusals` | what was only counted | none: they are of many |
+//! | `admin` `key.*` | a key: made, rotated, suspended, resumed, revoked | the key's |
+//! | `admin` `audience.*` | an audience | the audience's |
+//! | `admin` `policy.*`, `store.backup`, `clock.confirm` | what all have in common | none |
+//! | `recovery` `key.suspend` | a key, where a rollback is accepted | the key's |
+//! | `spend` | a use of a key | the key's |
+//! | `keys`, `start`, `stop`, `recovery`, `gap` | the broker itself | none |
+//!
+//! What a credential did as the actor of another's is the other's; where the actor's key itself is refused, that is its own
+//! owner's.
 
 mod act;
 mod encode;

@@ -170,6 +170,13 @@ pub(super) fn visible(text: &str) -> String {
         .collect()
 }
 
+/// The same of a text of several lines.
+#[must_use]
+pub(super) fn visible_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(visible).collect();
+    lines.join("\n")
+}
+
 /// JSON text without what a terminal would obey: the C0 controls are escaped already, DEL and the C1 controls may be
 /// (RFC 8259 section 7), and stand nowhere but in strings.
 #[must_use]

@@ -7,13 +7,16 @@ mod filter;
 mod outlet;
 mod tail;
 
+use super::convert::{invalid, open};
 use super::{Gate, peer};
 use crate::audit::read::{Entry, ReadError};
-use crate::audit::{Order, Reading};
+use crate::audit::{Field, Filter, Order, Reading, Relation, Seat};
+use crate::id::TokenId;
 use crate::limits;
 use crate::proto::audit_server::Audit;
+use crate::proto::prove_request::Record as Wanted;
 use crate::proto::{self as pb};
-use crate::refusal::{Denial, Fault};
+use crate::refusal::{Code, Denial, Fault, Refusal};
 use outlet::{Outlet, Stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -33,6 +36,7 @@ pub struct AuditService {
 impl Audit for AuditService {
     type QueryStream = Stream<pb::QueryResponse>;
     type TailStream = Stream<pb::TailResponse>;
+    type ShowStream = Stream<pb::ShowResponse>;
 
     async fn query(
         &self,
@@ -72,6 +76,96 @@ impl Audit for AuditService {
     ) -> Result<Response<Self::TailStream>, Status> {
         tail::open(self, request).map(Response::new)
     }
+
+    async fn show(
+        &self,
+        request: Request<pb::ShowRequest>,
+    ) -> Result<Response<Self::ShowStream>, Status> {
+        let reader = self.gate.reader(&peer(&request)?)?;
+        let pb::ShowRequest { token_id } = request.into_inner();
+        let token = token("token_id", &token_id)?;
+        let visible = Filter::default().visible_to(reader.sight());
+        let tell = move |reading: &Reading, left: CancellationToken| {
+            reading.story(&token.to_string(), visible, move || !left.is_cancelled())
+        };
+        let (story, seat) = self.read(tell).await?;
+        if story.records.is_empty() {
+            return Err(not_found().into());
+        }
+        let (outlet, stream) = Outlet::new(limits::READER_PATIENCE, CancellationToken::new())?;
+        let records = story.records.into_iter().map(part);
+        let all = records.chain(story.problems.into_iter().map(problem));
+        let tasks = &self.gate.exchange.tasks;
+        tasks.spawn_blocking(move || {
+            // A story that is held for a slow caller takes room as well.
+            let _seat = seat;
+            outlet.put_all(all);
+        });
+        Ok(Response::new(stream))
+    }
+
+    async fn prove(
+        &self,
+        request: Request<pb::ProveRequest>,
+    ) -> Result<Response<pb::ProveResponse>, Status> {
+        let reader = self.gate.reader(&peer(&request)?)?;
+        let pb::ProveRequest { record: wanted } = request.into_inner();
+        let visible = Filter::default().visible_to(reader.sight());
+        let (filter, within) = match wanted {
+            Some(Wanted::Index(index)) => (visible, index..index.saturating_add(1)),
+            Some(Wanted::TokenId(id)) => {
+                let token = token("token_id", &id)?.to_string();
+                let issue = visible.within(Field::Kind, ["issue".to_owned()].into());
+                (issue.within(Field::Token, [token].into()), 0..u64::MAX)
+            }
+            None => return Err(invalid("record", "missing").into()),
+        };
+        let find = move |reading: &Reading, left: CancellationToken| {
+            let is_wanted = move || !left.is_cancelled();
+            let mut found = reading.search(filter, within, Order::NewestFirst, is_wanted)?;
+            found.next().transpose()
+        };
+        let (entry, _) = self.read(find).await?;
+        let entry = entry.ok_or_else(not_found)?;
+        let index = entry.sequence;
+        if !self.reading.is_covered(index, limits::PROOF_WAIT).await {
+            let cause = "no checkpoint covers the record yet";
+            return Err(Denial::failed(Fault::LogUnavailable, cause).into());
+        }
+        let (proof, _) = self.read(move |reading, _| reading.proof(index)).await?;
+        Ok(Response::new(pb::ProveResponse {
+            record: Some(record(entry)),
+            proof: proof.ok_or_else(not_found)?.to_string(),
+        }))
+    }
+}
+
+impl AuditService {
+    /// Reads in a thread of its own, for as long as the caller waits. Also gives the seat that this took.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reading, CancellationToken) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<(T, Seat), Status> {
+        let seat = self.reading.seat()?;
+        let left = CancellationToken::new();
+        let _leaves = left.clone().drop_guard();
+        let reading = self.reading.clone();
+        let done = self.gate.exchange.tasks.spawn_blocking(move || {
+            // Taken along: the thread may outlive this call.
+            work(&reading, left).map(|done| (done, seat))
+        });
+        let lost = |error| Denial::failed(Fault::Internal, format!("the reading ended: {error}"));
+        done.await.map_err(lost)?.map_err(|error| failed(&error))
+    }
+}
+
+fn token(field: &str, text: &str) -> Result<TokenId, Refusal> {
+    TokenId::parse(open(field, text)?).map_err(|error| invalid(field, error))
+}
+
+/// Said alike of what is not there and of what is not for the caller.
+fn not_found() -> Refusal {
+    Refusal::new(Code::NotFound, "nothing like that is on the record")
 }
 
 /// Zero stands for no bound.
@@ -97,6 +191,28 @@ fn response(found: Result<Entry, ReadError>) -> pb::QueryResponse {
             record: None,
             problem: error.to_string(),
         },
+    }
+}
+
+fn part((relation, entry): (Relation, Entry)) -> pb::ShowResponse {
+    let relation = match relation {
+        Relation::Ancestor => pb::Relation::Ancestor,
+        Relation::Token => pb::Relation::Token,
+        Relation::Descendant => pb::Relation::Descendant,
+        Relation::Refusal => pb::Relation::Refusal,
+        Relation::Change => pb::Relation::Change,
+    };
+    pb::ShowResponse {
+        record: Some(record(entry)),
+        relation: relation.into(),
+        problem: String::new(),
+    }
+}
+
+fn problem(problem: String) -> pb::ShowResponse {
+    pb::ShowResponse {
+        problem,
+        ..pb::ShowResponse::default()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The scripts are under `tests/interop/`, their libraries are what `tests/setup` installed.
 
+mod audit;
 mod exchange;
 mod foreign;
 mod issuer;

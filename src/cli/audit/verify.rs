@@ -86,14 +86,16 @@ fn root(hash: &Hash) -> String {
 }
 
 fn key(args: &VerifyArgs) -> Result<NoteKey, Failure> {
-    let path = args
-        .key
-        .clone()
-        .unwrap_or_else(|| args.folder.join(DiskShelf::KEY));
-    let text = Source::File(path.clone()).text(limits::NOTE)?;
-    text.trim_end()
-        .parse()
-        .map_err(|error| Failure::usage(format!("{} holds no key", path.display())).why(error))
+    let path = args.key.clone();
+    let path = path.unwrap_or_else(|| args.folder.join(DiskShelf::KEY));
+    note_key(&Source::File(path))
+}
+
+/// The key that a log's checkpoints are signed with.
+pub(super) fn note_key(source: &Source) -> Result<NoteKey, Failure> {
+    let text = source.text(limits::NOTE)?;
+    let key = text.trim_end().parse();
+    key.map_err(|error| Failure::usage(format!("{} holds no key", source.name())).why(error))
 }
 
 /// A checkpoint that somebody kept: believed only if the log's key signed it.

@@ -5,6 +5,7 @@ use crate::cli::output::{escaped, visible};
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -108,6 +109,14 @@ impl View {
             .into_iter()
             .find(|name| !name.is_empty())
             .map_or("", String::as_str)
+    }
+
+    /// What became of what was asked for.
+    pub(super) fn verb(&self) -> &'static str {
+        match self.kind.as_str() {
+            "issue" => "issued",
+            _ => "refused",
+        }
     }
 
     /// What was granted, or else asked for.
@@ -224,6 +233,11 @@ fn cell(text: &str) -> String {
         true => format!("\"{guard}{text}\""),
         false => text,
     }
+}
+
+/// A record within another document; none where it is not JSON.
+pub(super) fn raw(entry: &Entry) -> Option<Box<RawValue>> {
+    serde_json::from_slice(&entry.line).ok()
 }
 
 /// A record as it stands in the log, but for what a terminal would obey.

@@ -233,6 +233,7 @@ impl Story {
              cambist policy explain --server unix://{socket} --audience shop --scope orders:write \
              --spiffe-id spiffe://dev.example.org/shop/web\n\
              curl --cacert {ca} {issuer}/.well-known/openid-configuration\n\
+             cambist audit tail --server unix://{socket}\n\
              cambist audit verify {log}",
             alias = alias(),
             issuer = self.folder.issuer(),

@@ -90,6 +90,7 @@ impl Tail {
                 Ok(reader) => self.filter.clone().visible_to(reader.sight()),
                 Err(status) => return self.end(&status),
             };
+            let before = self.follow.next();
             let stretch = tokio::task::spawn_blocking(move || {
                 let went = self.stretch(&filter);
                 (self, went)
@@ -101,6 +102,8 @@ impl Tail {
             match went {
                 Ok(Err(Closed::Gone)) => return,
                 Ok(Err(Closed::Slow)) => return self.end(&too_slow()),
+                // The files do not show yet what is said to be there.
+                Ok(Ok(())) if self.follow.next() == before => tokio::time::sleep(PACE).await,
                 // Told above.
                 Ok(Ok(()) | Err(Closed::Stopped)) => {}
                 Err(_) if self.draining.is_cancelled() => {}

@@ -4,6 +4,7 @@ use super::{create_key, exchange};
 use crate::support::broker::{Broker, Site};
 use crate::support::command::{Ran, cambist};
 use crate::support::edge::within;
+use crate::support::terminal::Terminal;
 use serde_json::Value;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -142,4 +143,125 @@ async fn a_tail_outlives_the_broker() {
         let record: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(record["jti"], jti);
     }
+}
+
+/// Colours are for people: on a terminal, and nowhere else.
+#[tokio::test]
+async fn a_tail_is_coloured_on_a_terminal() {
+    let (broker, _, jti) = broker().await;
+    let args = ["audit", "tail", "--kind", "issue", "--from-sequence", "0"];
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cambist"));
+        command.args(args).env_clear().kill_on_drop(true);
+        command
+            .env("CAMBIST_SERVER", broker.socket_address())
+            .env("TERM", "xterm");
+        command
+    };
+    let Terminal { outside, inside } = Terminal::of_columns(80);
+    let on_terminal = command().stdout(Stdio::from(inside)).spawn().unwrap();
+    let outside = tokio::fs::File::from_std(outside);
+    let mut shown = BufReader::new(outside).lines();
+    let shown = within("a line", shown.next_line()).await.unwrap().unwrap();
+    drop(on_terminal);
+    assert!(shown.contains("\u{1b}[32missue"), "{shown:?}");
+    let mut piped = command().stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(piped.stdout.take().unwrap()).lines();
+    let line = within("a line", lines.next_line()).await.unwrap().unwrap();
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+    for said in [
+        "issue",
+        "shop",
+        "orders:read orders:write",
+        "keys-of-teams",
+        &jti,
+    ] {
+        assert!(line.contains(said) && shown.contains(said), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_story_is_told_and_a_record_is_proven_offline() {
+    let (broker, id, jti) = broker().await;
+    let folder = broker.argument("data/log");
+    let online = broker
+        .run_as_admin(&["audit", "show", &jti, "--json"])
+        .await;
+    let offline = ["audit", "show", &jti, "--dir", &folder, "--json"];
+    let offline = cambist(&offline, &[], b"").await;
+    assert_eq!(online.stdout, offline.stdout, "{online:?}");
+    let told = online.json();
+    let relations: Vec<_> = told["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| &part["relation"])
+        .collect();
+    assert_eq!(relations, ["token", "change"]);
+    assert_eq!(told["records"][1]["record"]["action"], "key.suspend");
+    let ran = broker.run_as_admin(&["audit", "show", &jti]).await;
+    assert!(ran.stdout.starts_with("token"), "{ran:?}");
+    for said in [
+        &jti,
+        &id,
+        "team-shop",
+        "orders:read orders:write",
+        "key.suspend",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}: {ran:?}");
+    }
+    for args in [
+        &["audit", "show", "AAAAAAAAAAAAAAAAAAAAAA", "--json"][..],
+        &["audit", "prove", "99999", "--json"],
+    ] {
+        super::assert_refused(&broker.run_as_admin(args).await, "not_found");
+    }
+
+    let (proof, record) = (broker.argument("proof"), broker.argument("record"));
+    let prove = [
+        "audit",
+        "prove",
+        &jti,
+        "--out",
+        &proof,
+        "--record-out",
+        &record,
+    ];
+    let ran = broker.run_as_admin(&prove).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let index = told["records"][0]["sequence"].to_string();
+    let ran = broker.run_as_admin(&["audit", "prove", &index]).await;
+    assert!(
+        ran.stdout.starts_with("c2sp.org/tlog-proof@v1\nindex "),
+        "{ran:?}"
+    );
+    let key = broker.path("data/log").join(cambist::audit::DiskShelf::KEY);
+    let check = async || {
+        let key = key.to_str().unwrap();
+        let args = [
+            "audit",
+            "check-proof",
+            &proof,
+            "--record",
+            &record,
+            "--key",
+            key,
+            "--json",
+        ];
+        cambist(&args, &[], b"").await
+    };
+    let ran = check().await;
+    assert_eq!(
+        (ran.code, ran.json()["sequence"].to_string()),
+        (Some(0), index)
+    );
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, format!("{text}\n")).unwrap();
+    assert_eq!(check().await.code, Some(0), "an editor's last newline");
+    std::fs::write(&record, text.replace("team-shop", "team-shoq")).unwrap();
+    let ran = check().await;
+    assert_eq!(
+        (ran.code, ran.error()["code"].as_str()),
+        (Some(5), Some("unverified"))
+    );
 }

@@ -54,6 +54,8 @@ async fn every_call(channel: Channel) -> Vec<(&'static str, &'static str, Result
     call!(told, audit, "Audit":
         query(QueryRequest),
         tail(TailRequest),
+        show(ShowRequest),
+        prove(ProveRequest),
     );
     let mut exchange = Caller::new(channel).0;
     call!(told, exchange, "TokenExchange": explain(ExplainRequest));

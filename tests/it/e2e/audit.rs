@@ -1,5 +1,6 @@
 //! Reading the log: who sees what of it, and as it comes.
 
+mod story;
 mod tail;
 
 use crate::support::broker::{Broker, LOOK, api_key, ask, peer, refusal, spec};
@@ -348,6 +349,8 @@ async fn records_are_found_by_what_they_say() {
             filter: Some(filter.clone()),
             newest_first,
             limit,
+            // More may come meanwhile.
+            before_sequence: all.len().try_into().unwrap(),
             ..QueryRequest::default()
         };
         let found = query(&client, request(false, 0)).await.unwrap();
@@ -389,7 +392,7 @@ async fn a_query_goes_on_where_another_ended() {
         let next = QueryRequest {
             limit: 1,
             newest_first: true,
-            before_sequence: before.unwrap_or_default(),
+            before_sequence: before.unwrap_or(all.len().try_into().unwrap()),
             ..QueryRequest::default()
         };
         back.extend(query(&client, next).await.unwrap());

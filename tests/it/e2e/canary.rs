@@ -234,6 +234,14 @@ async fn sound(broker: &Broker, method: &str, turns: &mut impl Iterator<Item = u
             path: broker.argument(&name),
         }
         .encode_to_vec(),
+        "Audit.Show" => pb::ShowRequest {
+            token_id: issued(broker).await,
+        }
+        .encode_to_vec(),
+        "Audit.Prove" => pb::ProveRequest {
+            record: Some(pb::prove_request::Record::TokenId(issued(broker).await)),
+        }
+        .encode_to_vec(),
         "Policy.CheckPolicies" => pb::CheckPoliciesRequest { text: policy }.encode_to_vec(),
         "Policy.PutPolicies" => put_policies.encode_to_vec(),
         "Policy.DeletePolicies" => {
@@ -255,6 +263,12 @@ async fn sound(broker: &Broker, method: &str, turns: &mut impl Iterator<Item = u
         | "Policy.ListPolicies" => Vec::new(),
         new => panic!("{new} is new: how is it called?"),
     }
+}
+
+/// A token that is on the record.
+async fn issued(broker: &Broker) -> String {
+    let exchange = ask(api_key(broker.api_key()), "shop");
+    broker.anybody().await.yes(exchange).await.token_id
 }
 
 /// Every pair of credentials, with one or both of them the secret.

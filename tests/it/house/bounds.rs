@@ -77,6 +77,10 @@ const UNTESTED: &[(&str, &str)] = &[
         "what policies at POLICY_NESTING and POLICY_OPERATORS need; with less the process would end",
     ),
     (
+        "PROOF_WAIT",
+        "passed in with what is waited for: tests meet a shorter one",
+    ),
+    (
         "READER_PATIENCE",
         "passed in with what is sent to a reader: tests meet a shorter one",
     ),

@@ -88,6 +88,13 @@ impl Foreign {
         run(command, "").await
     }
 
+    /// Queries the log: yes with the records.
+    pub(crate) async fn audit(self, arguments: &[&str]) -> Said {
+        let mut command = self.script("audit");
+        command.args(arguments);
+        run(command, "").await
+    }
+
     /// The interpreter that `tests/setup` prepared, with one of the scripts.
     fn script(self, name: &str) -> Command {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

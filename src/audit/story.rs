@@ -1,0 +1,262 @@
+//! One token's whole story: what it was made from, what was made from it, and what became of all of them.
+
+use super::device::Segments;
+use super::filter::Filter;
+use super::read::{Entry, ReadError};
+use super::search::{Order, search};
+use super::seen::Field;
+use crate::limits;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How a record belongs to a token's story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// A token that it was made from, up to the first.
+    Ancestor,
+    /// The token itself.
+    Token,
+    /// Made from it.
+    Descendant,
+    /// Refused where it, or one made from it, was presented.
+    Refusal,
+    /// Done, while it lived, to a credential or a key that it hangs by.
+    Change,
+}
+
+impl Relation {
+    /// The name for people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ancestor => "ancestor",
+            Self::Token => "token",
+            Self::Descendant => "descendant",
+            Self::Refusal => "refusal",
+            Self::Change => "change",
+        }
+    }
+}
+
+/// The story, in the log's order; empty where there is no such token.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// Its records.
+    pub records: Vec<(Relation, Entry)>,
+    /// What of the log cannot be read, or that there is more than [`limits::STORY`].
+    pub problems: Vec<String>,
+}
+
+/// How long after a token's end its last refusals may be recorded: as far as clocks of one node differ from themselves.
+const AFTERWARDS: SignedDuration = SignedDuration::from_secs(60);
+/// What an administrator does about a signing key that is no longer trusted.
+const COMPROMISE: &str = "signing_key.compromise";
+/// What cuts off all tokens so far.
+const ROLLBACK: &str = "recovery.accept_rollback";
+
+/// Tells a token's story from the records before `end` that `visible` lets through. Blocks: reads files, from end to end a
+/// few times where the search does.
+///
+/// # Errors
+/// When the segments cannot be listed.
+pub fn story(
+    segments: Arc<dyn Segments>,
+    visible: Filter,
+    end: u64,
+    token: &str,
+) -> Result<Story, ReadError> {
+    let mut teller = Teller {
+        segments,
+        visible,
+        found: BTreeMap::new(),
+        problems: BTreeSet::new(),
+    };
+    let its = Filter::default().within(Field::Token, [token.to_owned()].into());
+    let itself = teller.find(its, 0..end, |_| Some(Relation::Token))?;
+    if let Some(own) = itself.into_iter().next() {
+        teller.ancestors(&own)?;
+        teller.descendants(token, &own, end)?;
+        teller.changes(&own, end)?;
+    }
+    Ok(Story {
+        records: teller.found.into_values().collect(),
+        problems: teller.problems.into_iter().collect(),
+    })
+}
+
+/// What is read of a record for the story to go on.
+#[derive(Debug, Deserialize)]
+struct Told {
+    seq: u64,
+    time: Timestamp,
+    kind: String,
+    #[serde(default)]
+    jti: Option<String>,
+    #[serde(default)]
+    exp: Option<i64>,
+    #[serde(default)]
+    kid: Option<String>,
+    #[serde(default)]
+    credential: Option<String>,
+    #[serde(default)]
+    lineage: Lineage,
+    #[serde(default)]
+    made_from: BTreeMap<String, String>,
+    #[serde(default)]
+    action: Option<String>,
+    #[serde(default)]
+    change: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Lineage {
+    #[serde(default)]
+    c: BTreeSet<String>,
+}
+
+impl Told {
+    /// Until when something can happen to it.
+    fn end(&self) -> Option<Timestamp> {
+        let end = Timestamp::from_second(self.exp?).ok()?;
+        end.checked_add(AFTERWARDS).ok()
+    }
+
+    /// Whether it is about the token `own`: done to a credential of its ancestry, to its key, or to all tokens.
+    fn changes(&self, own: &Self) -> bool {
+        match self.action.as_deref() {
+            Some(ROLLBACK) => true,
+            Some(COMPROMISE) => {
+                let keys = self.change.get("keys").and_then(Value::as_array);
+                let says = |key: &Value, member: &str, text: &str| {
+                    key.get(member).and_then(Value::as_str) == Some(text)
+                };
+                own.kid.as_ref().is_some_and(|kid| {
+                    keys.into_iter()
+                        .flatten()
+                        .any(|key| says(key, "state", "compromised") && says(key, "kid", kid))
+                })
+            }
+            _ => {
+                let credential = self.credential.as_ref();
+                credential.is_some_and(|credential| own.lineage.c.contains(credential))
+            }
+        }
+    }
+}
+
+struct Teller {
+    segments: Arc<dyn Segments>,
+    visible: Filter,
+    /// By sequence.
+    found: BTreeMap<u64, (Relation, Entry)>,
+    problems: BTreeSet<String>,
+}
+
+impl Teller {
+    /// Adds what a filter lets through and `relate` says how it belongs. Gives what is new.
+    fn find(
+        &mut self,
+        filter: Filter,
+        within: Range<u64>,
+        relate: impl Fn(&Told) -> Option<Relation>,
+    ) -> Result<Vec<Told>, ReadError> {
+        let mut filter = filter;
+        // What may be seen is narrowed, never the other way round.
+        for (field, values) in &self.visible.terms {
+            filter = filter.within(*field, values.clone());
+        }
+        let mut new = Vec::new();
+        for entry in search(
+            Arc::clone(&self.segments),
+            filter,
+            within,
+            Order::OldestFirst,
+        )? {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.problems.insert(error.to_string());
+                    continue;
+                }
+            };
+            let Ok(told) = serde_json::from_slice::<Told>(&entry.line) else {
+                let error = ReadError::Unreadable(entry.sequence);
+                self.problems.insert(error.to_string());
+                continue;
+            };
+            let Some(relation) = relate(&told) else {
+                continue;
+            };
+            if self.found.contains_key(&told.seq) {
+                continue;
+            }
+            if self.found.len() >= limits::STORY {
+                let more = format!("there is more than these {} records", limits::STORY);
+                self.problems.insert(more);
+                break;
+            }
+            self.found.insert(told.seq, (relation, entry));
+            new.push(told);
+        }
+        Ok(new)
+    }
+
+    /// Walks up: what each generation was made from, in one search.
+    fn ancestors(&mut self, own: &Told) -> Result<(), ReadError> {
+        let mut parents: BTreeSet<String> = own.made_from.values().cloned().collect();
+        while !parents.is_empty() {
+            let theirs = Filter::default().within(Field::Token, parents);
+            let found = self.find(theirs, 0..own.seq, |_| Some(Relation::Ancestor))?;
+            parents = found
+                .into_iter()
+                .flat_map(|told| told.made_from.into_values())
+                .collect();
+        }
+        Ok(())
+    }
+
+    /// Walks down, generation by generation. No token outlives what it was made from.
+    fn descendants(&mut self, token: &str, own: &Told, end: u64) -> Result<(), ReadError> {
+        let mut parents: BTreeSet<String> = [token.to_owned()].into();
+        while !parents.is_empty() {
+            let theirs = Filter {
+                from: Some(own.time),
+                until: own.end(),
+                ..Filter::default()
+            };
+            let theirs = theirs.within(Field::MadeFrom, parents);
+            let within = own.seq.saturating_add(1)..end;
+            let found = self.find(theirs, within, |told| {
+                Some(match told.kind.as_str() {
+                    "issue" => Relation::Descendant,
+                    _ => Relation::Refusal,
+                })
+            })?;
+            let issued = found.into_iter().filter(|told| told.kind == "issue");
+            parents = issued.filter_map(|told| told.jti).collect();
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self, own: &Told, end: u64) -> Result<(), ReadError> {
+        let acts = Filter {
+            from: Some(own.time),
+            until: own.end(),
+            ..Filter::default()
+        };
+        let kinds = ["admin", "keys", "recovery"].map(str::to_owned);
+        let acts = acts.within(Field::Kind, kinds.into());
+        let within = own.seq.saturating_add(1)..end;
+        self.find(acts, within, |told| {
+            told.changes(own).then_some(Relation::Change)
+        })
+        .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! `cambist audit prove`: the proof that a record is in the log, to be kept.
+
+use crate::cli::connect::ConnectArgs;
+use crate::cli::failure::Failure;
+use crate::cli::world::World;
+use crate::proto::prove_request::Record as Wanted;
+use crate::proto::{ProveRequest, ProveResponse};
+use clap::Args;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Prove that a record is in the log
+#[derive(Args, Debug)]
+pub(super) struct ProveArgs {
+    /// The id of the token whose issue it is, or the record's index, as a receipt tells it
+    #[arg(value_name = "JTI|INDEX", value_parser = wanted, allow_hyphen_values = true)]
+    record: Wanted,
+    /// File to write the proof to [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// File to write the record to: it is what the proof is of, and checked with it
+    #[arg(long, value_name = "FILE")]
+    record_out: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Proven {
+    sequence: u64,
+    /// The exact text of its line.
+    record: String,
+    proof: String,
+}
+
+/// No token's id is as short as a number.
+fn wanted(text: &str) -> Result<Wanted, std::convert::Infallible> {
+    let index = text.parse().map(Wanted::Index);
+    Ok(index.unwrap_or_else(|_| Wanted::TokenId(text.to_owned())))
+}
+
+pub(super) async fn run(
+    args: ProveArgs,
+    connect: &ConnectArgs,
+    world: &World,
+) -> Result<(), Failure> {
+    let record = Some(args.record);
+    let mut client = connect.connect().await?.audit();
+    let answer = client.prove(ProveRequest { record }).await;
+    let answer = answer.map_err(|status| Failure::from_status(&status))?;
+    let ProveResponse { record, proof } = answer.into_inner();
+    let record = record.unwrap_or_default();
+    if let Some(path) = &args.out {
+        write(path, proof.as_bytes())?;
+    }
+    if let Some(path) = &args.record_out {
+        write(path, &record.line)?;
+    }
+    let proven = Proven {
+        sequence: record.sequence,
+        record: String::from_utf8_lossy(&record.line).into_owned(),
+        proof,
+    };
+    world.output.show(&proven, || match &args.out {
+        Some(path) => format!(
+            "The proof that record {} is in the log is in {}.",
+            proven.sequence,
+            path.display()
+        ),
+        None => crate::cli::output::visible_lines(&proven.proof),
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(path, bytes)
+        .map_err(|error| Failure::fault(format!("{} cannot be written", path.display())).why(error))
+}
