@@ -180,6 +180,22 @@ pub const KEYS: &[(&str, &str)] = &[
         "log.copy.required",
         "true or false: whether the broker does not start where the copy cannot be read",
     ),
+    (
+        "log.witness",
+        "one [[log.witness]] section for each witness of the log, at most 16",
+    ),
+    (
+        "log.witness.url",
+        "the https URL that its `add-checkpoint` is under, such as \"https://witness.example.net\"",
+    ),
+    (
+        "log.witness.ca",
+        "the path of a PEM file with the CAs that vouch for its server",
+    ),
+    (
+        "log.witness.key",
+        "its verifier key of Ed25519 cosignatures, `name+id+key`",
+    ),
     ("store", "a [store] section"),
     (
         "store.staleness",

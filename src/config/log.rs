@@ -2,7 +2,7 @@
 
 mod party;
 
-pub use party::{CopyPlace, LogCopy, Server};
+pub use party::{CopyPlace, LogCopy, LogWitness, Server};
 
 use super::check::Check;
 use super::duration;
@@ -30,6 +30,8 @@ pub struct Log {
     pub readers: Vec<LogReader>,
     /// Where copies of its last checkpoint are kept.
     pub copies: Vec<LogCopy>,
+    /// Who cosigns its checkpoints.
+    pub witnesses: Vec<LogWitness>,
 }
 
 /// `[[log.reader]]`: somebody who may read the log.
@@ -50,6 +52,7 @@ pub(super) struct RawLog {
     public: bool,
     reader: Vec<Spanned<RawReader>>,
     copy: Vec<Spanned<party::RawCopy>>,
+    witness: Vec<Spanned<party::RawWitness>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,6 +70,7 @@ impl Default for RawLog {
             public: false,
             reader: Vec::new(),
             copy: Vec::new(),
+            witness: Vec::new(),
         }
     }
 }
@@ -88,6 +92,7 @@ impl Log {
             public: raw.public,
             readers: readers(raw.reader, domains, check),
             copies: party::copies(raw.copy, check),
+            witnesses: party::witnesses(raw.witness, check),
         }
     }
 }

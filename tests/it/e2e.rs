@@ -17,4 +17,5 @@ mod policies;
 mod record;
 mod tokens;
 mod uses;
+mod witnesses;
 mod writes;
