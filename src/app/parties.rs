@@ -54,7 +54,9 @@ impl Parties {
     pub(super) async fn ask(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
         for copy in &*self.copies {
             let place = copy.keeper.to_string();
-            let note = match copy.keeper.kept().await {
+            // A file may be on a mount that hangs.
+            let kept = timeout(limits::LOG_PARTY_CALL, copy.keeper.kept()).await;
+            let note = match kept.unwrap_or(Err(KeepError::Slow)) {
                 Ok(Some(note)) => note,
                 Ok(None) => {
                     tracing::warn!(%place, "no copy of the log's checkpoint is there yet");
@@ -113,7 +115,7 @@ impl Parties {
             let last = Arc::clone(&last);
             sending.spawn(async move {
                 let sent = timeout(limits::LOG_PARTING, copy.keeper.keep(&last.note)).await;
-                told(&copy.party, &last, sent.unwrap_or(Err(KeepError::Ended)));
+                told(&copy.party, &last, sent.unwrap_or(Err(KeepError::Slow)));
             });
         }
         while sending.join_next().await.is_some() {}
