@@ -14,6 +14,8 @@
 //! | fdatasync | the whole batch | nothing |
 //! | answer | the whole batch | the token |
 //!
+//! So a record without a delivered token is possible, a delivered token without a record is not.
+//!
 //! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
 //! anew from the files alone. [`sink`] is how records flow on to where teams look.
 //!
@@ -22,8 +24,39 @@
 //! Who may read the log does so through [`Reading`]: nothing before it is durable, and nothing that is another's. [`search`],
 //! [`story`] and [`Follow`] need no more than segments, so that a copy of the files is read by the same code.
 //!
-//! So a record without a delivered token is possible, a delivered token without a record is not. Files are
-//! behind [`Device`]; [`Disk`] is the real one.
+//! # What it proves, and to whom
+//!
+//! | somebody has | and can tell |
+//! |---|---|
+//! | the folder alone | that it is whole and agrees with itself: damage, and clumsy changes; the key in it may be anybody's |
+//! | the key as well, kept elsewhere | that whoever has this log's key signed it |
+//! | an earlier checkpoint, kept elsewhere | that nothing up to it was changed, dropped or put in |
+//! | a record and its proof | that the record was in the log at the checkpoint in the proof |
+//! | a witness's cosignature | that the witness saw the log grow to this checkpoint from all that it had cosigned before |
+//!
+//! None of it holds the host itself back. Who is root there has the log's key, sealed only against those who lack the sealing
+//! key, and can stop the broker, cut the records after the last checkpoint that anybody else has, write others, and sign that; or
+//! issue with the token keys and record nothing. The log shows what this broker did, not what its keys were used for
+//! elsewhere. But what somebody else has a checkpoint of cannot be changed unseen: that takes a second signed history, and
+//! the two, once they are held together, convict the log's key.
+//!
+//! So the last checkpoint is what has to leave the host: it bounds what can be taken back unseen.
+//!
+//! - *Copies* ([`Keeper`]): each checkpoint goes to other disks or servers, seconds late while they answer, and a start is held against
+//!   them, so that a folder put back from an old copy, by accident or not, does not issue. A copy on a disk that the host can
+//!   write guards against mistakes; one on a server that keeps what it was sent guards against the host as well, for whoever
+//!   looks there. The start's own look is no proof against root, who may leave it out. A copy that is gone says nothing.
+//! - *Witnesses* ([`Witness`]): each signs only what has grown from what it saw before, so that two histories cannot both be
+//!   cosigned. That is worth as much as readers ask for: one that takes checkpoints without cosignatures is not helped.
+//! - *Readers* over HTTPS: anybody who follows the log and keeps what he saw is a witness for himself.
+//!
+//! Between two looks of all of them, a second to minutes, the host is alone with its log. Neither does any of this tell that
+//! a record is true, only that it was written then and stayed.
+//!
+//! A tile or a proof is served only if it leads to the checkpoint ([`Publisher`]); a tile that is damaged is made again from what
+//! is below it. Records are compared with the tree when they are served, and all at once by [`verify()`]: no start reads them all.
+//!
+//! Files are behind [`Device`]; [`Disk`] is the real one.
 
 mod archive;
 mod checkpoint;
@@ -67,6 +100,7 @@ mod verify;
 mod view;
 mod wanted;
 mod web;
+mod witness;
 mod writer;
 
 pub use archive::{Archive, ArchiveError, Archivist, Done, Form};
@@ -96,3 +130,4 @@ pub use stats::{Distribution, Stats};
 pub use story::{Relation, Story, story};
 pub use verify::{Finding, Sound, verify};
 pub use web::{Web, WebError, WebKeeper};
+pub use witness::{Witness, WitnessError};

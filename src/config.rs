@@ -23,7 +23,7 @@ pub use identity::{InvalidIdentity, Issuer, NodeId};
 pub use issuance::{Algorithm, Keys, Tokens};
 pub use known::KEYS;
 pub use listener::{Address, ClientCertificates, Face, InvalidAddress, Listener};
-pub use log::{CopyPlace, Log, LogCopy, LogReader, Server};
+pub use log::{CopyPlace, Log, LogCopy, LogReader, LogWitness, Server};
 pub use problem::Problem;
 pub use service::{Limits, Ops, PolicyFiles, Store, Tls};
 

@@ -138,6 +138,8 @@ pub const LOG_GATHER: Duration = Duration::from_micros(500);
 pub const NOTE: usize = 128 * 1024;
 /// Places where copies of the last checkpoint are kept, at most: each is asked at the start before anything is issued.
 pub const LOG_COPIES: usize = 8;
+/// Witnesses of one log, at most: as many signatures as every reader of notes takes.
+pub const LOG_WITNESSES: usize = 16;
 /// Time for one call to somebody who keeps or cosigns checkpoints.
 pub const LOG_PARTY_CALL: Duration = Duration::from_secs(10);
 /// Time for the last checkpoint to reach who keeps it, when the broker stops.

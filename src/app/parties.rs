@@ -3,7 +3,7 @@
 use super::World;
 use crate::audit::{
     FileKeeper, KeepError, Keeper, Log, Party, PartyKind, PublishError, Published, Publisher, Web,
-    WebKeeper,
+    WebKeeper, Witness,
 };
 use crate::config::{self, CopyPlace};
 use crate::limits;
@@ -25,9 +25,10 @@ struct Copy {
 }
 
 /// All who are sent checkpoints.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Parties {
     copies: Arc<[Copy]>,
+    witnesses: Arc<[(Arc<Witness>, Arc<Party>)]>,
 }
 
 /// What a copy has against the log.
@@ -41,8 +42,11 @@ pub(super) struct Contradicted {
 impl Parties {
     pub(super) fn new(config: &config::Log) -> anyhow::Result<Self> {
         let copies: anyhow::Result<Vec<Copy>> = config.copies.iter().map(copy).collect();
-        let copies = copies?.into();
-        Ok(Self { copies })
+        let witnesses: anyhow::Result<Vec<_>> = config.witnesses.iter().map(witness).collect();
+        Ok(Self {
+            copies: copies?.into(),
+            witnesses: witnesses?.into(),
+        })
     }
 
     /// Holds the log against what was published of it, before anything is issued. A copy that cannot be read is passed
@@ -50,7 +54,9 @@ impl Parties {
     pub(super) async fn ask(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
         for copy in &*self.copies {
             let place = copy.keeper.to_string();
-            let note = match copy.keeper.kept().await {
+            // A file may be on a mount that hangs.
+            let kept = timeout(limits::LOG_PARTY_CALL, copy.keeper.kept()).await;
+            let note = match kept.unwrap_or(Err(KeepError::Slow)) {
                 Ok(Some(note)) => note,
                 Ok(None) => {
                     tracing::warn!(%place, "no copy of the log's checkpoint is there yet");
@@ -77,21 +83,25 @@ impl Parties {
     }
 
     /// Sends each checkpoint on from now on.
-    pub(super) fn start(&self, world: &World, publisher: &Publisher, log: &Log) {
-        let parties = self.copies.iter().map(|copy| Arc::clone(&copy.party));
-        let _first_stays = log.stats().parties.set(parties.collect());
+    pub(super) fn start(&self, world: &World, publisher: &Arc<Publisher>, log: &Log) {
+        let copies = self.copies.iter().map(|copy| &copy.party);
+        let parties = copies.chain(self.witnesses.iter().map(|(_, party)| party));
+        let _first_stays = log.stats().parties.set(parties.cloned().collect());
         for copy in self.copies.iter().cloned() {
-            let (news, quiet) = (publisher.follow(), world.lifecycle.quiet().clone());
             let party = Arc::clone(&copy.party);
             let send = move |last: Arc<Published>| {
                 let keeper = copy.keeper.clone();
                 async move { keeper.keep(&last.note).await }
             };
-            world.lifecycle.spawn("copy", async move {
-                quiet.run_until_cancelled(follow(news, party, send)).await;
-                quiet.cancelled().await;
-                Ok::<_, anyhow::Error>(())
-            });
+            spawn(world, "copy", follow(publisher.follow(), party, send));
+        }
+        for (witness, party) in self.witnesses.iter().cloned() {
+            let (news, publisher) = (publisher.follow(), Arc::clone(publisher));
+            let send = move |last: Arc<Published>| {
+                let (witness, publisher) = (Arc::clone(&witness), Arc::clone(&publisher));
+                async move { witness.cosign(&publisher, &last).await }
+            };
+            spawn(world, "witness", follow(news, party, send));
         }
     }
 
@@ -105,11 +115,28 @@ impl Parties {
             let last = Arc::clone(&last);
             sending.spawn(async move {
                 let sent = timeout(limits::LOG_PARTING, copy.keeper.keep(&last.note)).await;
-                told(&copy.party, &last, sent.unwrap_or(Err(KeepError::Ended)));
+                told(&copy.party, &last, sent.unwrap_or(Err(KeepError::Slow)));
             });
         }
         while sending.join_next().await.is_some() {}
     }
+}
+
+/// Runs until nothing is asked any more.
+fn spawn(world: &World, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let quiet = world.lifecycle.quiet().clone();
+    world.lifecycle.spawn(name, async move {
+        quiet.run_until_cancelled(work).await;
+        quiet.cancelled().await;
+        Ok::<_, anyhow::Error>(())
+    });
+}
+
+fn witness(configured: &config::LogWitness) -> anyhow::Result<(Arc<Witness>, Arc<Party>)> {
+    let config::LogWitness { server, key } = configured;
+    let party = Party::new(PartyKind::Witness, key.name().to_owned());
+    let witness = Witness::new(web(server)?, server.url.clone(), key.clone());
+    Ok((Arc::new(witness), Arc::new(party)))
 }
 
 fn copy(configured: &config::LogCopy) -> anyhow::Result<Copy> {

@@ -25,6 +25,9 @@ pub enum KeepError {
     /// The server.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// Neither answers in time.
+    #[error("it does not answer in time")]
+    Slow,
     /// The task that reads or writes a file ended.
     #[error("the copying task ended")]
     Ended,

@@ -9,7 +9,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The type byte of Ed25519 keys.
-const TYPE: u8 = 1;
+const PLAIN: u8 = 1;
+/// That of Ed25519 keys which cosign checkpoints (C2SP tlog-cosignature).
+const COSIGNS: u8 = 4;
 /// What a signature's line begins with: an em dash and a space.
 const DASH: &str = "\u{2014} ";
 
@@ -17,6 +19,7 @@ const DASH: &str = "\u{2014} ";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteKey {
     name: String,
+    kind: u8,
     public: [u8; 32],
     id: [u8; 4],
 }
@@ -46,17 +49,30 @@ impl NoteKey {
     /// # Errors
     /// [`InvalidNoteKey`].
     pub fn new(name: &str, public: [u8; 32]) -> Result<Self, InvalidNoteKey> {
+        Self::of(PLAIN, name, public)
+    }
+
+    /// The key of a witness.
+    ///
+    /// # Errors
+    /// [`InvalidNoteKey`].
+    pub fn of_witness(name: &str, public: [u8; 32]) -> Result<Self, InvalidNoteKey> {
+        Self::of(COSIGNS, name, public)
+    }
+
+    fn of(kind: u8, name: &str, public: [u8; 32]) -> Result<Self, InvalidNoteKey> {
         let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '+';
         if name.is_empty() || !name.chars().all(plain) {
             return Err(InvalidNoteKey);
         }
-        let of = [name.as_bytes(), b"\n", &[TYPE], &public].concat();
+        let of = [name.as_bytes(), b"\n", &[kind], &public].concat();
         let mut id = [0; 4];
         for (to, from) in id.iter_mut().zip(digest(&SHA256, &of).as_ref()) {
             *to = *from;
         }
         Ok(Self {
             name: name.to_owned(),
+            kind,
             public,
             id,
         })
@@ -66,6 +82,12 @@ impl NoteKey {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is a witness's: what it signs says when, and that it is a cosignature.
+    #[must_use]
+    pub fn cosigns(&self) -> bool {
+        self.kind == COSIGNS
     }
 
     /// The note of `text`, which ends with a newline, and its signature by this key.
@@ -91,23 +113,59 @@ impl NoteKey {
         let (text, signatures) = note.rsplit_once("\n\n").ok_or(malformed)?;
         let text = note.get(..text.len().saturating_add(1)).ok_or(malformed)?;
         let signatures = signatures.strip_suffix('\n').ok_or(malformed)?;
-        let mut signed = false;
-        for line in signatures.split('\n') {
-            let (name, encoded) = line
-                .strip_prefix(DASH)
-                .and_then(|rest| rest.split_once(' '))
-                .ok_or(malformed)?;
-            let bytes = STANDARD.decode(encoded).map_err(|_| malformed)?;
-            let (id, signature) = bytes.split_first_chunk::<4>().ok_or(malformed)?;
-            if name != self.name || *id != self.id {
-                continue;
+        self.signing(text, signatures).map(|_| text)
+    }
+
+    /// The line, of some that each end with a newline, which holds this key's signature of `text`.
+    ///
+    /// # Errors
+    /// [`NoteError`].
+    pub fn line<'a>(&self, text: &str, lines: &'a str) -> Result<&'a str, NoteError> {
+        let lines = lines.strip_suffix('\n').ok_or(NoteError::Malformed)?;
+        self.signing(text, lines)
+    }
+
+    /// A note with a line of this key's, instead of those that it has.
+    #[must_use]
+    pub fn added(&self, note: &str, line: &str) -> String {
+        let (text, signatures) = note.rsplit_once("\n\n").unwrap_or((note, ""));
+        let others = signatures.lines().filter(|line| match parse(line) {
+            Some((name, id, _)) => !self.is(name, &id),
+            None => true,
+        });
+        let lines: String = others.chain([line]).flat_map(|line| [line, "\n"]).collect();
+        format!("{text}\n\n{lines}")
+    }
+
+    /// The first of some lines that is this key's. All that are must be right.
+    fn signing<'a>(&self, text: &str, lines: &'a str) -> Result<&'a str, NoteError> {
+        let mut found = None;
+        for line in lines.split('\n') {
+            let (name, id, signature) = parse(line).ok_or(NoteError::Malformed)?;
+            if self.is(name, &id) {
+                let verified = self.verify(text, &signature);
+                verified.ok_or(NoteError::Forged)?;
+                found = found.or(Some(line));
             }
-            UnparsedPublicKey::new(&ED25519, &self.public)
-                .verify(text.as_bytes(), signature)
-                .map_err(|_| NoteError::Forged)?;
-            signed = true;
         }
-        signed.then_some(text).ok_or(NoteError::Unsigned)
+        found.ok_or(NoteError::Unsigned)
+    }
+
+    fn is(&self, name: &str, id: &[u8; 4]) -> bool {
+        name == self.name && *id == self.id
+    }
+
+    fn verify(&self, text: &str, signature: &[u8]) -> Option<()> {
+        let key = UnparsedPublicKey::new(&ED25519, &self.public);
+        if !self.cosigns() {
+            return key.verify(text.as_bytes(), signature).ok();
+        }
+        let (time, signature) = signature.split_first_chunk()?;
+        // One that says no time says nothing of what else the witness had seen.
+        let time = Some(u64::from_be_bytes(*time)).filter(|time| *time != 0)?;
+        i64::try_from(time).ok()?;
+        let message = format!("cosignature/v1\ntime {time}\n{text}");
+        key.verify(message.as_bytes(), signature).ok()
     }
 }
 
@@ -115,7 +173,7 @@ impl NoteKey {
 impl fmt::Display for NoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = u32::from_be_bytes(self.id);
-        let key = STANDARD.encode([&[TYPE][..], &self.public].concat());
+        let key = STANDARD.encode([&[self.kind][..], &self.public].concat());
         write!(f, "{}+{id:08x}+{key}", self.name)
     }
 }
@@ -132,14 +190,23 @@ impl FromStr for NoteKey {
             key.ok_or(InvalidNoteKey)?,
         );
         let bytes = STANDARD.decode(key).map_err(|_| InvalidNoteKey)?;
-        let public = match bytes.split_first() {
-            Some((&TYPE, public)) => public.try_into().map_err(|_| InvalidNoteKey)?,
+        let (kind, public) = match bytes.split_first() {
+            Some((kind @ &(PLAIN | COSIGNS), public)) => (*kind, public),
             _ => return Err(InvalidNoteKey),
         };
-        let key = Self::new(name, public)?;
+        let public = public.try_into().map_err(|_| InvalidNoteKey)?;
+        let key = Self::of(kind, name, public)?;
         let named = format!("{:08x}", u32::from_be_bytes(key.id));
         (named == id).then_some(key).ok_or(InvalidNoteKey)
     }
+}
+
+/// A signature's line: whose it is by name and id, and the signature.
+fn parse(line: &str) -> Option<(&str, [u8; 4], Vec<u8>)> {
+    let (name, encoded) = line.strip_prefix(DASH)?.split_once(' ')?;
+    let bytes = STANDARD.decode(encoded).ok()?;
+    let (id, signature) = bytes.split_first_chunk()?;
+    Some((name, *id, signature.to_vec()))
 }
 
 #[cfg(test)]
@@ -210,6 +277,60 @@ mod tests {
             ours.open(note.trim_end().as_bytes()),
             Err(NoteError::Malformed)
         );
+    }
+
+    /// The example of C2SP tlog-cosignature has no key to it, so another is made of the same form.
+    #[test]
+    fn a_witness_cosigns_a_text_at_a_time() {
+        let (log, pair_of_log) = pair("log.example.org/one");
+        let (_, pair) = pair("witness.example.com/w1");
+        let public = pair.public_key().as_ref().try_into().unwrap();
+        let witness = NoteKey::of_witness("witness.example.com/w1", public).unwrap();
+        assert!(witness.cosigns() && !log.cosigns());
+        assert_eq!(witness.to_string().parse(), Ok(witness.clone()));
+        let text = "log.example.org/one\n1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+        let cosigned = |time: u64, message: String| {
+            let signature = pair.sign(message.as_bytes());
+            let stamped = [&time.to_be_bytes()[..], signature.as_ref()].concat();
+            let line = witness.note("", &stamped);
+            line.trim_start().to_owned()
+        };
+        let at = |time: u64| cosigned(time, format!("cosignature/v1\ntime {time}\n{text}"));
+        let (line, later) = (at(1_679_315_147), at(1_679_315_148));
+        assert_eq!(witness.line(text, &line), Ok(line.trim_end()));
+        let note = log.note(text, pair_of_log.sign(text.as_bytes()).as_ref());
+        let both = witness.added(&note, line.trim_end());
+        assert!(both.starts_with(&note), "the log's own stays first");
+        assert_eq!(witness.open(both.as_bytes()), Ok(text));
+        assert_eq!(log.open(both.as_bytes()), Ok(text));
+        assert_eq!(
+            witness.added(&both, later.trim_end()),
+            format!("{note}{later}")
+        );
+        // Another time than was signed, none, one that no clock shows, a plain signature, of another text.
+        let mut retold = STANDARD
+            .decode(line.trim_end().rsplit(' ').next().unwrap())
+            .unwrap();
+        retold[11] ^= 1;
+        let retold = format!("{DASH}witness.example.com/w1 {}\n", STANDARD.encode(retold));
+        let other = cosigned(7, "cosignature/v1\ntime 7\nanother\n".to_owned());
+        for wrong in [
+            retold,
+            at(0),
+            at(1 << 63),
+            cosigned(7, text.to_owned()),
+            other,
+        ] {
+            assert_eq!(
+                witness.line(text, &wrong),
+                Err(NoteError::Forged),
+                "{wrong}"
+            );
+        }
+        let plain = log.note(text, pair_of_log.sign(text.as_bytes()).as_ref());
+        assert_eq!(witness.open(plain.as_bytes()), Err(NoteError::Unsigned));
+        assert_eq!(witness.line(text, ""), Err(NoteError::Malformed));
+        assert_eq!(witness.line(text, "no line\n"), Err(NoteError::Malformed));
     }
 
     #[test]

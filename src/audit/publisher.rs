@@ -11,17 +11,20 @@
 //! So a checkpoint is only ever signed for records that are durable, and of any two checkpoints one tree is the beginning
 //! of the other: at start the tree is taken up where the last checkpoint was, and a log that ends before that, or has
 //! another root there, is not gone on with.
+//!
+//! A witness's cosignature comes later, or never. It is put under the checkpoint that it is of while that is the last one; a
+//! crash before leaves the checkpoint without it, and nothing ever brings an earlier checkpoint back.
+
+mod reading;
 
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
 use super::edge::Edge;
 use super::note::{InvalidNoteKey, NoteKey};
-use super::proof::Proof;
 use super::read::{ReadError, records_at};
 use super::shelf::Shelf;
-use super::take_up::{beyond, take_up};
-use super::tree::{Frontier, Hash, Tile, Tiles as _, inclusion, leaf, root};
-use super::view::View;
+use super::take_up::take_up;
+use super::tree::{Frontier, Hash, Tile, leaf};
 use crate::keys::LogKey;
 use arc_swap::ArcSwap;
 use std::io;
@@ -47,7 +50,7 @@ pub struct Publisher {
 pub struct Published {
     /// What it says.
     pub checkpoint: Checkpoint,
-    /// The signed note.
+    /// The note that the log signed, and the witnesses that have cosigned it.
     pub note: String,
 }
 
@@ -152,83 +155,32 @@ impl Publisher {
         self.published.subscribe()
     }
 
-    /// A tile as it is served; none where the last checkpoint does not cover it. Blocks: reads files.
+    /// Puts a witness's cosignature under a checkpoint, in the place of an earlier one by the same key. Nothing happens, and
+    /// the answer is no, where that checkpoint is no longer the last one. Blocks: writes a file.
     ///
     /// # Errors
-    /// When it cannot be read, or is damaged and cannot be made again.
-    pub fn tile(&self, tile: Tile) -> io::Result<Option<Vec<u8>>> {
-        if !self.covers(tile) {
-            return Ok(None);
-        }
-        let hashes = self.view().read(tile)?;
-        Ok(Some(hashes.iter().flat_map(|hash| *hash.bytes()).collect()))
-    }
-
-    /// The records whose hashes a tile of level 0 holds, as a bundle (C2SP tlog-tiles): each behind its length in two
-    /// bytes. None where the last checkpoint does not cover them. Blocks: reads files.
-    ///
-    /// # Errors
-    /// When they cannot be read, or are not those that the checkpoint was signed for.
-    pub fn bundle(&self, leaves: Tile) -> Result<Option<Vec<u8>>, ReadError> {
-        if leaves.level != 0 || !self.covers(leaves) {
-            return Ok(None);
-        }
-        self.view().bundle(leaves).map(Some)
-    }
-
-    fn covers(&self, tile: Tile) -> bool {
-        let size = self.published().map_or(0, |last| last.checkpoint.size);
-        let leaves = u32::from(tile.level).saturating_mul(Tile::HEIGHT);
-        let end = tile.index.saturating_mul(u64::from(Tile::FULL));
-        let end = end.saturating_add(u64::from(tile.width));
-        size.checked_shr(leaves).is_some_and(|there| end <= there)
-    }
-
-    fn view(&self) -> View<'_> {
-        View {
-            device: &self.device,
-            shelf: &*self.shelf,
-            edge: self.readable.load_full(),
-        }
-    }
-
-    /// Whether the log has grown from a checkpoint that it once published. `durable` is how many records it holds. Blocks:
-    /// reads files.
-    ///
-    /// # Errors
-    /// [`PublishError`]: what the checkpoint has against it.
-    pub fn has_grown_from(&self, note: &[u8], durable: u64) -> Result<(), PublishError> {
-        let checkpoint = signed(note, &self.verifier)?;
-        if checkpoint.size > durable {
-            return Err(PublishError::Behind {
-                log: durable,
-                checkpoint: checkpoint.size,
-            });
-        }
-        let edge = self.readable.load_full();
-        let there = match checkpoint.size.checked_sub(edge.frontier.size()) {
-            // Published elsewhere, and not here: what was published here since is lost, and its records may be others.
-            Some(1..) => beyond(&self.device, &edge, checkpoint.size)?,
-            _ => root(&self.view(), checkpoint.size)?,
+    /// When it is none of this checkpoint by this key, or cannot be kept.
+    pub fn cosigned(
+        &self,
+        of: &Checkpoint,
+        by: &NoteKey,
+        line: &str,
+    ) -> Result<bool, PublishError> {
+        // Nothing is published meanwhile.
+        let _edge = self.edge.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = self.published().filter(|last| last.checkpoint == *of) else {
+            return Ok(false);
         };
-        if there != checkpoint.root {
-            return Err(PublishError::Forked(checkpoint.size));
+        let note = by.added(&last.note, line);
+        for key in [&self.verifier, by] {
+            let opened = key.open(note.as_bytes());
+            opened.map_err(|_| PublishError::Foreign("a cosignature"))?;
         }
-        Ok(())
-    }
-
-    /// The proof of a record, against the last checkpoint; none where that does not cover it yet. Blocks: reads files.
-    ///
-    /// # Errors
-    /// When the tiles cannot be read.
-    pub fn prove(&self, index: u64) -> io::Result<Option<Proof>> {
-        let covers = |last: &Arc<Published>| index < last.checkpoint.size;
-        let Some(last) = self.published().filter(covers) else {
-            return Ok(None);
-        };
-        let path = inclusion(&self.view(), index, last.checkpoint.size)?;
-        let note = last.note.clone();
-        Ok(Some(Proof { index, path, note }))
+        self.shelf.put_checkpoint(note.as_bytes())?;
+        let checkpoint = last.checkpoint.clone();
+        self.published
+            .send_replace(Some(Arc::new(Published { checkpoint, note })));
+        Ok(true)
     }
 
     /// Grows the tree to `durable` records, which the log has acknowledged, and publishes a checkpoint of it. Blocks: reads

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use std::io;
 use std::sync::Arc;
+use url::Url;
 
 /// Speaks to servers that given CAs vouch for: no system trust store, no proxy, no redirect, and no waiting for ever.
 #[derive(Clone, Debug)]
@@ -61,6 +62,17 @@ impl Web {
             .build()
             .map_err(|error| WebError::Roots(rustls::Error::General(chain(&error))))?;
         Ok(Self(client))
+    }
+
+    /// Posts a text to what is under a prefix.
+    pub(super) async fn post(
+        &self,
+        prefix: &Url,
+        name: &str,
+        body: String,
+    ) -> Result<(StatusCode, Vec<u8>), WebError> {
+        let url = format!("{}/{name}", prefix.as_str().trim_end_matches('/'));
+        Self::answer(self.0.post(url).body(body)).await
     }
 
     /// The answer to a request, whole or not at all.

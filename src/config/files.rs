@@ -104,6 +104,10 @@ impl Config {
                 look(sinks.index(index).key(key), path, secret);
             }
         }
+        for (index, witness) in self.log.witnesses.iter().enumerate() {
+            let at = root.key("log").key("witness").index(index);
+            look(at.key("ca"), &witness.server.ca, false);
+        }
         let policies = root.key("policy").key("files");
         match self.policy.list() {
             Ok(files) => files

@@ -236,6 +236,22 @@ pub const KEYS: &[(&str, &str)] = &[
         "log.sink.message_bytes",
         "a number from 2048 up to 65535: what the receiver takes of one syslog message",
     ),
+    (
+        "log.witness",
+        "one [[log.witness]] section for each witness of the log, at most 16",
+    ),
+    (
+        "log.witness.url",
+        "the https URL that its `add-checkpoint` is under, such as \"https://witness.example.net\"",
+    ),
+    (
+        "log.witness.ca",
+        "the path of a PEM file with the CAs that vouch for its server",
+    ),
+    (
+        "log.witness.key",
+        "its verifier key of Ed25519 cosignatures, `name+id+key`",
+    ),
     ("store", "a [store] section"),
     (
         "store.staleness",

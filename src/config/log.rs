@@ -2,7 +2,7 @@
 
 mod party;
 
-pub use party::{CopyPlace, LogCopy, Server};
+pub use party::{CopyPlace, LogCopy, LogWitness, Server};
 
 use super::check::Check;
 use super::duration;
@@ -34,6 +34,8 @@ pub struct Log {
     pub copies: Vec<LogCopy>,
     /// Where its records flow on to.
     pub sinks: Vec<Settings>,
+    /// Who cosigns its checkpoints.
+    pub witnesses: Vec<LogWitness>,
 }
 
 /// `[[log.reader]]`: somebody who may read the log.
@@ -55,6 +57,7 @@ pub(super) struct RawLog {
     reader: Vec<Spanned<RawReader>>,
     copy: Vec<Spanned<party::RawCopy>>,
     sink: Vec<Spanned<RawSink>>,
+    witness: Vec<Spanned<party::RawWitness>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +76,7 @@ impl Default for RawLog {
             reader: Vec::new(),
             copy: Vec::new(),
             sink: Vec::new(),
+            witness: Vec::new(),
         }
     }
 }
@@ -95,6 +99,7 @@ impl Log {
             readers: readers(raw.reader, domains, check),
             copies: party::copies(raw.copy, check),
             sinks: sink::sinks(raw.sink, check),
+            witnesses: party::witnesses(raw.witness, check),
         }
     }
 }

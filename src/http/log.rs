@@ -311,6 +311,22 @@ mod tests {
         }
     }
 
+    /// A caller who reads slowly has his place until he has read it all, or gone.
+    #[tokio::test]
+    async fn a_bundle_has_its_place_for_as_long_as_it_is_in_memory() {
+        let places = Arc::new(Semaphore::new(1));
+        let bundle = Bundle {
+            bytes: vec![7; 9],
+            _place: place(&places).await.unwrap(),
+        };
+        let mut bytes = Bytes::from_owner(bundle);
+        let first = bytes.split_to(4);
+        drop(bytes);
+        assert_eq!(places.available_permits(), 0);
+        drop(first);
+        assert_eq!(places.available_permits(), 1);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn reads_at_a_time_are_bounded() {
         for bound in [limits::LOG_READS, limits::LOG_BUNDLES] {

@@ -1,12 +1,13 @@
 //! The published tree, on real files, as a verifier that is not ours sees it.
 
 use crate::support::log::{ORIGIN, open};
+use crate::support::witness::{Manner, Witness};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::audit::tree;
 use cambist::audit::{
-    Act, ActKind, Checkpoint, DiskReader, DiskShelf, Log, PublishError, Publisher, Segments, Shelf,
-    read,
+    Act, ActKind, Checkpoint, DiskReader, DiskShelf, Log, NoteKey, PublishError, Publisher,
+    Segments, Shelf, read,
 };
 use cambist::clock::SystemRandomness;
 use cambist::keys::{Kek, LogKey, LogKeyError};
@@ -305,6 +306,49 @@ async fn a_checkpoint_is_only_of_what_is_acknowledged() {
         .parse()
         .unwrap();
     assert_eq!(said.size, 10);
+    log.close().await;
+}
+
+/// It goes under the checkpoint that it is of while that is the last one, and brings none back.
+#[tokio::test]
+async fn a_cosignature_is_kept_with_its_own_checkpoint_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (log, _) = open(folder).unwrap();
+    append(&log, 10).await;
+    let publisher = publisher(folder, 0).unwrap();
+    publisher.advance(4).unwrap();
+    let four = publisher.published().unwrap();
+    let witness = Witness::new("w.example.net");
+    let key: NoteKey = witness.vkey().parse().unwrap();
+    let text = four.checkpoint.to_string();
+    let line = String::from_utf8(witness.cosign(text.as_bytes())).unwrap();
+    let line = line.trim_end();
+    let kept = || fs::read_to_string(folder.join("checkpoint")).unwrap();
+    assert!(publisher.cosigned(&four.checkpoint, &key, line).unwrap());
+    assert_eq!(kept(), format!("{}{line}\n", four.note));
+    assert_eq!(publisher.published().unwrap().note, kept());
+    // Once more is not twice, and what is none is not kept.
+    assert!(publisher.cosigned(&four.checkpoint, &key, line).unwrap());
+    assert_eq!(kept(), format!("{}{line}\n", four.note));
+    witness.is(Manner::Lies);
+    let lie = String::from_utf8(witness.cosign(text.as_bytes())).unwrap();
+    assert!(
+        publisher
+            .cosigned(&four.checkpoint, &key, lie.trim_end())
+            .is_err()
+    );
+    assert_eq!(kept(), format!("{}{line}\n", four.note));
+    // A start finds it, and proofs carry it.
+    let again = self::publisher(folder, 10).unwrap();
+    let proof = again.prove(3).unwrap().unwrap();
+    assert!(proof.note.ends_with(&format!("{line}\n")));
+    proof.verify(&lines(folder)[3], again.verifier()).unwrap();
+    again.advance(10).unwrap();
+    let ten = kept();
+    assert!(!again.cosigned(&four.checkpoint, &key, line).unwrap());
+    assert_eq!(kept(), ten);
+    assert_eq!(again.published().unwrap().checkpoint.size, 10);
     log.close().await;
 }
 

@@ -1,5 +1,6 @@
 //! Configuration of who is sent the log's checkpoints.
 
+use cambist::audit::NoteKey;
 use cambist::config::{Config, Problem};
 use cambist::limits;
 use std::path::Path;
@@ -71,5 +72,31 @@ fn copies_have_one_place_each_and_are_few() {
         let section = format!("[[log.copy]]\nurl = \"{url}\"\n{ca}");
         let problem = only(minimal_with(&section));
         assert_eq!(problem.key, "log.copy[0].url");
+    }
+}
+
+#[test]
+fn witnesses_have_a_key_and_a_name_each_and_are_few() {
+    let key = |at: usize| {
+        let name = format!("w{at}.example.net");
+        NoteKey::of_witness(&name, [7; 32]).unwrap().to_string()
+    };
+    let one = |key: &str| {
+        format!(
+            "[[log.witness]]\nurl = \"https://w.example.net\"\nca = \"ca.pem\"\nkey = \"{key}\"\n"
+        )
+    };
+    let witnesses = |count: usize| -> String { (0..count).map(|at| one(&key(at))).collect() };
+    let config = minimal_with(&witnesses(limits::LOG_WITNESSES)).unwrap();
+    assert_eq!(config.log.witnesses.len(), limits::LOG_WITNESSES);
+    let problem = only(minimal_with(&witnesses(limits::LOG_WITNESSES + 1)));
+    assert_eq!(problem.message, "there may be 16 witnesses");
+    let problem = only(minimal_with(&(one(&key(1)) + &one(&key(1)))));
+    assert_eq!(problem.message, "a witness of this name is there already");
+    // The key of a log is none of a witness.
+    let log = NoteKey::new("w.example.net", [7; 32]).unwrap().to_string();
+    for wrong in [log, String::new(), key(1).replacen("w1", "w2", 1)] {
+        let problem = only(minimal_with(&one(&wrong)));
+        assert_eq!(problem.key, "log.witness[0].key", "{wrong}");
     }
 }

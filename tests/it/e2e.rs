@@ -18,4 +18,5 @@ mod policies;
 mod record;
 mod tokens;
 mod uses;
+mod witnesses;
 mod writes;

@@ -18,6 +18,7 @@ pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;
 pub(crate) mod terminal;
+pub(crate) mod witness;
 
 /// Whether the long form was asked for.
 pub(crate) fn long() -> bool {

@@ -1,5 +1,6 @@
 //! Who is sent the log's checkpoints.
 
+use crate::audit::NoteKey;
 use crate::config::check::Check;
 use crate::config::problem::KeyPath;
 use crate::limits;
@@ -40,6 +41,23 @@ pub struct Server {
     pub ca: PathBuf,
 }
 
+/// `[[log.witness]]`: somebody who cosigns checkpoints (C2SP tlog-witness).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogWitness {
+    /// How it is reached: its submission prefix.
+    pub server: Server,
+    /// The key of its cosignatures.
+    pub key: NoteKey,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWitness {
+    url: String,
+    ca: PathBuf,
+    key: String,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCopy {
@@ -73,6 +91,38 @@ pub(super) fn copies(raw: Vec<Spanned<RawCopy>>, check: &mut Check<'_, '_>) -> V
         copies.push(LogCopy { place, required });
     }
     copies
+}
+
+pub(super) fn witnesses(
+    raw: Vec<Spanned<RawWitness>>,
+    check: &mut Check<'_, '_>,
+) -> Vec<LogWitness> {
+    if raw.len() > limits::LOG_WITNESSES {
+        let at = KeyPath::default().key("log").key("witness");
+        check.refuse(
+            &at,
+            format_args!("there may be {} witnesses", limits::LOG_WITNESSES),
+        );
+    }
+    let mut witnesses: Vec<LogWitness> = Vec::new();
+    for raw in raw {
+        let at = check.path_at(&raw.span());
+        let RawWitness { url, ca, key } = raw.into_inner();
+        let server = server(&url, Some(&ca), &at, check);
+        let key = key.parse().ok().filter(NoteKey::cosigns);
+        if key.is_none() {
+            let message = "not the key of a witness: `name+id+key`, of Ed25519 cosignatures";
+            check.refuse(&at.key("key"), message);
+        }
+        let (Some(server), Some(key)) = (server, key) else {
+            continue;
+        };
+        if witnesses.iter().any(|other| other.key.name() == key.name()) {
+            check.refuse(&at.key("key"), "a witness of this name is there already");
+        }
+        witnesses.push(LogWitness { server, key });
+    }
+    witnesses
 }
 
 impl CopyPlace {
@@ -117,12 +167,7 @@ fn place(raw: RawCopy, at: &KeyPath, check: &mut Check<'_, '_>) -> Option<CopyPl
     }
 }
 
-pub(super) fn server(
-    url: &str,
-    ca: Option<&Path>,
-    at: &KeyPath,
-    check: &mut Check<'_, '_>,
-) -> Option<Server> {
+fn server(url: &str, ca: Option<&Path>, at: &KeyPath, check: &mut Check<'_, '_>) -> Option<Server> {
     let plain = |url: &Url| {
         url.scheme() == "https"
             && url.host().is_some()

@@ -1,6 +1,7 @@
 //! Copies of the last checkpoint: they come, and a start is held against them.
 
 use crate::support::broker::{Broker, LOOK, Site, ask, peer};
+use crate::support::disk::copy_folder;
 use crate::support::edge::within;
 use crate::support::outside::Outside;
 use axum::Router;
@@ -11,7 +12,6 @@ use axum::routing::get;
 use cambist::limits;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What the other party's server does, and what it has.
@@ -104,19 +104,6 @@ async fn until(what: &str, done: impl Fn() -> bool) {
         }
     };
     within(what, looking).await;
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 fn put_back(site: &Site) {

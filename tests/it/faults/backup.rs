@@ -4,6 +4,7 @@ use super::load::{
     Ledger, by_certificate, by_key, by_token, create, keep_asking, key, revoke, suspend,
 };
 use crate::support::broker::{Broker, Site, refusal, segments};
+use crate::support::disk::copy_folder;
 use cambist::proto::{
     BackupRequest, ListSigningKeysRequest, RotateKeyRequest, RotateSigningKeyRequest,
 };
@@ -385,17 +386,4 @@ async fn store_and_log_of_one_time_start() {
     fs::rename(&copy, site.path("data")).unwrap();
     let broker = site.start().await;
     broker.anybody().await.yes(by_key(&secret)).await;
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().mode(0o700).create(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }

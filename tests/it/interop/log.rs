@@ -2,10 +2,11 @@
 
 use super::foreign::{Foreign, Said};
 use crate::support::broker::{Broker, Setup, Svid, ask, claims, peer};
+use crate::support::disk::copy_folder;
 use serde_json::Value;
 use signed_note::{Note, StandardVerifier, VerifierList};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tlog_tiles::{Hash, TileHashReader, TileReader, prove_record, prove_tree};
 
 const READER: &str = "[[log.reader]]\nspiffe_id = \"spiffe://example.org/siem\"\n";
@@ -130,18 +131,6 @@ impl Mirror {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
-}
-
 /// Issues tokens, and waits until a checkpoint covers them. Answers the last one's id and index.
 async fn issue(broker: &Broker, count: usize) -> (String, u64) {
     let caller = broker.web().await;
@@ -225,11 +214,6 @@ async fn strangers_believe_the_log_and_nothing_that_was_done_to_it() {
     broker.terminate().await;
     fs::remove_dir_all(broker.path("data")).unwrap();
     fs::rename(broker.path("put-by"), broker.path("data")).unwrap();
-    fs::set_permissions(
-        broker.path("data"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o700),
-    )
-    .unwrap();
     broker.restart().await;
     issue(&broker, 9).await;
     let other = Mirror::fetch(&broker, &siem, "other").await;

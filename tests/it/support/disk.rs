@@ -1,7 +1,8 @@
-//! Disks that have an end.
+//! Disks that have an end, and folders on them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Writes zeros until not a byte more fits.
@@ -13,5 +14,19 @@ pub(crate) fn fill(path: &Path) {
         .unwrap();
     for block in [vec![0; 64 * 1024], vec![0; 1]] {
         while junk.write_all(&block).is_ok() {}
+    }
+}
+
+/// Copies a folder with all that is in it, for its owner alone, as a broker wants its own.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
     }
 }

@@ -1,0 +1,103 @@
+//! What others read of the published tree: tiles, records, proofs, and whether it is the one that was published before.
+
+use super::{PublishError, Published, Publisher, signed};
+use crate::audit::proof::Proof;
+use crate::audit::read::ReadError;
+use crate::audit::take_up::beyond;
+use crate::audit::tree::{Hash, Tile, Tiles as _, consistency, inclusion, root};
+use crate::audit::view::View;
+use std::io;
+use std::sync::Arc;
+
+impl Publisher {
+    /// A tile as it is served; none where the last checkpoint does not cover it. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged and cannot be made again.
+    pub fn tile(&self, tile: Tile) -> io::Result<Option<Vec<u8>>> {
+        if !self.covers(tile) {
+            return Ok(None);
+        }
+        let hashes = self.view().read(tile)?;
+        Ok(Some(hashes.iter().flat_map(|hash| *hash.bytes()).collect()))
+    }
+
+    /// The records whose hashes a tile of level 0 holds, as a bundle (C2SP tlog-tiles): each behind its length in two
+    /// bytes. None where the last checkpoint does not cover them. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not those that the checkpoint was signed for.
+    pub fn bundle(&self, leaves: Tile) -> Result<Option<Vec<u8>>, ReadError> {
+        if leaves.level != 0 || !self.covers(leaves) {
+            return Ok(None);
+        }
+        self.view().bundle(leaves).map(Some)
+    }
+
+    fn covers(&self, tile: Tile) -> bool {
+        let size = self.published().map_or(0, |last| last.checkpoint.size);
+        let leaves = u32::from(tile.level).saturating_mul(Tile::HEIGHT);
+        let end = tile.index.saturating_mul(u64::from(Tile::FULL));
+        let end = end.saturating_add(u64::from(tile.width));
+        size.checked_shr(leaves).is_some_and(|there| end <= there)
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            device: &self.device,
+            shelf: &*self.shelf,
+            edge: self.readable.load_full(),
+        }
+    }
+
+    /// The proof that the tree of `old` records is the beginning of that of `new`, which the last checkpoint covers; empty
+    /// where there is nothing to prove. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When the tiles cannot be read, or the sizes are not of this tree or not in order.
+    pub fn consistency(&self, old: u64, new: u64) -> io::Result<Vec<Hash>> {
+        match old == 0 || old == new {
+            true => Ok(Vec::new()),
+            false => consistency(&self.view(), old, new),
+        }
+    }
+
+    /// Whether the log has grown from a checkpoint that it once published. `durable` is how many records it holds. Blocks:
+    /// reads files.
+    ///
+    /// # Errors
+    /// [`PublishError`]: what the checkpoint has against it.
+    pub fn has_grown_from(&self, note: &[u8], durable: u64) -> Result<(), PublishError> {
+        let checkpoint = signed(note, &self.verifier)?;
+        if checkpoint.size > durable {
+            return Err(PublishError::Behind {
+                log: durable,
+                checkpoint: checkpoint.size,
+            });
+        }
+        let edge = self.readable.load_full();
+        let there = match checkpoint.size.checked_sub(edge.frontier.size()) {
+            // Published elsewhere, and not here: what was published here since is lost, and its records may be others.
+            Some(1..) => beyond(&self.device, &edge, checkpoint.size)?,
+            _ => root(&self.view(), checkpoint.size)?,
+        };
+        if there != checkpoint.root {
+            return Err(PublishError::Forked(checkpoint.size));
+        }
+        Ok(())
+    }
+
+    /// The proof of a record, against the last checkpoint; none where that does not cover it yet. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When the tiles cannot be read.
+    pub fn prove(&self, index: u64) -> io::Result<Option<Proof>> {
+        let covers = |last: &Arc<Published>| index < last.checkpoint.size;
+        let Some(last) = self.published().filter(covers) else {
+            return Ok(None);
+        };
+        let path = inclusion(&self.view(), index, last.checkpoint.size)?;
+        let note = last.note.clone();
+        Ok(Some(Proof { index, path, note }))
+    }
+}
