@@ -3,9 +3,10 @@
 use super::collector::Collector;
 use super::flow::Files;
 use super::syslogd::Syslogd;
-use super::{Hook, Stream, load, metric, section, sequences, until, until_taken};
-use crate::support::broker::Broker;
+use super::{Hook, Stream, exchange, load, metric, section, sequences, until, until_taken};
+use crate::support::broker::{Broker, Site, spec};
 use crate::support::long;
+use std::process::Stdio;
 use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +89,25 @@ async fn a_black_hole_neither_stops_issuance_nor_loses_a_record() {
     let hook = Hook::on(swallowing.await.unwrap()).await;
     until_taken(&broker, "hole").await;
     assert_eq!(Stream::of(sequences(&hook.records())).next, records);
+}
+
+/// Standard output is the only sink whose receiver can hold up a thread.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_nobody_reads_holds_up_neither_tokens_nor_the_end() {
+    let site = Site::with(|setup| {
+        setup.config += &section("out", "stdout", "timeout = \"200ms\"");
+    });
+    let mut command = site.command();
+    command.stdout(Stdio::piped());
+    let mut broker = site.run(command).await;
+    let key = broker.create_key(spec(&["shop"], &[])).await.secret;
+    // More than the pipe has room for.
+    exchange(broker.anybody().await, key.clone(), 200).await;
+    let failing = async || metric(&broker, "failures_total", "out").await > 0;
+    until("a delivery to end", failing).await;
+    exchange(broker.anybody().await, key, 20).await;
+    assert!(metric(&broker, "lag_records", "out").await > 20);
+    assert!(broker.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,7 @@ async fn an_answer_that_is_no_yes_loses_nothing_and_no_redirect_is_followed() {
         until("another try", async || hook.asked().len() > before).await;
     }
     assert!(hook.taken().is_empty());
+    assert!(hook.asked().iter().all(|asked| asked.path == "/events"));
     assert_eq!(metric(&broker, "refused_total", "hook").await, 0);
     assert_eq!(metric(&broker, "delivered_total", "hook").await, 0);
     let counted = async || metric(&broker, "failures_total", "hook").await >= 3;
