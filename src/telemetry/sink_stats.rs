@@ -35,6 +35,13 @@ impl Collector for ShownSinks {
         each(encoder, sinks, name, help, |sink| {
             ConstCounter::new(sink.refused())
         })?;
+        let (name, help) = (
+            "log_sink_missed",
+            "Records that were removed from the log before a sink delivered them",
+        );
+        each(encoder, sinks, name, help, |sink| {
+            ConstCounter::new(sink.missed())
+        })?;
         let (name, help) = ("log_sink_failures", "Deliveries of a sink that failed");
         each(encoder, sinks, name, help, |sink| {
             ConstCounter::new(sink.failures())

@@ -222,3 +222,61 @@ fn names_and_standard_output_are_given_once_and_sinks_are_few() {
     let problems = sinks(&many(limits::SINKS + 1)).unwrap_err();
     assert_eq!(problems[0].key, "log.sink");
 }
+
+/// What `check-config` says of the files.
+#[test]
+fn the_files_of_a_sink_are_looked_at_and_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let section = sink(
+        "name = \"a\"\nkind = \"webhook\"\nurl = \"https://a\"\nca = \"ca.pem\"\nbearer_file = \"token\"\nsigning_key_file = \"key\"",
+    );
+    write("cambist.toml", &format!("{MINIMAL}\n{section}"), 0o600);
+    let config = Config::load(&folder.path().join("cambist.toml")).unwrap();
+    let files = || -> Vec<String> {
+        let problems = config.check_files().into_iter().map(|problem| problem.key);
+        problems.filter(|key| key.starts_with("log.sink")).collect()
+    };
+    let content = || -> Vec<String> {
+        let clock: std::sync::Arc<dyn cambist::clock::Clock> =
+            cambist::clock::SystemClock::shared();
+        let problems = cambist::app::check(&config, &clock).into_iter();
+        let ours = problems.filter(|problem| problem.key.starts_with("log.sink"));
+        ours.map(|problem| format!("{}: {}", problem.key, problem.message))
+            .collect()
+    };
+    assert_eq!(
+        files(),
+        [
+            "log.sink[0].ca",
+            "log.sink[0].bearer_file",
+            "log.sink[0].signing_key_file"
+        ]
+    );
+    write("ca.pem", "no certificate", 0o644);
+    write("token", "s3cret\n", 0o644);
+    write("key", "whsec_short\n", 0o600);
+    assert_eq!(files(), ["log.sink[0].bearer_file"], "others may read it");
+    assert!(
+        content()[0].ends_with("ca.pem: holds no certificate"),
+        "{:?}",
+        content()
+    );
+    let authority = crate::support::pki::Authority::new("a");
+    write("ca.pem", authority.pem(), 0o644);
+    write("token", "s3cret\n", 0o600);
+    assert_eq!(files(), [""; 0]);
+    let said = content();
+    assert!(
+        said[0].starts_with("log.sink[0].url: ") && said[0].contains("key: not `whsec_`"),
+        "{said:?}"
+    );
+    assert!(!said[0].contains("short"));
+    write("key", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n", 0o600);
+    assert_eq!(content(), [""; 0]);
+}

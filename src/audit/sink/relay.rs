@@ -76,7 +76,8 @@ impl Relay {
             error,
         };
         let kept = around.cursors.load(&settings.name).map_err(failed)?;
-        let cursor = begin(&settings, kept.as_deref(), &log);
+        let first = first(&*around.segments).map_err(failed)?;
+        let cursor = begin(&settings, kept.as_deref(), first, &log);
         let next = cursor.next;
         if kept.is_none_or(|kept| Cursor::decode(&kept).as_ref() != Some(&cursor)) {
             let bytes = cursor.encode().map_err(failed)?;
@@ -147,9 +148,10 @@ impl Relay {
         // Taken: after a failure the segment is read from its start, in case the place itself is what is wrong.
         let (from, place, format) = (self.next, self.place.take(), self.settings.format);
         let read = move || -> Result<_, ReadError> {
+            let from = first(&*segments)?.clamp(from, durable);
             let mut all = records_at(segments, from, place)?;
             let (mut batch, mut bytes) = (Vec::new(), 0_usize);
-            // What is not acknowledged yet is not there.
+            // What is not acknowledged yet is not there, nor what was removed.
             for sequence in (from..durable).take(limits::SINK_BATCH) {
                 if bytes >= limits::SINK_BATCH_BYTES {
                     break;
@@ -159,14 +161,26 @@ impl Relay {
                 bytes = bytes.saturating_add(event.text.len());
                 batch.push(event);
             }
-            Ok((batch, all.place()))
+            Ok((from, batch, all.place()))
         };
         let read = spawn_blocking(read)
             .await
             .map_err(|error| error.to_string())?;
-        let (batch, place) = read.map_err(|error| error.to_string())?;
+        let (from, batch, place) = read.map_err(|error| error.to_string())?;
+        self.pass_over(from);
         self.place = place;
         Ok(batch)
+    }
+
+    /// Goes on at `first`, behind records that were removed from the log before it came to them.
+    fn pass_over(&mut self, first: u64) {
+        let missed = first.saturating_sub(self.next);
+        if missed > 0 {
+            self.stats.missed.fetch_add(missed, Ordering::Relaxed);
+            let (sink, from) = (&self.settings.name, self.next);
+            tracing::warn!(%sink, from, missed, "records were removed from the log before the sink delivered them");
+            self.next = first;
+        }
     }
 
     /// Delivers a batch, as a whole or in parts, and moves past what was delivered or set aside.
@@ -267,11 +281,16 @@ impl Relay {
     }
 }
 
-/// Where a sink begins, by what was kept of it.
-fn begin(settings: &Settings, kept: Option<&[u8]>, log: &Log) -> Cursor {
+/// The first record that the log still holds.
+fn first(segments: &dyn Segments) -> io::Result<u64> {
+    Ok(segments.segments()?.first().copied().unwrap_or_default())
+}
+
+/// Where a sink begins, by what was kept of it. `first` is the first record that the log still holds.
+fn begin(settings: &Settings, kept: Option<&[u8]>, first: u64, log: &Log) -> Cursor {
     let (sink, durable) = (&settings.name, log.durable());
     let configured = match settings.start {
-        Start::Beginning => 0,
+        Start::Beginning => first,
         Start::End => durable,
     };
     let next = match kept.map(Cursor::decode) {
@@ -287,7 +306,7 @@ fn begin(settings: &Settings, kept: Option<&[u8]>, log: &Log) -> Cursor {
         }
         Some(None) => {
             tracing::warn!(%sink, "the sink's cursor cannot be read: it begins at the log's beginning");
-            0
+            first
         }
     };
     Cursor {

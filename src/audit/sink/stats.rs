@@ -14,6 +14,7 @@ pub struct SinkStats {
     pub(super) next: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) missed: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) last_success: AtomicI64,
 }
@@ -26,6 +27,7 @@ impl SinkStats {
             next: AtomicU64::new(next),
             delivered: AtomicU64::default(),
             refused: AtomicU64::default(),
+            missed: AtomicU64::default(),
             failures: AtomicU64::default(),
             last_success: AtomicI64::default(),
         }
@@ -60,6 +62,12 @@ impl SinkStats {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many were removed from the log before it came to them.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// How many deliveries failed.

@@ -1,161 +1,16 @@
 //! A relay over a log in memory, to a receiver that does as it is told.
 
-use super::{
-    Around, Cursor, Cursors, Delivery, Event, Format, Kind, Relay, Settings, Sink, SinkName, Sinks,
-    Start, Undelivered,
-};
-use crate::audit::testing::{Memory, Opened, open};
-use crate::audit::{Act, ActKind};
-use crate::clock::SystemRandomness;
+mod world;
+
+use super::{Cursor, Sinks, Start};
+use crate::audit::testing::{Memory, open_with, options};
+use crate::audit::{Act, ActKind, Options, Segments as _};
 use crate::limits;
 use crate::store::LogId;
-use std::collections::BTreeMap;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-type Answers = dyn Fn(&[Event]) -> Option<Result<u64, Undelivered>> + Send + Sync;
-
-/// A receiver that is asked each time how it answers; `None` is never.
-struct Receiver {
-    answers: Box<Answers>,
-    /// The sequences of each delivery that it answered with yes.
-    took: Arc<Mutex<Vec<Vec<u64>>>>,
-}
-
-impl std::fmt::Debug for Receiver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Receiver")
-    }
-}
-
-impl Sink for Receiver {
-    fn deliver<'a>(&'a mut self, batch: &'a [Event]) -> Delivery<'a> {
-        Box::pin(async move {
-            let Some(answer) = (self.answers)(batch) else {
-                return std::future::pending().await;
-            };
-            if answer.is_ok() {
-                let taken = batch.iter().map(|event| event.sequence).collect();
-                self.took.lock().unwrap().push(taken);
-            }
-            answer
-        })
-    }
-}
-
-/// Cursors in memory, which can be made to fail.
-#[derive(Debug, Default)]
-struct Kept {
-    all: Mutex<BTreeMap<SinkName, Vec<u8>>>,
-    fails: AtomicBool,
-}
-
-impl Cursors for Kept {
-    fn load(&self, name: &SinkName) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.all.lock().unwrap().get(name).cloned())
-    }
-
-    fn keep(&self, name: &SinkName, bytes: &[u8]) -> io::Result<()> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let mut all = self.all.lock().unwrap();
-        all.insert(name.clone(), bytes.to_vec());
-        Ok(())
-    }
-}
-
-struct World {
-    device: Arc<Memory>,
-    opened: Opened,
-    cursors: Arc<Kept>,
-    took: Arc<Mutex<Vec<Vec<u64>>>>,
-}
-
-fn name(text: &str) -> SinkName {
-    SinkName::try_from(text.to_owned()).unwrap()
-}
-
-impl World {
-    async fn with(records: u64) -> Self {
-        let device = Memory::new();
-        let world = Self {
-            opened: open(&device),
-            device,
-            cursors: Arc::default(),
-            took: Arc::default(),
-        };
-        world.record(records).await;
-        world
-    }
-
-    async fn record(&self, count: u64) {
-        for _ in 0..count {
-            let act = Act::new(ActKind::Start, "broker.start");
-            self.opened.log.event(&act).await.unwrap();
-        }
-    }
-
-    fn open(
-        &self,
-        start: Start,
-        answers: impl Fn(&[Event]) -> Option<Result<u64, Undelivered>> + Send + Sync + 'static,
-    ) -> Relay {
-        let settings = Settings {
-            name: name("test"),
-            format: Format::Record,
-            start,
-            timeout: limits::SINK_DELIVERY,
-            kind: Kind::Stdout,
-        };
-        let around = Around {
-            log: self.opened.log.clone(),
-            segments: self.device.clone(),
-            cursors: self.cursors.clone(),
-            clock: self.opened.clock.clone(),
-            random: SystemRandomness::shared(),
-        };
-        let receiver = Receiver {
-            answers: Box::new(answers),
-            took: Arc::clone(&self.took),
-        };
-        Relay::open(settings, Box::new(receiver), around).unwrap()
-    }
-
-    /// What was taken since the last look.
-    fn took(&self) -> Vec<Vec<u64>> {
-        std::mem::take(&mut *self.took.lock().unwrap())
-    }
-
-    fn cursor(&self) -> u64 {
-        let kept = self.cursors.load(&name("test")).unwrap().unwrap();
-        let cursor = Cursor::decode(&kept).unwrap();
-        assert_eq!(cursor.log, self.opened.log.id());
-        cursor.next
-    }
-
-    fn put_cursor(&self, bytes: &[u8]) {
-        self.cursors.keep(&name("test"), bytes).unwrap();
-    }
-
-    async fn pass(&self, relay: &mut Relay) -> Result<(), String> {
-        relay.pass(self.opened.log.durable()).await
-    }
-}
-
-fn takes_all(_: &[Event]) -> Option<Result<u64, Undelivered>> {
-    Some(Ok(0))
-}
-
-fn failed() -> Undelivered {
-    Undelivered::Failed("away".into())
-}
-
-fn refused() -> Undelivered {
-    Undelivered::Refused("odd".into())
-}
+use world::{Removed, Said, World, failed, refused, takes_all};
 
 #[tokio::test]
 async fn every_record_is_delivered_in_order_and_after_a_restart_only_what_is_new() {
@@ -436,17 +291,33 @@ async fn a_sink_that_is_behind_for_long_is_told_of_once() {
     running.abort();
 }
 
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+#[tokio::test]
+async fn what_was_removed_from_the_log_is_passed_over_and_counted() {
+    let device = Memory::new();
+    let small = Options {
+        segment_bytes: 1,
+        ..options()
+    };
+    let mut world = World::with(0).await;
+    world.opened = open_with(&device, small).unwrap();
+    world.device = Arc::clone(&device);
+    world.record(4).await;
+    assert!(device.segments().unwrap().contains(&2));
+    // The cursor stands at the first record, and the first two are gone.
+    drop(world.open(Start::Beginning, takes_all));
+    let removed = Arc::new(Removed(device, 2));
+    let mut relay = world.open_on(removed.clone(), Start::Beginning, takes_all);
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![2, 3]], 4));
+    assert_eq!((relay.stats().missed(), relay.stats().delivered()), (2, 2));
+    // One that begins now begins with what there is.
+    world.cursors.all.lock().unwrap().clear();
+    let mut relay = world.open_on(removed, Start::Beginning, takes_all);
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!(
+        (world.took(), relay.stats().missed()),
+        (vec![vec![2, 3]], 0)
+    );
 }
 
 #[tokio::test]

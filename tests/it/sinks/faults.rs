@@ -3,9 +3,12 @@
 use super::collector::Collector;
 use super::flow::Files;
 use super::syslogd::Syslogd;
-use super::{Hook, Stream, load, metric, section, sequences, until, until_taken};
-use crate::support::broker::Broker;
+use super::{Hook, Stream, exchange, load, metric, section, sequences, until, until_taken};
+use crate::support::broker::{Broker, Site, spec};
+use crate::support::edge::within;
 use crate::support::long;
+use std::process::Stdio;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +91,65 @@ async fn a_black_hole_neither_stops_issuance_nor_loses_a_record() {
     let hook = Hook::on(swallowing.await.unwrap()).await;
     until_taken(&broker, "hole").await;
     assert_eq!(Stream::of(sequences(&hook.records())).next, records);
+}
+
+/// Syslog has no answers: what a receiver had not read when it went away is sent again.
+#[tokio::test]
+async fn a_syslog_receiver_that_goes_away_with_something_unread_gets_it_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let broker = Broker::with(|setup| {
+        setup.config += &section("logs", "syslog", &format!("url = \"tcp://{address}\""));
+    })
+    .await;
+    let (stream, _) = within("a first batch", listener.accept()).await.unwrap();
+    // It has arrived, as far as the system is concerned, and nobody reads it.
+    stream.peek(&mut [0]).await.unwrap();
+    drop(stream);
+    let mut received = Vec::new();
+    let wanted = u64::try_from(broker.records().len()).unwrap();
+    while Stream::of(framed(&received)).next < wanted {
+        let (mut stream, _) = within("a batch", listener.accept()).await.unwrap();
+        stream.read_to_end(&mut received).await.unwrap();
+    }
+    assert!(metric(&broker, "failures_total", "logs").await > 0);
+}
+
+/// The sequences of messages, each behind its length (RFC 5425 section 4.3).
+fn framed(mut bytes: &[u8]) -> Vec<u64> {
+    let mut sequences = Vec::new();
+    while !bytes.is_empty() {
+        let space = bytes.iter().position(|byte| *byte == b' ').unwrap();
+        let length: usize = std::str::from_utf8(&bytes[..space])
+            .unwrap()
+            .parse()
+            .unwrap();
+        let message = std::str::from_utf8(&bytes[space + 1..][..length]).unwrap();
+        let (_, record) = message.split_once("] ").unwrap();
+        let record: serde_json::Value = serde_json::from_str(record).unwrap();
+        sequences.push(record["seq"].as_u64().unwrap());
+        bytes = &bytes[space + 1 + length..];
+    }
+    sequences
+}
+
+/// Standard output is the only sink whose receiver can hold up a thread.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_nobody_reads_holds_up_neither_tokens_nor_the_end() {
+    let site = Site::with(|setup| {
+        setup.config += &section("out", "stdout", "timeout = \"200ms\"");
+    });
+    let mut command = site.command();
+    command.stdout(Stdio::piped());
+    let mut broker = site.run(command).await;
+    let key = broker.create_key(spec(&["shop"], &[])).await.secret;
+    // More than the pipe has room for.
+    exchange(broker.anybody().await, key.clone(), 200).await;
+    let failing = async || metric(&broker, "failures_total", "out").await > 0;
+    until("a delivery to end", failing).await;
+    exchange(broker.anybody().await, key, 20).await;
+    assert!(metric(&broker, "lag_records", "out").await > 20);
+    assert!(broker.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

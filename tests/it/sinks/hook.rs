@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::serve::Listener;
 use cambist::listener::provider;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 /// A request that was answered with yes.
 #[derive(Clone, Debug)]
 pub(crate) struct Noted {
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
@@ -112,11 +113,13 @@ pub(super) fn lines(bytes: &[u8]) -> Vec<Value> {
 }
 
 async fn note(
+    uri: Uri,
     State(shared): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, HeaderMap) {
     let noted = Noted {
+        path: uri.path().to_owned(),
         headers,
         body: body.to_vec(),
     };

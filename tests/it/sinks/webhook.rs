@@ -111,6 +111,7 @@ async fn an_answer_that_is_no_yes_loses_nothing_and_no_redirect_is_followed() {
     until_taken(&broker, "hook").await;
     let stream = Stream::of(sequences(&hook.records()));
     assert_eq!(stream.next, u64::try_from(broker.records().len()).unwrap());
+    assert!(hook.asked().iter().all(|asked| asked.path == "/events"));
 }
 
 /// What its answer says of the whole batch, the sink finds out of each record; and not every record can be wrong.
