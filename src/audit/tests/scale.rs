@@ -6,8 +6,8 @@
 use crate::audit::device::{CreateError, Source};
 use crate::audit::testing::{NOW, ORIGIN, context, minted_of, token_id};
 use crate::audit::{
-    Archive, Device, Disk, DiskShelf, Done, Field, Filter, Keeper, Log, Options, Order, Publisher,
-    Segment, Segments, Space, search,
+    Archive, Archivist, Device, Disk, DiskShelf, Done, Field, Filter, Log, Options, Order,
+    Publisher, Segment, Segments, Space, search,
 };
 use crate::authn::Verified;
 use crate::clock::SystemRandomness;
@@ -33,7 +33,7 @@ const HOUR: u64 = 3600 * RATE;
 const CALLERS: u64 = 256;
 /// Credentials that are used in turn.
 const CREDENTIALS: u64 = 1000;
-/// Records between two looks of publisher and keeper.
+/// Records between two looks of publisher and archivist.
 const ROUND: u64 = 100_000;
 /// What a decision was made with, of the size that real ones have.
 const INPUT: &str = r#"{"principal":{"type":"key","id":"deploy-frontend","owner":"shop","labels":{"env":"production","region":"eu-central-1"}},"audience":{"name":"https://api.example.org","owner":"platform","bound":true,"lifetime":900},"context":{"scopes":["read"],"network":"192.0.2.0/24","face":"grpc","schema":3,"policies":"5f1c9ab2"}}"#;
@@ -274,10 +274,10 @@ fn look_after(running: &Running) -> impl FnOnce() -> u64 + Send + use<> {
     move || {
         publisher.advance(log.durable()).unwrap();
         let published = publisher.published().unwrap().checkpoint.size;
-        let mut keeper = Keeper::new(Arc::clone(&disk.0) as Arc<dyn Archive>);
+        let mut archivist = Archivist::new(Arc::clone(&disk.0) as Arc<dyn Archive>);
         let mut gone = 0;
         loop {
-            match keeper.step(published).unwrap() {
+            match archivist.step(published).unwrap() {
                 None => return gone,
                 Some(Done::Indexed(_)) => {}
                 Some(Done::Packed(first)) => {
