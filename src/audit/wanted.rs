@@ -29,10 +29,28 @@ impl Segments for WhileWanted {
 
     fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
         wanted(&self.is_wanted)?;
-        Ok(Box::new(Watched {
-            source: self.segments.read(first)?,
+        Ok(self.watched(self.segments.read(first)?))
+    }
+
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        wanted(&self.is_wanted)?;
+        Ok(self.watched(self.segments.index(first)?))
+    }
+
+    fn distrust(&self, first: u64) {
+        // What could not be read because nobody wants it any more says nothing of the file.
+        if (self.is_wanted)() {
+            self.segments.distrust(first);
+        }
+    }
+}
+
+impl WhileWanted {
+    fn watched(&self, source: Box<dyn Source>) -> Box<dyn Source> {
+        Box::new(Watched {
+            source,
             is_wanted: Arc::clone(&self.is_wanted),
-        }))
+        })
     }
 }
 

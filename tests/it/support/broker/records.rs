@@ -2,7 +2,7 @@
 
 use super::{LOOK, Site};
 use crate::support::edge::within;
-use cambist::audit::{Checkpoint, Disk, DiskReader, DiskShelf, NoteKey, read, verify};
+use cambist::audit::{Checkpoint, Disk, DiskReader, DiskShelf, NoteKey, ReadError, read, verify};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,18 @@ pub(crate) fn segments(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The records of the log in `folder`, in order, also while the broker writes.
+/// The records of the log in `folder`, in order, also while the broker writes: what it does to a file meanwhile is looked at
+/// again.
 pub(crate) fn records(folder: &Path) -> Vec<Value> {
-    let parsed = segments(folder).into_iter().flat_map(|path| {
-        let bytes = fs::read(path).unwrap();
-        let lines = bytes.split(|byte| *byte == b'\n');
-        let lines = lines.filter(|line| line.starts_with(br#"{"v":1,"seq":"#));
-        let records = lines.filter_map(|line| serde_json::from_slice(line).ok());
-        records.collect::<Vec<_>>()
-    });
-    parsed.collect()
+    let read = || -> Result<Vec<Value>, ReadError> {
+        let all = read::records(Arc::new(DiskReader::new(folder)), 0)?;
+        all.map(|entry| Ok(serde_json::from_slice(&entry?.line).unwrap()))
+            .collect()
+    };
+    let mut tries = std::iter::repeat_with(read).take(5);
+    tries
+        .find(Result::is_ok)
+        .map_or_else(|| read().unwrap(), Result::unwrap)
 }
 
 impl Site {
