@@ -3,7 +3,7 @@
 use super::open::{Memory, Opened};
 use super::{World, maintenance, upkeep};
 use crate::administration::{AudienceAdmin, Changes, KeyAdmin, SigningAdmin};
-use crate::audit::{DiskReader, Reading};
+use crate::audit::Reading;
 use crate::authn::Administrators;
 use crate::config::Config;
 use crate::exchange::Exchange;
@@ -79,7 +79,7 @@ pub(super) fn routes(
         gate: gate.clone(),
         reading: Reading::new(
             opened.log.clone(),
-            Arc::new(DiskReader::new(&config.log_directory())),
+            Arc::clone(&opened.disk) as _,
             Arc::clone(&opened.publisher),
         ),
         draining: world.lifecycle.shutdown().drain.clone(),
