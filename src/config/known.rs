@@ -158,7 +158,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "log.copy",
-        "one [[log.copy]] section for each place where the last checkpoint is kept, at most 8",
+        "one [[log.copy]] section for each place where this node's last checkpoint is kept, at most 8",
     ),
     (
         "log.copy.file",

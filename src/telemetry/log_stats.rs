@@ -135,13 +135,13 @@ fn parties(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
         if all.is_empty() {
             continue;
         }
-        let help = "Records that the last checkpoint is of that was taken there";
+        let help = "Records that the last checkpoint is of that each has taken";
         let mut metric = encoder.encode_descriptor(size, help, None, MetricType::Gauge)?;
         for party in &all {
             let size = i64::try_from(party.size()).unwrap_or(i64::MAX);
             ConstGauge::new(size).encode(metric.encode_family(&[(label, party.name())])?)?;
         }
-        let help = "Attempts to send a checkpoint there that failed";
+        let help = "Attempts to have each take a checkpoint that failed";
         let mut metric = encoder.encode_descriptor(failures, help, None, MetricType::Counter)?;
         for party in &all {
             let failures = ConstCounter::new(party.failures());

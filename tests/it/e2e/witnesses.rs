@@ -101,9 +101,17 @@ async fn each_witness_signs_under_the_checkpoint_and_goes_on_after_a_restart() {
         .no_proxy()
         .build()
         .unwrap();
-    let answer = client.get(format!("{}/log/checkpoint", site.issuer)).send();
-    let note = answer.await.unwrap().bytes().await.unwrap();
-    assert_eq!(signers(&site, &note, &both).1.len(), 2);
+    let seen = async {
+        loop {
+            let answer = client.get(format!("{}/log/checkpoint", site.issuer)).send();
+            let note = answer.await.unwrap().bytes().await.unwrap();
+            if signers(&site, &note, &both).1.len() == 2 {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    within("both over HTTPS", seen).await;
     let (_, metrics) = broker.operations("/metrics").await.unwrap();
     assert!(
         metrics.contains("log_witness_size{witness=\"one.example.net/w\"}"),

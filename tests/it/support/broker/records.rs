@@ -53,22 +53,26 @@ impl Site {
         within("a record", found).await
     }
 
-    /// Waits until a checkpoint is of at least so many records.
+    /// Waits until a checkpoint of at least so many records is published, in its folder and over HTTPS.
     pub(crate) async fn published(&self, size: u64) {
         let reached = async {
-            loop {
-                let note = fs::read_to_string(self.path("data/log/checkpoint")).unwrap_or_default();
-                let found = note
-                    .lines()
-                    .nth(1)
-                    .and_then(|line| line.parse::<u64>().ok());
-                if found.is_some_and(|found| found >= size) {
-                    return;
-                }
+            while self
+                .checkpoint_size()
+                .await
+                .is_none_or(|found| found < size)
+            {
                 tokio::time::sleep(LOOK).await;
             }
         };
         within("a checkpoint", reached).await;
+    }
+
+    async fn checkpoint_size(&self) -> Option<u64> {
+        let (_, metrics) = self.operations("/metrics").await?;
+        let mut values = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("cambist_log_checkpoint_size "));
+        values.next()?.parse().ok()
     }
 
     /// Verifies the log from its files alone, and that it has grown from each of `earlier`, to which its checkpoint is
