@@ -141,6 +141,14 @@ pub const KEYS: &[(&str, &str)] = &[
         "a length of time from \"1m\" up to \"31d\", such as \"24h\"",
     ),
     (
+        "log.retention",
+        "how long records stay, from \"1d\" on, such as \"400d\"; left out: for ever",
+    ),
+    (
+        "log.max_bytes",
+        "bytes that all of the log may take, 67108864 and four segments at least; left out: no bound",
+    ),
+    (
         "log.reader",
         "one [[log.reader]] section for each workload that may read the log",
     ),

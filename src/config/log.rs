@@ -20,6 +20,10 @@ pub struct Log {
     pub segment_bytes: u64,
     /// Age at which a segment is closed.
     pub segment_age: Duration,
+    /// How long records stay; for ever where it is not said.
+    pub retention: Option<Duration>,
+    /// How large all of it may be, if there is a bound.
+    pub max_bytes: Option<u64>,
     /// Who may read it, beside administrators.
     pub readers: Vec<LogReader>,
 }
@@ -39,6 +43,9 @@ pub(super) struct RawLog {
     segment_bytes: u64,
     #[serde(deserialize_with = "duration::deserialize")]
     segment_age: Duration,
+    #[serde(deserialize_with = "duration::deserialize_some")]
+    retention: Option<Duration>,
+    max_bytes: Option<u64>,
     reader: Vec<Spanned<RawReader>>,
 }
 
@@ -54,6 +61,8 @@ impl Default for RawLog {
         Self {
             segment_bytes: limits::LOG_SEGMENT_BYTES,
             segment_age: limits::LOG_SEGMENT_AGE,
+            retention: None,
+            max_bytes: None,
             reader: Vec::new(),
         }
     }
@@ -70,9 +79,26 @@ impl Log {
         check.number(&at.key("segment_bytes"), raw.segment_bytes, sizes);
         let ages = minutes(1)..=days(31);
         check.time(&at.key("segment_age"), raw.segment_age, ages);
+        if let Some(retention) = raw.retention {
+            check.time(&at.key("retention"), retention, days(1)..=days(36_500));
+        }
+        if let Some(max_bytes) = raw.max_bytes {
+            // One that is written, one that is compressed, and as much that is kept.
+            let least = raw
+                .segment_bytes
+                .saturating_mul(4)
+                .max(limits::SMALLEST_LOG);
+            check.number(
+                &at.key("max_bytes"),
+                max_bytes,
+                least..=i64::MAX.unsigned_abs(),
+            );
+        }
         Self {
             segment_bytes: raw.segment_bytes,
             segment_age: raw.segment_age,
+            retention: raw.retention,
+            max_bytes: raw.max_bytes,
             readers: readers(raw.reader, domains, check),
         }
     }
