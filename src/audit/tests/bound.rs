@@ -44,6 +44,7 @@ async fn at_its_bound_the_log_takes_revocations_only_and_comes_back() {
     let mut issued = 0_u128;
     while log.issue(minted(issued), &context()).await.is_ok() {
         issued += 1;
+        assert!(disk.size() <= BOUND);
     }
     assert!(disk.size() <= BOUND && disk.size() + limits::LOG_BATCH_BYTES as u64 > BOUND);
     until(&log, |health| !is_writing(health)).await;

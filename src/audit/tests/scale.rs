@@ -19,8 +19,8 @@ use crate::revocation::HotSet;
 use jiff::Timestamp;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -110,7 +110,8 @@ impl Device for Counting {
 }
 
 fn now() -> Duration {
-    SystemClock::shared().monotonic()
+    static CLOCK: OnceLock<Arc<SystemClock>> = OnceLock::new();
+    CLOCK.get_or_init(SystemClock::shared).monotonic()
 }
 
 /// Everything that is open while the log runs.
