@@ -82,9 +82,9 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let (outbox, drain) = Outbox::new(Arc::clone(&store), opened.log.clone(), applied);
     follow_outbox(world, drain);
     let publishing = publishing::start(world, &opened);
-    archiving::start(world, &opened);
     opened.parties.start(world, &opened.publisher, &opened.log);
     let sinks = sinks::start(config, world, &opened)?;
+    archiving::start(config, world, &opened, sinks.clone());
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,

@@ -18,6 +18,12 @@ impl Segments for Discard {
     fn read(&self, _: u64) -> io::Result<Box<dyn Source>> {
         Err(io::ErrorKind::NotFound.into())
     }
+
+    fn index(&self, _: u64) -> io::Result<Box<dyn Source>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn distrust(&self, _: u64) {}
 }
 
 impl Device for Discard {

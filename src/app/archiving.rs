@@ -2,22 +2,54 @@
 
 use super::World;
 use super::open::Opened;
-use crate::audit::{Archive, Archivist, Done, Publisher};
+use crate::audit::sink::Sinks;
+use crate::audit::{Archive, Archivist, Disk, Done, Hold, Log, Pruner, Publisher, Segments as _};
+use crate::clock::guard::TimeGuard;
+use crate::config::Config;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Between one thing and the next.
 const PACE: Duration = Duration::from_secs(1);
-/// How many of those until what failed is tried again: ten minutes.
+/// How many of those until what failed is tried again, and what is there is looked at again: ten minutes.
 const AGAIN: u32 = 600;
+/// The share of its bound from which on the log's size is warned of, in percent.
+const WARNING: u64 = 80;
 
-/// Indexes and compresses what a checkpoint is of, until nothing is asked any more. What is left is done after the next
-/// start.
-pub(super) fn start(world: &World, opened: &Opened) {
+/// What is done, and with what.
+struct Archiving {
+    disk: Arc<Disk>,
+    log: Log,
+    publisher: Arc<Publisher>,
+    guard: Arc<TimeGuard>,
+    archivist: Arc<Mutex<Archivist>>,
+    pruner: Pruner,
+    /// What sinks have not taken yet stays.
+    sinks: Option<(Sinks, Hold)>,
+    retention: Option<Duration>,
+    /// Each is said once, and not each second.
+    warned: bool,
+    failing: bool,
+}
+
+/// Indexes and compresses what a checkpoint is of, and removes what is old, until nothing is asked any more. What is left is
+/// done after the next start.
+pub(super) fn start(config: &Config, world: &World, opened: &Opened, sinks: Sinks) {
     let archive = Arc::clone(&opened.disk) as Arc<dyn Archive>;
-    let archivist = Arc::new(Mutex::new(Archivist::new(archive)));
-    let publisher = Arc::clone(&opened.publisher);
+    let mut this = Archiving {
+        disk: Arc::clone(&opened.disk),
+        log: opened.log.clone(),
+        publisher: Arc::clone(&opened.publisher),
+        guard: Arc::clone(&opened.guard),
+        archivist: Arc::new(Mutex::new(Archivist::new(Arc::clone(&archive)))),
+        pruner: Pruner::new(archive, opened.log.clone(), opened.holds.clone()),
+        sinks: sinks.taken().map(|taken| (sinks, opened.holds.hold(taken))),
+        retention: config.log.retention,
+        warned: false,
+        failing: false,
+    };
     let quiet = world.lifecycle.quiet().clone();
     world.lifecycle.spawn("archive", async move {
         let mut ticks = interval(PACE);
@@ -26,34 +58,100 @@ pub(super) fn start(world: &World, opened: &Opened) {
         loop {
             tokio::select! {
                 () = quiet.cancelled() => return Ok::<_, anyhow::Error>(()),
-                _ = ticks.tick() => step(&archivist, &publisher).await,
+                _ = ticks.tick() => this.round(rounds == 0).await,
             }
-            rounds = rounds.saturating_add(1);
-            if rounds >= AGAIN {
-                archivist
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .again();
-                rounds = 0;
-            }
+            rounds = rounds.saturating_add(1) % AGAIN;
         }
     });
 }
 
-async fn step(archivist: &Arc<Mutex<Archivist>>, publisher: &Publisher) {
-    let size = publisher.published().map_or(0, |last| last.checkpoint.size);
-    let archivist = Arc::clone(archivist);
-    let step = move || {
-        let mut archivist = archivist.lock().unwrap_or_else(PoisonError::into_inner);
-        archivist.step(size)
-    };
-    match tokio::task::spawn_blocking(step).await {
-        Ok(Ok(None)) => {}
-        Ok(Ok(Some(Done::Indexed(first)))) => tracing::debug!(first, "a log segment is indexed"),
-        Ok(Ok(Some(Done::Packed(first)))) => tracing::debug!(first, "a log segment is compressed"),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "a log segment is neither indexed nor compressed; tried again later");
+impl Archiving {
+    async fn round(&mut self, again: bool) {
+        let published = self.publisher.published();
+        let published = published.map_or(0, |last| last.checkpoint.size);
+        let changed = self.keep(again, published).await | self.prune(published).await;
+        if changed || again {
+            let disk = Arc::clone(&self.disk);
+            let measured = tokio::task::spawn_blocking(move || {
+                disk.measure()?;
+                Ok::<_, std::io::Error>(disk.segments()?.first().copied().unwrap_or(0))
+            });
+            if let Ok(Ok(begins)) = measured.await {
+                self.log.stats().begins.store(begins, Ordering::Relaxed);
+            }
         }
-        Err(error) => tracing::warn!(%error, "log segments are not looked after; tried again"),
+        self.tell_size();
+    }
+
+    /// Answers whether anything was done.
+    async fn keep(&mut self, again: bool, published: u64) -> bool {
+        let archivist = Arc::clone(&self.archivist);
+        let step = move || {
+            let mut archivist = archivist.lock().unwrap_or_else(PoisonError::into_inner);
+            if again {
+                archivist.again();
+            }
+            archivist.step(published)
+        };
+        match tokio::task::spawn_blocking(step).await {
+            Ok(Ok(None)) => return false,
+            Ok(Ok(Some(Done::Indexed(first)))) => {
+                tracing::debug!(first, "a log segment is indexed");
+            }
+            Ok(Ok(Some(Done::Packed(first)))) => {
+                tracing::debug!(first, "a log segment is compressed");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a log segment is neither indexed nor compressed; tried again later");
+            }
+            Err(error) => tracing::warn!(%error, "log segments are not looked after; tried again"),
+        }
+        true
+    }
+
+    /// Answers whether anything was removed. While the clock is not to be trusted nothing is old.
+    async fn prune(&mut self, published: u64) -> bool {
+        let (Some(retention), Ok(now)) = (self.retention, self.guard.now()) else {
+            return false;
+        };
+        let Ok(before) = now.checked_sub(retention) else {
+            return false;
+        };
+        if let Some((sinks, hold)) = &self.sinks {
+            hold.raise(sinks.taken().unwrap_or_default());
+        }
+        match self.pruner.step(before, published).await {
+            Ok(removed) => {
+                self.failing = false;
+                if let Some(first) = removed {
+                    tracing::info!(first, "log segments older than `retention` are removed");
+                }
+                removed.is_some()
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(%error, "old log segments are not removed; tried again");
+                }
+                false
+            }
+        }
+    }
+
+    fn tell_size(&mut self) {
+        let (size, stats) = (self.disk.size(), self.log.stats());
+        stats.disk.store(size, Ordering::Relaxed);
+        let Some(bound) = self.disk.bound() else {
+            return;
+        };
+        stats.disk_bound.store(bound, Ordering::Relaxed);
+        let near = size / WARNING >= bound / 100;
+        if near && !self.warned {
+            tracing::warn!(
+                bytes = size,
+                max_bytes = bound,
+                "the log nears its bound, at which no tokens are issued: raise `max_bytes`, or lower `retention`"
+            );
+        }
+        self.warned = near;
     }
 }

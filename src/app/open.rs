@@ -3,7 +3,7 @@
 use super::parties::{Contradicted, Parties};
 use super::{World, files, publishing, recovery, state};
 use crate::administration::PolicyAdmin;
-use crate::audit::{Disk, Log, Options, Publisher, Recovered};
+use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
@@ -23,6 +23,8 @@ pub(super) struct Opened {
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) log: Log,
     pub(super) disk: Arc<Disk>,
+    /// Who reads the log and has not taken all of it yet raises this; retention keeps to it.
+    pub(super) holds: Holds,
     pub(super) publisher: Arc<Publisher>,
     pub(super) parties: Parties,
     pub(super) hot: Arc<HotSet>,
@@ -51,7 +53,8 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Arc::clone(&random),
     )?;
     let folder = config.log_directory();
-    let disk = Disk::open(&folder, limits::LOG_RESERVE_BYTES);
+    let disk = Disk::open(&folder, limits::LOG_RESERVE_BYTES)
+        .and_then(|disk| disk.bounded(config.log.max_bytes));
     let disk = Arc::new(disk.with_context(|| format!("the log's folder {}", folder.display()))?);
     let origin = format!("{}/{}", config.issuer, config.node);
     let options = Options {
@@ -109,6 +112,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         store: Arc::new(store),
         log,
         disk,
+        holds: Holds::default(),
         publisher,
         parties,
         hot,

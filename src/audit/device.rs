@@ -26,15 +26,10 @@ pub trait Segments: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When there is none, or it cannot be read.
-    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
-        let _ = first;
-        Err(io::ErrorKind::NotFound.into())
-    }
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>>;
 
     /// The index of a segment turned out to be damaged: it is removed by whoever may.
-    fn distrust(&self, first: u64) {
-        let _ = first;
-    }
+    fn distrust(&self, first: u64);
 }
 
 /// A place that segments are written to.

@@ -8,6 +8,7 @@ mod archive;
 mod cursors;
 mod keeper;
 mod note_file;
+mod room;
 mod shelf;
 
 pub(super) use archive::name as form_name;
@@ -18,11 +19,13 @@ pub use shelf::DiskShelf;
 use super::archive::{Archive as _, Form};
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use super::frames::Packed;
+use room::Room;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const SUFFIX: &str = ".seg";
 const PACKED: &str = ".seg.zst";
@@ -39,6 +42,7 @@ const BLOCK: u64 = 512;
 pub struct Disk {
     folder: PathBuf,
     reserve: u64,
+    room: Arc<Room>,
     _lock: Owned,
 }
 
@@ -75,8 +79,46 @@ impl Disk {
         Ok(Self {
             folder: folder.to_owned(),
             reserve,
+            room: Arc::new(Room::new(None, reserve)),
             _lock: Owned(lock),
         })
+    }
+
+    /// With a bound on what all of it takes, the reserve aside: at the bound it behaves as a full disk.
+    ///
+    /// # Errors
+    /// When it cannot be told how much it takes.
+    pub fn bounded(mut self, bound: Option<u64>) -> io::Result<Self> {
+        self.room = Arc::new(Room::new(bound, self.reserve));
+        self.measure()?;
+        Ok(self)
+    }
+
+    /// Looks again at how much it takes, after something was removed or put there.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn measure(&self) -> io::Result<()> {
+        let last = self.segments()?.pop().unwrap_or(0);
+        self.room.measure(&self.folder, last)
+    }
+
+    /// Bytes that all of it takes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.room.used()
+    }
+
+    /// Bytes that it may take, where there is a bound.
+    #[must_use]
+    pub fn bound(&self) -> Option<u64> {
+        self.room.bound()
+    }
+
+    /// Free bytes of the file system.
+    fn free(&self) -> io::Result<u64> {
+        let free = statvfs(&self.folder)?;
+        Ok(free.f_bavail.saturating_mul(free.f_frsize))
     }
 
     fn reader(&self) -> DiskReader {
@@ -91,6 +133,7 @@ impl Disk {
         Box::new(SegmentFile {
             file,
             path: self.path(first),
+            room: Arc::clone(&self.room),
         })
     }
 
@@ -171,6 +214,9 @@ impl Segments for DiskReader {
     fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
         Ok(Box::new(self.file(first, Form::Index)?))
     }
+
+    // Whoever only reads leaves it as it is.
+    fn distrust(&self, _: u64) {}
 }
 
 impl Segments for Disk {
@@ -221,8 +267,10 @@ impl Device for Disk {
             Space::Reserve => RESERVE,
         });
         if space == Space::Free {
+            self.room.begin().map_err(CreateError::Absent)?;
             remove(&from).map_err(CreateError::Absent)?;
         }
+        self.room.relieve(space == Space::Reserve);
         // What is half made is of no use; the error that counts is the first.
         let discard = |_: &io::Error| drop(remove(&from));
         let draft = self.draft(&from, head).inspect_err(discard);
@@ -234,6 +282,10 @@ impl Device for Disk {
     }
 
     fn keep_reserve(&self) -> io::Result<()> {
+        // At the bound nothing but revocations comes until there is room again.
+        let room = self.room.begin();
+        self.room.relieve(room.is_err());
+        room?;
         let path = self.folder.join(RESERVE);
         let file = private().create(true).truncate(false).open(&path)?;
         let blocks = file.metadata()?.blocks().saturating_mul(BLOCK);
@@ -251,19 +303,20 @@ impl Device for Disk {
     }
 
     fn available(&self) -> io::Result<u64> {
-        let free = statvfs(&self.folder)?;
-        Ok(free.f_bavail.saturating_mul(free.f_frsize))
+        Ok(self.free()?.min(self.room.left()))
     }
 }
 
 #[derive(Debug)]
 struct SegmentFile {
     file: File,
+    room: Arc<Room>,
     path: PathBuf,
 }
 
 impl Segment for SegmentFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.room.append(bytes.len())?;
         self.file.write_all(bytes)
     }
 

@@ -33,7 +33,7 @@ use crate::store::{OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 
-pub use act::{Act, ActKind, CLOCK_CONFIRMED};
+pub use act::{Act, ActKind, CLOCK_CONFIRMED, PRUNE};
 pub use encode::Encoder;
 pub(super) use refusal::Group;
 

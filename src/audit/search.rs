@@ -5,6 +5,7 @@ use super::filter::Filter;
 use super::index::{Block, blocks};
 use super::read::{Entry, Place, ReadError, Records};
 use super::seen::Seen;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -113,7 +114,7 @@ impl Iterator for Search {
                     let waiting = next.into_iter().chain([first]).collect();
                     let segments = Arc::clone(&self.segments);
                     let all = Records::new(segments, waiting, begin, place);
-                    self.found = self.look(all, end);
+                    self.found = self.look(first, all, end);
                 }
             }
         }
@@ -151,11 +152,22 @@ impl Search {
         runs
     }
 
-    fn look(&self, mut all: Records, end: u64) -> Vec<Result<Entry, ReadError>> {
+    fn is_removed(&self, first: u64) -> bool {
+        let firsts = self.segments.segments();
+        firsts.is_ok_and(|firsts| firsts.first().is_none_or(|oldest| *oldest > first))
+    }
+
+    fn look(&self, first: u64, mut all: Records, end: u64) -> Vec<Result<Entry, ReadError>> {
         let mut found = Vec::new();
         // Not one more than is wanted: it could be in the next segment.
         while all.reached() < end {
             let Some(entry) = all.next() else { break };
+            // Its segment was removed meanwhile, with all that is older.
+            if matches!(&entry, Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound)
+                && self.is_removed(first)
+            {
+                break;
+            }
             found.extend(self.sift(entry));
         }
         if self.order == Order::OldestFirst {

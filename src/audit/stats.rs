@@ -13,6 +13,12 @@ pub struct Stats {
     pub published: AtomicU64,
     /// Attempts to publish a checkpoint that failed.
     pub publish_failures: AtomicU64,
+    /// Bytes that all of the log takes on disk.
+    pub disk: AtomicU64,
+    /// Bytes that it may take; 0 where there is no bound.
+    pub disk_bound: AtomicU64,
+    /// The first record that is there: those before it were removed.
+    pub begins: AtomicU64,
     /// Records made durable.
     pub records: AtomicU64,
     /// Bytes made durable.

@@ -25,29 +25,46 @@ pub(super) fn take_up(
     }
     tracing::warn!("the log's tiles are not those of its records: the tree is computed anew");
     // Looked at as a whole before anything is written: if it is the records that were changed, the tiles say which.
-    let edge = regrow(device, checkpoint.size, |_, _| Ok(()))?;
+    let edge = regrow(device, shelf, checkpoint.size, |_, _| Ok(()))?;
     if !is_right(&edge) {
         return Err(PublishError::Forked(checkpoint.size));
     }
-    let edge = regrow(device, checkpoint.size, |tile, hashes| {
+    let edge = regrow(device, shelf, checkpoint.size, |tile, hashes| {
         shelf.put(tile, hashes)
     })?;
     shelf.settle()?;
     Ok(edge)
 }
 
+/// The first record there is: those before it were removed.
+pub(super) fn begin(device: &Arc<dyn Segments>) -> io::Result<u64> {
+    Ok(device.segments()?.first().copied().unwrap_or(0))
+}
+
 /// The tree over the first `size` records; `put` is given all of its tiles.
 fn regrow(
     device: &Arc<dyn Segments>,
+    shelf: &dyn Shelf,
     size: u64,
     put: impl Fn(Tile, &[Hash]) -> io::Result<()>,
 ) -> Result<Edge, PublishError> {
     let mut edge = Edge::default();
-    for entry in records(Arc::clone(device), 0)? {
-        if edge.frontier.size() == size {
-            break;
+    let begins = begin(device)?.min(size);
+    let mut all = records(Arc::clone(device), begins)?;
+    while edge.frontier.size() < size {
+        let at = edge.frontier.size();
+        let mut leaves = Vec::new();
+        if at < begins {
+            // What was removed has left its hashes.
+            let tile = Tile::of_leaf(at, size);
+            let here = begins.saturating_sub(at).min(u64::from(tile.width));
+            let here = usize::try_from(here).unwrap_or(usize::MAX);
+            leaves.extend(shelf.read(tile)?.into_iter().take(here));
+        } else {
+            let Some(entry) = all.next() else { break };
+            leaves.push(leaf(&entry?.line));
         }
-        for (tile, hashes) in edge.push(leaf(&entry?.line)) {
+        for (tile, hashes) in leaves.into_iter().flat_map(|leaf| edge.push(leaf)) {
             put(tile, &hashes)?;
         }
     }
@@ -82,10 +99,12 @@ fn ends_alike(
     let Some(last) = Tile::last_of(size).next() else {
         return Ok(true);
     };
-    let begin = last.index.saturating_mul(u64::from(Tile::FULL));
+    let tile = last.index.saturating_mul(u64::from(Tile::FULL));
+    let begin = tile.max(begin(device)?);
+    let gone = usize::try_from(begin.saturating_sub(tile)).unwrap_or(usize::MAX);
     let hashes = shelf.read(last)?;
     let mut all = records(Arc::clone(device), begin)?;
-    for hash in hashes {
+    for hash in hashes.into_iter().skip(gone) {
         let Some(entry) = all.next() else {
             return Ok(false);
         };

@@ -1,5 +1,6 @@
 //! The log under faults, on a device in memory.
 
+mod bound;
 mod faults;
 mod flow;
 mod outbox;

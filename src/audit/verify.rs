@@ -4,16 +4,20 @@ use super::checkpoint::Checkpoint;
 use super::device::Segments;
 use super::note::NoteKey;
 use super::read::{ReadError, records};
+use super::record::{ActKind, PRUNE};
 use super::shelf::Shelf;
 use super::tree::{Frontier, Hash, Tile, leaf};
+use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
 
 /// A log in which nothing was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sound {
-    /// Records it holds.
+    /// Records it is of, those included that are gone.
     pub records: u64,
+    /// The first record that is there: those before it were removed, and the log says so.
+    pub begins: u64,
     /// The root over all of them.
     pub root: Hash,
     /// Its last checkpoint; records after it are not vouched for by any.
@@ -39,6 +43,17 @@ pub enum Finding {
         "the records are those of the checkpoint, but the tile that holds the hash of record {0} is not"
     )]
     Tile(u64),
+    /// The log begins too late.
+    #[error(
+        "the log begins at record {begins}, and no record under its checkpoint says that those before it were removed"
+    )]
+    Cut {
+        /// The first record that is there.
+        begins: u64,
+    },
+    /// The hash of a record that was removed is not there.
+    #[error("record {0} was removed, and the tile that holds its hash cannot be read")]
+    Gone(u64),
     /// The log ends too early.
     #[error(
         "the log ends after {records} records, and its checkpoint is of {checkpoint}: those from record {records} on are missing"
@@ -62,6 +77,9 @@ pub enum Finding {
 
 /// Reads a whole log and computes its tree anew. `earlier` are checkpoints that were seen before, by whoever kept them: the
 /// log must have grown from each. `seen` is told of the number of records now and then.
+///
+/// A log whose first records were removed begins later: their hashes come from the tiles, and a record under the checkpoint
+/// must say so.
 ///
 /// Records after the last checkpoint are read, and their sequences checked; nothing signed says more of them.
 ///
@@ -87,7 +105,10 @@ pub fn verify(
             error => Finding::Unreadable { sequence, error },
         }
     };
-    let mut all = records(segments, 0).map_err(unreadable(0))?;
+    let begins = segments.segments()?.first().copied().unwrap_or(0);
+    // As the records say.
+    let mut removed = 0;
+    let mut all = records(segments, begins).map_err(unreadable(begins))?;
     loop {
         let size = frontier.size();
         while let Some(due) = expected.next_if(|due| due.size == size) {
@@ -95,8 +116,16 @@ pub fn verify(
                 return Err(changed.map_or(Finding::Forked(size), Finding::Changed));
             }
         }
+        if size < begins.min(checkpoint.size) {
+            let hash = row.at(shelf, size, checkpoint.size);
+            frontier.push(hash.ok_or(Finding::Gone(size))?, |_, _| ());
+            continue;
+        }
         let Some(entry) = all.next() else { break };
         let entry = entry.map_err(unreadable(size))?;
+        if size < checkpoint.size {
+            removed = removed.max(removed_by(&entry.line));
+        }
         let hash = leaf(&entry.line);
         // Which of the two is wrong, the record or the tile, is for the signed root to say.
         let held = row.at(shelf, size, checkpoint.size);
@@ -108,6 +137,9 @@ pub fn verify(
             seen(size);
         }
     }
+    if removed < begins {
+        return Err(Finding::Cut { begins });
+    }
     match (expected.next(), changed) {
         (Some(due), _) => Err(Finding::Missing {
             records: frontier.size(),
@@ -116,10 +148,30 @@ pub fn verify(
         (None, Some(record)) => Err(Finding::Tile(record)),
         (None, None) => Ok(Sound {
             records: frontier.size(),
+            begins,
             root: frontier.root(),
             checkpoint,
         }),
     }
+}
+
+/// The first record that remains by what this one says.
+fn removed_by(line: &[u8]) -> u64 {
+    #[derive(Deserialize)]
+    struct Prune<'a> {
+        kind: &'a str,
+        action: &'a str,
+        change: Remains,
+    }
+    #[derive(Deserialize)]
+    struct Remains {
+        first: u64,
+    }
+    let prune = serde_json::from_slice(line).ok();
+    let prune = prune.filter(|prune: &Prune<'_>| {
+        prune.kind == ActKind::Retention.name() && prune.action == PRUNE
+    });
+    prune.map_or(0, |prune| prune.change.first)
 }
 
 fn last_checkpoint(shelf: &dyn Shelf, key: &NoteKey) -> Result<Checkpoint, Finding> {
@@ -139,19 +191,12 @@ struct Row {
 impl Row {
     /// The hash of a leaf; none where its tile is not there. It could be made again, so that alone is no finding.
     fn at(&mut self, shelf: &dyn Shelf, leaf: u64, size: u64) -> Option<Hash> {
-        let full = u64::from(Tile::FULL);
-        let index = leaf.checked_div(full)?;
-        if self.index != Some(index) {
-            let rest = size.saturating_sub(index.saturating_mul(full)).min(full);
-            let tile = Tile {
-                level: 0,
-                index,
-                width: u16::try_from(rest).ok()?,
-            };
+        let tile = Tile::of_leaf(leaf, size);
+        if self.index != Some(tile.index) {
             self.hashes = shelf.read(tile).unwrap_or_default();
-            self.index = Some(index);
+            self.index = Some(tile.index);
         }
-        let place = usize::try_from(leaf.checked_rem(full)?).ok()?;
+        let place = usize::try_from(leaf.checked_rem(u64::from(Tile::FULL))?).ok()?;
         self.hashes.get(place).copied()
     }
 }

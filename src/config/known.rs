@@ -145,6 +145,14 @@ pub const KEYS: &[(&str, &str)] = &[
         "true or false: whether anybody may have checkpoints and tree over HTTPS; never the records",
     ),
     (
+        "log.retention",
+        "how long records stay, from \"1d\" on, such as \"400d\"; left out: for ever",
+    ),
+    (
+        "log.max_bytes",
+        "bytes that all of the log may take, 67108864 and four segments at least; left out: no bound",
+    ),
+    (
         "log.reader",
         "one [[log.reader]] section for each workload that may read the log",
     ),

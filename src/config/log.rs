@@ -28,6 +28,10 @@ pub struct Log {
     pub segment_age: Duration,
     /// Whether anybody may have its checkpoints and its tree. Records are for readers alone.
     pub public: bool,
+    /// How long records stay; for ever where it is not said.
+    pub retention: Option<Duration>,
+    /// How large all of it may be, if there is a bound.
+    pub max_bytes: Option<u64>,
     /// Who may read it, beside administrators.
     pub readers: Vec<LogReader>,
     /// Where copies of its last checkpoint are kept.
@@ -54,6 +58,9 @@ pub(super) struct RawLog {
     #[serde(deserialize_with = "duration::deserialize")]
     segment_age: Duration,
     public: bool,
+    #[serde(deserialize_with = "duration::deserialize_some")]
+    retention: Option<Duration>,
+    max_bytes: Option<u64>,
     reader: Vec<Spanned<RawReader>>,
     copy: Vec<Spanned<party::RawCopy>>,
     sink: Vec<Spanned<RawSink>>,
@@ -73,6 +80,8 @@ impl Default for RawLog {
             segment_bytes: limits::LOG_SEGMENT_BYTES,
             segment_age: limits::LOG_SEGMENT_AGE,
             public: false,
+            retention: None,
+            max_bytes: None,
             reader: Vec::new(),
             copy: Vec::new(),
             sink: Vec::new(),
@@ -92,10 +101,27 @@ impl Log {
         check.number(&at.key("segment_bytes"), raw.segment_bytes, sizes);
         let ages = minutes(1)..=days(31);
         check.time(&at.key("segment_age"), raw.segment_age, ages);
+        if let Some(retention) = raw.retention {
+            check.time(&at.key("retention"), retention, days(1)..=days(36_500));
+        }
+        if let Some(max_bytes) = raw.max_bytes {
+            // One that is written, one that is compressed, and as much that is kept.
+            let least = raw
+                .segment_bytes
+                .saturating_mul(4)
+                .max(limits::SMALLEST_LOG);
+            check.number(
+                &at.key("max_bytes"),
+                max_bytes,
+                least..=i64::MAX.unsigned_abs(),
+            );
+        }
         Self {
             segment_bytes: raw.segment_bytes,
             segment_age: raw.segment_age,
             public: raw.public,
+            retention: raw.retention,
+            max_bytes: raw.max_bytes,
             readers: readers(raw.reader, domains, check),
             copies: party::copies(raw.copy, check),
             sinks: sink::sinks(raw.sink, check),

@@ -89,6 +89,21 @@ impl Collector for LogStats {
                 "Records that the last checkpoint is of",
                 &stats.published,
             ),
+            (
+                "log_begin",
+                "First record that is there: those before it were removed by retention",
+                &stats.begins,
+            ),
+            (
+                "log_disk_bytes",
+                "Bytes that segments, indexes and tiles take",
+                &stats.disk,
+            ),
+            (
+                "log_disk_bytes_limit",
+                "Bytes that they may take (`max_bytes`); 0 where there is no bound",
+                &stats.disk_bound,
+            ),
         ];
         for (name, help, value) in sizes {
             let size = i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX);

@@ -98,6 +98,7 @@ fn defaults_are_what_the_sample_says() {
     assert_eq!(least.log.segment_bytes, full.log.segment_bytes);
     assert_eq!(least.log.segment_age, full.log.segment_age);
     assert!(least.log.readers.is_empty() && least.log.sinks.is_empty());
+    assert_eq!((least.log.retention, least.log.max_bytes), (None, None));
     assert_eq!(least.store, full.store);
     assert_eq!(least.limits, full.limits);
     assert_eq!(least.tokens.algorithm, Algorithm::Es256);
@@ -283,6 +284,9 @@ fn each_rule_between_values_has_its_problem() {
         (format!("[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {:?}\n", vec!["x://s"; limits::AUDIENCE_LINKS + 1]), "audience[0].servers"),
         ("[[trust_domain]]\nname = \"a\"\nbundle = \"b\"\n[[trust_domain]]\nname = \"a\"\nbundle = \"c\"\n".into(), "trust_domain[1].name"),
         ("[log]\nsegment_bytes = 1\n".into(), "log.segment_bytes"),
+        ("[log]\nretention = \"23h\"\n".into(), "log.retention"),
+        (format!("[log]\nmax_bytes = {}\n", 4 * limits::LOG_SEGMENT_BYTES - 1), "log.max_bytes"),
+        (format!("[log]\nsegment_bytes = 1048576\nmax_bytes = {}\n", limits::SMALLEST_LOG - 1), "log.max_bytes"),
         ("[store]\nstaleness = \"0s\"\n".into(), "store.staleness"),
         ("[limits]\nconnections = 10\n".into(), "limits.source_connections"),
         ("[limits]\nstreams = 65536\n".into(), "limits.streams"),
@@ -321,7 +325,11 @@ fn bounds_hold_at_n() {
         path.as_str(),
         "[tokens]\nmax_lifetime = \"24h\"\n",
         "[limits]\nstreams = 65535\nmessage_bytes = 131072\ndrain = \"10m\"\n",
-        "[log]\nsegment_bytes = 1048576\n",
+        "[log]\nretention = \"1d\"\nmax_bytes = 268435456\n",
+        &format!(
+            "[log]\nsegment_bytes = 1048576\nmax_bytes = {}\n",
+            limits::SMALLEST_LOG
+        ),
         "[tokens]\nmax_lifetime = \"1m\"\ndefault_lifetime = \"1m\"\nrotation_age = \"601s\"\n",
     ] {
         assert!(minimal_with(more).is_ok(), "{more}");

@@ -12,6 +12,7 @@
 mod audit_archive;
 mod audit_files;
 mod audit_kill;
+mod audit_retention;
 mod audit_tree;
 mod audit_verify;
 mod cli;

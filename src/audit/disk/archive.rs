@@ -2,7 +2,7 @@
 
 use super::{DRAFT, Disk, DiskReader, PACKED, private, remove, sync_folder};
 use crate::audit::archive::{Archive, Form};
-use crate::audit::device::{Device as _, Source};
+use crate::audit::device::Source;
 use crate::limits;
 use rustix::fs::{Advice, fadvise};
 use std::fs::File;
@@ -71,7 +71,7 @@ struct Modest<'a> {
 
 impl Write for Modest<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.disk.available()? < limits::LOG_ARCHIVE_FLOOR_BYTES {
+        if self.disk.free()? < limits::LOG_ARCHIVE_FLOOR_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.file.write(bytes)

@@ -138,6 +138,23 @@ proptest! {
     }
 }
 
+/// The very byte that a record would be found by.
+#[test]
+fn a_changed_posting_hides_nothing() {
+    let value = token_id(0).to_string();
+    let wanted = Filter::default().within(Field::Token, [value.clone()].into());
+    let posting = hash(Field::Token, &value).to_le_bytes();
+    for at in 0..POSTING {
+        let device = kept(20, 0);
+        let mut bytes = device.form_bytes(0, Form::Index).unwrap();
+        let found_at = bytes.windows(8).position(|bytes| bytes == posting).unwrap();
+        bytes[found_at + at] ^= 1;
+        device.set_form(0, Form::Index, bytes);
+        assert_eq!(found(&device, &wanted, 0..RECORDS, Order::OldestFirst), [0]);
+        assert_eq!(device.form_bytes(0, Form::Index), None, "it is distrusted");
+    }
+}
+
 /// It is what makes a search fast: of the blocks of the whole log, only the one with the token is read.
 #[test]
 fn only_blocks_that_may_hold_it_are_read() {

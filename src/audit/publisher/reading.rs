@@ -3,7 +3,7 @@
 use super::{PublishError, Published, Publisher, signed};
 use crate::audit::proof::Proof;
 use crate::audit::read::ReadError;
-use crate::audit::take_up::beyond;
+use crate::audit::take_up::{begin, beyond};
 use crate::audit::tree::{Hash, Tile, Tiles as _, consistency, inclusion, root};
 use crate::audit::view::View;
 use std::io;
@@ -23,12 +23,13 @@ impl Publisher {
     }
 
     /// The records whose hashes a tile of level 0 holds, as a bundle (C2SP tlog-tiles): each behind its length in two
-    /// bytes. None where the last checkpoint does not cover them. Blocks: reads files.
+    /// bytes. None where the last checkpoint does not cover them, or some of them were removed. Blocks: reads files.
     ///
     /// # Errors
     /// When they cannot be read, or are not those that the checkpoint was signed for.
     pub fn bundle(&self, leaves: Tile) -> Result<Option<Vec<u8>>, ReadError> {
-        if leaves.level != 0 || !self.covers(leaves) {
+        let first = leaves.index.saturating_mul(u64::from(Tile::FULL));
+        if leaves.level != 0 || !self.covers(leaves) || first < begin(&self.device)? {
             return Ok(None);
         }
         self.view().bundle(leaves).map(Some)

@@ -20,6 +20,8 @@ pub enum ActKind {
     Stop,
     /// Something was repaired or replayed.
     Recovery,
+    /// Old records are removed, as the configuration says.
+    Retention,
 }
 
 impl ActKind {
@@ -33,12 +35,16 @@ impl ActKind {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Recovery => "recovery",
+            Self::Retention => "retention",
         }
     }
 }
 
 /// The action by which an operator takes the wall clock as right: the time guard's mark starts anew from its record.
 pub const CLOCK_CONFIRMED: &str = "clock.confirm";
+
+/// The action by which old records go: its change says the first that remains.
+pub const PRUNE: &str = "log.prune";
 
 /// An act, for [`super::Encoder::act`].
 #[derive(Clone, Copy, Debug)]

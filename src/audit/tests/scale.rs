@@ -10,8 +10,8 @@ use crate::audit::{
     Publisher, Segment, Segments, Space, search,
 };
 use crate::authn::Verified;
-use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
+use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::id::{CredentialId, KeyPublicId};
 use crate::keys::{Kek, LogKey};
 use crate::policy::{Grant, Rule};
@@ -19,9 +19,9 @@ use crate::revocation::HotSet;
 use jiff::Timestamp;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -80,6 +80,10 @@ impl Segments for Counting {
     fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
         self.0.index(first).map(|source| self.counted(source))
     }
+
+    fn distrust(&self, first: u64) {
+        self.0.distrust(first);
+    }
 }
 
 impl Device for Counting {
@@ -109,6 +113,11 @@ impl Device for Counting {
     }
 }
 
+fn now() -> Duration {
+    static CLOCK: OnceLock<Arc<SystemClock>> = OnceLock::new();
+    CLOCK.get_or_init(SystemClock::shared).monotonic()
+}
+
 /// Everything that is open while the log runs.
 struct Running {
     disk: Arc<Counting>,
@@ -129,7 +138,7 @@ fn open(folder: &Path, at: u64) -> Running {
         Some(key) => key,
         None => LogKey::create(&path, ORIGIN, &kek, &*SystemRandomness::shared()).unwrap(),
     };
-    let begun = Instant::now();
+    let begun = now();
     let (log, recovered) = Log::open(
         Arc::clone(&disk) as _,
         ORIGIN,
@@ -141,7 +150,7 @@ fn open(folder: &Path, at: u64) -> Running {
     .unwrap();
     let shelf = Arc::new(DiskShelf::new(folder));
     let publisher = Publisher::open(Arc::clone(&disk) as _, shelf, key, ORIGIN, recovered.next);
-    let took = begun.elapsed();
+    let took = now() - begun;
     Running {
         disk,
         log,
@@ -162,7 +171,7 @@ fn token(n: u64) -> u128 {
 
 /// Appends records up to `end`; answers the time it took.
 async fn append(running: &Running, from: u64, end: u64) -> Duration {
-    let begun = Instant::now();
+    let begun = now();
     let mut at = from;
     while at < end {
         let until = (at + CALLERS).min(end);
@@ -183,7 +192,7 @@ async fn append(running: &Running, from: u64, end: u64) -> Duration {
         }
         at = until;
     }
-    begun.elapsed()
+    now() - begun
 }
 
 /// Bytes in the folder's files of one kind.
@@ -207,11 +216,11 @@ fn scratch() -> TempDir {
 
 fn find(running: &Running, filter: &Filter, end: u64, order: Order) -> (Vec<u64>, Duration, u64) {
     running.disk.taken();
-    let begun = Instant::now();
+    let begun = now();
     let segments = Arc::clone(&running.disk) as Arc<dyn Segments>;
     let found = search(segments, filter.clone(), 0..end, order).unwrap();
     let found = found.map(|entry| entry.unwrap().sequence).collect();
-    (found, begun.elapsed(), running.disk.taken())
+    (found, (now() - begun), running.disk.taken())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

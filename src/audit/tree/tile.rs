@@ -53,6 +53,19 @@ impl Tile {
         })
     }
 
+    /// The tile of leaf hashes that holds the leaf `index` of a tree of `size`.
+    #[must_use]
+    pub fn of_leaf(index: u64, size: u64) -> Self {
+        let full = u64::from(Self::FULL);
+        let tile = index / full;
+        let rest = size.saturating_sub(tile.saturating_mul(full)).min(full);
+        Self {
+            level: 0,
+            index: tile,
+            width: u16::try_from(rest).unwrap_or(Self::FULL),
+        }
+    }
+
     /// The same place with all the hashes it can hold.
     #[must_use]
     pub fn full(self) -> Self {

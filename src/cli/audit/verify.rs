@@ -32,6 +32,8 @@ struct Verified {
     origin: String,
     /// Records there are, and those of them that the last checkpoint is of.
     records: u64,
+    /// The first that is there; those before it were removed, and the log says so.
+    begins: u64,
     checkpoint: u64,
     root: String,
     key: String,
@@ -69,13 +71,20 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         sound: true,
         origin: key.name().to_owned(),
         records: sound.records,
+        begins: sound.begins,
         checkpoint: sound.checkpoint.size,
         root: root(&sound.root),
         key: key.to_string(),
     };
     world.output.show(&shown, || {
+        let gone = match shown.begins {
+            0 => String::new(),
+            begins => format!(
+                "\nThe first {begins} were removed, as the log says; their hashes are those of the checkpoint."
+            ),
+        };
         format!(
-            "{}: {} records, whole and unchanged up to the checkpoint of {}.\nroot {}",
+            "{}: {} records, whole and unchanged up to the checkpoint of {}.{gone}\nroot {}",
             shown.origin, shown.records, shown.checkpoint, shown.root
         )
     })

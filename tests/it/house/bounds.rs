@@ -71,7 +71,6 @@ const UNTESTED: &[(&str, &str)] = &[
         "a size that we keep, not one that input reaches; tests keep a smaller one",
     ),
     ("LOG_SEGMENT_AGE", "a default: tests meet a shorter one"),
-    ("LOG_SEGMENT_BYTES", "a default: tests meet a smaller one"),
     (
         "POLICY_STACK",
         "what policies at POLICY_NESTING and POLICY_OPERATORS need; with less the process would end",

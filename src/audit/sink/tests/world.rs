@@ -178,6 +178,14 @@ impl Segments for Removed {
     fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
         self.0.read(first)
     }
+
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        self.0.index(first)
+    }
+
+    fn distrust(&self, first: u64) {
+        self.0.distrust(first);
+    }
 }
 
 pub(super) struct Said(pub(super) Arc<Mutex<Vec<u8>>>);

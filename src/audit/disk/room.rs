@@ -1,0 +1,102 @@
+//! How much the log takes, and how much it may.
+//!
+//! At the bound the folder behaves as a full disk does: appending fails as on one, and the writer goes over to the reserve.
+
+use crate::limits;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Bytes that hash tiles take for each record: 32 for its own, and a 256th part of that for each level above.
+const HASHES: (u64, u64) = (32 * 256, 255);
+
+/// The log's size and bound. Reading and counting is lock-free.
+#[derive(Debug)]
+pub(super) struct Room {
+    bound: u64,
+    /// How much more revocations may take once nothing else is taken.
+    reserve: u64,
+    /// What was there when it was last measured, less what had been appended by then.
+    base: AtomicU64,
+    appended: AtomicU64,
+    /// Nothing but revocations comes.
+    relief: AtomicBool,
+}
+
+impl Room {
+    pub(super) fn new(bound: Option<u64>, reserve: u64) -> Self {
+        Self {
+            bound: bound.unwrap_or(u64::MAX),
+            reserve,
+            base: AtomicU64::new(0),
+            appended: AtomicU64::new(0),
+            relief: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn bound(&self) -> Option<u64> {
+        (self.bound < u64::MAX).then_some(self.bound)
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        let appended = self.appended.load(Ordering::Acquire);
+        self.base.load(Ordering::Acquire).wrapping_add(appended)
+    }
+
+    /// What it may still take.
+    pub(super) fn left(&self) -> u64 {
+        self.bound.saturating_sub(self.used())
+    }
+
+    /// Room for `bytes` to be appended.
+    pub(super) fn append(&self, bytes: usize) -> io::Result<()> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let more = match self.relief.load(Ordering::Acquire) {
+            true => self.reserve,
+            false => 0,
+        };
+        if self.left().saturating_add(more) < bytes {
+            return Err(full());
+        }
+        self.appended.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Room for a new segment: for a commit at least, or there would be one segment after the other without a record.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        match self.left() < u64::try_from(limits::LOG_BATCH_BYTES).unwrap_or(u64::MAX) {
+            true => Err(full()),
+            false => Ok(()),
+        }
+    }
+
+    /// From now on nothing but revocations comes, or everything again.
+    pub(super) fn relieve(&self, relief: bool) {
+        self.relief.store(relief, Ordering::Release);
+    }
+
+    /// Looks at what is there: all segments and indexes, and the tiles of the records before the last segment. Tiles are many,
+    /// and are reckoned.
+    pub(super) fn measure(&self, folder: &Path, last: u64) -> io::Result<()> {
+        let appended = self.appended.load(Ordering::Acquire);
+        let mut sum = last.saturating_mul(HASHES.0) / HASHES.1;
+        for entry in std::fs::read_dir(folder)? {
+            match entry?.metadata() {
+                // It was there a moment ago.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(metadata) if !metadata.is_file() => {}
+                metadata => sum = sum.saturating_add(metadata?.len()),
+            }
+        }
+        self.base
+            .store(sum.wrapping_sub(appended), Ordering::Release);
+        Ok(())
+    }
+}
+
+fn full() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::QuotaExceeded,
+        "the log is as large as `max_bytes` lets it be",
+    )
+}

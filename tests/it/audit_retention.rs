@@ -1,0 +1,202 @@
+//! A log whose first records were removed: it verifies, its proofs stay good, and one that was cut by somebody else does not.
+
+use crate::support::command::cambist;
+use crate::support::log::{ORIGIN, RESERVE};
+use cambist::audit::{
+    Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
+    NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify,
+};
+use cambist::clock::{SystemClock, SystemRandomness};
+use cambist::keys::{Kek, LogKey};
+use cambist::revocation::HotSet;
+use jiff::Timestamp;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+const RECORDS: usize = 1200;
+
+struct Site {
+    folder: TempDir,
+    disk: Arc<Disk>,
+    log: Log,
+    publisher: Publisher,
+}
+
+fn publisher(folder: &Path, durable: u64) -> Publisher {
+    let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
+    let random = SystemRandomness::shared();
+    let path = folder.join("key");
+    let key = LogKey::open(&path, ORIGIN, &kek).unwrap();
+    let key = key.unwrap_or_else(|| LogKey::create(&path, ORIGIN, &kek, &*random).unwrap());
+    let segments = Arc::new(DiskReader::new(folder));
+    let shelf = Arc::new(DiskShelf::new(folder));
+    Publisher::open(segments, shelf, key, ORIGIN, durable).unwrap()
+}
+
+/// What the verifier says, with checkpoints from before the removal.
+fn verified(folder: &Path, key: &NoteKey) -> Result<Sound, Finding> {
+    let earlier: Vec<_> = ["earlier", "early"]
+        .iter()
+        .map(|name| {
+            let note = fs::read(folder.join(name)).unwrap();
+            key.open(&note).unwrap().parse().unwrap()
+        })
+        .collect();
+    let segments = Arc::new(DiskReader::new(folder));
+    verify(segments, &DiskShelf::new(folder), key, &earlier, |_| ())
+}
+
+impl Site {
+    /// A published log of several segments, all but the last compressed.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk::open(folder.path(), RESERVE).unwrap());
+        let options = Options {
+            segment_bytes: 10_000,
+            ..Options::default()
+        };
+        let (log, _) = Log::open(
+            Arc::clone(&disk) as _,
+            ORIGIN,
+            Arc::<HotSet>::default(),
+            SystemClock::shared(),
+            SystemRandomness::shared(),
+            options,
+        )
+        .unwrap();
+        for _ in 0..RECORDS / 100 {
+            let acts = (0..100).map(|_| log.event(&Act::new(ActKind::Admin, "key.create")));
+            for act in acts.collect::<Vec<_>>() {
+                act.await.unwrap();
+            }
+        }
+        let publisher = publisher(folder.path(), log.durable());
+        for (size, name) in [(10, "early"), (700, "earlier"), (log.durable(), "last")] {
+            publisher.advance(size).unwrap();
+            let note = publisher.published().unwrap().note.clone();
+            fs::write(folder.path().join(name), note).unwrap();
+        }
+        let site = Self {
+            folder,
+            disk,
+            log,
+            publisher,
+        };
+        let mut archivist = Archivist::new(Arc::clone(&site.disk) as Arc<dyn Archive>);
+        let mut packed = 0;
+        while let Some(done) = archivist.step(site.published()).unwrap() {
+            packed += usize::from(matches!(done, Done::Packed(_)));
+        }
+        assert!(packed > 3);
+        site
+    }
+
+    fn published(&self) -> u64 {
+        self.publisher.published().unwrap().checkpoint.size
+    }
+
+    /// Removes all but the last segment as a broker does. Answers the first record that remains.
+    async fn prune(&self) -> u64 {
+        let mut pruner = Pruner::new(
+            Arc::clone(&self.disk) as _,
+            self.log.clone(),
+            Holds::default(),
+        );
+        assert_eq!(
+            pruner.step(Timestamp::MAX, self.published()).await.unwrap(),
+            None
+        );
+        self.publisher.advance(self.log.durable()).unwrap();
+        pruner
+            .step(Timestamp::MAX, self.published())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    let all = read::records(Arc::new(DiskReader::new(folder)), 0).unwrap();
+    let lines: Vec<_> = all.map(|entry| entry.unwrap().line).collect();
+    let begins = site.prune().await;
+    assert_eq!(site.disk.segments().unwrap()[0], begins);
+    let key = site.publisher.verifier().clone();
+    let sound = verified(folder, &key).unwrap();
+    assert_eq!((sound.begins, sound.records), (begins, RECORDS as u64 + 1));
+    let shown = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
+    let text = shown.stdout;
+    assert!(
+        text.contains(&format!("The first {begins} were removed")),
+        "{text}"
+    );
+    for index in [0, 255, begins - 1, begins, RECORDS as u64] {
+        let proof = site.publisher.prove(index).unwrap().unwrap();
+        if let Some(line) = lines.get(usize::try_from(index).unwrap()) {
+            proof.verify(line, &key).unwrap();
+        }
+    }
+    // And it goes on, also where a tile has to be made again.
+    fs::remove_dir_all(folder.join("tile/1/000.p")).unwrap();
+    let again = publisher(folder, site.log.durable());
+    site.log
+        .event(&Act::new(ActKind::Admin, "key.create"))
+        .await
+        .unwrap();
+    again.advance(site.log.durable()).unwrap();
+    assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    site.log.close().await;
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_is_found() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    let key = site.publisher.verifier().clone();
+    let first = |n: usize| site.disk.segments().unwrap()[n];
+    let gone = folder.join(format!("{:020}.seg.zst", 0));
+    let kept = fs::read(&gone).unwrap();
+    fs::remove_file(&gone).unwrap();
+    let begins = first(0);
+    assert!(begins > 0);
+    assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == begins));
+    let ended = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
+    assert_eq!(ended.code, Some(5));
+    fs::write(&gone, kept).unwrap();
+    // Said, but not under a checkpoint: that takes no key.
+    let change = format!(r#"{{"first":{begins}}}"#);
+    let act = Act {
+        change: Some(&change),
+        ..Act::new(ActKind::Retention, "log.prune")
+    };
+    site.log.event(&act).await.unwrap();
+    fs::remove_file(&gone).unwrap();
+    assert!(matches!(verified(folder, &key), Err(Finding::Cut { .. })));
+    site.publisher.advance(site.log.durable()).unwrap();
+    assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    // More is gone than was said.
+    fs::remove_file(folder.join(format!("{begins:020}.seg.zst"))).unwrap();
+    assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == first(0)));
+    site.log.close().await;
+}
+
+#[tokio::test]
+async fn the_hashes_of_what_is_gone_are_needed_and_checked() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    site.prune().await;
+    let key = site.publisher.verifier().clone();
+    let tile = folder.join("tile/0/001");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    assert!(matches!(verified(folder, &key), Err(Finding::Forked(_))));
+    fs::remove_file(&tile).unwrap();
+    assert!(matches!(verified(folder, &key), Err(Finding::Gone(256))));
+    site.log.close().await;
+}
