@@ -188,6 +188,8 @@ fn an_index_of_another_segment_or_version_is_made_anew() {
     let device = kept(20, 0);
     let firsts = device.segments().unwrap();
     let own = device.form_bytes(0, Form::Index).unwrap();
+    assert!(is_sound(&*device, 0, firsts[1]));
+    assert!(!is_sound(&*device, 0, firsts[1] + 1), "of fewer records");
     let others = device.form_bytes(firsts[1], Form::Index).unwrap();
     let mut newer = own.clone();
     newer[8] += 1;
