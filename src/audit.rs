@@ -122,7 +122,7 @@ pub use proof::{InvalidProof, Proof};
 pub use publisher::{PublishError, Published, Publisher};
 pub use read::ReadError;
 pub use reading::{Reading, Seat};
-pub use record::{Act, ActKind, CLOCK_CONFIRMED, Encoder, PRUNE, Record, RecordError};
+pub use record::{Act, ActKind, CLOCK_CONFIRMED, Encoder, KINDS, PRUNE, Record, RecordError};
 pub use recovery::{Drained, OpenError, Recovered};
 pub use retention::{Hold, Holds, PruneError, Pruner};
 pub use search::{Order, Search, search};

@@ -17,7 +17,7 @@
 //! | `admin` `policy.*`, `store.backup`, `clock.confirm` | what all have in common | none |
 //! | `recovery` `key.suspend` | a key, where a rollback is accepted | the key's |
 //! | `spend` | a use of a key | the key's |
-//! | `keys`, `start`, `stop`, `recovery`, `gap` | the broker itself | none |
+//! | `keys`, `start`, `stop`, `recovery`, `retention`, `gap` | the broker itself | none |
 //!
 //! What a credential did as the actor of another's is the other's; where the actor's key itself is refused, that is its own
 //! owner's.
@@ -42,6 +42,20 @@ const VERSION: u8 = 1;
 /// Room for what the writer adds: version, place and either a store revision or the marker that
 /// turned an issue into a refusal (a key id of [`limits::KEY_ID`] bytes, each escaped).
 const LEAD: usize = 1024;
+/// Every kind of record.
+pub const KINDS: [&str; 11] = [
+    "issue",
+    "refuse",
+    "refusals",
+    ActKind::Admin.name(),
+    ActKind::Spend.name(),
+    ActKind::Keys.name(),
+    ActKind::Start.name(),
+    ActKind::Stop.name(),
+    ActKind::Recovery.name(),
+    ActKind::Retention.name(),
+    "gap",
+];
 /// How every line begins, before its sequence.
 pub(super) const BEGIN: &str = r#"{"v":1,"seq":"#;
 /// Largest encoded object.

@@ -3,7 +3,7 @@
 use super::act::Act;
 use super::fields::{Asked, Digest, Fields, Granted, Micros, Presented, Rules, Text};
 use super::refusal::Group;
-use super::{Record, RecordError};
+use super::{KINDS, Record, RecordError};
 use crate::audit::context::{Context, Refused};
 use crate::clock::{Clock, Random, random};
 use crate::mint::Minted;
@@ -175,6 +175,7 @@ impl Encoder {
     }
 
     fn stamped<'a>(&self, kind: &'static str) -> Result<Fields<'a>, RecordError> {
+        debug_assert!(KINDS.contains(&kind), "{kind} is no kind that readers know");
         Ok(Fields {
             kind,
             time: Micros(self.clock.now()),

@@ -88,7 +88,7 @@ impl Weight {
     pub fn of(kind: &str) -> Self {
         match kind {
             "issue" | "spend" => Self::Information,
-            "admin" | "keys" | "start" | "stop" => Self::Notice,
+            "admin" | "keys" | "start" | "stop" | "retention" => Self::Notice,
             "refuse" | "refusals" | "recovery" => Self::Warning,
             _ => Self::Error,
         }

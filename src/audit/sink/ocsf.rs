@@ -152,7 +152,7 @@ fn base(mut parts: Parts, kind: &str, sequence: u64, origin: &str) -> Map<String
             Status::Success,
             lifecycle(),
         ),
-        "recovery" => {
+        "recovery" | "retention" => {
             let action = parts.text("action").unwrap_or_default();
             (
                 Class::ApplicationLifecycle,

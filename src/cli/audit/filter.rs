@@ -1,10 +1,11 @@
 //! Which records are wanted, as flags, as a filter and as the broker is asked.
 
-use crate::audit::{Field, Filter};
+use crate::audit::{Field, Filter, KINDS};
 use crate::cli::time::{length, to_proto};
 use crate::id::KeyPublicId;
 use crate::proto as pb;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use std::time::Duration;
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Filter")]
 pub(super) struct TermArgs {
-    /// Of this kind: issue, refuse, refusals, admin, spend, keys, start, stop, recovery, gap
-    #[arg(long = "kind", value_name = "KIND")]
+    /// Of this kind
+    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(KINDS))]
     kinds: Vec<String>,
     /// Of a credential, or of a token that descends from it: a key's public id, or key:ID, or x509:DIGEST
     #[arg(long = "credential", value_name = "ID", value_parser = credential)]

@@ -2,7 +2,7 @@
 
 use super::event;
 use crate::audit::testing::{Memory, context, minted, open};
-use crate::audit::{Act, ActKind, Record};
+use crate::audit::{Act, ActKind, KINDS, Record};
 use crate::id::CredentialId;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ fn each_kind_has_its_class_activity_status_and_severity() {
         ("start", action("broker.start"), (6002, 3, 1, 1)),
         ("stop", action("broker.stop"), (6002, 4, 1, 1)),
         ("recovery", action("recovery.x"), (6002, 99, 1, 2)),
+        ("retention", action("log.prune"), (6002, 99, 1, 1)),
         ("gap", json!({}), (6008, 1, 2, 4)),
         ("new", json!({}), (0, 99, 0, 4)),
     ] {
@@ -96,6 +97,14 @@ async fn a_token_is_a_session_of_its_bearer_at_its_audience() {
 }
 
 #[test]
+fn no_kind_is_unknown() {
+    for kind in KINDS {
+        let event = mapped(&record(kind, json!({})));
+        assert_ne!(event["class_uid"], 0, "{kind}");
+    }
+}
+
+#[test]
 fn a_summary_says_how_many_and_since_when() {
     let refused = json!([{ "code": "a", "count": 3 }, { "code": "b", "count": 4, "network": "192.0.2.0/24" }]);
     let summary = record(
@@ -132,7 +141,7 @@ proptest! {
     /// milliseconds.
     #[test]
     fn nothing_is_lost(
-        kind in prop::sample::select(vec!["issue", "refuse", "refusals", "admin", "keys", "spend", "start", "recovery", "gap", "new"]),
+        kind in prop::sample::select(KINDS.iter().copied().chain(["new"]).collect::<Vec<_>>()),
         members in prop::collection::btree_map(
             prop::sample::select(vec!["sub", "credential", "owner", "tenant", "action", "target", "code", "detail", "client_id", "peer_id", "jti", "request", "change", "ask", "since"]),
             prop_oneof!["[a-z]{6,12}".prop_map(Value::from), any::<u32>().prop_map(Value::from), Just(json!({ "audience": "shop" }))],
