@@ -2,6 +2,7 @@
 
 mod admin;
 mod ancestry;
+mod archive;
 mod audit;
 mod backup;
 mod bounds;

@@ -1,105 +1,29 @@
-//! A clock that steps, under a whole broker whose clock the test moves.
+//! A clock that steps.
 
 use super::load::{by_certificate, by_key, create_at};
-use crate::support::broker::{LOOK, Site, claims, refusal};
+use crate::support::broker::{InProcess, Site, refusal};
 use crate::support::clock::testing::TestClock;
 use crate::support::edge::within;
 use crate::support::svid::{DAY, NOW};
-use cambist::app::{self, World};
-use cambist::clock::{Clock as _, SystemRandomness};
-use cambist::config::Config;
-use cambist::lifecycle::{Ended, Lifecycle};
+use cambist::clock::Clock as _;
 use cambist::proto::{
     ConfirmClockRequest, ExchangeRequest, LeaseRequest, ListSigningKeysRequest,
     RotateSigningKeyRequest,
 };
 use jiff::Timestamp;
 use std::fs;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinHandle;
 
-/// A broker in this process.
-struct InProcess {
-    lifecycle: Lifecycle,
-    end: JoinHandle<Ended>,
-    site: Arc<Site>,
+/// The secret of a new key.
+async fn unlimited(site: &Site, now: i64) -> String {
+    let now = Timestamp::from_second(now).unwrap();
+    let made = create_at(&mut site.inventory().await, 0, now).await;
+    made.unwrap().1
 }
 
-impl Deref for InProcess {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        &self.site
-    }
-}
-
-impl InProcess {
-    async fn start(site: &Arc<Site>, clock: Arc<TestClock>, accept_rollback: bool) -> Self {
-        let config = Config::load(&site.path("cambist.toml")).unwrap();
-        let lifecycle = Lifecycle::new();
-        let world = World {
-            clock,
-            random: SystemRandomness::shared(),
-            lifecycle: lifecycle.clone(),
-            accept_rollback,
-            records: None,
-        };
-        app::start(&config, &world).await.unwrap();
-        let (signals, receiver) = tokio::sync::mpsc::channel(1);
-        let end = tokio::spawn({
-            let lifecycle = lifecycle.clone();
-            async move {
-                let ended = lifecycle.run(receiver, Duration::from_secs(5)).await;
-                drop(signals);
-                ended
-            }
-        });
-        Self {
-            lifecycle,
-            end,
-            site: Arc::clone(site),
-        }
-    }
-
-    async fn stop(self) {
-        self.lifecycle.stop();
-        assert_eq!(self.end.await.unwrap(), Ended::Stopped);
-    }
-
-    async fn exchange(&self, request: ExchangeRequest) -> Result<i64, String> {
-        match self.web().await.exchange(request).await {
-            Ok(answer) => Ok(claims(&answer.access_token)["iat"].as_i64().unwrap()),
-            Err(status) => Err(refusal(&status)),
-        }
-    }
-
-    /// Exchanges once the store has confirmed its state by the clock as it is now.
-    async fn issues(&self, request: ExchangeRequest) -> i64 {
-        let asking = async {
-            loop {
-                match self.exchange(request.clone()).await {
-                    Ok(issued) => return issued,
-                    Err(reason) => assert_eq!(reason, "state_stale"),
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        within("a token", asking).await
-    }
-
-    /// The secret of a new key.
-    async fn unlimited(&self, now: i64) -> String {
-        let now = Timestamp::from_second(now).unwrap();
-        let made = create_at(&mut self.inventory().await, 0, now).await;
-        made.unwrap().1
-    }
-
-    async fn confirm(&self) {
-        let mut admin = self.inventory().await;
-        admin.confirm_clock(ConfirmClockRequest {}).await.unwrap();
-    }
+async fn confirm(site: &Site) {
+    let mut admin = site.inventory().await;
+    admin.confirm_clock(ConfirmClockRequest {}).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +49,7 @@ async fn a_step_stops_issuance_until_it_is_confirmed() {
         }
         let told = broker.until_ready(false).await;
         assert!(told.contains(r#""condition":"clock""#), "{told}");
-        broker.confirm().await;
+        confirm(&broker).await;
         broker.until_ready(true).await;
         let issued = broker.issues(by_certificate()).await;
         assert!((0..=1).contains(&(clock.now().as_second() - issued)));
@@ -169,13 +93,13 @@ async fn an_operators_word_on_the_clock_outlives_a_restart() {
     // A clock that is a year ahead, and is then set right.
     let broker = InProcess::start(&site, TestClock::at(NOW + 365 * DAY), false).await;
     broker
-        .issues(by_key(&broker.unlimited(NOW + 365 * DAY).await))
+        .issues(by_key(&unlimited(&broker, NOW + 365 * DAY).await))
         .await;
     broker.stop().await;
     let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
     let refused = broker.exchange(by_certificate()).await;
     assert_eq!(refused.unwrap_err(), "clock_unsteady");
-    broker.confirm().await;
+    confirm(&broker).await;
     assert_eq!(broker.issues(by_certificate()).await, NOW);
     broker.stop().await;
     let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;
@@ -187,7 +111,7 @@ async fn an_operators_word_on_the_clock_outlives_a_restart() {
 async fn a_rollback_accepted_under_a_wrong_clock_takes_one_word() {
     let site = Site::new();
     let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
-    broker.unlimited(NOW).await;
+    unlimited(&broker, NOW).await;
     broker.stop().await;
     fs::rename(site.path("data/log"), site.path("log.lost")).unwrap();
     // A clock that is a minute ahead, and is then set right.
@@ -195,7 +119,7 @@ async fn a_rollback_accepted_under_a_wrong_clock_takes_one_word() {
     broker.stop().await;
     let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
     broker.until_ready(false).await;
-    broker.confirm().await;
+    confirm(&broker).await;
     broker.until_ready(true).await;
     broker.stop().await;
     let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;

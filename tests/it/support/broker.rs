@@ -3,6 +3,7 @@
 
 mod caller;
 mod cli;
+mod in_process;
 mod reach;
 mod records;
 mod setup;
@@ -11,6 +12,7 @@ mod site;
 pub(crate) use caller::{
     Caller, api_key, ask, audience, claims, delegated, from_now, peer, refusal, reply, spec, token,
 };
+pub(crate) use in_process::InProcess;
 pub(crate) use records::{records, segments};
 pub(crate) use setup::{Setup, Svid, crl, free_port};
 pub(crate) use site::Site;

@@ -2,7 +2,9 @@
 
 use super::{LOOK, Site};
 use crate::support::edge::within;
-use cambist::audit::{Checkpoint, Disk, DiskReader, DiskShelf, NoteKey, ReadError, read, verify};
+use cambist::audit::{
+    Checkpoint, Disk, DiskReader, DiskShelf, NoteKey, ReadError, Segments as _, read, verify,
+};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,11 +22,13 @@ pub(crate) fn segments(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The records of the log in `folder`, in order, also while the broker writes: what it does to a file meanwhile is looked at
-/// again.
+/// The records that the log in `folder` has left, in order, also while the broker writes: what it does to a file meanwhile is
+/// looked at again.
 pub(crate) fn records(folder: &Path) -> Vec<Value> {
     let read = || -> Result<Vec<Value>, ReadError> {
-        let all = read::records(Arc::new(DiskReader::new(folder)), 0)?;
+        let reader = DiskReader::new(folder);
+        let first = reader.segments()?.first().copied().unwrap_or(0);
+        let all = read::records(Arc::new(reader), first)?;
         all.map(|entry| Ok(serde_json::from_slice(&entry?.line).unwrap()))
             .collect()
     };

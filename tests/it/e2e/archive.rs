@@ -1,0 +1,134 @@
+//! What becomes of old segments in a running broker, and of a log that is too large.
+
+use crate::support::broker::{Broker, InProcess, LOOK, Setup, Site, ask, peer, records, refusal};
+use crate::support::clock::testing::TestClock;
+use crate::support::command::cambist;
+use crate::support::edge::within;
+use crate::support::svid::{DAY, NOW};
+use cambist::limits;
+use std::fs::{self, File};
+use std::sync::Arc;
+
+fn set(setup: &mut Setup, members: &str) {
+    let with = format!("[log]\n{members}\n");
+    setup.config = setup.config.replacen("[log]\n", &with, 1);
+}
+
+/// Names of files in the log's folder, in order.
+fn files(site: &Site) -> Vec<String> {
+    let entries = fs::read_dir(site.path("data/log")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("00")).collect();
+    names.sort();
+    names
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    within(what, waiting).await;
+}
+
+async fn metric(site: &Site, name: &str) -> u64 {
+    let (_, text) = site.operations("/metrics").await.unwrap();
+    let begin = format!("cambist_{name} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&begin));
+    value.unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_segments_are_compressed_and_then_removed_and_the_rest_verifies() {
+    let site = Site::with(|setup| set(setup, "segment_age = \"1m\"\nretention = \"1d\""));
+    let clock = TestClock::at(NOW);
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    for _ in 0..3 {
+        broker.issues(ask(peer(), "shop")).await;
+    }
+    let before = broker.records();
+    broker.published(before.len().try_into().unwrap()).await;
+    let kept = fs::read(site.path("data/log/checkpoint")).unwrap();
+    fs::write(site.path("kept.checkpoint"), kept).unwrap();
+
+    // A segment is closed by its age. It is compressed, indexed, and says the same.
+    clock.advance(120);
+    broker.issues(ask(peer(), "shop")).await;
+    let first = format!("{:020}", 0);
+    let packed = [format!("{first}.idx"), format!("{first}.seg.zst")];
+    until("a compressed segment", async || {
+        files(&broker)[..2] == packed
+    })
+    .await;
+    assert_eq!(records(&site.path("data/log"))[..before.len()], before);
+    assert_eq!(metric(&broker, "log_begin").await, 0);
+
+    // A day later it goes, with word of that on the record; the last one stays, however old.
+    clock.advance(u32::try_from(2 * DAY).unwrap());
+    let told = broker
+        .record(|record| record["action"] == "log.prune")
+        .await;
+    assert_eq!(told["kind"], "retention");
+    let remains = told["change"]["first"].as_u64().unwrap();
+    assert_eq!(remains, u64::try_from(before.len()).unwrap());
+    until("the first segment to go", async || {
+        !files(&broker)[0].starts_with(&first)
+    })
+    .await;
+    until("word of it", async || {
+        metric(&broker, "log_begin").await == remains
+    })
+    .await;
+    assert_eq!(broker.records()[0]["seq"], remains);
+    broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+
+    // A stranger with an old checkpoint finds nothing amiss, and a start neither.
+    let [folder, vkey, kept] =
+        ["data/log", "data/log/vkey", "kept.checkpoint"].map(|name| site.argument(name));
+    let args = [
+        "audit",
+        "verify",
+        &folder,
+        "--key",
+        &vkey,
+        "--checkpoint",
+        &kept,
+    ];
+    let ran = cambist(&args, &[], b"").await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let broker = InProcess::start(&site, clock, false).await;
+    broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_too_large_issues_nothing_and_says_so() {
+    let bound = limits::SMALLEST_LOG;
+    let site = Site::with(|setup| set(setup, &format!("max_bytes = {bound}")));
+    let mut broker = site.start().await;
+    assert_eq!(metric(&broker, "log_disk_bytes_limit").await, bound);
+    broker.terminate().await;
+    // All that is in its folder counts.
+    let large = File::create(site.path("data/log/of-somebody")).unwrap();
+    large.set_len(bound / 100 * 90).unwrap();
+    broker.restart().await;
+    broker.says("max_bytes").await;
+    broker.web().await.yes(ask(peer(), "shop")).await;
+    broker.terminate().await;
+
+    large.set_len(bound).unwrap();
+    let command = site.command();
+    let full = site.run_unready(command).await;
+    assert!(metric(&full, "log_disk_bytes").await > bound);
+    let refused = full.web().await.exchange(ask(peer(), "shop")).await;
+    assert_eq!(refusal(&refused.unwrap_err()), "log_unavailable");
+    let told = full.until_ready(false).await;
+    assert!(told.contains(r#""condition":"log""#), "{told}");
+    drop(full);
+
+    fs::remove_file(site.path("data/log/of-somebody")).unwrap();
+    let broker: Broker = site.start().await;
+    broker.web().await.yes(ask(peer(), "shop")).await;
+}
