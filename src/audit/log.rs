@@ -5,7 +5,7 @@ use super::device::Device;
 use super::health::{Health, LogHealth};
 use super::issued::{Issued, Receipt};
 use super::queue::{Answer, Queue, Work, closed};
-use super::record::{Act, CLOCK_CONFIRMED, Encoder, Record, RecordError, StoreRecord};
+use super::record::{Act, CLOCK_CONFIRMED, Encoder, PRUNE, Record, RecordError, StoreRecord};
 use super::recovery::{OpenError, Recovered, recover};
 use super::refusals::{Note, Refusals};
 use super::stats::Stats;
@@ -239,6 +239,7 @@ impl Log {
         let record = self.0.encoder.act(act).map_err(unencoded);
         let work = match act.action {
             CLOCK_CONFIRMED => Work::ClockConfirmed,
+            PRUNE => Work::Pruning,
             _ => Work::Event,
         };
         let queued = record.and_then(|record| self.0.queue.submit(work(record)));

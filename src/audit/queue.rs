@@ -26,7 +26,9 @@ pub(super) enum Work {
     },
     /// Somebody waits for it.
     Event(Record),
-    /// The same, and the mark starts anew: an operator says that it came from a wrong clock.
+    /// The same of records that are about to be removed: it makes room, so that it is taken when hardly anything is.
+    Pruning(Record),
+    /// Somebody waits for it, and the mark starts anew: an operator says that it came from a wrong clock.
     ClockConfirmed(Record),
     /// Nobody waits for it.
     Refusal(Record),
@@ -40,6 +42,7 @@ impl Work {
         match self {
             Self::Issue { record, .. }
             | Self::Event(record)
+            | Self::Pruning(record)
             | Self::ClockConfirmed(record)
             | Self::Refusal(record) => record.room(),
             Self::Outbox(records) => records.iter().map(StoreRecord::room).sum(),

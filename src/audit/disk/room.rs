@@ -55,7 +55,8 @@ impl Room {
             true => self.reserve,
             false => 0,
         };
-        if self.left().saturating_add(more) < bytes {
+        let left = self.bound.saturating_add(more).saturating_sub(self.used());
+        if left < bytes {
             return Err(full());
         }
         self.appended.fetch_add(bytes, Ordering::AcqRel);
@@ -99,4 +100,22 @@ fn full() -> io::Error {
         io::ErrorKind::QuotaExceeded,
         "the log is as large as `max_bytes` lets it be",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bound_and_reserve_hold_at_n_and_n_plus_one() {
+        let room = Room::new(Some(100), 10);
+        assert!(room.append(100).is_ok());
+        assert!(room.append(1).is_err());
+        room.relieve(true);
+        for _ in 0..10 {
+            assert!(room.append(1).is_ok());
+        }
+        assert!(room.append(1).is_err());
+        assert_eq!(room.used(), 110);
+    }
 }

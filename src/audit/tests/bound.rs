@@ -1,7 +1,9 @@
 //! A log at its bound: as on a full disk, and back when there is room again.
 
 use crate::audit::testing::{NOW, ORIGIN, context, minted, token_id, until};
-use crate::audit::{Archive, Archivist, Device, Disk, Log, LogHealth, Options, read};
+use crate::audit::{
+    Act, ActKind, Archive, Archivist, Device, Disk, Log, LogHealth, Options, PRUNE, read,
+};
 use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
 use crate::limits;
@@ -51,6 +53,11 @@ async fn at_its_bound_the_log_takes_revocations_only_and_comes_back() {
     let revoke = super::outbox::entry(&log, 5, "key.revoke");
     log.take_over(&[revoke]).await.unwrap();
     assert!(log.issue(minted(issued), &context()).await.is_err());
+    // Room can be made: what is removed is told first.
+    let prune = Act::new(ActKind::Retention, PRUNE);
+    log.event(&prune).await.unwrap();
+    let other = Act::new(ActKind::Recovery, "recovery.test");
+    assert!(log.event(&other).await.is_err());
     log.close().await;
     drop((disk, log));
 

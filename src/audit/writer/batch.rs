@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 /// What the log can take just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accepts {
-    /// Anything but what came through the store's outbox.
+    /// Anything but what came through the store's outbox, and word of what is removed.
     pub(super) all: bool,
     /// Refusals.
     pub(super) refusals: bool,
@@ -67,7 +67,9 @@ impl<'a> Batch<'a> {
                 Ok(self.position.drained.map_or(0, |d| d.sequence))
             }
             Work::Refusal(_) if !accepts.refusals => Err(unavailable()),
-            _ if !accepts.all => Err(unavailable()),
+            Work::Issue { .. } | Work::Event(_) | Work::ClockConfirmed(_) if !accepts.all => {
+                Err(unavailable())
+            }
             Work::Issue {
                 record,
                 fence,
@@ -87,7 +89,10 @@ impl<'a> Batch<'a> {
                     Err(Refusal::new(Code::Revoked, record::detail(&marker)).into())
                 }
             },
-            Work::Event(record) | Work::ClockConfirmed(record) | Work::Refusal(record) => {
+            Work::Event(record)
+            | Work::Pruning(record)
+            | Work::ClockConfirmed(record)
+            | Work::Refusal(record) => {
                 if matches!(job.work, Work::ClockConfirmed(_)) {
                     self.position.mark = None;
                 }
