@@ -18,7 +18,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(cli.run(&world)).into(),
+        Ok(runtime) => {
+            let exit = runtime.block_on(cli.run(&world));
+            // A file on a mount that hangs holds nobody up.
+            runtime.shutdown_background();
+            exit.into()
+        }
         Err(error) => {
             world
                 .output

@@ -95,6 +95,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         // What the copies are of is what was given up.
         Err(error) if world.accept_rollback && error.is::<Contradicted>() => {
             tracing::warn!(%error, "the copies are replaced");
+            parties.give_up();
             if !is_another {
                 recovery::roll_back(&store, &log, &guard).await?;
                 publisher = open()?;
@@ -107,6 +108,9 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
             ));
         }
         Err(error) => return Err(error),
+    }
+    if is_another {
+        parties.give_up();
     }
     Ok(Opened {
         store: Arc::new(store),

@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -21,7 +22,37 @@ use tokio::time::timeout;
 struct Copy {
     keeper: Keeper,
     required: bool,
+    /// Whether the log was held against what is there. Before that it is not overwritten: it may say that the log lost
+    /// records.
+    met: Arc<AtomicBool>,
     party: Arc<Party>,
+}
+
+impl Copy {
+    /// Holds the log against what is there, if that could not be done at the start.
+    async fn meet(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
+        if self.met.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Some(note) = self.keeper.kept().await? {
+            self.hold(note, publisher, log).await?;
+        }
+        self.met.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn hold(
+        &self,
+        note: Vec<u8>,
+        publisher: &Arc<Publisher>,
+        log: &Log,
+    ) -> anyhow::Result<()> {
+        let (publisher, durable) = (Arc::clone(publisher), log.durable());
+        let held = move || publisher.has_grown_from(&note, durable);
+        let held = tokio::task::spawn_blocking(held).await;
+        let held = held.context("the log cannot be held against a copy")?;
+        held.map_err(|against| Contradicted::or_fault(self.keeper.to_string(), against))
+    }
 }
 
 /// All who are sent checkpoints.
@@ -39,6 +70,20 @@ pub(super) struct Contradicted {
     against: PublishError,
 }
 
+impl Contradicted {
+    /// What was found; not that it could not be looked for.
+    fn or_fault(place: String, against: PublishError) -> anyhow::Error {
+        match against {
+            PublishError::Behind { .. } | PublishError::Forked(_) | PublishError::Foreign(_) => {
+                Self { place, against }.into()
+            }
+            fault => anyhow!(fault).context(format!(
+                "the log cannot be held against the copy of its checkpoint at {place}"
+            )),
+        }
+    }
+}
+
 impl Parties {
     pub(super) fn new(config: &config::Log) -> anyhow::Result<Self> {
         let copies: anyhow::Result<Vec<Copy>> = config.copies.iter().map(copy).collect();
@@ -52,14 +97,22 @@ impl Parties {
     /// Holds the log against what was published of it, before anything is issued. A copy that cannot be read is passed
     /// over, unless it is required; one that is not there yet says nothing.
     pub(super) async fn ask(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
+        let published = publisher.published().map_or(0, |last| last.checkpoint.size);
         for copy in &*self.copies {
             let place = copy.keeper.to_string();
             // A file may be on a mount that hangs.
             let kept = timeout(limits::LOG_PARTY_CALL, copy.keeper.kept()).await;
             let note = match kept.unwrap_or(Err(KeepError::Slow)) {
                 Ok(Some(note)) => note,
+                Ok(None) if copy.required && published > 0 => {
+                    return Err(anyhow!(
+                        "there is no copy of the log's checkpoint at {place}, and one is required: put one there, \
+                         the log's own `checkpoint` if there never was another"
+                    ));
+                }
                 Ok(None) => {
                     tracing::warn!(%place, "no copy of the log's checkpoint is there yet");
+                    copy.met.store(true, Ordering::Release);
                     continue;
                 }
                 Err(error) if copy.required => {
@@ -73,13 +126,17 @@ impl Parties {
                     continue;
                 }
             };
-            let (publisher, durable) = (Arc::clone(publisher), log.durable());
-            let held = move || publisher.has_grown_from(&note, durable);
-            let held = tokio::task::spawn_blocking(held).await;
-            held.context("the log cannot be held against a copy")?
-                .map_err(|against| Contradicted { place, against })?;
+            copy.hold(note, publisher, log).await?;
+            copy.met.store(true, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// What the copies say is of a log that was given up: they are overwritten.
+    pub(super) fn give_up(&self) {
+        for copy in &*self.copies {
+            copy.met.store(true, Ordering::Release);
+        }
     }
 
     /// Sends each checkpoint on from now on.
@@ -89,11 +146,22 @@ impl Parties {
         let _first_stays = log.stats().parties.set(parties.cloned().collect());
         for copy in self.copies.iter().cloned() {
             let party = Arc::clone(&copy.party);
+            let (publisher, log) = (Arc::clone(publisher), log.clone());
+            let (news, lifecycle) = (publisher.follow(), world.lifecycle.clone());
             let send = move |last: Arc<Published>| {
-                let keeper = copy.keeper.clone();
-                async move { keeper.keep(&last.note).await }
+                let (copy, publisher, log) = (copy.clone(), Arc::clone(&publisher), log.clone());
+                let lifecycle = lifecycle.clone();
+                async move {
+                    if let Err(error) = copy.meet(&publisher, &log).await {
+                        if error.is::<Contradicted>() {
+                            lifecycle.fail(format!("{error:#}"));
+                        }
+                        return Err(error);
+                    }
+                    Ok::<_, anyhow::Error>(copy.keeper.keep(&last.note).await?)
+                }
             };
-            spawn(world, "copy", follow(publisher.follow(), party, send));
+            spawn(world, "copy", follow(news, party, send));
         }
         for (witness, party) in self.witnesses.iter().cloned() {
             let (news, publisher) = (publisher.follow(), Arc::clone(publisher));
@@ -112,6 +180,9 @@ impl Parties {
         };
         let mut sending = JoinSet::new();
         for copy in self.copies.iter().cloned() {
+            if !copy.met.load(Ordering::Acquire) {
+                continue;
+            }
             let last = Arc::clone(&last);
             sending.spawn(async move {
                 let sent = timeout(limits::LOG_PARTING, copy.keeper.keep(&last.note)).await;
@@ -152,6 +223,7 @@ fn copy(configured: &config::LogCopy) -> anyhow::Result<Copy> {
     Ok(Copy {
         keeper,
         required: configured.required,
+        met: Arc::default(),
         party: Arc::new(party),
     })
 }

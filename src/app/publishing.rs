@@ -3,7 +3,7 @@
 use super::World;
 use super::open::Opened;
 use super::parties::Parties;
-use crate::audit::{Disk, DiskShelf, Log, PublishError, Publisher, Shelf as _};
+use crate::audit::{Disk, DiskShelf, Log, PublishError, Publisher, Segments as _, Shelf as _};
 use crate::clock::Random;
 use crate::keys::{Kek, LogKey, LogKeyError};
 use anyhow::{Context as _, anyhow};
@@ -40,6 +40,16 @@ pub(super) fn open(
     let (path, id) = (folder.join(KEY), String::from(log.id()));
     let shelf = Arc::new(DiskShelf::new(folder));
     let held = match LogKey::open(&path, &id, kek) {
+        // Its first hashes would have to be taken from the tree that is given up.
+        Err(LogKeyError::OtherLog(_))
+            if disk.segments()?.first().is_some_and(|first| *first > 0) =>
+        {
+            return Err(anyhow!(
+                "the log was begun anew, and `retention` had removed its first records, so that no tree can be grown \
+                 over it: move {} away, and start with --accept-rollback once more",
+                folder.display()
+            ));
+        }
         Err(LogKeyError::OtherLog(old)) => {
             set_aside(folder, &old).context("the old tree cannot be set aside")?;
             None

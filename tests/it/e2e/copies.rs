@@ -247,5 +247,36 @@ async fn a_copy_that_cannot_be_read_keeps_it_from_starting_where_it_is_required(
         server.with(|kept| (kept.broken, kept.note) = (None, None));
         fs::create_dir(required.path("away")).unwrap();
         required.start().await.terminate().await;
+        // The folder of a disk that is not mounted is there as well, and empty.
+        server.with(|kept| kept.note = None);
+        let _only_one_is_there = fs::remove_file(required.path("away/checkpoint"));
+        let (code, said) = required.fails(&[]).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("one is required"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_is_behind_overwrites_no_copy_that_was_away_when_it_started() {
+    let server = Server::default();
+    let outside = server.serve().await;
+    let site = site(&at(&outside), Some(&outside));
+    let mut broker = site.start().await;
+    issue(&broker, 2).await;
+    broker.terminate().await;
+    copy_folder(&site.path("data"), &site.path("put-by"));
+    broker.restart().await;
+    issue(&broker, 20).await;
+    broker.terminate().await;
+    let newer = server.with(|kept| kept.note.clone());
+    put_back(&site);
+    server.with(|kept| kept.broken = Some(StatusCode::BAD_GATEWAY));
+    let mut behind = site.start().await;
+    behind.says("nothing is held against it").await;
+    issue(&behind, 1).await;
+    server.with(|kept| kept.broken = None);
+    // It ends, and does not start again.
+    assert_eq!(behind.ended().await.code(), Some(1));
+    assert_eq!(site.fails(&[]).await.0, 1);
+    assert_eq!(server.with(|kept| kept.note.clone()), newer);
 }
