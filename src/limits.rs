@@ -350,6 +350,8 @@ pub const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub const LONGEST_KEY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Smallest size at which a log segment may be closed, in bytes: a thousand small files help nobody.
 pub const SMALLEST_SEGMENT: u64 = 1024 * 1024;
+/// Largest: it is read from its beginning to its end to be indexed, and what is found of it meanwhile is in memory.
+pub const LARGEST_SEGMENT: u64 = 1024 * 1024 * 1024;
 /// Smallest bound on the log's size: below it there is hardly room for more than what is being written.
 pub const SMALLEST_LOG: u64 = 64 * 1024 * 1024;
 /// Client: time to connect, TLS handshake included; a broker that needs longer is as good as away.

@@ -21,6 +21,8 @@ pub enum Order {
 
 /// Blocks of one segment that are looked through at once.
 const RUN: usize = 16;
+/// Records of one segment that are looked through at once where it has no index.
+const UNINDEXED: u64 = 16 * 256;
 
 /// Finds the records within a range of sequences that a filter lets through. What was not acknowledged yet is kept out by
 /// the range's end: [`super::Log::durable`].
@@ -57,6 +59,7 @@ pub fn search(
         within,
         parts,
         found: Vec::new(),
+        broken: None,
     })
 }
 
@@ -84,6 +87,8 @@ pub struct Search {
     within: Range<u64>,
     /// What was not looked through yet, the next one last.
     parts: Vec<Part>,
+    /// The last segment without an index in which something could not be read.
+    broken: Option<u64>,
     /// What was found in the part before, the next one last.
     found: Vec<Result<Entry, ReadError>>,
 }
@@ -111,13 +116,56 @@ impl Iterator for Search {
                     end,
                     place,
                 } => {
+                    let within = begin..end;
+                    let (now, later) = match place {
+                        Some(_) => (within, None),
+                        None => part(within, self.order),
+                    };
                     let waiting = next.into_iter().chain([first]).collect();
                     let segments = Arc::clone(&self.segments);
-                    let all = Records::new(segments, waiting, begin, place);
-                    self.found = self.look(first, all, end);
+                    let mut all = Records::new(segments, waiting, now.start, place);
+                    let known = place.is_none().then_some(first);
+                    self.found = self.look(first, &mut all, now.end);
+                    // What cannot be read is met again from each side.
+                    if known.is_some() && known == self.broken {
+                        self.found.retain(|found| !is_broken(found));
+                    } else if self.found.iter().any(is_broken) {
+                        self.broken = known;
+                    }
+                    let is_over = self.order == Order::OldestFirst && all.reached() < now.end;
+                    if let Some(Range { start, end }) = later.filter(|_| !is_over) {
+                        self.parts.push(Part::Run {
+                            first,
+                            next,
+                            begin: start,
+                            end,
+                            place: None,
+                        });
+                    }
                 }
             }
         }
+    }
+}
+
+/// Whether what follows in the segment cannot be read either.
+const fn is_broken(found: &Result<Entry, ReadError>) -> bool {
+    matches!(found, Err(error) if !matches!(error, ReadError::Unreadable(_)))
+}
+
+/// What to look through now, and what later, of records that no index says anything of: what is found in the first is in
+/// memory at a time. Where the end is not known there is no beginning there.
+fn part(within: Range<u64>, order: Order) -> (Range<u64>, Option<Range<u64>>) {
+    let Range { start, end } = within;
+    let cut = match order {
+        Order::OldestFirst => start.saturating_add(UNINDEXED),
+        Order::NewestFirst if end < u64::MAX => end.saturating_sub(UNINDEXED),
+        Order::NewestFirst => start,
+    };
+    match order {
+        _ if cut <= start || cut >= end => (start..end, None),
+        Order::OldestFirst => (start..cut, Some(cut..end)),
+        Order::NewestFirst => (cut..end, Some(start..cut)),
     }
 }
 
@@ -157,7 +205,7 @@ impl Search {
         firsts.is_ok_and(|firsts| firsts.first().is_none_or(|oldest| *oldest > first))
     }
 
-    fn look(&self, first: u64, mut all: Records, end: u64) -> Vec<Result<Entry, ReadError>> {
+    fn look(&self, first: u64, all: &mut Records, end: u64) -> Vec<Result<Entry, ReadError>> {
         let mut found = Vec::new();
         // Not one more than is wanted: it could be in the next segment.
         while all.reached() < end {

@@ -97,7 +97,7 @@ impl Log {
         check: &mut Check<'_, '_>,
     ) -> Self {
         let at = KeyPath::default().key("log");
-        let sizes = limits::SMALLEST_SEGMENT..=i64::MAX.unsigned_abs();
+        let sizes = limits::SMALLEST_SEGMENT..=limits::LARGEST_SEGMENT;
         check.number(&at.key("segment_bytes"), raw.segment_bytes, sizes);
         let ages = minutes(1)..=days(31);
         check.time(&at.key("segment_age"), raw.segment_age, ages);

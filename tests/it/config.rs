@@ -283,7 +283,7 @@ fn each_rule_between_values_has_its_problem() {
         ("[[audience]]\nname = \"a\"\nowner = \"o\"\nmax_lifetime = \"0s\"\n".into(), "audience[0].max_lifetime"),
         (format!("[[audience]]\nname = \"a\"\nowner = \"o\"\nservers = {:?}\n", vec!["x://s"; limits::AUDIENCE_LINKS + 1]), "audience[0].servers"),
         ("[[trust_domain]]\nname = \"a\"\nbundle = \"b\"\n[[trust_domain]]\nname = \"a\"\nbundle = \"c\"\n".into(), "trust_domain[1].name"),
-        ("[log]\nsegment_bytes = 1\n".into(), "log.segment_bytes"),
+        (format!("[log]\nsegment_bytes = {}\n", limits::SMALLEST_SEGMENT - 1), "log.segment_bytes"),
         ("[log]\nretention = \"23h\"\n".into(), "log.retention"),
         (format!("[log]\nmax_bytes = {}\n", 4 * limits::LOG_SEGMENT_BYTES - 1), "log.max_bytes"),
         (format!("[log]\nsegment_bytes = 1048576\nmax_bytes = {}\n", limits::SMALLEST_LOG - 1), "log.max_bytes"),
@@ -343,7 +343,7 @@ fn numbers_and_times_are_bounded_at_n_and_n_plus_one() {
     assert!(long(life).is_ok());
     assert_eq!(only(long(life + 1)).key, "keys.max_key_life");
     let lifetime = limits::LONGEST_LIFETIME.as_secs();
-    let (segment, most) = (limits::SMALLEST_SEGMENT, limits::MOST_CONNECTIONS);
+    let (segment, most) = (limits::LARGEST_SEGMENT, limits::MOST_CONNECTIONS);
     for (key, good, bad) in [
         (
             "tokens.max_lifetime",
@@ -353,7 +353,7 @@ fn numbers_and_times_are_bounded_at_n_and_n_plus_one() {
         (
             "log.segment_bytes",
             segment.to_string(),
-            (segment - 1).to_string(),
+            (segment + 1).to_string(),
         ),
         (
             "limits.connections",

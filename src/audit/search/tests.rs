@@ -105,6 +105,59 @@ async fn a_record_that_cannot_be_read_is_told_and_the_rest_is_found() {
     assert!(matches!(bad[..], [Err(ReadError::Unreadable(at))] if at == first));
 }
 
+#[tokio::test]
+async fn a_long_segment_without_an_index_is_looked_through_a_part_at_a_time() {
+    let device = Memory::new();
+    let opened = open_with(&device, options()).unwrap();
+    let records = UNINDEXED * 2 + 3;
+    for _ in 0..records.div_ceil(1000) {
+        let acts = (0..1000).map(|_| opened.log.event(&Act::new(ActKind::Admin, "key.suspend")));
+        for act in acts.collect::<Vec<_>>() {
+            act.await.unwrap();
+        }
+    }
+    assert_eq!(device.segments().unwrap().len(), 1);
+    for (within, order) in [
+        (0..records, Order::OldestFirst),
+        (0..records, Order::NewestFirst),
+        (1..records - 1, Order::OldestFirst),
+        (1..records - 1, Order::NewestFirst),
+        (1..UNINDEXED + 1, Order::NewestFirst),
+        (1..UNINDEXED + 2, Order::OldestFirst),
+    ] {
+        let mut expected: Vec<u64> = within.clone().collect();
+        if order == Order::NewestFirst {
+            expected.reverse();
+        }
+        let mut all = search(Arc::clone(&device) as _, Filter::default(), within, order).unwrap();
+        assert_eq!(all.next().unwrap().unwrap().sequence, expected[0]);
+        assert!(all.found.len() < UNINDEXED.try_into().unwrap());
+        let rest: Vec<u64> = all.map(|entry| entry.unwrap().sequence).collect();
+        assert_eq!(rest, expected[1..]);
+    }
+    // Its end is nowhere told.
+    let all = found(&device, Filter::default(), 0..u64::MAX, Order::OldestFirst);
+    assert_eq!(all.len() as u64, records.div_ceil(1000) * 1000);
+
+    // What cannot be read is told once, from whichever side.
+    opened.log.close().await;
+    let mut bytes = device.bytes(0);
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 3000].fill(b'x');
+    device.set_bytes(0, bytes);
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let all = search(
+            Arc::clone(&device) as _,
+            Filter::default(),
+            0..records,
+            order,
+        )
+        .unwrap();
+        let bad: Vec<_> = all.filter(is_broken).collect();
+        assert_eq!(bad.len(), 1, "{order:?}: {bad:?}");
+    }
+}
+
 proptest! {
     /// Wherever a search begins and ends, and whichever way it goes, it finds what looking at every record finds.
     #[test]
