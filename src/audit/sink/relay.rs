@@ -301,8 +301,9 @@ fn begin(settings: &Settings, kept: Option<&[u8]>, first: u64, log: &Log) -> Cur
         Some(Some(cursor)) if cursor.log == log.id() && cursor.next <= durable => cursor.next,
         Some(Some(cursor)) => {
             let was = cursor.next;
-            tracing::warn!(%sink, from = configured, was, "the sink's cursor is of another log: it begins anew");
-            configured
+            // Where that log's records are in this one nobody knows, and none is to be missing.
+            tracing::warn!(%sink, from = first, was, "the sink's cursor is of another log: it begins at the log's beginning");
+            first
         }
         Some(None) => {
             tracing::warn!(%sink, "the sink's cursor cannot be read: it begins at the log's beginning");

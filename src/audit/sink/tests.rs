@@ -72,7 +72,7 @@ async fn a_cursor_that_could_not_be_kept_is_kept_later_without_a_new_record() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_is_not_of_this_log_begins_as_configured_and_a_damaged_one_at_the_beginning()
+async fn a_cursor_of_another_log_and_a_damaged_one_begin_at_the_beginning()
 {
     let world = World::with(3).await;
     let log = world.opened.log.id();
@@ -83,9 +83,9 @@ async fn a_cursor_that_is_not_of_this_log_begins_as_configured_and_a_damaged_one
         (None, Start::End, 3),
         (Some(encoded(log, 2)), Start::End, 2),
         (Some(encoded(log, 3)), Start::Beginning, 3),
-        (Some(encoded(log, 4)), Start::End, 3),
+        (Some(encoded(log, 4)), Start::End, 0),
         (Some(encoded(log, 4)), Start::Beginning, 0),
-        (Some(encoded(other, 2)), Start::End, 3),
+        (Some(encoded(other, 2)), Start::End, 0),
         (Some(encoded(other, 2)), Start::Beginning, 0),
         (Some(b"{\"v\":1,".to_vec()), Start::End, 0),
         (Some(Vec::new()), Start::End, 0),
