@@ -168,33 +168,27 @@ impl Archivist {
 /// Compresses the first `size` bytes of a segment, and removes what it was before.
 fn pack(archive: &dyn Archive, first: u64, size: u64) -> Result<(), ReadError> {
     let plain = || Ok::<_, io::Error>(archive.form(first, Form::Plain)?.take(size));
-    let is_there = archive.has(first, Form::Packed)?
-        && archive
-            .form(first, Form::Packed)
-            .and_then(|packed| same_unpacked(&mut plain()?, packed))
-            .is_ok();
-    if !is_there {
-        let cuts = cuts(archive.form(first, Form::Plain)?, first, size)?;
-        archive.put(
-            first,
-            Form::Packed,
-            &mut |output| {
-                let mut plain = plain()?;
-                let mut packing = Packing::new(output)?;
-                let mut frame = Vec::new();
-                let mut at = 0_u64;
-                for cut in &cuts {
-                    frame.clear();
-                    let length = cut.saturating_sub(at);
-                    plain.by_ref().take(length).read_to_end(&mut frame)?;
-                    packing.frame(&frame)?;
-                    at = *cut;
-                }
-                packing.finish()
-            },
-            &mut |written| same_unpacked(&mut plain()?, written),
-        )?;
-    }
+    // Also where there is one already: whether that is durable nobody knows.
+    let cuts = cuts(archive.form(first, Form::Plain)?, first, size)?;
+    archive.put(
+        first,
+        Form::Packed,
+        &mut |output| {
+            let mut plain = plain()?;
+            let mut packing = Packing::new(output)?;
+            let mut frame = Vec::new();
+            let mut at = 0_u64;
+            for cut in &cuts {
+                frame.clear();
+                let length = cut.saturating_sub(at);
+                plain.by_ref().take(length).read_to_end(&mut frame)?;
+                packing.frame(&frame)?;
+                at = *cut;
+            }
+            packing.finish()
+        },
+        &mut |written| same_unpacked(&mut plain()?, written),
+    )?;
     Ok(archive.remove(first, Form::Plain)?)
 }
 

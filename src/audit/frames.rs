@@ -130,6 +130,10 @@ impl<R: Read + Seek> Packed<R> {
             return Ok(());
         }
         self.held = None;
+        // More than the library's own bound for what does not compress.
+        if frame.packed.1 / 2 > frame.plain.1.saturating_add(1024) {
+            return Err(invalid("a compressed frame is larger than it can be"));
+        }
         let mut packed = vec![0; length(frame.packed.1)];
         self.input.seek(SeekFrom::Start(frame.packed.0))?;
         self.input.read_exact(&mut packed)?;

@@ -86,7 +86,8 @@ impl Header {
             && u32::from_le_bytes(version) == VERSION
             && header.bytes() == bytes
             && header.first == first
-            && header.first.checked_add(header.records) == Some(next);
+            && header.first.checked_add(header.records) == Some(next)
+            && header.blocks == build::blocks(first, next);
         Ok(sound.then_some(header))
     }
 

@@ -204,7 +204,8 @@ impl Records {
             return Err(ReadError::Missing(self.next));
         }
         let size = self.durable_size(first)?;
-        let mut input = self.device.read(first)?;
+        let input = self.device.read(first);
+        let mut input = input.map_err(|error| damaged(first, error.into()))?;
         let lines = Lines::open(input.by_ref().take(size), first);
         let lines = lines.map_err(|damage| damaged(first, damage))?;
         let begin = Place {
@@ -237,7 +238,9 @@ impl Records {
 
 /// What a closed segment holds beyond the size that the next one's header tells is no part of the log.
 pub(super) fn durable_size(device: &dyn Segments, first: u64, next: u64) -> Result<u64, ReadError> {
-    let lines = Lines::open(device.read(next)?, next).map_err(|damage| damaged(next, damage))?;
+    let input = device.read(next).map_err(Damage::from);
+    let lines = input.and_then(|input| Lines::open(input, next));
+    let lines = lines.map_err(|damage| damaged(next, damage))?;
     let previous = lines.header.previous.filter(|p| p.first == first);
     previous
         .map(|previous| previous.size)

@@ -1,4 +1,4 @@
-//! The security bugs that others shipped, each held against us: the test that would find it here, or why
+//! The bugs that others shipped in what we have as well, each held against us: the test that would find it here, or why
 //! there is no room for it.
 
 use crate::house::source;
@@ -143,6 +143,26 @@ const RIVALS: &[(&str, Cover)] = &[
     (
         "teleport#54249: denials are not on the record",
         Test("e2e::record::every_refusal_is_on_the_record_with_its_reason"),
+    ),
+    (
+        "hashicorp/vault#18943, #5361: a full disk stalls the server",
+        Test("faults::log::a_full_disk_stops_issuance_and_nothing_else"),
+    ),
+    (
+        "hashicorp/vault#3725, #37: a sink that never answers hangs it",
+        Test("sinks::faults::a_black_hole_neither_stops_issuance_nor_loses_a_record"),
+    ),
+    (
+        "teleport#40126: records are lost on a conflict",
+        Test("audit::tests::outbox::what_waits_is_drained_page_by_page_in_order"),
+    ),
+    (
+        "brandonrc/mobula#59: a chain of hashes does not show that its newest records were removed",
+        Test("e2e::copies::a_log_behind_its_last_published_checkpoint_does_not_issue"),
+    ),
+    (
+        "smallstep/certificates#473: what is kept grows until the disk is full",
+        Test("e2e::archive::old_segments_are_compressed_and_then_removed_and_the_rest_verifies"),
     ),
     // Keys.
     (

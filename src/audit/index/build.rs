@@ -56,7 +56,7 @@ pub(in crate::audit) fn build(
         widened(widened(all, row.times.0), row.times.1)
     });
     let header = Header {
-        blocks: block_of(first, next.saturating_sub(1)).saturating_add(u32::from(next > first)),
+        blocks: blocks(first, next),
         postings: u64::try_from(postings.len()).unwrap_or(u64::MAX),
         first,
         records: next.saturating_sub(first),
@@ -75,6 +75,11 @@ fn widened(times: (i64, i64), time: i64) -> (i64, i64) {
 }
 
 /// The block of a record of a segment.
+/// How many blocks the records from `first` to before `next` make.
+pub(super) fn blocks(first: u64, next: u64) -> u32 {
+    block_of(first, next.saturating_sub(1)).saturating_add(u32::from(next > first))
+}
+
 fn block_of(first: u64, sequence: u64) -> u32 {
     let tile = |sequence: u64| sequence / u64::from(Tile::FULL);
     u32::try_from(tile(sequence).saturating_sub(tile(first))).unwrap_or(u32::MAX)
