@@ -15,8 +15,8 @@
 //!
 //! So a record is there twice after some crashes and after answers that were lost, and never missing: receivers tell copies
 //! by the log's origin and the record's sequence, which every kind of sink gives them. A cursor is bound to the log's id: one of
-//! another log, or beyond the end of this one, says nothing, and the sink begins as configured. One that cannot be read begins
-//! at the log's beginning, which is the first record that is still there: what retention removes before a sink has come to it is
+//! another log, or beyond the end of this one, says nothing, and neither does one that cannot be read: the sink begins at the
+//! log's beginning, which is the first record that is still there. What retention removes before a sink has come to it is
 //! passed over, counted and told. Retention asks [`Sinks::taken`] so as not to.
 //!
 //! A delivery **fails** when it may succeed later: no connection, no answer in time, and every answer that speaks of us

@@ -200,3 +200,27 @@ async fn the_hashes_of_what_is_gone_are_needed_and_checked() {
     assert!(matches!(verified(folder, &key), Err(Finding::Gone(256))));
     site.log.close().await;
 }
+
+#[tokio::test]
+async fn a_compressed_segment_that_is_no_longer_one_is_a_finding() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    let key = site.publisher.verifier().clone();
+    let file = folder.join(format!("{:020}.seg.zst", 0));
+    let good = fs::read(&file).unwrap();
+    let mut table = good.clone();
+    *table.last_mut().unwrap() ^= 1;
+    for bad in [Vec::new(), good[..good.len() / 2].to_vec(), table] {
+        fs::write(&file, bad).unwrap();
+        let found = verified(folder, &key);
+        assert!(
+            matches!(found, Err(Finding::Unreadable { .. })),
+            "{found:?}"
+        );
+        let ended = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
+        assert_eq!(ended.code, Some(5));
+    }
+    fs::write(&file, good).unwrap();
+    verified(folder, &key).unwrap();
+    site.log.close().await;
+}

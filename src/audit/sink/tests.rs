@@ -72,8 +72,7 @@ async fn a_cursor_that_could_not_be_kept_is_kept_later_without_a_new_record() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_log_and_a_damaged_one_begin_at_the_beginning()
-{
+async fn a_cursor_of_another_log_and_a_damaged_one_begin_at_the_beginning() {
     let world = World::with(3).await;
     let log = world.opened.log.id();
     let encoded = |log, next| Cursor { log, next }.encode().unwrap();
