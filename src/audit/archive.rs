@@ -217,7 +217,8 @@ fn cuts(plain: Box<dyn Source>, first: u64, size: u64) -> Result<Vec<u64>, ReadE
     Ok(cuts)
 }
 
-fn same_unpacked(plain: &mut dyn io::Read, packed: impl Source) -> io::Result<()> {
+/// Whether a segment, and the same one compressed, give the same bytes.
+pub(super) fn same_unpacked(plain: &mut dyn io::Read, packed: impl Source) -> io::Result<()> {
     let mut unpacked = super::frames::Packed::open(packed)?;
     same(plain, &mut unpacked)
 }

@@ -240,6 +240,10 @@ impl Segments for Disk {
 
 impl Device for Disk {
     fn repair(&self, first: u64, unsure: u64, size: u64) -> io::Result<()> {
+        // Compressed, it was not the last one: those after it are gone. It is now.
+        if !self.has(first, Form::Plain)? {
+            self.unpack(first)?;
+        }
         let mut file = private().read(true).open(self.path(first))?;
         file.set_len(size)?;
         let mut tail = Vec::new();

@@ -1,8 +1,9 @@
 //! The forms of sealed segments, as files.
 
 use super::{DRAFT, Disk, DiskReader, PACKED, private, remove, sync_folder};
-use crate::audit::archive::{Archive, Form};
+use crate::audit::archive::{Archive, Form, same_unpacked};
 use crate::audit::device::Source;
+use crate::audit::frames::Packed;
 use crate::limits;
 use rustix::fs::{Advice, fadvise};
 use std::fs::File;
@@ -20,6 +21,19 @@ pub(in crate::audit) fn name(first: u64, form: Form) -> String {
         Form::Plain => super::name(first),
         Form::Packed => format!("{first:020}{PACKED}"),
         Form::Index => format!("{first:020}.idx"),
+    }
+}
+
+impl Disk {
+    /// Puts a segment back as it was before it was compressed.
+    pub(super) fn unpack(&self, first: u64) -> io::Result<()> {
+        let packed = || self.form(first, Form::Packed);
+        self.put(
+            first,
+            Form::Plain,
+            &mut |output| io::copy(&mut Packed::open(packed()?)?, output).map(drop),
+            &mut |written| same_unpacked(written, packed()?),
+        )
     }
 }
 
