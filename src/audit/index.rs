@@ -20,6 +20,7 @@ pub(super) use build::build;
 use super::device::Segments;
 use super::filter::Filter;
 use super::seen::Field;
+use super::segment::Damage;
 use jiff::Timestamp;
 use pages::Pages;
 use std::collections::BTreeSet;
@@ -96,6 +97,24 @@ impl Header {
         let late = filter.from.is_none_or(|from| times.1 >= micros(from));
         late && filter.until.is_none_or(|until| times.0 <= micros(until))
     }
+}
+
+/// Whether a segment's index is the one that its first `size` bytes make. One that is not there, or that no search asks, is.
+pub(super) fn is_right(
+    segments: &dyn Segments,
+    first: u64,
+    next: u64,
+    size: u64,
+) -> Result<bool, Damage> {
+    if !is_sound(segments, first, next) {
+        return Ok(true);
+    }
+    let made = build(segments.read(first)?, first, next, size)?;
+    let most = u64::try_from(made.len()).unwrap_or(u64::MAX);
+    let mut held = Vec::with_capacity(made.len());
+    let index = segments.index(first)?;
+    index.take(most.saturating_add(1)).read_to_end(&mut held)?;
+    Ok(held == made)
 }
 
 /// A run of records.

@@ -2,8 +2,9 @@
 
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
+use super::index;
 use super::note::NoteKey;
-use super::read::{ReadError, records};
+use super::read::{ReadError, damaged, durable_size, records};
 use super::record::{ActKind, PRUNE};
 use super::shelf::Shelf;
 use super::tree::{Frontier, Hash, Tile, leaf};
@@ -70,6 +71,11 @@ pub enum Finding {
     /// There is no checkpoint, or it is not to be believed.
     #[error("the log's checkpoint: {0}")]
     Checkpoint(String),
+    /// The records are right, but searches through this index may pass some over.
+    #[error(
+        "the records are those of the checkpoint, but the index of the segment that begins at record {0} is not of them: remove it, and it is made again"
+    )]
+    Index(u64),
     /// Tiles or checkpoint cannot be read.
     #[error("the log cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -99,16 +105,10 @@ pub fn verify(
     let mut frontier = Frontier::default();
     let mut row = Row::default();
     let mut changed = None;
-    let unreadable = |sequence| {
-        move |error| match error {
-            ReadError::Io(error) => Finding::Io(error),
-            error => Finding::Unreadable { sequence, error },
-        }
-    };
     let begins = segments.segments()?.first().copied().unwrap_or(0);
     // As the records say.
     let mut removed = 0;
-    let mut all = records(segments, begins).map_err(unreadable(begins))?;
+    let mut all = records(Arc::clone(&segments), begins).map_err(unreadable(begins))?;
     loop {
         let size = frontier.size();
         while let Some(due) = expected.next_if(|due| due.size == size) {
@@ -146,12 +146,37 @@ pub fn verify(
             checkpoint: due.size,
         }),
         (None, Some(record)) => Err(Finding::Tile(record)),
-        (None, None) => Ok(Sound {
-            records: frontier.size(),
-            begins,
-            root: frontier.root(),
-            checkpoint,
-        }),
+        (None, None) => {
+            indexes(&*segments)?;
+            Ok(Sound {
+                records: frontier.size(),
+                begins,
+                root: frontier.root(),
+                checkpoint,
+            })
+        }
+    }
+}
+
+/// Makes the index of each closed segment anew, and compares.
+fn indexes(segments: &dyn Segments) -> Result<(), Finding> {
+    let firsts = segments.segments()?;
+    for (first, next) in firsts.iter().copied().zip(firsts.iter().copied().skip(1)) {
+        let right = durable_size(segments, first, next).and_then(|size| {
+            let right = index::is_right(segments, first, next, size);
+            right.map_err(|damage| damaged(first, damage))
+        });
+        if !right.map_err(unreadable(first))? {
+            return Err(Finding::Index(first));
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(sequence: u64) -> impl Fn(ReadError) -> Finding {
+    move |error| match error {
+        ReadError::Io(error) => Finding::Io(error),
+        error => Finding::Unreadable { sequence, error },
     }
 }
 

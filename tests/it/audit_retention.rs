@@ -224,3 +224,53 @@ async fn a_compressed_segment_that_is_no_longer_one_is_a_finding() {
     verified(folder, &key).unwrap();
     site.log.close().await;
 }
+
+#[tokio::test]
+async fn an_index_that_hides_a_record_is_a_finding() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    let key = site.publisher.verifier().clone();
+    let file = folder.join(format!("{:020}.idx", 0));
+    let good = fs::read(&file).unwrap();
+    // Its header says nothing of it.
+    let mut forged = good.clone();
+    let last = good.len() - 8;
+    forged[last] ^= 1;
+    fs::write(&file, forged).unwrap();
+    let found = verified(folder, &key);
+    assert!(matches!(found, Err(Finding::Index(0))), "{found:?}");
+    let ended = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
+    assert_eq!(ended.code, Some(5), "{}", ended.stderr);
+    // Without one, nothing is passed over.
+    fs::remove_file(&file).unwrap();
+    verified(folder, &key).unwrap();
+    site.log.close().await;
+}
+
+/// What the newest segment held is lost, and that is for the checkpoint to say; the log is not unreadable.
+#[tokio::test]
+async fn a_log_of_which_only_compressed_segments_are_left_is_opened() {
+    let site = Site::new().await;
+    site.log.close().await;
+    let Site { folder, disk, .. } = site;
+    let firsts = disk.segments().unwrap();
+    drop(disk);
+    let lost = firsts.last().copied().unwrap();
+    fs::remove_file(folder.path().join(format!("{lost:020}.seg"))).unwrap();
+    let disk = Arc::new(Disk::open(folder.path(), RESERVE).unwrap());
+    let (log, _) = Log::open(
+        Arc::clone(&disk) as _,
+        ORIGIN,
+        Arc::<HotSet>::default(),
+        SystemClock::shared(),
+        SystemRandomness::shared(),
+        Options::default(),
+    )
+    .unwrap();
+    assert_eq!(log.durable(), lost);
+    let act = Act::new(ActKind::Admin, "key.create");
+    assert_eq!(log.event(&act).await.unwrap().index, lost);
+    let all = read::records(disk as _, 0).unwrap();
+    assert_eq!(all.map(Result::unwrap).count() as u64, lost + 1);
+    log.close().await;
+}

@@ -74,12 +74,12 @@ fn widened(times: (i64, i64), time: i64) -> (i64, i64) {
     (times.0.min(time), times.1.max(time))
 }
 
-/// The block of a record of a segment.
 /// How many blocks the records from `first` to before `next` make.
 pub(super) fn blocks(first: u64, next: u64) -> u32 {
     block_of(first, next.saturating_sub(1)).saturating_add(u32::from(next > first))
 }
 
+/// The block of a record of a segment.
 fn block_of(first: u64, sequence: u64) -> u32 {
     let tile = |sequence: u64| sequence / u64::from(Tile::FULL);
     u32::try_from(tile(sequence).saturating_sub(tile(first))).unwrap_or(u32::MAX)
