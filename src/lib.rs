@@ -23,6 +23,7 @@
 //! | values | [`id`] | identifiers, parsed once |
 //! | | [`jose`] | JSON Web Signatures and Keys, strictly |
 //! | | [`secret`], [`clock`], [`limits`], [`refusal`] | redacted secrets; injected time and randomness; every bound; every "no" |
+//! | | [`https`] | HTTPS as a client: given CAs, no proxy, no redirect |
 //! | domain | [`authn`] | credentials: the only maker of [`authn::Verified`] |
 //! | | [`inventory`] | governed things: keys, audiences, their owners |
 //! | | [`policy`] | ceilings and Cedar: the only maker of [`policy::Grant`] |
@@ -52,6 +53,7 @@ pub mod config;
 pub mod exchange;
 pub mod grpc;
 pub mod http;
+pub mod https;
 pub mod id;
 pub mod inventory;
 pub mod jose;

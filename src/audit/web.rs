@@ -4,13 +4,11 @@ mod keeper;
 
 pub use keeper::WebKeeper;
 
-use crate::limits;
+use crate::{https, limits};
 use http::StatusCode;
-use reqwest::{Client, RequestBuilder, redirect};
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{Client, RequestBuilder};
 use rustls_pki_types::CertificateDer;
 use std::io;
-use std::sync::Arc;
 use url::Url;
 
 /// Speaks to servers that given CAs vouch for: no system trust store, no proxy, no redirect, and no waiting for ever.
@@ -43,25 +41,8 @@ impl Web {
     /// # Errors
     /// [`WebError::Roots`].
     pub fn new(roots: &[CertificateDer<'static>]) -> Result<Self, WebError> {
-        let mut store = RootCertStore::empty();
-        for root in roots {
-            store.add(root.clone()).map_err(WebError::Roots)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(WebError::Roots)?
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .timeout(limits::LOG_PARTY_CALL)
-            .build()
-            .map_err(|error| WebError::Roots(rustls::Error::General(chain(&error))))?;
-        Ok(Self(client))
+        let client = https::client(roots.iter().cloned(), limits::LOG_PARTY_CALL);
+        client.map(Self).map_err(WebError::Roots)
     }
 
     /// Posts a text to what is under a prefix.
@@ -77,24 +58,10 @@ impl Web {
 
     /// The answer to a request, whole or not at all.
     async fn answer(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), WebError> {
-        let failed = |error: reqwest::Error| WebError::Transport(chain(&error.without_url()));
-        let mut response = request.send().await.map_err(failed)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len().saturating_add(chunk.len()) > limits::NOTE {
-                return Err(WebError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((response.status(), body))
+        let failed = |error| WebError::Transport(https::causes(error));
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let body = https::body(response, limits::NOTE).await.map_err(failed)?;
+        Ok((status, body.ok_or(WebError::TooLarge)?))
     }
-}
-
-/// An error with what caused it: reqwest's own text stops at "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -1,13 +1,11 @@
 //! TLS material in files that others rotate: read at each connection, the last good kept.
 
 use super::{Error, files};
-use crate::limits;
+use crate::{https, limits};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
 use rustls::ClientConfig;
-use rustls::RootCertStore;
 use rustls::client::Resumption;
-use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
@@ -52,7 +50,6 @@ pub(super) struct Loaded {
 #[derive(Debug)]
 pub(super) struct Material {
     files: TlsFiles,
-    provider: Arc<CryptoProvider>,
     current: ArcSwapOption<Loaded>,
 }
 
@@ -70,7 +67,6 @@ impl Material {
     pub(super) fn new(files: TlsFiles) -> Self {
         Self {
             files,
-            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             current: ArcSwapOption::empty(),
         }
     }
@@ -117,16 +113,9 @@ impl Material {
     }
 
     fn configure(&self, bytes: &Bytes) -> Result<ClientConfig, Error> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.files.roots, &bytes.roots)? {
-            roots
-                .add(certificate)
-                .map_err(|error| Error::file(&self.files.roots, error.to_string()))?;
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Invalid(error.to_string().into()))?
-            .with_root_certificates(roots);
+        let roots = certificates(&self.files.roots, &bytes.roots)?;
+        let builder = https::believing(roots);
+        let builder = builder.map_err(|error| Error::file(&self.files.roots, error.to_string()))?;
         let mut config = match (&self.files.identity, &bytes.identity) {
             (Some((chain_path, key_path)), Some(IdentityBytes { chain, key })) => {
                 let chain = certificates(chain_path, chain)?;

@@ -1,12 +1,10 @@
 //! Fetching an issuer's keys: metadata first, then the key set that it names.
 
 use crate::jose::{JoseError, KeySet, from_slice};
-use crate::limits;
-use reqwest::{Client, Url, redirect};
-use rustls::{ClientConfig, RootCertStore};
+use crate::{https, limits};
+use reqwest::{Client, Url};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
-use std::sync::Arc;
 
 /// Why an issuer's keys cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -72,25 +70,8 @@ impl Fetcher {
     pub fn new<'a>(
         roots: impl IntoIterator<Item = CertificateDer<'a>>,
     ) -> Result<Self, FetchError> {
-        let mut store = RootCertStore::empty();
-        for root in roots {
-            store.add(root.into_owned()).map_err(FetchError::Roots)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(FetchError::Roots)?
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .timeout(limits::FETCH)
-            .build()
-            .map_err(|error| FetchError::Roots(rustls::Error::General(chain(&error))))?;
-        Ok(Self(client))
+        let client = https::client(roots, limits::FETCH);
+        client.map(Self).map_err(FetchError::Roots)
     }
 
     /// The keys of `issuer`, by its RFC 8414 metadata, which must name the issuer byte by byte.
@@ -127,23 +108,18 @@ impl Fetcher {
     async fn body(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
         let failed = |error: reqwest::Error| FetchError::Transport {
             url: url.clone(),
-            cause: chain(&error.without_url()),
+            cause: https::causes(error),
         };
-        let mut response = self.0.get(url.clone()).send().await.map_err(failed)?;
+        let response = self.0.get(url.clone()).send().await.map_err(failed)?;
         if response.status() != http::StatusCode::OK {
             return Err(FetchError::Status {
                 url: url.clone(),
                 status: response.status().as_u16(),
             });
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len().saturating_add(chunk.len()) > limits::KEY_SET_BYTES {
-                return Err(FetchError::TooLarge(url.clone()));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        let body = https::body(response, limits::KEY_SET_BYTES).await;
+        body.map_err(failed)?
+            .ok_or_else(|| FetchError::TooLarge(url.clone()))
     }
 }
 
@@ -163,15 +139,6 @@ fn https(text: &str) -> Result<Url, FetchError> {
     } else {
         Err(FetchError::Url(text.to_owned()))
     }
-}
-
-/// An error with what caused it: reqwest's own text stops at "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! TLS to receivers: whom we believe, and who we are.
 
-use crate::limits;
-use rustls::{ClientConfig, RootCertStore};
+use crate::{https, limits};
+use rustls::ClientConfig;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Where the TLS material is. Only the CA certificates named here are believed: never the system's. Files are read at each
@@ -75,17 +74,12 @@ impl TlsFiles {
     /// [`MaterialError`].
     pub fn client(&self) -> Result<ClientConfig, MaterialError> {
         let material = self.read()?;
-        let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_slice_iter(&material.ca) {
-            roots.add(root?)?;
-        }
+        let roots: Vec<_> =
+            CertificateDer::pem_slice_iter(&material.ca).collect::<Result<_, _>>()?;
         if roots.is_empty() {
             return Err(MaterialError::NoCa(self.ca.clone()));
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
+        let builder = https::believing(roots)?;
         let Some(Identity { chain, key }) = &material.identity else {
             return Ok(builder.with_no_client_auth());
         };

@@ -13,12 +13,13 @@
 
 use super::{Around, Delivery, Event, Sink, TlsFiles, Undelivered};
 use crate::clock::Clock;
+use crate::https;
 use crate::secret::Secret;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,9 +74,7 @@ impl Webhook {
     }
 
     fn connect(&self) -> Result<Connection, String> {
-        let mut client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none());
+        let mut client = https::builder();
         if let Some(tls) = &self.tls {
             let config = tls.client().map_err(|error| error.to_string())?;
             client = client.tls_backend_preconfigured(config).https_only(true);

@@ -48,6 +48,7 @@ const MODULES: &[Row] = &[
     row("secret", &["id clock"], &[Files]), // secrets come from files only
     row("refusal", &[], &[]),
     row("jose", &["limits id secret clock refusal"], &[]),
+    row("https", &[], &[Http]),
     // Domain.
     row("store", &[VALUES], &[]),
     row("revocation", &[VALUES, "store"], &[]),
@@ -71,11 +72,11 @@ const MODULES: &[Row] = &[
     row("keys::kek_file", &[VALUES, "keys"], &[Files, Machine]),
     row("keys::log_key", &[VALUES, "keys"], &[Files]),
     row("audit::disk", &[VALUES, "audit"], &[Files]),
-    row("audit::web", &[VALUES, "audit"], &[Http]),
+    row("audit::web", &[VALUES, "https audit"], &[Http]),
     row("audit::sink::otlp", &[VALUES, "audit"], &[Grpc]),
     row("audit::sink::syslog", &[VALUES, "audit"], &[Sockets]),
-    row("audit::sink::tls", &[VALUES, "audit"], &[Files]),
-    row("audit::sink::webhook", &[VALUES, "audit"], &[Http]),
+    row("audit::sink::tls", &[VALUES, "https audit"], &[Files]),
+    row("audit::sink::webhook", &[VALUES, "https audit"], &[Http]),
     // Faces. gRPC and HTTP do not know each other; only gRPC knows the generated types.
     row("proto", &[], &[Grpc]),
     row(
@@ -115,10 +116,10 @@ const MODULES: &[Row] = &[
     // The users' side: nothing of the server, but for the commands that are the server.
     row(
         "client",
-        &[VALUES, "proto"],
+        &[VALUES, "https proto"],
         &[Grpc, Files, Sockets, Machine],
     ),
-    row("verify", &[VALUES], &[Http]),
+    row("verify", &[VALUES, "https"], &[Http]),
     row(
         "cli",
         // Policies and logs are checked without a broker by the same code as with one.
