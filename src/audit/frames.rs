@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::compress_bound;
 
 /// A frame that decompressors pass over.
 const SKIPPABLE: u32 = 0x184D_2A5E;
@@ -130,10 +131,6 @@ impl<R: Read + Seek> Packed<R> {
             return Ok(());
         }
         self.held = None;
-        // More than the library's own bound for what does not compress.
-        if frame.packed.1 / 2 > frame.plain.1.saturating_add(1024) {
-            return Err(invalid("a compressed frame is larger than it can be"));
-        }
         let mut packed = vec![0; length(frame.packed.1)];
         self.input.seek(SeekFrom::Start(frame.packed.0))?;
         self.input.read_exact(&mut packed)?;
@@ -210,7 +207,10 @@ fn table(input: &mut (impl Read + Seek)) -> io::Result<Vec<Frame>> {
             packed: (packed, word(input)?),
             plain: (plain, word(input)?),
         };
-        if length(frame.plain.1) > limits::LOG_FRAME_BYTES {
+        let plain_length = length(frame.plain.1);
+        if plain_length > limits::LOG_FRAME_BYTES
+            || length(frame.packed.1) > compress_bound(plain_length)
+        {
             return Err(no());
         }
         packed = packed.saturating_add(u64::from(frame.packed.1));
@@ -268,6 +268,24 @@ mod tests {
         let size = u32::try_from(limits::LOG_FRAME_BYTES + 1).unwrap();
         packed[told..told + 4].copy_from_slice(&size.to_le_bytes());
         assert!(Packed::open(Cursor::new(&packed)).is_err());
+    }
+
+    #[test]
+    fn no_frame_is_longer_than_what_does_not_compress() {
+        let frame = vec![b'x'; 50];
+        let good = packed(std::slice::from_ref(&frame));
+        let frame_end = good.len() - (HEAD + ENTRY + FOOT) as usize;
+        let (frame, table) = good.split_at(frame_end);
+        let padded = |length: usize| {
+            let mut table = table.to_vec();
+            let told = HEAD as usize;
+            table[told..told + 4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+            let padding = vec![0; length - frame.len()];
+            Packed::open(Cursor::new([frame, &padding, &table].concat()))
+        };
+        let bound = compress_bound(50);
+        assert!(padded(bound).is_ok());
+        assert!(padded(bound + 1).is_err());
     }
 
     proptest! {

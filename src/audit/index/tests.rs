@@ -60,6 +60,24 @@ fn kept(steps: usize, unindexed: usize) -> Arc<Memory> {
     device
 }
 
+#[test]
+fn a_header_that_names_other_blocks_than_its_records_make_is_not_believed() {
+    let good = Header {
+        blocks: 2,
+        postings: 0,
+        first: 0,
+        records: 257,
+        size: 1,
+        times: (0, 0),
+        whole: true,
+    };
+    let read = |header: Header| Header::read(&mut &*header.bytes(), 0, 257).unwrap();
+    assert_eq!(read(good), Some(good));
+    for blocks in [0, 1, 3, u32::MAX] {
+        assert_eq!(read(Header { blocks, ..good }), None, "{blocks}");
+    }
+}
+
 /// What looking at every record finds.
 fn scan(device: &Arc<Memory>, filter: &Filter, within: Range<u64>) -> Vec<u64> {
     let all = read::records(Arc::clone(device) as Arc<dyn Device>, 0).unwrap();

@@ -156,6 +156,21 @@ async fn a_long_segment_without_an_index_is_looked_through_a_part_at_a_time() {
         let bad: Vec<_> = all.filter(is_broken).collect();
         assert_eq!(bad.len(), 1, "{order:?}: {bad:?}");
     }
+    // Without its header, no part of it can be read.
+    let mut bytes = device.bytes(0);
+    bytes[0] = b'x';
+    device.set_bytes(0, bytes);
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let all = search(
+            Arc::clone(&device) as _,
+            Filter::default(),
+            0..records,
+            order,
+        )
+        .unwrap();
+        let all: Vec<_> = all.collect();
+        assert!(matches!(all[..], [Err(_)]), "{order:?}: {all:?}");
+    }
 }
 
 proptest! {
