@@ -101,17 +101,6 @@ fn refusal(code: Code) -> Status {
     Status::with_error_details(tonic::Code::PermissionDenied, code.text(), details)
 }
 
-/// Waits for a condition, for long enough that only a defect fails it.
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
-    assert!(waited.is_ok(), "{what}");
-}
-
 #[tokio::test]
 async fn what_is_asked_for_arrives_and_what_is_answered_comes_back() {
     let world = World::new();

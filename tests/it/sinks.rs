@@ -8,10 +8,9 @@ mod ocsf;
 mod syslogd;
 mod webhook;
 
-use crate::support::broker::{Broker, Caller, LOOK, Site, api_key, ask};
-use crate::support::edge::within;
+use crate::support::broker::{Broker, Caller, Site, api_key, ask};
+use crate::support::edge::{until, within};
 use serde_json::Value;
-use std::future::Future;
 use std::path::PathBuf;
 
 /// Receivers on this machine's loopback interface: what the broker is configured with to reach them.
@@ -69,28 +68,14 @@ async fn exchange(caller: Caller, key: String, tokens: usize) {
 
 /// A metric of a sink.
 async fn metric(site: &Site, name: &str, sink: &str) -> u64 {
-    let (_, text) = site.operations("/metrics").await.unwrap();
-    let begin = format!("cambist_log_sink_{name}{{sink=\"{sink}\"}} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&begin));
-    value
-        .unwrap_or_else(|| panic!("no {begin}in {text}"))
-        .parse()
-        .unwrap()
+    let name = format!("log_sink_{name}{{sink=\"{sink}\"}}");
+    site.metric(&name).await.unwrap()
 }
 
 /// Waits until a sink has delivered all that the log holds.
 pub(crate) async fn until_taken(site: &Site, sink: &str) {
     let taken = async || metric(site, "lag_records", sink).await == 0;
     until(&format!("{sink} has caught up"), taken).await;
-}
-
-async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
-    let looking = async {
-        while !holds().await {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within(what, looking).await;
 }
 
 /// A tool that `tests/setup` installs.

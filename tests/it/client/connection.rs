@@ -1,6 +1,7 @@
 //! Who is trusted, and what becomes of peers that are not brokers.
 
 use super::{World, endpoint, exchange, key};
+use crate::support::edge::until;
 use crate::support::pki::Authority;
 use crate::support::standin::{Standin, server_config};
 use cambist::client::{Endpoint, Error, Source, TlsFiles};
@@ -136,7 +137,7 @@ async fn nobody_there_is_unreachable() {
     exchange(&endpoint, &key()).await.unwrap();
     let address = listening.address;
     drop(listening);
-    super::until("the port is closed", || {
+    until("the port is closed", async || {
         std::net::TcpStream::connect(address).is_err()
     })
     .await;

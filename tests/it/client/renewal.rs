@@ -1,6 +1,7 @@
 //! Tokens that stay fresh. The schedule itself is tested on paused time, beside the code.
 
-use super::{World, ask, endpoint, key, refusal, until};
+use super::{World, ask, endpoint, key, refusal};
+use crate::support::edge::until;
 use crate::support::pki::Authority;
 use crate::support::standin::server_config;
 use cambist::client::{Error, Source, Tokens};
@@ -46,7 +47,7 @@ async fn a_lease_is_used_and_its_end_by_refusal_leaves_the_good_token() {
     assert_eq!(second.value().expose(), "token-1");
 
     lease.send(Err(refusal(Code::Revoked))).unwrap();
-    let failed = || tokens.status().failure.is_some();
+    let failed = async || tokens.status().failure.is_some();
     until("the refusal is reported", failed).await;
     let failure = tokens.status().failure.unwrap();
     assert_eq!(failure.refusal(), Some(Code::Revoked));
@@ -102,7 +103,7 @@ async fn the_token_is_renewed_after_a_restart_of_the_broker_and_served_meanwhile
     let first = short.token().await.unwrap();
 
     drop((listening, long_lease, short_lease));
-    until("the port is closed", || {
+    until("the port is closed", async || {
         std::net::TcpStream::connect(address).is_err()
     })
     .await;
@@ -133,7 +134,7 @@ async fn a_lease_is_left_when_the_certificate_was_rotated() {
     // Looked for at each delivery; the first one's may see it already, and the second then comes too late.
     let _ = lease.send(Ok(world.standin.delivery()));
     // Long before the token is due: because the lease was opened with another certificate.
-    until("the lease is left", || lease.is_closed()).await;
+    until("the lease is left", async || lease.is_closed()).await;
     assert!(tokens.token().await.is_ok());
     assert!(tokens.status().failure.is_none(), "{first:?}");
 }
@@ -151,10 +152,5 @@ async fn an_untrusted_broker_is_reported_at_once_and_gets_no_credential() {
     assert!(matches!(error, Error::Certificate(_)), "{error:?}");
     // The operator mends the bundle; nobody has to restart anything.
     world.write("ca.pem", world.authority.pem());
-    let mended = tokio::time::timeout(Duration::from_secs(60), async {
-        while tokens.token().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    assert!(mended.await.is_ok());
+    until("a token", async || tokens.token().await.is_ok()).await;
 }

@@ -1,9 +1,10 @@
 //! What becomes of old segments in a running broker, and of a log that is too large.
 
-use crate::support::broker::{Broker, InProcess, LOOK, Setup, Site, ask, peer, records, refusal};
+use crate::support::broker::{Broker, InProcess, Setup, Site, ask, peer, records, refusal};
 use crate::support::clock::testing::TestClock;
 use crate::support::command::cambist;
-use crate::support::edge::within;
+use crate::support::disk::copy_folder;
+use crate::support::edge::until;
 use crate::support::svid::{DAY, NOW};
 use cambist::limits;
 use std::fs::{self, File};
@@ -21,22 +22,6 @@ fn files(site: &Site) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| name.starts_with("00")).collect();
     names.sort();
     names
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within(what, waiting).await;
-}
-
-async fn metric(site: &Site, name: &str) -> u64 {
-    let (_, text) = site.operations("/metrics").await.unwrap();
-    let begin = format!("cambist_{name} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&begin));
-    value.unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +47,7 @@ async fn old_segments_are_compressed_and_then_removed_and_the_rest_verifies() {
     })
     .await;
     assert_eq!(records(&site.path("data/log"))[..before.len()], before);
-    assert_eq!(metric(&broker, "log_begin").await, 0);
+    assert_eq!(broker.metric("log_begin").await, Some(0));
 
     // A day later it goes, with word of that on the record; the last one stays, however old.
     clock.advance(u32::try_from(2 * DAY).unwrap());
@@ -77,7 +62,7 @@ async fn old_segments_are_compressed_and_then_removed_and_the_rest_verifies() {
     })
     .await;
     until("word of it", async || {
-        metric(&broker, "log_begin").await == remains
+        broker.metric("log_begin").await == Some(remains)
     })
     .await;
     assert_eq!(broker.records()[0]["seq"], remains);
@@ -103,12 +88,50 @@ async fn old_segments_are_compressed_and_then_removed_and_the_rest_verifies() {
     broker.stop().await;
 }
 
+/// What an accepted rollback begins anew cannot be published where its first records are gone: no tree can be grown over them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_of_a_log_that_begins_later_is_refused_with_the_way_out() {
+    let site = Site::with(|setup| {
+        set(setup, "segment_age = \"1m\"\nretention = \"1d\"");
+        setup.config += "\n[[log.copy]]\nfile = \"other/checkpoint\"\n";
+    });
+    fs::create_dir(site.path("other")).unwrap();
+    let clock = TestClock::at(NOW);
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    broker.issues(ask(peer(), "shop")).await;
+    clock.advance(120);
+    broker.issues(ask(peer(), "shop")).await;
+    clock.advance(u32::try_from(2 * DAY).unwrap());
+    until("the first segment to go", async || {
+        broker.metric("log_begin").await > Some(0)
+    })
+    .await;
+    broker.stop().await;
+    copy_folder(&site.path("data"), &site.path("put-by"));
+    let broker = InProcess::start(&site, clock, false).await;
+    broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+    fs::remove_dir_all(site.path("data")).unwrap();
+    copy_folder(&site.path("put-by"), &site.path("data"));
+
+    let (code, said) = site.fails(&["--accept-rollback"]).await;
+    assert_eq!(code, 1, "{said}");
+    let way_out = format!("move {} away", site.argument("data/log"));
+    assert!(said.contains(&way_out), "{said}");
+    fs::rename(site.path("data/log"), site.path("log.away")).unwrap();
+    let mut command = site.command();
+    command.arg("--accept-rollback");
+    let mut begun = site.run_unready(command).await;
+    assert!(begun.terminate().await.success());
+    site.verify_log(&mut Vec::new());
+}
+
 #[tokio::test]
 async fn a_log_that_is_too_large_issues_nothing_and_says_so() {
     let bound = limits::SMALLEST_LOG;
     let site = Site::with(|setup| set(setup, &format!("max_bytes = {bound}")));
     let mut broker = site.start().await;
-    assert_eq!(metric(&broker, "log_disk_bytes_limit").await, bound);
+    assert_eq!(broker.metric("log_disk_bytes_limit").await, Some(bound));
     broker.terminate().await;
     // All that is in its folder counts.
     let large = File::create(site.path("data/log/of-somebody")).unwrap();
@@ -121,7 +144,7 @@ async fn a_log_that_is_too_large_issues_nothing_and_says_so() {
     large.set_len(bound).unwrap();
     let command = site.command();
     let full = site.run_unready(command).await;
-    assert!(metric(&full, "log_disk_bytes").await > bound);
+    assert!(full.metric("log_disk_bytes").await > Some(bound));
     let refused = full.web().await.exchange(ask(peer(), "shop")).await;
     assert_eq!(refusal(&refused.unwrap_err()), "log_unavailable");
     let told = full.until_ready(false).await;

@@ -1,8 +1,8 @@
 //! Copies of the last checkpoint: they come, and a start is held against them.
 
-use crate::support::broker::{Broker, LOOK, Site, ask, peer};
+use crate::support::broker::Site;
 use crate::support::disk::copy_folder;
-use crate::support::edge::within;
+use crate::support::edge::until;
 use crate::support::outside::Outside;
 use axum::Router;
 use axum::body::Bytes;
@@ -87,25 +87,6 @@ fn site(copies: &str, server: Option<&Outside>) -> Arc<Site> {
     site
 }
 
-async fn issue(broker: &Broker, count: usize) -> u64 {
-    let caller = broker.web().await;
-    let mut index = 0;
-    for _ in 0..count {
-        let reply = caller.yes(ask(peer(), "shop")).await;
-        index = reply.receipt.unwrap().index;
-    }
-    index + 1
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let looking = async {
-        while !done() {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within(what, looking).await;
-}
-
 fn put_back(site: &Site) {
     fs::remove_dir_all(site.path("data")).unwrap();
     copy_folder(&site.path("put-by"), &site.path("data"));
@@ -118,8 +99,8 @@ async fn each_checkpoint_reaches_its_copies_and_the_last_one_at_the_stop() {
     let site = site(&format!("{FILE}{}", at(&outside)), Some(&outside));
     let mut broker = site.start().await;
     let size_in_file = || fs::read(site.path("other/checkpoint")).map_or(0, |note| size(&note));
-    let issued = issue(&broker, 3).await;
-    until("both copies", || {
+    let issued = broker.issue(3).await;
+    until("both copies", async || {
         server.size() >= issued && size_in_file() >= issued
     })
     .await;
@@ -128,9 +109,9 @@ async fn each_checkpoint_reaches_its_copies_and_the_last_one_at_the_stop() {
     assert!(metrics.contains(&copy), "{metrics}");
     // An outage: nothing waits for it, failures are counted, and what comes after it is the latest.
     server.with(|kept| kept.broken = Some(StatusCode::SERVICE_UNAVAILABLE));
-    let during = issue(&broker, 3).await;
+    let during = broker.issue(3).await;
     broker.says("is not taken; tried again").await;
-    until("the file meanwhile", || size_in_file() >= during).await;
+    until("the file meanwhile", async || size_in_file() >= during).await;
     assert!(server.size() < during);
     let (_, metrics) = broker.operations("/metrics").await.unwrap();
     let failures = format!(
@@ -143,7 +124,10 @@ async fn each_checkpoint_reaches_its_copies_and_the_last_one_at_the_stop() {
         .unwrap();
     assert!(!failed.ends_with(" 0"), "{failed}");
     server.with(|kept| kept.broken = None);
-    until("the copy after the outage", || server.size() >= during).await;
+    until("the copy after the outage", async || {
+        server.size() >= during
+    })
+    .await;
     assert!(broker.terminate().await.success());
     let last = fs::read(site.path("data/log/checkpoint")).unwrap();
     assert_eq!(server.with(|kept| kept.note.clone()).unwrap(), last);
@@ -165,11 +149,11 @@ async fn a_log_behind_its_last_published_checkpoint_does_not_issue() {
         server.with(|kept| kept.note = None);
         let site = site(&copies, Some(&outside));
         let mut broker = site.start().await;
-        issue(&broker, 2).await;
+        broker.issue(2).await;
         broker.terminate().await;
         copy_folder(&site.path("data"), &site.path("put-by"));
         broker.restart().await;
-        issue(&broker, 20).await;
+        broker.issue(20).await;
         assert!(broker.terminate().await.success());
         // Sound in itself, and believed without the copy.
         put_back(&site);
@@ -182,7 +166,7 @@ async fn a_log_behind_its_last_published_checkpoint_does_not_issue() {
         let config = fs::read_to_string(site.path("cambist.toml")).unwrap();
         fs::write(site.path("cambist.toml"), config.replacen(&copies, "", 1)).unwrap();
         let mut unheld = site.start().await;
-        issue(&unheld, 60).await;
+        unheld.issue(60).await;
         assert!(unheld.terminate().await.success());
         fs::write(site.path("cambist.toml"), &config).unwrap();
         let (code, said) = site.fails(&[]).await;
@@ -237,7 +221,7 @@ async fn a_copy_that_cannot_be_read_keeps_it_from_starting_where_it_is_required(
         let optional = site(&copies, Some(&outside));
         let mut broker = optional.start().await;
         broker.says("nothing is held against it").await;
-        issue(&broker, 1).await;
+        broker.issue(1).await;
         // Two logs have no place in common.
         broker.kill9().await;
         let required = site(&format!("{copies}required = true\n"), Some(&outside));
@@ -262,18 +246,18 @@ async fn a_log_that_is_behind_overwrites_no_copy_that_was_away_when_it_started()
     let outside = server.serve().await;
     let site = site(&at(&outside), Some(&outside));
     let mut broker = site.start().await;
-    issue(&broker, 2).await;
+    broker.issue(2).await;
     broker.terminate().await;
     copy_folder(&site.path("data"), &site.path("put-by"));
     broker.restart().await;
-    issue(&broker, 20).await;
+    broker.issue(20).await;
     broker.terminate().await;
     let newer = server.with(|kept| kept.note.clone());
     put_back(&site);
     server.with(|kept| kept.broken = Some(StatusCode::BAD_GATEWAY));
     let mut behind = site.start().await;
     behind.says("nothing is held against it").await;
-    issue(&behind, 1).await;
+    behind.issue(1).await;
     server.with(|kept| kept.broken = None);
     // It ends, and does not start again.
     assert_eq!(behind.ended().await.code(), Some(1));

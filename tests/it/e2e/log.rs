@@ -1,7 +1,7 @@
 //! The log over HTTPS: who is shown what of it, and how the answers are labelled.
 
-use crate::support::broker::{Broker, LOOK, Setup, Site, Svid, ask, crl, peer};
-use crate::support::edge::within;
+use crate::support::broker::{Broker, Setup, Site, Svid, ask, crl, peer};
+use crate::support::edge::until;
 use cambist::audit::{Checkpoint, NoteKey};
 use cambist::limits;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
@@ -76,12 +76,10 @@ async fn each_is_shown_as_much_as_is_meant_for_him() {
     let crl = crl(&broker.home, &[siem.serial]);
     fs::write(broker.path("crl.next"), crl).unwrap();
     fs::rename(broker.path("crl.next"), broker.path("example.org.crl")).unwrap();
-    let refused = async {
-        while status(&broker, &kept, PATHS[3]).await != StatusCode::FORBIDDEN {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within("the revocation", refused).await;
+    until("the revocation", async || {
+        status(&broker, &kept, PATHS[3]).await == StatusCode::FORBIDDEN
+    })
+    .await;
     let refused = broker
         .record(|record| record["kind"] == "refuse" && record["face"] == "http")
         .await;

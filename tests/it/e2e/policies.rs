@@ -1,7 +1,7 @@
 //! Policies: written over the network or into files, in force without a restart.
 
 use crate::support::broker::{Broker, LOOK, api_key, ask, refusal};
-use crate::support::edge::within;
+use crate::support::edge::{until, within};
 use cambist::proto as pb;
 use std::fs;
 
@@ -75,17 +75,11 @@ async fn policy_files_are_read_again_when_they_change() {
     becomes("policy_denied").await;
     // Bad policies leave the old ones in force, and that is counted.
     replace("permit (");
-    let failed = async {
-        loop {
-            let (_, metrics) = broker.operations("/metrics").await.unwrap();
-            let refused = r#"cambist_reloads_total{what="policies",result="refused"} 1"#;
-            if metrics.contains(refused) {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within("the failure to be counted", failed).await;
+    let refused = r#"reloads_total{what="policies",result="refused"}"#;
+    until("the failure to be counted", async || {
+        broker.metric(refused).await == Some(1)
+    })
+    .await;
     becomes("policy_denied").await;
     replace(&good);
     becomes("").await;

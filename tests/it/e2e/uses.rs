@@ -1,7 +1,7 @@
 //! Keys that can be used a finite number of times.
 
-use crate::support::broker::{Broker, Caller, LOOK, api_key, ask, audience, refusal, spec};
-use crate::support::edge::{PATIENCE, within};
+use crate::support::broker::{Broker, Caller, api_key, ask, audience, refusal, spec};
+use crate::support::edge::{PATIENCE, until, within};
 use cambist::limits;
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use cambist::proto::{
@@ -261,12 +261,10 @@ async fn callers_that_leave_lose_their_use_and_win_nothing() {
         }
         another().await;
         store.execute_batch("ROLLBACK").unwrap();
-        let spent = async {
-            while shown(&broker, &made).await.uses_left == left {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        within("the spend of a caller that left", spent).await;
+        until("the spend of a caller that left", async || {
+            shown(&broker, &made).await.uses_left != left
+        })
+        .await;
     }
     let (tokens, _) = race(&broker, &made.secret, 40).await;
     assert!(tokens.len() < 20, "who left lost something");

@@ -1,8 +1,8 @@
 //! Witnesses cosign what they have seen to be grown, and hold nothing up.
 
-use crate::support::broker::{Broker, LOOK, Site, ask, peer};
+use crate::support::broker::{Broker, LOOK, Site};
 use crate::support::disk::copy_folder;
-use crate::support::edge::within;
+use crate::support::edge::{until, within};
 use crate::support::outside::Outside;
 use crate::support::witness::{Manner, Witness};
 use axum::http::StatusCode;
@@ -30,25 +30,6 @@ fn site(witnesses: &[(&Witness, &Outside)]) -> Arc<Site> {
 
 fn vkey(site: &Site) -> String {
     fs::read_to_string(site.path("data/log/vkey")).unwrap()
-}
-
-async fn issue(broker: &Broker, count: usize) -> u64 {
-    let caller = broker.web().await;
-    let mut index = 0;
-    for _ in 0..count {
-        let reply = caller.yes(ask(peer(), "shop")).await;
-        index = reply.receipt.unwrap().index;
-    }
-    index + 1
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let looking = async {
-        while !done() {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within(what, looking).await;
 }
 
 /// Whose signatures a note carries, by crates that are not ours; the log's must be the first.
@@ -86,8 +67,8 @@ async fn each_witness_signs_under_the_checkpoint_and_goes_on_after_a_restart() {
     }
     let both = [&one, &two];
     for count in [3, 300, 1] {
-        let issued = issue(&broker, count).await;
-        until("both cosignatures", || {
+        let issued = broker.issue(count).await;
+        until("both cosignatures", async || {
             let (size, mut names) = published(&site, &both);
             names.sort();
             size >= issued && names == ["one.example.net/w", "two.example.net/w"]
@@ -137,8 +118,8 @@ async fn each_witness_signs_under_the_checkpoint_and_goes_on_after_a_restart() {
     assert!(broker.terminate().await.success());
     let stood = one.size();
     broker.restart().await;
-    let issued = issue(&broker, 2).await;
-    until("cosignatures again", || {
+    let issued = broker.issue(2).await;
+    until("cosignatures again", async || {
         one.size() >= issued && published(&site, &both).1.len() == 2
     })
     .await;
@@ -188,18 +169,13 @@ async fn a_witness_that_refuses_lies_or_hangs_holds_nothing_up() {
     for manner in manners {
         bad.is(manner);
         let failed = failures(&broker).await;
-        let issued = issue(&broker, 2).await;
-        until("the good one", || {
+        let issued = broker.issue(2).await;
+        until("the good one", async || {
             let (size, names) = published(&site, &both);
             size >= issued && names == ["good.example.net"]
         })
         .await;
-        let counted = async {
-            while failures(&broker).await == failed {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        within("a failure", counted).await;
+        until("a failure", async || failures(&broker).await != failed).await;
         assert_eq!(
             published(&site, &both).1,
             ["good.example.net"],
@@ -207,7 +183,7 @@ async fn a_witness_that_refuses_lies_or_hangs_holds_nothing_up() {
         );
         // Back to its senses: where it stands is found out, and the pause is short again.
         bad.is(Manner::Honest);
-        until("both", || published(&site, &both).1.len() == 2).await;
+        until("both", async || published(&site, &both).1.len() == 2).await;
     }
 }
 
@@ -226,12 +202,12 @@ async fn a_witness_that_has_seen_more_is_heard() {
     let site = site(&[(&witness, &outside)]);
     let mut broker = site.start().await;
     witness.meets(&vkey(&site));
-    issue(&broker, 2).await;
+    broker.issue(2).await;
     broker.terminate().await;
     copy_folder(&site.path("data"), &site.path("put-by"));
     broker.restart().await;
-    let issued = issue(&broker, 40).await;
-    until("its cosignature", || witness.size() >= issued).await;
+    let issued = broker.issue(40).await;
+    until("its cosignature", async || witness.size() >= issued).await;
     broker.terminate().await;
     fs::remove_dir_all(site.path("data")).unwrap();
     copy_folder(&site.path("put-by"), &site.path("data"));
@@ -241,8 +217,8 @@ async fn a_witness_that_has_seen_more_is_heard() {
         .await;
     assert!(published(&site, &[&witness]).1.is_empty());
     // Once it is as large again, it is another one all the same.
-    issue(&broker, 60).await;
-    until("a refusal of the fork", || {
+    broker.issue(60).await;
+    until("a refusal of the fork", async || {
         let last = witness.asked().last().copied();
         last.is_some_and(|last| last.2 == StatusCode::UNPROCESSABLE_ENTITY)
     })

@@ -86,7 +86,12 @@ async fn nothing_that_was_told_is_lost_when_the_broker_is_killed() {
         }
         seen.read_on(&site);
         seen.holds(&told);
-        site.verify_log(&mut checkpoints);
+        // Every checkpoint is held against the log in the end; the whole of it need not be read for each.
+        if round % 10 == 9 {
+            site.verify_log(&mut checkpoints);
+        } else {
+            checkpoints.extend(site.checkpoint());
+        }
         println!(
             "round {round}: {} tokens so far",
             told.ledger.lock().unwrap().len()

@@ -95,17 +95,8 @@ async fn a_segment_that_is_taken_away_stops_issuance_until_it_is_put_back() {
 
 /// Waits until the last checkpoint is of all that is in the log.
 async fn published(site: &Site) {
-    let records = u64::try_from(records(&site.path("data/log")).len()).unwrap();
-    let size = || -> Option<u64> {
-        let note = fs::read_to_string(site.path("data/log/checkpoint")).ok()?;
-        note.lines().nth(1)?.parse().ok()
-    };
-    let covered = async {
-        while size() < Some(records) {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within("a checkpoint", covered).await;
+    let records = site.records().len().try_into().unwrap();
+    site.published(records).await;
 }
 
 /// What took nothing away closes the segment, and the log goes on in another.

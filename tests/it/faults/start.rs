@@ -2,7 +2,7 @@
 
 use super::load::by_certificate;
 use crate::support::broker::{Broker, LOOK, Site};
-use crate::support::edge::{Client, connect, within};
+use crate::support::edge::{Client, connect, until, within};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::{File, Permissions, set_permissions, write};
@@ -110,14 +110,12 @@ async fn until_not_taken(broker: &Broker, what: &str) {
         count.map_or(0, |count| count.parse().unwrap())
     };
     let before = refused().await;
-    let looking = async {
-        // Two may have been under way: one that was asked for, and one by the watch of the files.
-        while refused().await < before + 3 {
-            broker.signal(Signal::HUP);
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within("the files to be refused", looking).await;
+    // Two may have been under way: one that was asked for, and one by the watch of the files.
+    until("the files to be refused", async || {
+        broker.signal(Signal::HUP);
+        refused().await >= before + 3
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

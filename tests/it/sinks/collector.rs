@@ -2,8 +2,8 @@
 
 use super::hook::acceptor;
 use super::{sequences, tool};
-use crate::support::broker::{LOOK, free_port};
-use crate::support::edge::within;
+use crate::support::broker::free_port;
+use crate::support::edge::{until, within};
 use crate::support::pki::Authority;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -75,12 +75,10 @@ impl Collector {
             .stderr(Stdio::null())
             .kill_on_drop(true);
         self.process = Some(command.spawn().unwrap());
-        let listens = async {
-            while TcpStream::connect(("127.0.0.1", self.grpc)).await.is_err() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        within("the collector to listen", listens).await;
+        until("the collector to listen", async || {
+            TcpStream::connect(("127.0.0.1", self.grpc)).await.is_ok()
+        })
+        .await;
     }
 
     /// Asks it to stop, and waits until it has.

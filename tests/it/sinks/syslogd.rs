@@ -1,7 +1,7 @@
 //! A syslog server that was not written here: rsyslog, with TLS by GnuTLS, and its own bound on messages.
 
-use crate::support::broker::{LOOK, free_port};
-use crate::support::edge::within;
+use crate::support::broker::free_port;
+use crate::support::edge::{until, within};
 use crate::support::pki::Authority;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
@@ -85,12 +85,10 @@ impl Syslogd {
             .stderr(std::fs::File::create(self.path("stderr")).unwrap())
             .kill_on_drop(true);
         self.process = Some(command.spawn().unwrap());
-        let listens = async {
-            while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        within("the syslog server to listen", listens).await;
+        until("the syslog server to listen", async || {
+            TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
+        })
+        .await;
     }
 
     /// Asks it to stop, and waits until it has.

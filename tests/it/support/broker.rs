@@ -17,16 +17,13 @@ pub(crate) use records::{records, segments};
 pub(crate) use setup::{Setup, Svid, crl, free_port};
 pub(crate) use site::Site;
 
-use super::edge::within;
+pub(crate) use super::edge::LOOK;
+use super::edge::{until, within};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ops::Deref;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::process::{Child, Command};
-
-/// How often a condition is looked at again.
-pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
 /// A running broker. It is killed when this is dropped; its site stays for as long as anybody has it.
 pub(crate) struct Broker {
@@ -141,11 +138,6 @@ impl Broker {
 
     /// Waits until this run has written `text` on standard error.
     pub(crate) async fn says(&self, text: &str) {
-        let said = async {
-            while !self.said().contains(text) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        within(text, said).await;
+        until(text, async || self.said().contains(text)).await;
     }
 }

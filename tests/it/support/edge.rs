@@ -39,6 +39,19 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
         .unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
+/// How often a condition is looked at again.
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !holds().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    within(what, looking).await;
+}
+
 /// Notes what a listener reports.
 #[derive(Debug)]
 pub(crate) struct Noted {

@@ -1,8 +1,8 @@
 //! Following the log.
 
 use super::{administrator, broker, parsed, reader};
-use crate::support::broker::{Broker, LOOK, api_key, ask, peer, refusal, segments, spec};
-use crate::support::edge::within;
+use crate::support::broker::{Broker, api_key, ask, peer, refusal, segments, spec};
+use crate::support::edge::{until, within};
 use cambist::limits;
 use cambist::proto::{KeySpec, RecordFilter, TailRequest, TailResponse};
 use serde_json::Value;
@@ -140,16 +140,10 @@ async fn a_drain_ends_a_tail_and_says_where_to_go_on() {
 }
 
 async fn following(broker: &Broker, count: usize) {
-    let are_so_many = async {
-        loop {
-            let (_, metrics) = broker.operations("/metrics").await.unwrap();
-            if metrics.contains(&format!("cambist_log_tails {count}\n")) {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    within("the tails to be counted", are_so_many).await;
+    until("the tails to be counted", async || {
+        broker.metric("log_tails").await == u64::try_from(count).ok()
+    })
+    .await;
 }
 
 #[tokio::test]

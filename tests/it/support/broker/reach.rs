@@ -1,6 +1,6 @@
 //! How a broker is reached.
 
-use super::{Caller, LOOK, Site, Svid};
+use super::{Caller, LOOK, Site, Svid, ask, peer};
 use crate::support::edge::{Client, connect, within};
 use cambist::client::{Endpoint, TlsFiles};
 use cambist::listener::provider;
@@ -118,6 +118,25 @@ impl Site {
         let mut client = Client::h1(stream).await.ok()?;
         let (status, _, body) = client.get(path).await.ok()?;
         Some((status, body))
+    }
+
+    /// The value of a metric by its name, without ours before it, and its labels; none before it is there.
+    pub(crate) async fn metric(&self, name: &str) -> Option<u64> {
+        let (_, metrics) = self.operations("/metrics").await?;
+        let begin = format!("cambist_{name} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&begin));
+        value.map(|value| value.parse().unwrap())
+    }
+
+    /// Has so many tokens issued, and answers how many records the log then holds at least.
+    pub(crate) async fn issue(&self, count: usize) -> u64 {
+        let caller = self.web().await;
+        let mut index = 0;
+        for _ in 0..count {
+            let reply = caller.yes(ask(peer(), "shop")).await;
+            index = reply.receipt.unwrap().index;
+        }
+        index + 1
     }
 
     /// Waits until the operations listener answers: it is the last to be served.

@@ -1,7 +1,7 @@
 //! What a broker's log says, read as a stranger reads it: from its files.
 
 use super::{LOOK, Site};
-use crate::support::edge::within;
+use crate::support::edge::{until, within};
 use cambist::audit::{
     Checkpoint, Disk, DiskReader, DiskShelf, NoteKey, ReadError, Segments as _, read, verify,
 };
@@ -59,24 +59,10 @@ impl Site {
 
     /// Waits until a checkpoint of at least so many records is published, in its folder and over HTTPS.
     pub(crate) async fn published(&self, size: u64) {
-        let reached = async {
-            while self
-                .checkpoint_size()
-                .await
-                .is_none_or(|found| found < size)
-            {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        within("a checkpoint", reached).await;
-    }
-
-    async fn checkpoint_size(&self) -> Option<u64> {
-        let (_, metrics) = self.operations("/metrics").await?;
-        let mut values = metrics
-            .lines()
-            .filter_map(|line| line.strip_prefix("cambist_log_checkpoint_size "));
-        values.next()?.parse().ok()
+        until("a checkpoint", async || {
+            self.metric("log_checkpoint_size").await >= Some(size)
+        })
+        .await;
     }
 
     /// Verifies the log from its files alone, and that it has grown from each of `earlier`, to which its checkpoint is
