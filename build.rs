@@ -5,12 +5,14 @@ use std::error::Error;
 use std::path::PathBuf;
 
 /// Messages with a secret in a field.
-const SECRET: [&str; 5] = [
+const SECRET: [&str; 7] = [
     "Credential",
     "Token",
     "ExchangeResponse",
     "CreateKeyResponse",
     "RotateKeyResponse",
+    "RevokeRequest",
+    "CheckRequest",
 ];
 
 /// Messages that the command line prints as they are.
@@ -18,7 +20,7 @@ const SHOWN: [&str; 2] = ["PolicyDiagnostic", "PolicyDocument"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = ["audit", "exchange", "inventory", "policy"]
+    let files = ["audit", "exchange", "inventory", "policy", "revocation"]
         .map(|name| format!("proto/cambist/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

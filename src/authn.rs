@@ -116,9 +116,9 @@ impl Authn {
         }
     }
 
-    /// Drops markers of what can no longer be alive.
-    pub fn expire_markers(&self, now: Timestamp) {
-        self.hot.expire(now);
+    /// Drops markers of what can no longer be alive. Answers whether there may be more.
+    pub fn expire_markers(&self, now: Timestamp) -> bool {
+        self.hot.expire(now)
     }
 
     /// The rejection of tokens whose signature is ours, with the credential at the root of their ancestry.

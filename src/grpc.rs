@@ -8,12 +8,14 @@ mod inventory;
 mod lease;
 mod page;
 mod policy;
+mod revocation;
 mod status;
 
 pub use audit::AuditService;
 pub use exchange::TokenExchangeService;
 pub use inventory::InventoryService;
 pub use policy::PolicyService;
+pub use revocation::RevocationService;
 
 use crate::administration::{Author, Precondition};
 use crate::audit::Context;

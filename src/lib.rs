@@ -22,6 +22,7 @@
 //! |---|---|---|
 //! | values | [`id`] | identifiers, parsed once |
 //! | | [`jose`] | JSON Web Signatures and Keys, strictly |
+//! | | [`marker`] | what is revoked, as everybody who checks tokens holds it |
 //! | | [`secret`], [`clock`], [`limits`], [`refusal`] | redacted secrets; injected time and randomness; every bound; every "no" |
 //! | | [`https`] | HTTPS as a client: given CAs, no proxy, no redirect |
 //! | domain | [`authn`] | credentials: the only maker of [`authn::Verified`] |
@@ -30,7 +31,7 @@
 //! | | [`keys`] | rings of signing keys: the only code that sees private bytes |
 //! | | [`mint`] | claims and tokens: the only maker of [`mint::Minted`] |
 //! | | [`audit`] | the record: the only maker of [`audit::Issued`] |
-//! | | [`revocation`] | markers and the set that every issue is checked against |
+//! | | [`revocation`] | the markers in force here, which every issue is checked against |
 //! | | [`trust`] | trust bundles, workload certificates |
 //! | | [`administration`] | what is done to them, by whom: one batch with its record |
 //! | | [`exchange`] | the one place that sees all stages |
@@ -61,6 +62,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod limits;
 pub mod listener;
+pub mod marker;
 pub mod mint;
 pub mod policy;
 pub mod proto;

@@ -50,6 +50,8 @@ pub const RSA_BITS: usize = 8192;
 pub const NUMERIC_DATE: u64 = 253_402_207_200;
 /// Most keys that a ring publishes at once; past it no rotation happens until a retired key is gone.
 pub const PUBLISHED_KEYS: usize = 16;
+/// Ended markers that are dropped at once: a step takes well under a millisecond, and is repeated until none is left.
+pub const MARKERS_EXPIRED: usize = 4_096;
 /// Most credentials (`c`) and most ancestors (`l`) that a token's `cmb` claim holds.
 pub const LINEAGE: usize = 8;
 /// Deepest nesting of `act`.

@@ -42,6 +42,17 @@ redacted!(
 );
 redacted!(CreateKeyResponse, secret, key, already_delivered);
 redacted!(RotateKeyResponse, secret, key, already_delivered);
+redacted!(CheckRequest, token, presenter_certificate_sha256);
+
+/// What is revoked may be named by a secret.
+impl std::fmt::Debug for RevokeRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RevokeRequest")
+            .field("reason", &self.reason)
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
+    }
+}
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,4 +2,4 @@
 
 mod hot;
 
-pub use hot::{Fence, HotSet, Marker};
+pub use hot::HotSet;

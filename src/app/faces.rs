@@ -7,11 +7,14 @@ use crate::audit::Reading;
 use crate::authn::Administrators;
 use crate::config::Config;
 use crate::exchange::Exchange;
-use crate::grpc::{AuditService, Gate, InventoryService, PolicyService, TokenExchangeService};
+use crate::grpc::{
+    AuditService, Gate, InventoryService, PolicyService, RevocationService, TokenExchangeService,
+};
 use crate::listener::{Listener, until_drain};
 use crate::proto::audit_server::AuditServer;
 use crate::proto::inventory_server::InventoryServer;
 use crate::proto::policy_server::PolicyServer;
+use crate::proto::revocation_server::RevocationServer;
 use crate::proto::token_exchange_server::TokenExchangeServer;
 use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
@@ -84,6 +87,7 @@ pub(super) fn routes(
         ),
         draining: world.lifecycle.shutdown().drain.clone(),
     };
+    let revocation = RevocationService { gate: gate.clone() };
     let doorkeeper = gate.doorkeeper();
     let policy = PolicyService {
         gate,
@@ -112,6 +116,7 @@ pub(super) fn routes(
         TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
     ))
     .add_service(AuditServer::new(audit).max_decoding_message_size(size))
+    .add_service(RevocationServer::new(revocation).max_decoding_message_size(size))
     .add_service(InterceptedService::new(
         InventoryServer::new(inventory).max_decoding_message_size(size),
         doorkeeper.clone(),

@@ -142,7 +142,7 @@ pub(super) async fn remember(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Memory> {
     let issuer: Arc<str> = config.issuer.as_str().into();
-    let keys = Arc::new(Keys::new(issuer, Arc::clone(&opened.hot)));
+    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&opened.hot)));
     let audiences = Arc::<Audiences>::default();
     audiences.configure(config.audiences.clone())?;
     let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
@@ -154,7 +154,14 @@ pub(super) async fn remember(
         config.store.staleness,
     )?;
     let ring = Arc::new(KeyRing::new(Arc::clone(&opened.kek), timing));
-    let followers = state::followers(&keys, &audiences, &policy_admin, &ring, &opened.hot);
+    let followers = state::followers(
+        &keys,
+        &audiences,
+        &policy_admin,
+        &ring,
+        &opened.hot,
+        &issuer,
+    );
     let store: Arc<dyn Store> = opened.store.clone();
     let stop = world.lifecycle.quiet().clone();
     let (replica, task) = Replica::start(store, followers, Arc::clone(&world.clock), stop).await?;

@@ -3,11 +3,11 @@
 use crate::administration::{POLICY_PREFIX, PolicyAdmin};
 use crate::inventory::{AUDIENCE_PREFIX, Audiences, KEY_PREFIX, Keys};
 use crate::keys::{KeyRing, Life, PREFIX as SIGNING_PREFIX};
-use crate::revocation::{HotSet, Marker};
+use crate::marker::{Cover, Marker, Second, Thing};
+use crate::revocation::HotSet;
 use crate::store::recovery::{CUTOFF, CutOff};
 use crate::store::replica::Apply;
 use crate::store::{Entry, Op, Revision, Value};
-use jiff::Timestamp;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
@@ -50,6 +50,7 @@ pub(super) fn followers(
     policies: &Arc<PolicyAdmin>,
     ring: &Arc<KeyRing>,
     hot: &Arc<HotSet>,
+    issuer: &Arc<str>,
 ) -> Vec<Arc<dyn Apply>> {
     let (k, ka) = (Arc::clone(keys), Arc::clone(keys));
     let (a, aa) = (Arc::clone(audiences), Arc::clone(audiences));
@@ -57,6 +58,7 @@ pub(super) fn followers(
     let (r, ra) = (Arc::clone(ring), Arc::clone(ring));
     let (h, ha) = (Arc::clone(hot), Arc::clone(hot));
     let (c, ca) = (Arc::clone(hot), Arc::clone(hot));
+    let (issuer, same) = (Arc::clone(issuer), Arc::clone(issuer));
     vec![
         follower(
             KEY_PREFIX,
@@ -83,10 +85,10 @@ pub(super) fn followers(
             move |entries| {
                 entries
                     .iter()
-                    .try_for_each(|entry| cut_off(&c, &entry.value))
+                    .try_for_each(|entry| cut_off(&c, &issuer, &entry.value))
             },
             move |op, _| match op {
-                Op::Put(_, value) => cut_off(&ca, value),
+                Op::Put(_, value) => cut_off(&ca, &same, value),
                 Op::Delete(_) => Ok(()),
             },
         ),
@@ -106,10 +108,16 @@ fn follower(
 }
 
 /// Tokens from before an accepted rollback are worth nothing. Nothing takes this back.
-fn cut_off(hot: &HotSet, value: &Value) -> Result<(), String> {
+fn cut_off(hot: &HotSet, issuer: &str, value: &Value) -> Result<(), String> {
     let stored: CutOff = serde_json::from_slice(value.as_bytes())
         .map_err(|error| format!("the cut-off cannot be read: {error}"))?;
-    hot.insert(Marker::CutOff(stored.at), Timestamp::MAX);
+    hot.put(Marker {
+        id: Thing::Issuer(issuer).id(),
+        cover: Cover {
+            before: Second::of(stored.at),
+            until: Second::NEVER,
+        },
+    });
     Ok(())
 }
 
@@ -117,7 +125,7 @@ fn cut_off(hot: &HotSet, value: &Value) -> Result<(), String> {
 fn mark_compromised(ring: &KeyRing, hot: &HotSet) {
     for (id, member) in ring.ring().members() {
         if matches!(member.life, Life::Compromised { .. }) {
-            hot.insert(Marker::Key(id.clone()), Timestamp::MAX);
+            hot.revoke(Thing::SigningKey(id), Second::NEVER);
         }
     }
 }

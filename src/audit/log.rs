@@ -146,8 +146,7 @@ impl Log {
         context: &Context,
     ) -> Result<oneshot::Receiver<Answer>, Denial> {
         let record = self.0.encoder.issue(minted, context).map_err(unencoded)?;
-        let mut fence = minted.grant().verified().fence().clone();
-        fence.keys.push(minted.key().clone());
+        let fence = minted.fence();
         let issued = minted.issued_at().as_second();
         self.0.queue.submit(Work::Issue {
             record,

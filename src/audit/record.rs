@@ -28,7 +28,7 @@ mod fields;
 mod refusal;
 
 use crate::limits;
-use crate::revocation::Marker;
+use crate::marker::Part;
 use crate::store::{OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -133,12 +133,12 @@ impl Record {
         finish(out, self.0.strip_prefix(b"{"), place);
     }
 
-    /// Appends an issue's line as the refusal that `marker` made of it at the last moment.
-    pub(super) fn line_as_revoked(&self, out: &mut Vec<u8>, place: Place, marker: &Marker) {
+    /// Appends an issue's line as the refusal that a marker of `part` made of it at the last moment.
+    pub(super) fn line_as_revoked(&self, out: &mut Vec<u8>, place: Place, part: &Part) {
         start(out, place);
         let code = crate::refusal::Code::Revoked.code();
         let _ = write!(out, r#""kind":"refuse","code":"{code}","detail":"#);
-        let _ = serde_json::to_writer(&mut *out, &detail(marker));
+        let _ = serde_json::to_writer(&mut *out, &detail(part));
         out.push(b',');
         finish(out, self.0.strip_prefix(ISSUE), place);
     }
@@ -206,12 +206,12 @@ impl From<Record> for std::sync::Arc<[u8]> {
 }
 
 /// What the record says of a marker that came into force between decision and record.
-pub(super) fn detail(marker: &Marker) -> String {
-    match marker {
-        Marker::Credential(id) => format!("revoked before it was recorded: {id}"),
-        Marker::Key(id) => format!("signing key compromised before it was recorded: {id}"),
-        Marker::CutOff(at) => format!("tokens issued up to {at} are cut off"),
-    }
+pub(super) fn detail(part: &Part) -> String {
+    let Part { id, kind, .. } = part;
+    format!(
+        "revoked before it was recorded, by the {} marker {id}",
+        kind.name()
+    )
 }
 
 fn start(out: &mut Vec<u8>, place: Place) {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::id::CredentialId;
 use crate::inventory::{KeyEntry, KeyState, Standing};
+use crate::marker::{Kind, MarkerId, Part, Second, Thing};
 use crate::refusal::{Code, Refusal};
-use crate::revocation::Fence;
 use crate::secret::{Secret, api_key};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ struct Facts<'a> {
     state: KeyState,
     expires: Timestamp,
     networks: &'a [IpNet],
+    parts: &'a [Part],
 }
 
 impl<'a> From<&'a KeyEntry> for Facts<'a> {
@@ -38,6 +39,7 @@ impl<'a> From<&'a KeyEntry> for Facts<'a> {
             state: key.state,
             expires: key.spec.expires,
             networks: &key.spec.networks,
+            parts: entry.parts(),
         }
     }
 }
@@ -48,7 +50,12 @@ const NOBODY: Facts<'static> = Facts {
     state: KeyState::Active,
     expires: Timestamp::MAX,
     networks: &[],
+    parts: &NO_PARTS,
 };
+
+/// As many as a key has; no marker has these ids.
+const NO_PARTS: [Part; KeyEntry::PARTS] =
+    [Part::known(MarkerId::new([0; 16]), Kind::Credential, Second::NEVER); KeyEntry::PARTS];
 
 pub(super) fn verify(
     authn: &Authn,
@@ -67,7 +74,7 @@ pub(super) fn verify(
     let facts = entry.as_deref().map_or(NOBODY, Facts::from);
     step("compare");
     let is_right = bool::from(facts.digest.ct_eq(&parsed.digest)) & entry.is_some();
-    let checks = Checks::of(authn, &facts, &credential, peer, now);
+    let checks = Checks::of(authn, &facts, peer, now);
     match entry {
         Some(entry) if is_right & checks.passed() => {
             entry.usage().note(now);
@@ -97,13 +104,7 @@ pub(super) fn admissible(
     peer: &Peer,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let checks = Checks::of(
-        authn,
-        &Facts::from(entry),
-        &CredentialId::ApiKey(entry.key().id),
-        peer,
-        now,
-    );
+    let checks = Checks::of(authn, &Facts::from(entry), peer, now);
     if checks.passed() {
         Ok(())
     } else {
@@ -119,16 +120,10 @@ struct Checks {
 }
 
 impl Checks {
-    fn of(
-        authn: &Authn,
-        facts: &Facts<'_>,
-        id: &CredentialId,
-        peer: &Peer,
-        now: Timestamp,
-    ) -> Self {
+    fn of(authn: &Authn, facts: &Facts<'_>, peer: &Peer, now: Timestamp) -> Self {
         Self {
             standing: standing(facts, now),
-            is_unmarked: !is_marked(authn, id),
+            is_unmarked: !is_marked(authn, facts.parts),
             is_at_home: is_in_network(facts.networks, peer.address),
         }
     }
@@ -154,9 +149,10 @@ fn standing(facts: &Facts<'_>, now: Timestamp) -> Standing {
     Standing::of(facts.state, facts.expires, now)
 }
 
-fn is_marked(authn: &Authn, id: &CredentialId) -> bool {
+fn is_marked(authn: &Authn, parts: &[Part]) -> bool {
     step("marker");
-    authn.hot.credential(id)
+    let is_covered = |part| authn.hot.markers().covers(part);
+    parts.iter().fold(false, |any, part| any | is_covered(part))
 }
 
 /// A key without networks is used from anywhere; one with networks never over a transport
@@ -170,6 +166,10 @@ fn is_in_network(networks: &[IpNet], address: Option<IpAddr>) -> bool {
 pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
     let key = entry.key();
     let credential = CredentialId::ApiKey(key.id);
+    let confirmation = peer
+        .certificate
+        .as_ref()
+        .map(|certificate| *certificate.fingerprint());
     Verified {
         kind: CredentialKind::ApiKey,
         sub: Arc::clone(entry.sub()),
@@ -183,10 +183,7 @@ pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
             scopes: Reach::Listed(key.spec.scopes.clone()),
             not_after: key.spec.expires,
         },
-        confirmation: peer
-            .certificate
-            .as_ref()
-            .map(|certificate| *certificate.fingerprint()),
+        confirmation,
         must_bind: false,
         uses: key
             .spec
@@ -203,9 +200,16 @@ pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
         may_act: None,
         actor: None,
         made_from: MadeFrom::default(),
-        fence: Fence {
-            credentials: vec![credential],
-            ..Fence::default()
-        },
+        fence: entry
+            .parts()
+            .iter()
+            .copied()
+            .chain(confirmation.map(certificate))
+            .collect(),
     }
+}
+
+/// The certificate that a token will be bound to.
+fn certificate(fingerprint: [u8; 32]) -> Part {
+    Part::absolute(Thing::Credential(CredentialId::Certificate(fingerprint)))
 }

@@ -14,12 +14,12 @@ use super::{
     Actor, Authn, Ceiling, Credential, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected,
     Uses, Verified, api_key, workload_cert,
 };
-use crate::id::{Audience, CredentialId, KeyId, Tenant, TokenId};
+use crate::id::{Audience, CredentialId, Tenant, TokenId};
 use crate::inventory::{KeyEntry, Standing};
 use crate::jose::VerifiedJwt;
 use crate::limits;
+use crate::marker::{Fence, TokenParts};
 use crate::refusal::{Code, Refusal};
-use crate::revocation::Fence;
 use crate::secret::Secret;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -72,11 +72,10 @@ struct Presenter {
     sub: Arc<str>,
     not_after: Timestamp,
     lineage: Lineage,
-    keys: Vec<KeyId>,
+    fence: Fence,
     tenant: Option<Tenant>,
-    /// Which token it is and when it was issued, if it is one.
+    /// Which token it is, if it is one.
     token: Option<TokenId>,
-    issued: Option<Timestamp>,
 }
 
 fn presenter(
@@ -102,10 +101,9 @@ fn presenter(
         sub: verified.sub,
         not_after: verified.ceiling.not_after,
         lineage: verified.lineage,
-        keys: Vec::new(),
+        fence: verified.fence,
         tenant: verified.tenant,
         token: None,
-        issued: None,
     })
 }
 
@@ -152,10 +150,9 @@ fn actor_token(
         sub: Arc::clone(&token.claims().sub),
         not_after: token.claims().expires_at,
         lineage,
-        keys: vec![token.key().clone()],
+        fence: ancestry.fence,
         tenant: ancestry.tenant,
         token: made_from.actor,
-        issued: Some(token.claims().issued_at),
     })
 }
 
@@ -165,6 +162,8 @@ struct Living {
     root: Option<Arc<KeyEntry>>,
     /// The tenant of those that have one.
     tenant: Option<Tenant>,
+    /// What markers can cover of the token.
+    fence: Fence,
 }
 
 /// The one tenant of a lineage. No lineage crosses tenants.
@@ -181,8 +180,9 @@ fn one_tenant(its: Option<Tenant>, more: Option<&Tenant>) -> Result<Option<Tenan
 /// Every credential and key in the ancestry must still be good.
 fn living_ancestry(authn: &Authn, token: &OwnToken, now: Timestamp) -> Result<Living, Refusal> {
     let refused = |cause| Err(Refusal::new(Code::TokenRefused, cause));
-    if authn.hot.covers(&fence(token)).is_some() {
-        return refused("the token, or a credential or key in its ancestry, is revoked");
+    let fence = fence(token);
+    if authn.hot.covered(&fence).is_some() {
+        return refused("the token, or something that it comes from, is revoked");
     }
     let (mut root, mut tenant) = (None, None);
     for (place, credential) in token.claims().lineage.credentials.iter().enumerate() {
@@ -199,7 +199,11 @@ fn living_ancestry(authn: &Authn, token: &OwnToken, now: Timestamp) -> Result<Li
             _ => return refused("an API key in the token's ancestry is no longer active"),
         }
     }
-    Ok(Living { root, tenant })
+    Ok(Living {
+        root,
+        tenant,
+        fence,
+    })
 }
 
 /// How the presenter stands to the token.
@@ -259,15 +263,10 @@ fn build(
     one_tenant(ancestry.tenant, presenter.tenant.as_ref())?;
     let root_key = ancestry.root.as_deref();
     let mut lineage = descend(token);
-    let mut fence = fence(token);
+    let mut fence = ancestry.fence;
+    fence.extend(presenter.fence.parts().iter().copied());
     // Whatever part the presenter has, it vouches no longer than its own credential does.
     let mut not_after = token.claims().expires_at.min(presenter.not_after);
-    merge(
-        &mut fence.credentials,
-        presenter.lineage.credentials.clone(),
-    );
-    fence.keys.extend(presenter.keys);
-    fence.issued = fence.issued.into_iter().chain(presenter.issued).min();
     let (client_id, actor) = match relation {
         Relation::Party => (
             Arc::clone(&token.claims().client_id),
@@ -348,7 +347,7 @@ fn build(
 /// What a token made from this one descends from.
 fn descend(token: &OwnToken) -> Lineage {
     let mut lineage = token.claims().lineage.clone();
-    merge(&mut lineage.ancestors, vec![token.claims().digest()]);
+    merge(&mut lineage.ancestors, vec![token.claims().marker()]);
     lineage
 }
 
@@ -358,11 +357,21 @@ fn root(token: &OwnToken) -> Option<CredentialId> {
 }
 
 fn fence(token: &OwnToken) -> Fence {
-    Fence {
-        credentials: token.claims().lineage.credentials.clone(),
-        keys: vec![token.key().clone()],
-        issued: Some(token.claims().issued_at),
-    }
+    let claims = token.claims();
+    let parts = TokenParts {
+        issuer: &claims.issuer,
+        id: &claims.id.to_string(),
+        issued_at: claims.issued_at,
+        key: token.key(),
+        bound_to: claims.bound_to,
+        credentials: &claims.lineage.credentials,
+        ancestors: &claims.lineage.ancestors,
+    };
+    let actors = std::iter::successors(claims.actor.as_deref(), |actor| actor.previous.as_deref());
+    Fence::of_token(
+        &parts,
+        actors.map(|actor| &*actor.sub).chain([&*claims.sub]),
+    )
 }
 
 fn merge<T: PartialEq>(into: &mut Vec<T>, more: Vec<T>) {

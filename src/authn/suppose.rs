@@ -5,8 +5,8 @@ use super::{
 };
 use crate::id::{CredentialId, SpiffeId};
 use crate::inventory::KeyEntry;
+use crate::marker::Fence;
 use crate::refusal::Refusal;
-use crate::revocation::Fence;
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;

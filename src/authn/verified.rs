@@ -2,7 +2,7 @@
 
 use crate::id::{Audience, CredentialId, KeyPublicId, Label, Owner, ScopeSet, Tenant, TokenId};
 use crate::limits;
-use crate::revocation::Fence;
+use crate::marker::{Fence, MarkerId};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,8 +96,8 @@ pub enum Uses {
 pub struct Lineage {
     /// `c`: every credential in the ancestry, actors included; at most [`limits::LINEAGE`].
     pub credentials: Vec<CredentialId>,
-    /// `l`: 128-bit digests of all subject and actor ancestor tokens; at most [`limits::LINEAGE`].
-    pub ancestors: Vec<[u8; 16]>,
+    /// `l`: the markers that all subject and actor ancestor tokens would have; at most [`limits::LINEAGE`].
+    pub ancestors: Vec<MarkerId>,
     /// `x`: audiences that tokens made from this one may be for; only ever shrinks.
     pub exchange: Reach<Arc<[Audience]>>,
 }
@@ -235,6 +235,9 @@ impl Verified {
 }
 
 #[cfg(test)]
+use crate::marker::{Part, Thing};
+
+#[cfg(test)]
 impl Verified {
     /// A verified certificate without a certificate.
     pub(crate) fn descended_for_test(
@@ -320,16 +323,13 @@ impl Verified {
             uses: Uses::Unlimited,
             lineage: Lineage {
                 credentials: vec![credential],
-                ancestors: vec![[7; 16]],
+                ancestors: vec![MarkerId::new([7; 16])],
                 exchange: Reach::Policy,
             },
             may_act: None,
             actor,
             made_from: MadeFrom::default(),
-            fence: Fence {
-                credentials: vec![credential],
-                ..Fence::default()
-            },
+            fence: Fence::from_iter([Part::absolute(Thing::Credential(credential))]),
         }
     }
 
@@ -341,7 +341,8 @@ impl Verified {
 
     /// The same by a token that was issued then.
     pub(crate) fn by_token_for_test(mut self, issued: Timestamp) -> Self {
-        self.fence.issued = Some(issued);
+        self.fence
+            .push(Part::dated(Thing::Issuer("https://issuer.example"), issued));
         self
     }
 }

@@ -4,8 +4,8 @@ use super::{
     Authn, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
 };
 use crate::id::CredentialId;
+use crate::marker::{Fence, Part, Thing, subject};
 use crate::refusal::{Code, Refusal};
-use crate::revocation::Fence;
 use crate::trust::WorkloadCertificate;
 use jiff::Timestamp;
 use std::borrow::Cow;
@@ -39,10 +39,7 @@ pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verif
         may_act: None,
         actor: None,
         made_from: MadeFrom::default(),
-        fence: Fence {
-            credentials: vec![credential],
-            ..Fence::default()
-        },
+        fence: fence(authn, certificate),
     })
 }
 
@@ -67,8 +64,23 @@ pub(super) fn recheck<'a>(
         .trust
         .recheck(certificate, now)
         .map_err(|error| refused(error.to_string().into()))?;
-    if authn.hot.credential(&credential) {
-        return Err(refused("the certificate is revoked".into()));
+    if let Some(part) = authn.hot.covered(&fence(authn, certificate)) {
+        let cause = format!(
+            "the certificate is revoked, by a marker of its {}",
+            part.kind.name()
+        );
+        return Err(refused(cause.into()));
     }
     Ok(certificate)
+}
+
+/// A certificate, and its workload since the beginning of its validity.
+fn fence(authn: &Authn, certificate: &WorkloadCertificate) -> Fence {
+    let id = CredentialId::Certificate(*certificate.fingerprint());
+    let (issuer, sub) = (authn.tokens.issuer(), certificate.spiffe_id().as_str());
+    let since = certificate.not_before();
+    let credential = Part::absolute(Thing::Credential(id));
+    std::iter::once(credential)
+        .chain(subject(issuer, sub, since))
+        .collect()
 }

@@ -3,7 +3,8 @@
 use super::{ApiKey, KeyState};
 use crate::id::{Audience, CredentialId, KeyPublicId, Label};
 use crate::limits;
-use crate::revocation::{HotSet, Marker};
+use crate::marker::{Part, Second, Thing};
+use crate::revocation::HotSet;
 use crate::store::{Entry, Op, Value};
 use dashmap::DashMap;
 use jiff::Timestamp;
@@ -23,9 +24,13 @@ pub struct KeyEntry {
     audiences: Arc<[Audience]>,
     labels: Arc<BTreeMap<Label, Label>>,
     usage: Arc<Usage>,
+    parts: [Part; Self::PARTS],
 }
 
 impl KeyEntry {
+    /// How many parts of a fence a key is.
+    pub const PARTS: usize = 2;
+
     /// The key as it is stored.
     #[must_use]
     pub fn key(&self) -> &ApiKey {
@@ -54,6 +59,12 @@ impl KeyEntry {
     #[must_use]
     pub fn labels(&self) -> &Arc<BTreeMap<Label, Label>> {
         &self.labels
+    }
+
+    /// What a marker could cover of it: itself, and its subject since it was made.
+    #[must_use]
+    pub fn parts(&self) -> &[Part; Self::PARTS] {
+        &self.parts
     }
 
     /// Its counters.
@@ -250,21 +261,25 @@ impl Keys {
 
     fn insert(&self, key: ApiKey, revision: u64) {
         // The log writer asks once more: no issue is recorded after a suspension or revocation was acknowledged.
-        let credential = CredentialId::ApiKey(key.id);
+        let credential = Thing::Credential(CredentialId::ApiKey(key.id));
         match key.state {
-            KeyState::Active => self.hot.release(&credential),
-            KeyState::Suspended => self.hot.hold(credential),
-            KeyState::Revoked => {
+            KeyState::Active => self.hot.release(credential),
+            KeyState::Suspended | KeyState::Revoked => {
                 // No token made from it outlives it (invariant 2), so the marker need not either.
                 let until = key.spec.expires.saturating_add(limits::VERIFIER_LEEWAY);
-                let marker = Marker::Credential(credential);
-                self.hot.insert(marker, until.unwrap_or(Timestamp::MAX));
-                self.hot.release(&credential);
+                let until = until.map_or(Second::NEVER, Second::after);
+                self.hot.revoke(credential, until);
             }
         }
+        let sub = self.sub(&key.id);
+        let subject = Thing::Subject(&self.issuer, &sub);
         let entry = KeyEntry {
             revision,
-            sub: self.sub(&key.id),
+            parts: [
+                Part::absolute(credential),
+                Part::dated(subject, key.created),
+            ],
+            sub,
             audiences: key.spec.audiences.clone().into(),
             labels: Arc::new(key.spec.labels.clone()),
             usage: self.counters(key.id),

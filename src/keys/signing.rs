@@ -2,6 +2,7 @@
 
 use crate::id::KeyId;
 use crate::jose::{Algorithm, Jwk, VerifyingKey};
+use crate::marker::{Kind, MarkerId, Part, Second, Thing};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
@@ -63,6 +64,7 @@ pub struct SigningKey {
     jwk: Jwk,
     verifying: VerifyingKey,
     jwt_header: String,
+    marker: MarkerId,
 }
 
 enum Pair {
@@ -122,12 +124,14 @@ impl SigningKey {
         let header = serde_json::json!({
             "alg": algorithm.algorithm().name(), "typ": "at+jwt", "kid": verifying.id().as_str(),
         });
+        let marker = Thing::SigningKey(verifying.id()).id();
         let key = Self {
             pair,
             algorithm,
             jwk,
             verifying,
             jwt_header: URL_SAFE_NO_PAD.encode(header.to_string()),
+            marker,
         };
         let probe = b"cambist: does this key sign?";
         let sound =
@@ -140,6 +144,12 @@ impl SigningKey {
     #[must_use]
     pub fn id(&self) -> &KeyId {
         self.verifying.id()
+    }
+
+    /// The part that it is of what a marker can cover of its tokens.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        Part::known(self.marker, Kind::SigningKey, Second::FIRST)
     }
 
     /// The algorithm.

@@ -14,6 +14,7 @@
 
 use crate::authn::{Actor, Lineage, Reach};
 use crate::id::{Audience, CredentialId, ScopeSet, TokenId};
+use crate::marker::MarkerId;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -101,7 +102,7 @@ impl Serialize for Ancestry<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(Some(3))?;
         map.serialize_entry("c", &Credentials(&self.lineage.credentials))?;
-        map.serialize_entry("l", &Digests(&self.lineage.ancestors))?;
+        map.serialize_entry("l", &Ancestors(&self.lineage.ancestors))?;
         map.serialize_entry("x", &Exchange(self.exchange))?;
         map.end()
     }
@@ -115,11 +116,11 @@ impl Serialize for Credentials<'_> {
     }
 }
 
-struct Digests<'a>(&'a [[u8; 16]]);
+struct Ancestors<'a>(&'a [MarkerId]);
 
-impl Serialize for Digests<'_> {
+impl Serialize for Ancestors<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(self.0.iter().map(|digest| Shown(Encoded(digest))))
+        out.collect_seq(self.0.iter().map(Shown))
     }
 }
 

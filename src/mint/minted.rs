@@ -2,6 +2,7 @@
 
 use crate::id::{KeyId, TokenId};
 use crate::keys::SigningKey;
+use crate::marker::{Fence, Part};
 use crate::policy::Grant;
 use crate::refusal::{Denial, Fault};
 use crate::secret::Secret;
@@ -24,6 +25,8 @@ pub(super) struct Text {
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) key: Arc<SigningKey>,
+    /// The part that its issuer is of what a marker can cover.
+    pub(super) issuer: Part,
 }
 
 /// Why there is no draft, and of what.
@@ -59,6 +62,7 @@ impl Draft {
             issued_at: text.issued_at,
             expires_at: text.expires_at,
             key: text.key.id().clone(),
+            parts: [text.key.part(), text.issuer],
         })
     }
 }
@@ -77,6 +81,8 @@ pub struct Minted {
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) key: KeyId,
+    /// What markers can cover of it beside what it is made from.
+    pub(super) parts: [Part; 2],
 }
 
 impl Minted {
@@ -110,6 +116,14 @@ impl Minted {
         &self.key
     }
 
+    /// What markers are checked against once more right before its record is written.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        let mut fence = self.grant.verified().fence().clone();
+        fence.extend(self.parts);
+        fence
+    }
+
     /// The token's text, for its digest in the record and for the audit stage to release.
     pub(crate) fn token(&self) -> &Secret {
         &self.token
@@ -120,6 +134,9 @@ impl Minted {
         self.token
     }
 }
+
+#[cfg(test)]
+use crate::marker::Thing;
 
 #[cfg(test)]
 impl Minted {
@@ -137,6 +154,10 @@ impl Minted {
             id,
             issued_at,
             expires_at: issued_at + std::time::Duration::from_secs(900),
+            parts: [
+                Part::absolute(Thing::SigningKey(&key)),
+                Part::dated(Thing::Issuer("https://issuer.example"), issued_at),
+            ],
             key,
         }
     }

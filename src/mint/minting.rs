@@ -8,6 +8,7 @@ use crate::id::TokenId;
 use crate::jose::NumericDate;
 use crate::keys::{KeyRing, SigningKey};
 use crate::limits;
+use crate::marker::{Kind, MarkerId, Part, Second, Thing};
 use crate::policy::Grant;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use base64::Engine as _;
@@ -23,6 +24,7 @@ const ORDINARY_CLAIMS: usize = 1024;
 #[derive(Debug)]
 pub struct Mint {
     issuer: Arc<str>,
+    issuer_marker: MarkerId,
     ring: Arc<KeyRing>,
     random: Arc<dyn Random>,
 }
@@ -32,6 +34,7 @@ impl Mint {
     #[must_use]
     pub fn new(issuer: Arc<str>, ring: Arc<KeyRing>, random: Arc<dyn Random>) -> Self {
         Self {
+            issuer_marker: Thing::Issuer(&issuer).id(),
             issuer,
             ring,
             random,
@@ -105,6 +108,7 @@ impl Mint {
             issued_at,
             expires_at,
             key,
+            issuer: Part::known(self.issuer_marker, Kind::Issuer, Second::of(issued_at)),
         })
     }
 

@@ -6,6 +6,7 @@ use crate::jose::JoseError;
 use crate::jose::VerifiedJwt;
 use crate::keys::{Kek, KeyRing, SigningAlgorithm, Timing};
 use crate::limits;
+use crate::marker::MarkerId;
 use crate::policy::Grant;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use base64::Engine as _;
@@ -140,7 +141,7 @@ fn bounds_hold_at_n_and_n_plus_one() {
         ..lineage()
     };
     let ancestors = |n| Lineage {
-        ancestors: vec![[1; 16]; n],
+        ancestors: vec![MarkerId::new([1; 16]); n],
         ..lineage()
     };
     let audience = Audience::parse("a").unwrap();
@@ -369,6 +370,7 @@ proptest! {
         bound_to: Option<[u8; 32]>,
     ) {
         let actor = actors.iter().fold(None, |previous, sub| Some(Arc::new(Actor { sub: sub.as_str().into(), previous })));
+        let ancestors = ancestors.into_iter().map(MarkerId::new).collect();
         let lineage = Lineage { credentials, ancestors, exchange };
         let verified = Verified::descended_for_test(&sub, lineage.clone(), actor.clone(), at(1_000_000));
         let granted = Grant::for_test(verified, AUDIENCE, &scopes).within(Duration::from_secs(60), at(5000), bound_to);

@@ -2,6 +2,7 @@
 
 use crate::authn::{Actor, MadeFrom, Peer, Verified};
 use crate::id::{Audience, CredentialId, KeyId, Owner, ScopeSet, Tenant, TokenId};
+use crate::marker::MarkerId;
 use crate::policy::{Ask, Binding, Grant, Rule};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -174,7 +175,7 @@ impl<'a> Granted<'a> {
 #[derive(Serialize)]
 pub(super) struct Ancestry<'a> {
     c: Listed<'a, CredentialId>,
-    l: Listed<'a, [u8; 16]>,
+    l: Listed<'a, MarkerId>,
 }
 
 /// The tokens of ours that were presented, by `jti`.
@@ -240,7 +241,7 @@ macro_rules! listed {
     };
 }
 listed!(CredentialId, id => Text(id));
-listed!([u8; 16], digest => Digest(*digest));
+listed!(MarkerId, id => Text(id));
 listed!(crate::id::Scope, scope => scope.as_str());
 
 /// The actor chain, the present actor first.

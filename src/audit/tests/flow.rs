@@ -9,10 +9,11 @@ use crate::authn::{Rejected, Verified};
 use crate::clock::Clock;
 use crate::id::CredentialId;
 use crate::limits;
+use crate::marker::{Cover, Marker, Second, Thing};
 use crate::mint::Minted;
 use crate::policy::Grant;
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::revocation::{HotSet, Marker};
+use crate::revocation::HotSet;
 use jiff::Timestamp;
 use serde_json::json;
 use std::io::ErrorKind;
@@ -52,12 +53,17 @@ type Mark<'a> = &'a dyn Fn(&HotSet);
 async fn a_marker_that_comes_after_the_decision_stops_the_issue() {
     let credential = CredentialId::ApiKey(key_id());
     let issued = Timestamp::from_second(NOW).unwrap();
-    let put = |hot: &HotSet, marker| hot.insert(marker, Timestamp::MAX);
-    let ways: [(&str, Mark<'_>); 4] = [
-        ("revoked", &|hot| put(hot, Marker::Credential(credential))),
-        ("suspended", &|hot| hot.hold(credential)),
-        ("compromised", &|hot| put(hot, Marker::Key(kid()))),
-        ("cut off", &|hot| put(hot, Marker::CutOff(issued))),
+    let revoke = |hot: &HotSet, thing: Thing<'_>| hot.revoke(thing, Second::NEVER);
+    let ways: [(&str, Mark<'_>); 3] = [
+        ("revoked", &|hot| revoke(hot, Thing::Credential(credential))),
+        ("compromised", &|hot| revoke(hot, Thing::SigningKey(&kid()))),
+        ("cut off", &|hot| {
+            let before = Second::of(issued);
+            let until = Second::NEVER;
+            let cover = Cover { before, until };
+            let id = Thing::Issuer("https://issuer.example").id();
+            hot.put(Marker { id, cover });
+        }),
     ];
     let made_from_a_token = |n| {
         let verified = Verified::of_key_for_test(key_id(), "sub", None).by_token_for_test(issued);

@@ -74,7 +74,7 @@ impl<'a> Batch<'a> {
                 record,
                 fence,
                 issued,
-            } => match hot.covers(fence) {
+            } => match hot.covered(fence) {
                 None => {
                     let issued = Timestamp::from_second(*issued).ok();
                     self.position.mark = self.position.mark.max(issued);
@@ -82,11 +82,11 @@ impl<'a> Batch<'a> {
                     record.line(self.buffer, place);
                     Ok(place.sequence)
                 }
-                Some(marker) => {
+                Some(part) => {
                     stats.fenced.fetch_add(1, Ordering::Relaxed);
                     let place = self.take_place();
-                    record.line_as_revoked(self.buffer, place, &marker);
-                    Err(Refusal::new(Code::Revoked, record::detail(&marker)).into())
+                    record.line_as_revoked(self.buffer, place, &part);
+                    Err(Refusal::new(Code::Revoked, record::detail(&part)).into())
                 }
             },
             Work::Event(record)

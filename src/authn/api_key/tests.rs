@@ -6,7 +6,7 @@ use crate::authn::testing::{at, authn};
 use crate::authn::{Credential, Presented};
 use crate::clock::SystemRandomness;
 use crate::inventory::ApiKey;
-use crate::revocation::Marker;
+use crate::marker::{Second, Thing};
 
 const HOME: &str = "192.0.2.7";
 
@@ -48,13 +48,20 @@ fn every_refusal_takes_the_same_steps() {
     };
     let marked = {
         let (authn, entry, secret) = authn(|_| ());
-        let marker = Marker::Credential(CredentialId::ApiKey(entry.key().id));
-        authn.hot.insert(marker, Timestamp::MAX);
+        let credential = Thing::Credential(CredentialId::ApiKey(entry.key().id));
+        authn.hot.revoke(credential, Second::NEVER);
+        refused(&authn, &present(secret, HOME))
+    };
+    let banned = {
+        let (authn, entry, secret) = authn(|_| ());
+        let subject = Thing::Subject(authn.tokens.issuer(), entry.sub());
+        authn.hot.revoke(subject, Second::NEVER);
         refused(&authn, &present(secret, HOME))
     };
     let all = [
         unknown,
         marked,
+        banned,
         changed(|key| key.digest = [9; 32], HOME),
         changed(|key| key.spec.expires = at(1_400_000_000), HOME),
         changed(|key| key.state = KeyState::Suspended, HOME),

@@ -4,7 +4,7 @@ use crate::authn::{Actor, Lineage, Reach};
 use crate::id::{Audience, CredentialId, ScopeSet, TokenId};
 use crate::jose::{JoseError, NumericDate, Validity, non_null};
 use crate::limits;
-use aws_lc_rs::digest::{Context, SHA256};
+use crate::marker::{MarkerId, Thing};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -128,20 +128,10 @@ fn scopes<'de, D: Deserializer<'de>>(input: D) -> Result<ScopeSet, D::Error> {
 }
 
 impl OwnClaims {
-    /// How the token stands in the `cmb.l` of its descendants: the first 128 bits of SHA-256 over issuer, a zero
-    /// byte and `jti`.
+    /// The id of its marker: how it stands in the `cmb.l` of its descendants.
     #[must_use]
-    pub fn digest(&self) -> [u8; 16] {
-        let mut context = Context::new(&SHA256);
-        context.update(self.issuer.as_bytes());
-        context.update(&[0]);
-        context.update(self.id.to_string().as_bytes());
-        let mut digest = [0; 16];
-        digest
-            .iter_mut()
-            .zip(context.finish().as_ref())
-            .for_each(|(to, from)| *to = *from);
-        digest
+    pub fn marker(&self) -> MarkerId {
+        Thing::Token(&self.issuer, &self.id.to_string()).id()
     }
 
     /// Whether `sub`, a principal of ours, may become the actor (RFC 8693 section 4.4).
@@ -212,7 +202,11 @@ impl Ancestry {
         };
         let lineage = Lineage {
             credentials: self.c,
-            ancestors: self.l.into_iter().map(|digest| digest.0).collect(),
+            ancestors: self
+                .l
+                .into_iter()
+                .map(|digest| MarkerId::new(digest.0))
+                .collect(),
             exchange,
         };
         if lineage.fits() {

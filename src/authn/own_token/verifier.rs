@@ -26,6 +26,12 @@ impl OwnTokens {
         Self { issuer, ring }
     }
 
+    /// The issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// Verifies a token of this broker: signature by a published key, issuer, type and times. Who may present it is
     /// another question.
     ///

@@ -27,7 +27,8 @@ fn a_revoked_keys_marker_outlives_its_tokens_by_what_verifiers_may_forgive() {
     let credential = CredentialId::ApiKey(KeyPublicId::parse(id).unwrap());
     let end = expires + limits::VERIFIER_LEEWAY;
     hot.expire(end - Duration::from_secs(1));
-    assert!(hot.credential(&credential));
-    hot.expire(end);
-    assert!(!hot.credential(&credential));
+    assert!(hot.credential(credential));
+    // Ends are kept to within a quarter of a minute.
+    hot.expire(end + Duration::from_secs(16));
+    assert!(!hot.credential(credential));
 }

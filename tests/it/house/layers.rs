@@ -31,7 +31,7 @@ const fn row(
 }
 
 /// Values that every layer shares.
-const VALUES: &str = "limits secret id clock refusal jose";
+const VALUES: &str = "limits secret id clock refusal jose marker";
 
 /// What decides. No gRPC, no HTTP, no files, no sockets: the backends have rows of their own.
 const STAGES: &str = "store inventory trust revocation keys authn policy mint audit";
@@ -48,6 +48,7 @@ const MODULES: &[Row] = &[
     row("secret", &["id clock"], &[Files]), // secrets come from files only
     row("refusal", &[], &[]),
     row("jose", &["limits id secret clock refusal"], &[]),
+    row("marker", &["id"], &[]),
     row("https", &[], &[Http]),
     // Domain.
     row("store", &[VALUES], &[]),

@@ -6,9 +6,9 @@ use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
 use crate::id::{Audience, CredentialId};
 use crate::limits;
+use crate::marker::{Part, Thing};
 use crate::policy::{Ask, Binding, Grant, Rule};
 use crate::refusal::{Code, Refusal};
-use crate::revocation::Marker;
 use crate::secret::Secret;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -151,7 +151,7 @@ fn a_record_is_bounded_at_n_and_n_plus_one_and_so_is_its_line() {
         sequence: u64::MAX,
         batch: u64::MAX,
     };
-    largest.line_as_revoked(&mut line, place, &Marker::Key(key));
+    largest.line_as_revoked(&mut line, place, &Part::absolute(Thing::SigningKey(&key)));
     assert!(line.len() <= limits::RECORD + 1, "{}", line.len());
     let _: Value = serde_json::from_slice(&line).unwrap();
 }

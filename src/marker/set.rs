@@ -1,0 +1,242 @@
+//! A set of markers, shared by those who check and those who revoke.
+
+use super::{Cover, Fence, Marker, MarkerId, Part, Second};
+use dashmap::DashMap;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How the map is divided: no part is large, so that none takes long to grow while others wait for it.
+const SHARDS: usize = 4096;
+/// Markers whose ends lie within so many seconds are dropped together.
+const SLOT: u32 = 16;
+
+/// Markers in force. A check takes one short lock for each part of its fence; it sees every marker that was put before it
+/// began.
+#[derive(Debug)]
+pub struct MarkerSet {
+    covers: DashMap<MarkerId, Cover, BuildHasherDefault<AsItIs>>,
+    /// The ids by when they end, so that those that end are found without looking at the others.
+    due: Mutex<BTreeMap<u32, Vec<MarkerId>>>,
+}
+
+impl Default for MarkerSet {
+    fn default() -> Self {
+        let hasher = BuildHasherDefault::default();
+        Self {
+            covers: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
+            due: Mutex::default(),
+        }
+    }
+}
+
+impl MarkerSet {
+    /// Puts a marker in force in place of the one of that id, or takes it back where it covers nothing. Answers whether
+    /// that changed anything.
+    pub fn put(&self, marker: Marker) -> bool {
+        let Marker { id, cover } = marker;
+        if cover.before == Second::ZERO {
+            return self.covers.remove(&id).is_some();
+        }
+        let old = self.covers.insert(id, cover);
+        let is_due = old.is_some_and(|old| slot(old.until) == slot(cover.until));
+        if cover.until != Second::NEVER && !is_due {
+            self.due().entry(slot(cover.until)).or_default().push(id);
+        }
+        old != Some(cover)
+    }
+
+    /// What is in force of an id.
+    #[must_use]
+    pub fn get(&self, id: &MarkerId) -> Option<Cover> {
+        self.covers.get(id).map(|cover| *cover)
+    }
+
+    /// The first part of a fence that a marker covers.
+    #[must_use]
+    pub fn covered(&self, fence: &Fence) -> Option<Part> {
+        let mut parts = fence.parts().iter();
+        parts.find(|part| self.covers(part)).copied()
+    }
+
+    /// Whether a marker covers this.
+    #[must_use]
+    pub fn covers(&self, part: &Part) -> bool {
+        let cover = self.covers.get(&part.id);
+        cover.is_some_and(|cover| cover.before >= part.since)
+    }
+
+    /// Drops markers that have ended by `now`, at most `most` at once. Answers whether there may be more.
+    pub fn expire(&self, now: Timestamp, most: usize) -> bool {
+        let last = slot(Second::of(now));
+        for _ in 0..most {
+            let next = {
+                let mut due = self.due();
+                let Some(mut first) = due.first_entry().filter(|first| *first.key() < last) else {
+                    return false;
+                };
+                let id = first.get_mut().pop();
+                if first.get().is_empty() {
+                    first.remove();
+                }
+                id
+            };
+            if let Some(id) = next {
+                // It may have been prolonged since.
+                self.covers
+                    .remove_if(&id, |_, cover| slot(cover.until) < last);
+            }
+        }
+        true
+    }
+
+    /// Calls `each` with every marker in force, in no order. What is put meanwhile may be among them.
+    pub fn for_each(&self, mut each: impl FnMut(Marker)) {
+        for entry in &self.covers {
+            each(Marker {
+                id: *entry.key(),
+                cover: *entry.value(),
+            });
+        }
+    }
+
+    /// How many markers are in force.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.covers.len()
+    }
+
+    /// Whether no marker is in force: a valid set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.covers.is_empty()
+    }
+
+    fn due(&self) -> MutexGuard<'_, BTreeMap<u32, Vec<MarkerId>>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The slot that a second lies in. What lies in an earlier one than now's has ended.
+fn slot(until: Second) -> u32 {
+    u32::from_be_bytes(until.to_bytes()) / SLOT
+}
+
+/// Takes 64 bits as they are: ids are hashes already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = bits;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, Thing};
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn second(second: i64) -> Second {
+        Second::of(at(second))
+    }
+
+    fn marker(thing: Thing<'_>, before: Second, until: Second) -> Marker {
+        let cover = Cover { before, until };
+        Marker {
+            id: thing.id(),
+            cover,
+        }
+    }
+
+    const ISSUER: Thing<'static> = Thing::Issuer("a");
+
+    #[test]
+    fn a_cut_off_covers_what_began_up_to_its_second() {
+        let set = MarkerSet::default();
+        let part = |second| Part::dated(ISSUER, at(second));
+        assert!(!set.covers(&part(1)));
+        assert!(set.put(marker(ISSUER, second(10), Second::NEVER)));
+        assert!(!set.put(marker(ISSUER, second(10), Second::NEVER)));
+        for (began, covered) in [(9, true), (10, true), (11, false)] {
+            assert_eq!(set.covers(&part(began)), covered, "{began}");
+        }
+        // A ban covers what is yet to begin.
+        set.put(marker(ISSUER, Second::NEVER, Second::NEVER));
+        assert!(set.covers(&part(i64::from(u32::MAX))));
+        assert!(set.put(marker(ISSUER, Second::ZERO, Second::NEVER)));
+        assert!(!set.covers(&part(1)) && set.is_empty());
+        assert!(!set.put(marker(ISSUER, Second::ZERO, Second::NEVER)));
+    }
+
+    #[test]
+    fn what_has_no_time_is_covered_by_any_cut_off_but_one_taken_back() {
+        let set = MarkerSet::default();
+        let part = Part::absolute(ISSUER);
+        set.put(marker(ISSUER, Second::ZERO, Second::NEVER));
+        assert!(!set.covers(&part));
+        set.put(marker(ISSUER, Second::FIRST, Second::NEVER));
+        assert!(set.covers(&part));
+    }
+
+    #[test]
+    fn the_first_part_that_is_covered_is_named() {
+        let set = MarkerSet::default();
+        let fence: Fence = [Part::absolute(Thing::Issuer("b")), Part::absolute(ISSUER)]
+            .into_iter()
+            .collect();
+        assert_eq!(set.covered(&fence), None);
+        set.put(marker(ISSUER, Second::NEVER, Second::NEVER));
+        let found = set.covered(&fence).unwrap();
+        assert_eq!((found.id, found.kind), (ISSUER.id(), Kind::Issuer));
+    }
+
+    #[test]
+    fn markers_end_in_their_own_time_however_they_were_prolonged() {
+        let set = MarkerSet::default();
+        let all = ["a", "b", "c"].map(Thing::Issuer);
+        let [early, prolonged, lasting] = all;
+        set.put(marker(early, Second::NEVER, second(100)));
+        set.put(marker(prolonged, Second::NEVER, second(100)));
+        set.put(marker(prolonged, Second::NEVER, second(200)));
+        set.put(marker(lasting, Second::NEVER, Second::NEVER));
+        // Not before its end, wherever in a slot that lies.
+        assert!(!set.expire(at(100), 10));
+        assert_eq!(set.len(), 3);
+        assert!(!set.expire(at(116), 10));
+        assert_eq!(set.get(&early.id()), None);
+        assert!(set.get(&prolonged.id()).is_some());
+        set.expire(at(1_000), 10);
+        assert_eq!(set.len(), 1);
+        assert!(set.get(&lasting.id()).is_some());
+    }
+
+    #[test]
+    fn so_many_end_at_once_and_not_one_more() {
+        let set = MarkerSet::default();
+        for n in 0..5_u8 {
+            let id = MarkerId::new([n; 16]);
+            let cover = Cover::all(second(1));
+            set.put(Marker { id, cover });
+        }
+        assert!(set.expire(at(1_000), 4));
+        assert_eq!(set.len(), 1);
+        assert!(!set.expire(at(1_000), 2));
+        assert!(set.is_empty());
+    }
+}
