@@ -9,11 +9,13 @@ mod idempotency;
 mod keys;
 mod maintenance;
 mod policies;
+mod revocations;
 mod signing;
 
 pub use audiences::AudienceAdmin;
-pub use change::{Author, Changes, Committed, Note, Precondition, Settled};
+pub use change::{Author, Changes, Committed, Note, Precondition, Settled, Who};
 pub use keys::{KeyAdmin, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
+pub use revocations::{Reach, Revocable, RevocationAdmin, Revoked, Undurable};
 pub use signing::SigningAdmin;

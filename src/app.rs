@@ -20,7 +20,7 @@ pub use check::check;
 pub use files::create_seal_key;
 pub use restore::restore;
 
-use crate::administration::{Changes, SigningAdmin};
+use crate::administration::{Changes, KeyAdmin, RevocationAdmin, SigningAdmin, Undurable};
 use crate::audit::{Device, Drain, Outbox};
 use crate::authn::{Authn, OwnTokens};
 use crate::clock::{Clock, Random};
@@ -73,7 +73,7 @@ pub struct Running {
 /// What keeps it from starting, in words for its operator.
 pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new());
-    let readiness = Readiness::new(&["log", "store", "clock", "keys", "policies"]);
+    let readiness = Readiness::new(&["log", "store", "clock", "keys", "policies", "revocations"]);
     let opened = open::open(config, world).await?;
     let memory = open::remember(config, world, &opened, &metrics).await?;
 
@@ -97,16 +97,14 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
         guard,
         Arc::clone(&world.random),
     ));
-    let signing = signing_admin(config, world, &opened, &memory, &changes)?;
-    upkeep::ensure_keys(&signing, &opened.guard).await?;
+    let acts = acts(config, world, &opened, &memory, changes)?;
+    upkeep::ensure_keys(&acts.signing, &opened.guard).await?;
     upkeep::restore_usage_of(&memory.keys, &opened.store).await?;
 
     let trust = Arc::new(TrustStore::new());
     files::follow_trust(config, world, &trust, &metrics)?;
-    let exchange = exchange(config, world, &opened, &memory, &changes, &trust, &metrics);
-    let routes = faces::routes(
-        config, world, &exchange, &opened, &memory, &changes, &signing,
-    );
+    let exchange = exchange(config, world, &opened, &memory, &acts, &trust, &metrics);
+    let routes = faces::routes(config, world, &exchange, &opened, &memory, &acts);
     let edge = Edge {
         identity: files::follow_identity(config, world, &metrics)?,
         trust,
@@ -129,7 +127,8 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
         world,
         upkeep::Subjects {
             exchange,
-            signing,
+            signing: acts.signing,
+            revocations: acts.revocations,
             store: Arc::clone(&opened.store),
             policies: Arc::clone(&memory.policies),
             readiness: readiness.clone(),
@@ -157,13 +156,28 @@ fn follow_outbox(world: &World, drain: Drain) {
     });
 }
 
-fn signing_admin(
+/// What is done to governed things.
+struct Acts {
+    changes: Arc<Changes>,
+    keys: Arc<KeyAdmin>,
+    signing: Arc<SigningAdmin>,
+    revocations: Arc<RevocationAdmin>,
+    undurable: Arc<Undurable>,
+}
+
+fn acts(
     config: &Config,
     world: &World,
     opened: &Opened,
     memory: &Memory,
-    changes: &Arc<Changes>,
-) -> anyhow::Result<Arc<SigningAdmin>> {
+    changes: Arc<Changes>,
+) -> anyhow::Result<Acts> {
+    let keys = Arc::new(KeyAdmin::new(
+        Arc::clone(&memory.keys),
+        Arc::clone(&memory.audiences),
+        Arc::clone(&changes),
+        config.keys.max_key_life,
+    ));
     let rotation = Rotation::new(
         opened.store.clone(),
         Arc::clone(&opened.kek),
@@ -171,11 +185,24 @@ fn signing_admin(
         files::algorithm(config.tokens.algorithm),
         *memory.ring.timing(),
     );
-    Ok(Arc::new(SigningAdmin::new(
-        rotation,
-        Arc::clone(&memory.ring),
-        Arc::clone(changes),
-    )))
+    let ring = Arc::clone(&memory.ring);
+    let signing = Arc::new(SigningAdmin::new(rotation, ring, Arc::clone(&changes)));
+    let undurable = Arc::<Undurable>::default();
+    let revocations = Arc::new(RevocationAdmin::new(
+        config.issuer.as_str().into(),
+        Arc::clone(&opened.hot),
+        Arc::clone(&keys),
+        Arc::clone(&signing),
+        Arc::clone(&changes),
+        Arc::clone(&undurable),
+    ));
+    Ok(Acts {
+        changes,
+        keys,
+        signing,
+        revocations,
+        undurable,
+    })
 }
 
 fn exchange(
@@ -183,7 +210,7 @@ fn exchange(
     world: &World,
     opened: &Opened,
     memory: &Memory,
-    changes: &Arc<Changes>,
+    acts: &Acts,
     trust: &Arc<TrustStore>,
     metrics: &Arc<Metrics>,
 ) -> Arc<Exchange> {
@@ -208,7 +235,8 @@ fn exchange(
         audiences: Arc::clone(&memory.audiences),
         keys: Arc::clone(&memory.keys),
         policy: Policy::new(Arc::clone(&memory.policies), settings),
-        changes: Arc::clone(changes),
+        changes: Arc::clone(&acts.changes),
+        undurable: Arc::clone(&acts.undurable),
         mint,
         log: opened.log.clone(),
         guard: Arc::clone(&opened.guard),

@@ -17,6 +17,7 @@
 
 mod admin;
 mod api_key;
+mod inspected;
 mod own_token;
 mod presented;
 mod steps;
@@ -27,6 +28,7 @@ mod verified;
 mod workload_cert;
 
 pub use admin::{Administrator, Administrators, Duty, Reader, Sight};
+pub use inspected::{Held, HeldThing};
 pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
 pub use suppose::Supposed;
@@ -114,11 +116,6 @@ impl Authn {
             hot,
             no_labels: Arc::default(),
         }
-    }
-
-    /// Drops markers of what can no longer be alive. Answers whether there may be more.
-    pub fn expire_markers(&self, now: Timestamp) -> bool {
-        self.hot.expire(now)
     }
 
     /// The rejection of tokens whose signature is ours, with the credential at the root of their ancestry.

@@ -5,7 +5,7 @@ mod spend;
 
 pub use explain::Hypothesis;
 
-use crate::administration::Changes;
+use crate::administration::{Changes, Undurable};
 use crate::audit::{Context, Issued, Log, Refused};
 use crate::authn::{Authn, Credential, Presented, Rejected, Uses};
 use crate::clock::guard::TimeGuard;
@@ -64,6 +64,8 @@ pub struct Exchange {
     pub policy: Policy,
     /// Spends uses of finite-use keys.
     pub changes: Arc<Changes>,
+    /// Revocations that are in force and not written: a crash would forget them, so that nothing is issued.
+    pub undurable: Arc<Undurable>,
     /// Makes `Minted`.
     pub mint: Arc<Mint>,
     /// Makes `Issued`.
@@ -177,6 +179,12 @@ impl Exchange {
         self.log.refuse(&Refused::new(refusal), context);
     }
 
+    /// Puts a rejection on the record of what was presented for another end than an exchange.
+    pub fn rejected(&self, rejected: Rejected, context: &Context) -> Denial {
+        self.observer.refused(rejected.refusal.code());
+        self.reject(rejected, context)
+    }
+
     /// A random number from `low` to `high`, for jitter; `low` when there is no randomness.
     #[must_use]
     pub fn between(&self, low: u64, high: u64) -> u64 {
@@ -197,6 +205,12 @@ impl Exchange {
             return Err(Denial::failed(
                 Fault::Stale,
                 "the store has not confirmed the state for too long",
+            ));
+        }
+        if self.undurable.any() {
+            return Err(Denial::failed(
+                Fault::StoreUnavailable,
+                "a revocation is in force and not written yet",
             ));
         }
         Ok(now)

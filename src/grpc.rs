@@ -73,11 +73,23 @@ impl Gate {
         move |request| gate.author(&request).map(|_| request)
     }
 
+    /// The administrator at the other end, if it is one. That it is not is no refusal yet.
+    fn administrator(&self, peer: &Arc<Peer>) -> Result<Author, Refusal> {
+        let context = context(Arc::clone(peer), None);
+        let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
+        let who = authn.administrator(peer, &self.administrators, Duty::Administer, now)?;
+        let who = who.into();
+        Ok(Author { who, context })
+    }
+
     fn admit<T>(&self, request: &Request<T>, duty: Duty) -> Result<Author, Status> {
         let context = context(peer(request)?, None);
         let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
         match authn.administrator(&context.peer, &self.administrators, duty, now) {
-            Ok(who) => Ok(Author { who, context }),
+            Ok(who) => Ok(Author {
+                who: who.into(),
+                context,
+            }),
             Err(refusal) => Err(self.refused(refusal, &context)),
         }
     }

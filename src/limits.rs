@@ -50,6 +50,14 @@ pub const RSA_BITS: usize = 8192;
 pub const NUMERIC_DATE: u64 = 253_402_207_200;
 /// Most keys that a ring publishes at once; past it no rotation happens until a retired key is gone.
 pub const PUBLISHED_KEYS: usize = 16;
+/// Records that are read to say what a revocation would hit: some seconds of reading.
+pub const HIT_RECORDS: usize = 1_000_000;
+/// Tokens, credentials and subjects that are named of what would be hit.
+pub const HIT_NAMES: usize = 100;
+/// Tokens of one credential that their holders may revoke in an hour one by one; past it the credential is revoked as a whole.
+pub const SELF_REVOCATIONS: usize = 100;
+/// Revocations that are in force and wait to be written; past it a further one is in force too, but is not acknowledged.
+pub const UNDURABLE: usize = 10_000;
 /// Ended markers that are dropped at once: a step takes well under a millisecond, and is repeated until none is left.
 pub const MARKERS_EXPIRED: usize = 4_096;
 /// Most credentials (`c`) and most ancestors (`l`) that a token's `cmb` claim holds.

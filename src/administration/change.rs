@@ -10,7 +10,7 @@ use crate::id::{CredentialId, IdempotencyKey, Owner, Tenant};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, CommitError, Expect, Op, Reply, Revision, Store, StoreFault, TooLarge};
 use jiff::Timestamp;
-use std::fmt::{Debug, Display};
+use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 
 /// Waits until a committed revision is applied on this node and its record is durable in the log.
@@ -24,11 +24,38 @@ pub trait Settled: Debug + Send + Sync {
     fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>>;
 }
 
+/// Who makes a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Somebody who may administer.
+    Administrator(Administrator),
+    /// Somebody who showed what they take away from themselves, by its subject.
+    Holder(Arc<str>),
+    /// The broker, which goes on with what somebody began.
+    Resumed(Arc<str>),
+}
+
+impl From<Administrator> for Who {
+    fn from(administrator: Administrator) -> Self {
+        Self::Administrator(administrator)
+    }
+}
+
+impl Display for Who {
+    /// The name in records.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Administrator(administrator) => Display::fmt(administrator, f),
+            Self::Holder(name) | Self::Resumed(name) => f.write_str(name),
+        }
+    }
+}
+
 /// Who makes a change, and from where.
 #[derive(Clone, Debug)]
 pub struct Author {
-    /// The administrator.
-    pub who: Administrator,
+    /// The administrator, or whoever else may.
+    pub who: Who,
     /// The call.
     pub context: Context,
 }

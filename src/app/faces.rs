@@ -1,8 +1,8 @@
 //! The services of each face, and the listeners that serve them.
 
 use super::open::{Memory, Opened};
-use super::{World, maintenance, upkeep};
-use crate::administration::{AudienceAdmin, Changes, KeyAdmin, SigningAdmin};
+use super::{Acts, World, maintenance, upkeep};
+use crate::administration::AudienceAdmin;
 use crate::audit::Reading;
 use crate::authn::Administrators;
 use crate::config::Config;
@@ -37,8 +37,7 @@ pub(super) fn routes(
     exchange: &Arc<Exchange>,
     opened: &Opened,
     memory: &Memory,
-    changes: &Arc<Changes>,
-    signing: &Arc<SigningAdmin>,
+    acts: &Acts,
 ) -> Faces {
     let administrators = Administrators {
         uids: config.admin.uids.iter().copied().collect(),
@@ -60,17 +59,12 @@ pub(super) fn routes(
     let exchanges = TokenExchangeService::new(Arc::clone(exchange), gate.clone(), drain);
     let inventory = InventoryService {
         gate: gate.clone(),
-        keys: Arc::new(KeyAdmin::new(
-            Arc::clone(&memory.keys),
-            Arc::clone(&memory.audiences),
-            Arc::clone(changes),
-            config.keys.max_key_life,
-        )),
+        keys: Arc::clone(&acts.keys),
         audiences: Arc::new(AudienceAdmin::new(
             Arc::clone(&memory.audiences),
-            Arc::clone(changes),
+            Arc::clone(&acts.changes),
         )),
-        signing: Arc::clone(signing),
+        signing: Arc::clone(&acts.signing),
         maintenance: Arc::new(maintenance::Node {
             data: config.data.clone(),
             store: Arc::clone(&opened.store),
@@ -87,12 +81,16 @@ pub(super) fn routes(
         ),
         draining: world.lifecycle.shutdown().drain.clone(),
     };
-    let revocation = RevocationService { gate: gate.clone() };
+    let revocation = RevocationService {
+        gate: gate.clone(),
+        revocations: Arc::clone(&acts.revocations),
+        reading: audit.reading.clone(),
+    };
     let doorkeeper = gate.doorkeeper();
     let policy = PolicyService {
         gate,
         policies: Arc::clone(&memory.policy_admin),
-        changes: Arc::clone(changes),
+        changes: Arc::clone(&acts.changes),
     };
     let size = config.limits.message_bytes;
     let drain = world.lifecycle.shutdown().drain.clone();

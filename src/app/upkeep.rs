@@ -2,7 +2,7 @@
 
 use super::World;
 use super::publishing::Publishing;
-use crate::administration::SigningAdmin;
+use crate::administration::{RevocationAdmin, SigningAdmin};
 use crate::audit::{Act, ActKind, Log, LogHealth};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
@@ -30,6 +30,7 @@ const SELDOM: u32 = 30;
 pub(super) struct Subjects {
     pub(super) exchange: Arc<Exchange>,
     pub(super) signing: Arc<SigningAdmin>,
+    pub(super) revocations: Arc<RevocationAdmin>,
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) policies: Arc<Policies>,
     pub(super) readiness: Readiness,
@@ -119,6 +120,7 @@ pub(super) fn start(world: &World, subjects: Subjects) {
                 }
             }
             look(&subjects);
+            settle(&subjects).await;
             if round.is_multiple_of(SELDOM) {
                 seldom(&subjects).await;
             }
@@ -204,10 +206,27 @@ fn condition(readiness: &Readiness, name: &'static str, holds: Result<(), &str>)
     }
 }
 
+/// Writes revocations that could not be written.
+async fn settle(subjects: &Subjects) {
+    let Subjects {
+        revocations,
+        readiness,
+        ..
+    } = subjects;
+    let settled = revocations.settle().await;
+    let settled = settled.map_err(|denial| format!("a revocation is not written: {denial}"));
+    condition(
+        readiness,
+        "revocations",
+        settled.as_ref().map(|&()| ()).map_err(String::as_str),
+    );
+}
+
 async fn seldom(subjects: &Subjects) {
     let Subjects {
         exchange,
         signing,
+        revocations,
         store,
         ..
     } = subjects;
@@ -215,15 +234,24 @@ async fn seldom(subjects: &Subjects) {
         tracing::warn!(%error, "usage counters are not written; tried again later");
     }
     keep_mark(subjects).await;
+    if let Err(denial) = revocations.resume().await {
+        tracing::warn!(
+            code = denial.code(),
+            "the revocation of an estate is not complete; tried again later"
+        );
+    }
     // Expiry is told by a clock that can be trusted, or not at all.
     if let Ok(now) = exchange.guard.now() {
-        while exchange.authn.expire_markers(now) {
-            tokio::task::yield_now().await;
-        }
         if let Err(denial) = exchange.changes.forget_lapsed(now).await {
             tracing::warn!(
                 code = denial.code(),
                 "lapsed idempotency entries stay; tried again later"
+            );
+        }
+        if let Err(denial) = revocations.forget_ended(now).await {
+            tracing::warn!(
+                code = denial.code(),
+                "markers that have ended stay stored; tried again later"
             );
         }
         if let Err(denial) = signing.upkeep().await {

@@ -177,6 +177,11 @@ fn one_tenant(its: Option<Tenant>, more: Option<&Tenant>) -> Result<Option<Tenan
     }
 }
 
+/// Nothing that the token comes from is revoked or has lapsed.
+pub(super) fn living(authn: &Authn, token: &OwnToken, now: Timestamp) -> Result<(), Refusal> {
+    living_ancestry(authn, token, now).map(drop)
+}
+
 /// Every credential and key in the ancestry must still be good.
 fn living_ancestry(authn: &Authn, token: &OwnToken, now: Timestamp) -> Result<Living, Refusal> {
     let refused = |cause| Err(Refusal::new(Code::TokenRefused, cause));

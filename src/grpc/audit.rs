@@ -141,22 +141,31 @@ impl Audit for AuditService {
 }
 
 impl AuditService {
-    /// Reads in a thread of its own, for as long as the caller waits. Also gives the seat that this took.
+    /// As [`read`].
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reading, CancellationToken) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<(T, Seat), Status> {
-        let seat = self.reading.seat()?;
-        let left = CancellationToken::new();
-        let _leaves = left.clone().drop_guard();
-        let reading = self.reading.clone();
-        let done = self.gate.exchange.tasks.spawn_blocking(move || {
-            // Taken along: the thread may outlive this call.
-            work(&reading, left).map(|done| (done, seat))
-        });
-        let lost = |error| Denial::failed(Fault::Internal, format!("the reading ended: {error}"));
-        done.await.map_err(lost)?.map_err(|error| failed(&error))
+        read(&self.reading, &self.gate, work).await
     }
+}
+
+/// Reads the log in a thread of its own, for as long as the caller waits. Also gives the seat that this took.
+pub(super) async fn read<T: Send + 'static>(
+    reading: &Reading,
+    gate: &Gate,
+    work: impl FnOnce(&Reading, CancellationToken) -> Result<T, ReadError> + Send + 'static,
+) -> Result<(T, Seat), Status> {
+    let seat = reading.seat()?;
+    let left = CancellationToken::new();
+    let _leaves = left.clone().drop_guard();
+    let reading = reading.clone();
+    let done = gate.exchange.tasks.spawn_blocking(move || {
+        // Taken along: the thread may outlive this call.
+        work(&reading, left).map(|done| (done, seat))
+    });
+    let lost = |error| Denial::failed(Fault::Internal, format!("the reading ended: {error}"));
+    done.await.map_err(lost)?.map_err(|error| failed(&error))
 }
 
 fn token(field: &str, text: &str) -> Result<TokenId, Refusal> {

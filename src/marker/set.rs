@@ -36,15 +36,20 @@ impl MarkerSet {
     /// that changed anything.
     pub fn put(&self, marker: Marker) -> bool {
         let Marker { id, cover } = marker;
-        if cover.before == Second::ZERO {
-            return self.covers.remove(&id).is_some();
-        }
-        let old = self.covers.insert(id, cover);
+        let is_nothing = cover.before == Second::ZERO;
+        let old = match is_nothing {
+            true => self.covers.remove(&id).map(|(_, old)| old),
+            false => self.covers.insert(id, cover),
+        };
         let is_due = old.is_some_and(|old| slot(old.until) == slot(cover.until));
-        if cover.until != Second::NEVER && !is_due {
+        let ends = cover.until != Second::NEVER && cover.until != Second::ZERO;
+        if ends && !is_due {
             self.due().entry(slot(cover.until)).or_default().push(id);
         }
-        old != Some(cover)
+        match is_nothing {
+            true => old.is_some(),
+            false => old != Some(cover),
+        }
     }
 
     /// What is in force of an id.
@@ -67,28 +72,37 @@ impl MarkerSet {
         cover.is_some_and(|cover| cover.before >= part.since)
     }
 
-    /// Drops markers that have ended by `now`, at most `most` at once. Answers whether there may be more.
-    pub fn expire(&self, now: Timestamp, most: usize) -> bool {
+    /// Drops markers that have ended by `now`, at most `most` at once, and answers which: those that were taken back before
+    /// are among them. Where it answers with fewer, there are no more.
+    pub fn expire(&self, now: Timestamp, most: usize) -> Vec<MarkerId> {
         let last = slot(Second::of(now));
-        for _ in 0..most {
-            let next = {
-                let mut due = self.due();
-                let Some(mut first) = due.first_entry().filter(|first| *first.key() < last) else {
-                    return false;
-                };
-                let id = first.get_mut().pop();
-                if first.get().is_empty() {
-                    first.remove();
-                }
-                id
-            };
-            if let Some(id) = next {
-                // It may have been prolonged since.
-                self.covers
-                    .remove_if(&id, |_, cover| slot(cover.until) < last);
+        let mut ended = Vec::new();
+        while ended.len() < most {
+            let some = self.due_before(last, most.saturating_sub(ended.len()));
+            if some.is_empty() {
+                break;
             }
+            ended.extend(some.into_iter().filter(|id| {
+                // It may have been prolonged since.
+                let has_ended = |_: &MarkerId, cover: &Cover| slot(cover.until) < last;
+                self.covers.remove_if(id, has_ended).is_some() || !self.covers.contains_key(id)
+            }));
         }
-        true
+        ended
+    }
+
+    /// Takes up to `most` ids out that were to end before a slot.
+    fn due_before(&self, slot: u32, most: usize) -> Vec<MarkerId> {
+        let mut due = self.due();
+        let Some(mut first) = due.first_entry().filter(|first| *first.key() < slot) else {
+            return Vec::new();
+        };
+        let ids = first.get_mut();
+        let some = ids.split_off(ids.len().saturating_sub(most));
+        if ids.is_empty() {
+            first.remove();
+        }
+        some
     }
 
     /// Calls `each` with every marker in force, in no order. What is put meanwhile may be among them.
@@ -216,12 +230,12 @@ mod tests {
         set.put(marker(prolonged, Second::NEVER, second(200)));
         set.put(marker(lasting, Second::NEVER, Second::NEVER));
         // Not before its end, wherever in a slot that lies.
-        assert!(!set.expire(at(100), 10));
+        assert_eq!(set.expire(at(100), 10), []);
         assert_eq!(set.len(), 3);
-        assert!(!set.expire(at(116), 10));
+        assert_eq!(set.expire(at(116), 10), [early.id()]);
         assert_eq!(set.get(&early.id()), None);
         assert!(set.get(&prolonged.id()).is_some());
-        set.expire(at(1_000), 10);
+        assert_eq!(set.expire(at(1_000), 10), [prolonged.id()]);
         assert_eq!(set.len(), 1);
         assert!(set.get(&lasting.id()).is_some());
     }
@@ -234,9 +248,17 @@ mod tests {
             let cover = Cover::all(second(1));
             set.put(Marker { id, cover });
         }
-        assert!(set.expire(at(1_000), 4));
+        assert_eq!(set.expire(at(1_000), 4).len(), 4);
         assert_eq!(set.len(), 1);
-        assert!(!set.expire(at(1_000), 2));
+        assert_eq!(set.expire(at(1_000), 4).len(), 1);
+        assert!(set.is_empty() && set.expire(at(1_000), 4).is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_back_ends_too() {
+        let set = MarkerSet::default();
+        set.put(marker(ISSUER, Second::ZERO, second(100)));
         assert!(set.is_empty());
+        assert_eq!(set.expire(at(1_000), 4), [ISSUER.id()]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::id::CredentialId;
 use crate::limits;
-use crate::marker::{Cover, Fence, Marker, MarkerSet, Part, Second, Thing};
+use crate::marker::{Cover, Fence, Marker, MarkerId, MarkerSet, Part, Second, Thing};
 use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
 
@@ -57,8 +57,8 @@ impl HotSet {
         self.markers.covers(&Part::absolute(Thing::Credential(id)))
     }
 
-    /// Drops markers that have ended, at most [`limits::MARKERS_EXPIRED`] at once. Answers whether there may be more.
-    pub fn expire(&self, now: Timestamp) -> bool {
+    /// Drops markers that have ended, at most [`limits::MARKERS_EXPIRED`] at once, and answers which.
+    pub fn expire(&self, now: Timestamp) -> Vec<MarkerId> {
         self.markers.expire(now, limits::MARKERS_EXPIRED)
     }
 
@@ -102,9 +102,9 @@ mod tests {
         for n in 0..=limits::MARKERS_EXPIRED {
             set.revoke(Thing::Issuer(&n.to_string()), end);
         }
-        assert!(set.expire(later));
+        assert_eq!(set.expire(later).len(), limits::MARKERS_EXPIRED);
         assert_eq!(set.markers().len(), 1);
-        assert!(!set.expire(later) && set.markers().is_empty());
+        assert_eq!(set.expire(later).len(), 1);
     }
 
     #[test]

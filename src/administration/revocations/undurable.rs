@@ -1,0 +1,90 @@
+//! Revocations that are in force here and nowhere written.
+
+use super::Revocable;
+use crate::administration::change::Author;
+use crate::limits;
+use crate::refusal::{Code, Denial, Refusal};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What waits to be written. While anything does, nothing is issued: a crash would forget it.
+#[derive(Debug, Default)]
+pub struct Undurable {
+    waiting: Mutex<VecDeque<Waiting>>,
+    /// Whether anything does; read without the lock.
+    any: AtomicBool,
+}
+
+/// A revocation that is not written.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) what: Revocable,
+    pub(super) reason: String,
+    pub(super) author: Author,
+}
+
+impl Undurable {
+    /// Whether anything waits. Lock-free.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Notes one, once.
+    ///
+    /// # Errors
+    /// [`Code::TooBusy`] past [`limits::UNDURABLE`]; the marker is in force all the same.
+    pub(super) fn push(
+        &self,
+        what: &Revocable,
+        reason: &str,
+        author: &Author,
+    ) -> Result<(), Denial> {
+        let mut waiting = self.lock();
+        // Whatever becomes of this one, nothing is issued until those that wait are written.
+        self.any.store(true, Ordering::Release);
+        if waiting.iter().any(|one| one.what == *what) {
+            return Ok(());
+        }
+        if waiting.len() >= limits::UNDURABLE {
+            let cause = "as many revocations wait to be written as may";
+            return Err(Refusal::new(Code::TooBusy, cause).into());
+        }
+        waiting.push_back(Waiting {
+            what: what.clone(),
+            reason: reason.to_owned(),
+            author: author.clone(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn first(&self) -> Option<Waiting> {
+        self.lock().front().cloned()
+    }
+
+    /// The first one is written.
+    pub(super) fn pop(&self) {
+        let mut waiting = self.lock();
+        waiting.pop_front();
+        if waiting.is_empty() {
+            self.any.store(false, Ordering::Release);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

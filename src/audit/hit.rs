@@ -1,0 +1,169 @@
+//! What a revocation would hit: the tokens on the record that are still good and would be refused.
+
+use super::filter::Filter;
+use super::read::{Entry, ReadError};
+use super::reading::Reading;
+use super::search::Order;
+use super::seen::Field;
+use crate::limits;
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Which issues are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// A token, and all that descend from it.
+    Token(String),
+    /// All with this credential in their ancestry, by its id.
+    Credential(String),
+    /// All of this subject or with it as an actor, issued up to an instant.
+    Subject(String, Timestamp),
+    /// All of a trust domain's workloads, issued up to an instant.
+    TrustDomain(String, Timestamp),
+    /// All that were issued up to an instant.
+    All(Timestamp),
+    /// All that a key signed, by its `kid`.
+    SigningKey(String),
+    /// All with a credential of this owner at their root.
+    Owner(String),
+}
+
+/// What would be hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hit {
+    /// How many tokens.
+    pub tokens: u64,
+    /// The first of them, by `jti`.
+    pub token_ids: Vec<String>,
+    /// Their credentials.
+    pub credentials: BTreeSet<String>,
+    /// Their subjects.
+    pub subjects: BTreeSet<String>,
+    /// Whether everything was read.
+    pub complete: bool,
+}
+
+/// What is read of a record.
+#[derive(Debug, Deserialize)]
+struct Issue {
+    time: Timestamp,
+    jti: String,
+    exp: i64,
+    kid: String,
+    sub: String,
+    credential: String,
+    #[serde(default)]
+    actors: Vec<String>,
+}
+
+impl Aim {
+    /// Narrows the search to what can be hit at all.
+    fn filter(&self, filter: Filter) -> Filter {
+        let one = |field, value: &String| filter.clone().within(field, [value.clone()].into());
+        match self {
+            Self::Credential(id) => one(Field::Credential, id),
+            Self::Subject(sub, _) => one(Field::Principal, sub),
+            Self::Owner(owner) => one(Field::Owner, owner),
+            Self::Token(_) | Self::TrustDomain(..) | Self::All(_) | Self::SigningKey(_) => filter,
+        }
+    }
+
+    fn hits(&self, issue: &Issue) -> bool {
+        let up_to = |at: &Timestamp| issue.time.as_second() <= at.as_second();
+        let mut subjects = issue.actors.iter().chain([&issue.sub]);
+        match self {
+            Self::Token(_) | Self::Credential(_) | Self::Owner(_) => true,
+            Self::Subject(sub, at) => up_to(at) && subjects.any(|one| one == sub),
+            Self::TrustDomain(domain, at) => {
+                let is_of = |sub: &String| {
+                    let rest = sub.strip_prefix("spiffe://");
+                    let rest = rest.and_then(|rest| rest.strip_prefix(domain.as_str()));
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                };
+                up_to(at) && subjects.any(is_of)
+            }
+            Self::All(at) => up_to(at),
+            Self::SigningKey(kid) => issue.kid == *kid,
+        }
+    }
+}
+
+impl Hit {
+    fn add(&mut self, issue: Issue) {
+        self.tokens = self.tokens.saturating_add(1);
+        if self.token_ids.len() < limits::HIT_NAMES {
+            self.token_ids.push(issue.jti);
+        }
+        for (names, name) in [
+            (&mut self.credentials, issue.credential),
+            (&mut self.subjects, issue.sub),
+        ] {
+            if names.len() < limits::HIT_NAMES {
+                names.insert(name);
+            }
+        }
+    }
+
+    fn count(&mut self, aim: &Aim, entry: &Entry, now: Timestamp) {
+        // A record that is no issue, or that is not of this form, tells of no token.
+        let Ok(issue) = serde_json::from_slice::<Issue>(&entry.line) else {
+            return;
+        };
+        if issue.exp > now.as_second() && aim.hits(&issue) {
+            self.add(issue);
+        }
+    }
+}
+
+impl Reading {
+    /// Finds what would be hit of what is good at `now`. Blocks: reads files, of no more than [`limits::HIT_RECORDS`] records.
+    ///
+    /// # Errors
+    /// When the segments cannot be listed.
+    pub fn hit(
+        &self,
+        aim: &Aim,
+        now: Timestamp,
+        is_wanted: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Hit, ReadError> {
+        let mut hit = Hit::default();
+        if let Aim::Token(id) = aim {
+            let story = self.story(id, Filter::default(), is_wanted)?;
+            story.records.iter().for_each(|(relation, entry)| {
+                use super::story::Relation::{Descendant, Token};
+                if matches!(relation, Token | Descendant) {
+                    hit.count(aim, entry, now);
+                }
+            });
+            hit.complete = story.problems.is_empty();
+            return Ok(hit);
+        }
+        // What was issued before has ended, whatever was configured.
+        let from = now.checked_sub(
+            jiff::SignedDuration::try_from(limits::LONGEST_LIFETIME).unwrap_or_default(),
+        );
+        let filter = Filter {
+            from: from.ok(),
+            ..Filter::default()
+        };
+        let filter = filter.within(Field::Kind, ["issue".to_owned()].into());
+        let found = self.search(
+            aim.filter(filter),
+            0..u64::MAX,
+            Order::NewestFirst,
+            is_wanted,
+        )?;
+        hit.complete = true;
+        for (count, entry) in found.enumerate() {
+            match entry {
+                Ok(entry) if count < limits::HIT_RECORDS => hit.count(aim, &entry, now),
+                _ => {
+                    hit.complete = false;
+                    break;
+                }
+            }
+        }
+        Ok(hit)
+    }
+}

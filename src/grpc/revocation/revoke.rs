@@ -1,0 +1,277 @@
+//! `Revocation.Revoke`: what is asked for, by whom, and the answer.
+
+use super::{RevocationService, marker};
+use crate::administration::{Author, Precondition, Reach, Revocable, Revoked, Who};
+use crate::audit::{Aim, Hit};
+use crate::authn::{Credential, Peer, TokenType};
+use crate::grpc::convert::{instant, invalid, open, reason};
+use crate::grpc::{audit, context, peer, precondition};
+use crate::id::{CredentialId, KeyId, Owner, TokenId, TrustDomain};
+use crate::limits;
+use crate::proto::revoke_request::Thing;
+use crate::proto::{self as pb};
+use crate::refusal::Refusal;
+use crate::secret::{Secret, api_key};
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
+use std::sync::Arc;
+use tonic::{Request, Status};
+
+/// What is asked for.
+struct Asked {
+    thing: Thing,
+    reach: Reach,
+    reason: String,
+    on: Precondition,
+}
+
+impl RevocationService {
+    pub(super) async fn revoked(
+        &self,
+        request: Request<pb::RevokeRequest>,
+    ) -> Result<pb::RevokeResponse, Status> {
+        let peer = peer(&request)?;
+        let administrator = self.gate.administrator(&peer);
+        let now = self.gate.exchange.guard.wall();
+        let pb::RevokeRequest {
+            thing,
+            before,
+            ban,
+            reason: why,
+            dry_run,
+            idempotency_key,
+        } = request.into_inner();
+        let asked = Asked {
+            thing: thing.ok_or_else(|| invalid("thing", "missing"))?,
+            reach: reach(before, ban, now)?,
+            reason: reason(&why)?.to_owned(),
+            on: precondition(&idempotency_key, 0)?,
+        };
+        if !takes_a_reach(&asked.thing) && (before.is_some() || ban) {
+            return Err(invalid("before", "only of subjects, trust domains and issuers").into());
+        }
+        let is_ours = |issuer: &String| issuer.as_str() != &**self.gate.exchange.mint.issuer();
+        if matches!(&asked.thing, Thing::Issuer(issuer) if ban || is_ours(issuer)) {
+            return Err(invalid("issuer", "only this broker's, and up to a time").into());
+        }
+        match administrator {
+            Ok(author) if dry_run => {
+                let what = self.revocable(asked.thing, asked.reach, &author, now)?;
+                Ok(pb::RevokeResponse {
+                    hit: Some(self.hit(&what, now).await?),
+                    ..pb::RevokeResponse::default()
+                })
+            }
+            Ok(author) => {
+                let what = self.revocable(asked.thing, asked.reach, &author, now)?;
+                let revoke = self
+                    .revocations
+                    .revoke(&what, &asked.reason, &author, &asked.on);
+                Ok(answer(revoke.await?))
+            }
+            Err(refusal) => match shown(&asked.thing).filter(|_| !dry_run) {
+                Some(credential) => self.given_up(credential, asked, peer, now).await,
+                None => {
+                    let context = context(peer, None);
+                    Err(self.gate.refused(refusal, &context))
+                }
+            },
+        }
+    }
+
+    /// A holder gives up what it shows.
+    async fn given_up(
+        &self,
+        credential: Credential,
+        asked: Asked,
+        peer: Arc<Peer>,
+        now: Timestamp,
+    ) -> Result<pb::RevokeResponse, Status> {
+        let context = context(Arc::clone(&peer), None);
+        let exchange = &self.gate.exchange;
+        let held = exchange.authn.held(credential, &peer, now);
+        let held = held.map_err(|rejected| exchange.rejected(rejected, &context))?;
+        let author = Author {
+            who: Who::Holder(Arc::clone(held.sub())),
+            context,
+        };
+        let give_up = self
+            .revocations
+            .give_up(&held, &asked.reason, &author, &asked.on);
+        Ok(answer(give_up.await?))
+    }
+
+    /// The thing that an administrator names.
+    fn revocable(
+        &self,
+        thing: Thing,
+        reach: Reach,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Revocable, Status> {
+        let at = match reach {
+            Reach::Before(at) => at,
+            Reach::Ban => now,
+        };
+        Ok(match thing {
+            Thing::Token(text) => {
+                let authn = &self.gate.exchange.authn;
+                let token = Credential::Token(Secret::new(text), TokenType::AccessToken);
+                let held = authn.held(token, &author.context.peer, now);
+                let held = held.map_err(|rejected| rejected.refusal)?;
+                match *held.thing() {
+                    crate::authn::HeldThing::Token { id, expires_at, .. } => {
+                        Revocable::Token(id, Some(expires_at))
+                    }
+                    crate::authn::HeldThing::Credential(..) => {
+                        return Err(invalid("token", "not a token").into());
+                    }
+                }
+            }
+            Thing::TokenId(id) => {
+                let id = TokenId::parse(open("token_id", &id)?);
+                Revocable::Token(id.map_err(|error| invalid("token_id", error))?, None)
+            }
+            Thing::ApiKey(text) => {
+                let key = api_key::parse(&text).map_err(|_| invalid("api_key", "not a key"))?;
+                Revocable::ApiKey(key.id)
+            }
+            Thing::CredentialId(id) => {
+                let id = CredentialId::parse(open("credential_id", &id)?);
+                match id.map_err(|error| invalid("credential_id", error))? {
+                    CredentialId::ApiKey(id) => Revocable::ApiKey(id),
+                    CredentialId::Certificate(digest) => Revocable::Certificate(digest, None),
+                }
+            }
+            Thing::Certificate(der) => certificate(&der)?,
+            Thing::PeerCertificate(pb::PeerCertificateOfCaller {}) => {
+                let shown = author.context.peer.certificate.as_ref();
+                let shown = shown.ok_or_else(|| invalid("peer_certificate", "none was shown"))?;
+                Revocable::Certificate(*shown.fingerprint(), Some(shown.not_after()))
+            }
+            Thing::Subject(sub) => {
+                let sub = open("subject", &sub)?;
+                if sub.is_empty() || sub.len() > limits::SPIFFE_ID {
+                    return Err(invalid("subject", "empty or too long").into());
+                }
+                Revocable::Subject(sub.to_owned(), reach)
+            }
+            Thing::Issuer(_) => Revocable::Issuer(at),
+            Thing::TrustDomain(domain) => {
+                let domain = TrustDomain::parse(open("trust_domain", &domain)?);
+                let domain = domain.map_err(|error| invalid("trust_domain", error))?;
+                Revocable::TrustDomain(domain, reach)
+            }
+            Thing::SigningKey(kid) => {
+                let kid = KeyId::parse(open("signing_key", &kid)?);
+                Revocable::SigningKey(kid.map_err(|error| invalid("signing_key", error))?)
+            }
+            Thing::Owner(owner) => {
+                let owner = Owner::parse(open("owner", &owner)?);
+                Revocable::Owner(owner.map_err(|error| invalid("owner", error))?)
+            }
+        })
+    }
+
+    /// What it would hit, as the record shows.
+    async fn hit(&self, what: &Revocable, now: Timestamp) -> Result<pb::Hit, Status> {
+        let at = |reach: &Reach| match reach {
+            Reach::Before(at) => *at,
+            Reach::Ban => now,
+        };
+        let aim = match what {
+            Revocable::Token(id, _) => Aim::Token(id.to_string()),
+            Revocable::Certificate(digest, _) => {
+                Aim::Credential(CredentialId::Certificate(*digest).to_string())
+            }
+            Revocable::Subject(sub, reach) => Aim::Subject(sub.clone(), at(reach)),
+            Revocable::Issuer(before) => Aim::All(*before),
+            Revocable::TrustDomain(domain, reach) => {
+                Aim::TrustDomain(domain.as_str().to_owned(), at(reach))
+            }
+            Revocable::ApiKey(id) => Aim::Credential(CredentialId::ApiKey(*id).to_string()),
+            Revocable::SigningKey(id) => Aim::SigningKey(id.to_string()),
+            Revocable::Owner(owner) => Aim::Owner(owner.to_string()),
+        };
+        let find = audit::read(&self.reading, &self.gate, move |reading, left| {
+            reading.hit(&aim, now, move || !left.is_cancelled())
+        });
+        let (hit, _seat) = find.await?;
+        let Hit {
+            tokens,
+            token_ids,
+            credentials,
+            subjects,
+            complete,
+        } = hit;
+        Ok(pb::Hit {
+            tokens,
+            token_ids,
+            credential_ids: credentials.into_iter().collect(),
+            subjects: subjects.into_iter().collect(),
+            complete,
+        })
+    }
+}
+
+fn takes_a_reach(thing: &Thing) -> bool {
+    matches!(
+        thing,
+        Thing::Subject(_) | Thing::TrustDomain(_) | Thing::Issuer(_)
+    )
+}
+
+fn reach(
+    before: Option<prost_types::Timestamp>,
+    ban: bool,
+    now: Timestamp,
+) -> Result<Reach, Refusal> {
+    let at = before.map(|at| instant("before", &at)).transpose()?;
+    match (at, ban) {
+        (Some(_), true) => Err(invalid("ban", "together with a time")),
+        (Some(at), false) if at > now => Err(invalid("before", "in the future; a ban covers that")),
+        (Some(at), false) => Ok(Reach::Before(at)),
+        (None, false) => Ok(Reach::Before(now)),
+        (None, true) => Ok(Reach::Ban),
+    }
+}
+
+/// What proves that its bearer may give it up.
+fn shown(thing: &Thing) -> Option<Credential> {
+    match thing {
+        Thing::Token(text) => Some(Credential::Token(
+            Secret::new(text.clone()),
+            TokenType::AccessToken,
+        )),
+        Thing::ApiKey(text) => Some(Credential::ApiKey(Secret::new(text.clone()))),
+        Thing::PeerCertificate(_) => Some(Credential::PeerCertificate),
+        _ => None,
+    }
+}
+
+/// A certificate in somebody's hand: its hash and its end.
+fn certificate(der: &[u8]) -> Result<Revocable, Refusal> {
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+    if der.len() > limits::CERTIFICATE {
+        return Err(invalid("certificate", "too large"));
+    }
+    let malformed = || invalid("certificate", "not a certificate in DER");
+    let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| malformed())?;
+    if !rest.is_empty() {
+        return Err(malformed());
+    }
+    let end = Timestamp::from_second(parsed.validity().not_after.timestamp());
+    let hash = digest(&SHA256, der);
+    let fingerprint = hash.as_ref().try_into().map_err(|_| malformed())?;
+    Ok(Revocable::Certificate(fingerprint, end.ok()))
+}
+
+fn answer(revoked: Revoked) -> pb::RevokeResponse {
+    let Revoked { markers, revision } = revoked;
+    pb::RevokeResponse {
+        markers: markers.iter().take(limits::PAGE).map(marker).collect(),
+        durable: revision.is_some(),
+        revision: revision.map(|at| at.to_string()).unwrap_or_default(),
+        hit: None,
+    }
+}
