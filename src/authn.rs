@@ -118,6 +118,12 @@ impl Authn {
         }
     }
 
+    /// The markers in force.
+    #[must_use]
+    pub fn markers(&self) -> &Arc<HotSet> {
+        &self.hot
+    }
+
     /// The rejection of tokens whose signature is ours, with the credential at the root of their ancestry.
     fn rejected(
         &self,

@@ -18,10 +18,12 @@ mod failure;
 mod input;
 pub mod jwt;
 pub mod key;
+pub mod marker;
 mod output;
 mod page;
 pub mod policy;
 pub mod restore;
+pub mod revoke;
 pub mod run;
 pub mod serve;
 pub mod signing_key;
@@ -78,6 +80,10 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// The keys that sign tokens
     SigningKey(signing_key::SigningKeyArgs),
+    /// Revoke what must no longer be good
+    Revoke(Box<revoke::RevokeArgs>),
+    /// Revocations in force: list them, take one back
+    Marker(marker::MarkerArgs),
     /// Copy the store while it is in use
     Backup(backup::BackupArgs),
     /// Put a backup in the store's place, while the broker is stopped
@@ -172,6 +178,8 @@ impl Cli {
             Command::Audience(args) => audience::run(args, world).await,
             Command::Policy(args) => policy::run(args, world).await,
             Command::SigningKey(args) => signing_key::run(args, world).await,
+            Command::Revoke(args) => revoke::run(*args, world).await,
+            Command::Marker(args) => marker::run(args, world).await,
             Command::Backup(args) => backup::run(args, world).await,
             Command::Restore(args) => restore::run(&args, world),
             Command::Audit(args) => audit::run(args, world).await,

@@ -44,13 +44,44 @@ redacted!(CreateKeyResponse, secret, key, already_delivered);
 redacted!(RotateKeyResponse, secret, key, already_delivered);
 redacted!(CheckRequest, token, presenter_certificate_sha256);
 
-/// What is revoked may be named by a secret.
 impl std::fmt::Debug for RevokeRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            thing,
+            before,
+            ban,
+            reason,
+            dry_run,
+            idempotency_key,
+        } = self;
         f.debug_struct("RevokeRequest")
-            .field("reason", &self.reason)
-            .field("dry_run", &self.dry_run)
-            .finish_non_exhaustive()
+            .field("thing", thing)
+            .field("before", before)
+            .field("ban", ban)
+            .field("reason", reason)
+            .field("dry_run", dry_run)
+            .field("idempotency_key", idempotency_key)
+            .finish()
+    }
+}
+
+/// What is revoked may be named by a secret.
+impl std::fmt::Debug for revoke_request::Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (kind, shown) = match self {
+            Self::Token(_) => ("Token", ""),
+            Self::ApiKey(_) => ("ApiKey", ""),
+            Self::Certificate(_) => ("Certificate", ""),
+            Self::PeerCertificate(_) => ("PeerCertificate", ""),
+            Self::TokenId(text) => ("TokenId", text.as_str()),
+            Self::CredentialId(text) => ("CredentialId", text.as_str()),
+            Self::Subject(text) => ("Subject", text.as_str()),
+            Self::Issuer(text) => ("Issuer", text.as_str()),
+            Self::TrustDomain(text) => ("TrustDomain", text.as_str()),
+            Self::SigningKey(text) => ("SigningKey", text.as_str()),
+            Self::Owner(text) => ("Owner", text.as_str()),
+        };
+        f.debug_tuple(kind).field(&shown).finish()
     }
 }
 
@@ -82,6 +113,10 @@ mod tests {
             r#type: String::new(),
         };
         let credential = |kind| Credential { kind: Some(kind) };
+        let revocation = |thing| RevokeRequest {
+            thing: Some(thing),
+            ..RevokeRequest::default()
+        };
         let shown = [
             format!("{:?}", credential(credential::Kind::ApiKey(canary()))),
             format!("{:?}", credential(credential::Kind::Token(token))),
@@ -104,6 +139,15 @@ mod tests {
                 RotateKeyResponse {
                     secret: canary(),
                     ..RotateKeyResponse::default()
+                }
+            ),
+            format!("{:?}", revocation(revoke_request::Thing::Token(canary()))),
+            format!("{:?}", revocation(revoke_request::Thing::ApiKey(canary()))),
+            format!(
+                "{:?}",
+                CheckRequest {
+                    token: canary(),
+                    ..CheckRequest::default()
                 }
             ),
         ];

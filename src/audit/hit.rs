@@ -5,6 +5,7 @@ use super::read::{Entry, ReadError};
 use super::reading::Reading;
 use super::search::Order;
 use super::seen::Field;
+use super::story::is_of_domain;
 use crate::limits;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -76,12 +77,7 @@ impl Aim {
             Self::Token(_) | Self::Credential(_) | Self::Owner(_) => true,
             Self::Subject(sub, at) => up_to(at) && subjects.any(|one| one == sub),
             Self::TrustDomain(domain, at) => {
-                let is_of = |sub: &String| {
-                    let rest = sub.strip_prefix("spiffe://");
-                    let rest = rest.and_then(|rest| rest.strip_prefix(domain.as_str()));
-                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-                };
-                up_to(at) && subjects.any(is_of)
+                up_to(at) && subjects.any(|sub| is_of_domain(sub, domain))
             }
             Self::All(at) => up_to(at),
             Self::SigningKey(kid) => issue.kid == *kid,
@@ -112,6 +108,26 @@ impl Hit {
         };
         if issue.exp > now.as_second() && aim.hits(&issue) {
             self.add(issue);
+        }
+    }
+}
+
+impl Hit {
+    fn count_all(
+        &mut self,
+        aim: &Aim,
+        found: impl Iterator<Item = Result<Entry, ReadError>>,
+        now: Timestamp,
+    ) {
+        self.complete = true;
+        for (count, entry) in found.enumerate() {
+            match entry {
+                Ok(entry) if count < limits::HIT_RECORDS => self.count(aim, &entry, now),
+                _ => {
+                    self.complete = false;
+                    break;
+                }
+            }
         }
     }
 }
@@ -154,16 +170,86 @@ impl Reading {
             Order::NewestFirst,
             is_wanted,
         )?;
-        hit.complete = true;
-        for (count, entry) in found.enumerate() {
-            match entry {
-                Ok(entry) if count < limits::HIT_RECORDS => hit.count(aim, &entry, now),
-                _ => {
-                    hit.complete = false;
-                    break;
-                }
-            }
-        }
+        hit.count_all(aim, found, now);
         Ok(hit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn issue(n: usize, exp: i64) -> Entry {
+        let record = json!({
+            "time": at(1_000), "jti": n.to_string(), "exp": exp, "kid": "k", "sub": format!("spiffe://a.example/{n}"),
+            "credential": "key:x",
+        });
+        Entry {
+            sequence: n as u64,
+            line: record.to_string().into_bytes(),
+        }
+    }
+
+    fn hit(aim: &Aim, count: usize) -> Hit {
+        let mut hit = Hit::default();
+        let found = (0..count).map(|n| Ok(issue(n, 2_000)));
+        hit.count_all(aim, found, at(1_500));
+        hit
+    }
+
+    #[test]
+    fn so_many_are_named_and_the_rest_counted() {
+        for (count, named) in [
+            (limits::HIT_NAMES, limits::HIT_NAMES),
+            (limits::HIT_NAMES + 1, limits::HIT_NAMES),
+        ] {
+            let hit = hit(&Aim::All(at(1_000)), count);
+            assert_eq!(hit.tokens, count as u64);
+            assert_eq!((hit.token_ids.len(), hit.subjects.len()), (named, named));
+        }
+    }
+
+    #[test]
+    fn so_many_records_are_read_and_not_one_more() {
+        let complete = |count| {
+            let mut hit = Hit::default();
+            let other = Entry {
+                sequence: 0,
+                line: Vec::new(),
+            };
+            let found = std::iter::repeat_n(other, count).map(Ok);
+            hit.count_all(&Aim::All(at(0)), found, at(0));
+            hit.complete
+        };
+        assert!(complete(limits::HIT_RECORDS));
+        assert!(!complete(limits::HIT_RECORDS + 1));
+    }
+
+    #[test]
+    fn what_has_ended_or_began_later_or_is_of_others_is_not_hit() {
+        let domain = |name: &str| Aim::TrustDomain(name.to_owned(), at(1_000));
+        assert_eq!(hit(&domain("a.example"), 1).tokens, 1);
+        for aim in [
+            domain("a.exam"),
+            domain("example"),
+            Aim::All(at(999)),
+            Aim::SigningKey("other".to_owned()),
+            Aim::Subject("spiffe://a.example/0".to_owned(), at(999)),
+            Aim::Subject("spiffe://a.example/1".to_owned(), at(1_000)),
+        ] {
+            assert_eq!(hit(&aim, 1).tokens, 0, "{aim:?}");
+        }
+        let mut over = Hit::default();
+        over.count_all(
+            &Aim::All(at(1_000)),
+            [Ok(issue(0, 2_000))].into_iter(),
+            at(2_000),
+        );
+        assert_eq!(over.tokens, 0);
     }
 }

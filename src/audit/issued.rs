@@ -1,6 +1,7 @@
 //! A token whose record is durable: the only one that can be written to a reply.
 
 use crate::id::{Audience, CredentialId, ScopeSet, TokenId};
+use crate::marker::Fence;
 use crate::mint::Minted;
 use crate::secret::Secret;
 use jiff::Timestamp;
@@ -33,6 +34,7 @@ pub struct Issued {
     pub(super) bound: bool,
     pub(super) credential: CredentialId,
     pub(super) receipt: Receipt,
+    pub(super) fence: Arc<Fence>,
 }
 
 impl Issued {
@@ -48,6 +50,7 @@ impl Issued {
             bound: grant.bound_to().is_some(),
             credential: grant.verified().credential(),
             receipt,
+            fence: Arc::clone(minted.fence()),
             token: minted.into_token(),
         }
     }
@@ -98,6 +101,12 @@ impl Issued {
     #[must_use]
     pub fn credential(&self) -> CredentialId {
         self.credential
+    }
+
+    /// What markers can cover of it, but for itself.
+    #[must_use]
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
     }
 
     /// Where its record is.

@@ -146,7 +146,7 @@ impl Log {
         context: &Context,
     ) -> Result<oneshot::Receiver<Answer>, Denial> {
         let record = self.0.encoder.issue(minted, context).map_err(unencoded)?;
-        let fence = minted.fence();
+        let fence = Arc::clone(minted.fence());
         let issued = minted.issued_at().as_second();
         self.0.queue.submit(Work::Issue {
             record,

@@ -21,7 +21,7 @@ pub(super) enum Work {
     /// A token waits for it; a marker that covers the fence turns it into a refusal. `issued` is the `iat`.
     Issue {
         record: Record,
-        fence: Fence,
+        fence: Arc<Fence>,
         issued: i64,
     },
     /// Somebody waits for it.

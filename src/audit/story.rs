@@ -55,6 +55,9 @@ pub struct Story {
 const AFTERWARDS: SignedDuration = SignedDuration::from_secs(60);
 /// What an administrator does about a signing key that is no longer trusted.
 const COMPROMISE: &str = "signing_key.compromise";
+/// What revokes a token, a subject, and what else has a marker of its own; and what takes that back.
+const SET: &str = "marker.set";
+const REINSTATED: &str = "marker.reinstate";
 /// What cuts off all tokens so far.
 const ROLLBACK: &str = "recovery.accept_rollback";
 
@@ -107,7 +110,13 @@ struct Told {
     #[serde(default)]
     made_from: BTreeMap<String, String>,
     #[serde(default)]
+    sub: Option<String>,
+    #[serde(default)]
+    actors: Vec<String>,
+    #[serde(default)]
     action: Option<String>,
+    #[serde(default)]
+    target: Option<String>,
     #[serde(default)]
     change: Value,
 }
@@ -116,6 +125,8 @@ struct Told {
 struct Lineage {
     #[serde(default)]
     c: BTreeSet<String>,
+    #[serde(default)]
+    l: BTreeSet<String>,
 }
 
 impl Told {
@@ -129,6 +140,11 @@ impl Told {
     fn changes(&self, own: &Self) -> bool {
         match self.action.as_deref() {
             Some(ROLLBACK) => true,
+            Some(SET | REINSTATED) => {
+                let marker = self.change.get("marker").and_then(Value::as_str);
+                let told = marker.zip(self.target.as_deref());
+                told.is_some_and(|(marker, target)| own.could_be_covered_by(marker, target))
+            }
             Some(COMPROMISE) => {
                 let keys = self.change.get("keys").and_then(Value::as_array);
                 let says = |key: &Value, member: &str, text: &str| {
@@ -146,6 +162,32 @@ impl Told {
             }
         }
     }
+}
+
+impl Told {
+    /// Whether a marker, as its record tells of it, could cover the token: itself, what it descends from, whom it is for.
+    fn could_be_covered_by(&self, marker: &str, target: &str) -> bool {
+        let mut subjects = self.actors.iter().chain(&self.sub);
+        let Some((kind, thing)) = target.split_once(':') else {
+            return false;
+        };
+        let is_one = match kind {
+            "token" => self.jti.as_deref() == Some(thing),
+            "credential" => self.lineage.c.contains(thing),
+            "subject" => subjects.any(|sub| sub == thing),
+            "trust_domain" => subjects.any(|sub| is_of_domain(sub, thing)),
+            "issuer" => true,
+            _ => false,
+        };
+        is_one || self.lineage.l.contains(marker)
+    }
+}
+
+/// Whether a subject is a workload of a trust domain.
+pub(super) fn is_of_domain(sub: &str, domain: &str) -> bool {
+    let rest = sub.strip_prefix("spiffe://");
+    let rest = rest.and_then(|rest| rest.strip_prefix(domain));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 struct Teller {

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::proto::audit_client::AuditClient;
 use crate::proto::inventory_client::InventoryClient;
 use crate::proto::policy_client::PolicyClient;
+use crate::proto::revocation_client::RevocationClient;
 use crate::proto::token_exchange_client::TokenExchangeClient;
 use clap::Args;
 use serde::Deserialize;
@@ -194,6 +195,10 @@ impl Settings {
 impl Connection {
     pub(super) fn inventory(&self) -> InventoryClient<Channel> {
         InventoryClient::new(self.channel.clone()).max_decoding_message_size(limits::ADMIN_ANSWER)
+    }
+
+    pub(super) fn revocation(&self) -> RevocationClient<Channel> {
+        RevocationClient::new(self.channel.clone()).max_decoding_message_size(limits::ADMIN_ANSWER)
     }
 
     pub(super) fn audit(&self) -> AuditClient<Channel> {

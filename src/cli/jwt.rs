@@ -1,5 +1,6 @@
 //! `cambist jwt`: what a token says, and whether it is so.
 
+mod check;
 mod verify;
 
 use super::failure::Failure;
@@ -33,6 +34,8 @@ enum JwtCommand {
     },
     /// Say whether a token is its issuer's, for an audience, and good now; exits with 5 if it is not
     Verify(verify::VerifyArgs),
+    /// Ask the broker whether a token is good now, revocations included; exits with 5 if it is not
+    Check(check::CheckArgs),
 }
 
 /// What a token says.
@@ -57,6 +60,7 @@ pub(super) async fn run(args: JwtArgs, world: &World) -> Result<(), Failure> {
     match args.command {
         JwtCommand::Inspect { file } => inspect(&file, world),
         JwtCommand::Verify(args) => verify::run(args, world).await,
+        JwtCommand::Check(args) => check::run(args, world).await,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::convert::{self, Exchange as Presentation};
 use super::lease::{self, LeaseStream};
 use super::{Gate, context, peer};
+use crate::audit::Issued;
 use crate::authn::{Peer, Presented};
 use crate::exchange::{Exchange, Hypothesis, Times};
 use crate::id::{KeyPublicId, SpiffeId};
@@ -43,7 +44,7 @@ pub(super) async fn once(
     peer: Arc<Peer>,
     request: ExchangeRequest,
     times: Times,
-) -> Result<ExchangeResponse, Status> {
+) -> Result<Issued, Status> {
     let presentation = Presentation::try_from(request).inspect_err(|refusal| {
         exchange.refused(refusal, &context(Arc::clone(&peer), None));
     })?;
@@ -58,8 +59,7 @@ pub(super) async fn once(
         peer: Arc::clone(&peer),
     };
     let context = context(peer, Some(ask.clone()));
-    let issued = exchange.run(&presented, &ask, &context, times).await?;
-    Ok(convert::issued(&issued))
+    Ok(exchange.run(&presented, &ask, &context, times).await?)
 }
 
 #[tonic::async_trait]
@@ -73,7 +73,7 @@ impl TokenExchange for TokenExchangeService {
         let peer = peer(&request)?;
         once(&self.exchange, peer, request.into_inner(), Times::Once)
             .await
-            .map(Response::new)
+            .map(|issued| Response::new(convert::issued(&issued)))
     }
 
     async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<LeaseStream>, Status> {

@@ -8,12 +8,13 @@ use super::exchange;
 use crate::authn::Peer;
 use crate::exchange::{Exchange, Times};
 use crate::limits;
+use crate::marker::{Fence, Part, Thing};
 use crate::proto::{ExchangeRequest, LeaseRequest, LeaseResponse};
-use crate::refusal::{Denial, Fault};
+use crate::refusal::{Code, Denial, Fault, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -47,13 +48,23 @@ pub(super) async fn open(
     Ok(ReceiverStream::new(stream))
 }
 
+/// A token of the lease, and what markers can cover of it.
+struct Renewal {
+    response: LeaseResponse,
+    fence: Fence,
+}
+
 async fn renewal(
     broker: &Arc<Exchange>,
     peer: &Arc<Peer>,
     request: &ExchangeRequest,
-) -> Result<LeaseResponse, Status> {
-    let token =
+) -> Result<Renewal, Status> {
+    let issued =
         exchange::once(broker, Arc::clone(peer), request.clone(), Times::Repeatedly).await?;
+    let mut fence = Fence::clone(issued.fence());
+    let (issuer, id) = (broker.mint.issuer(), issued.id().to_string());
+    fence.push(Part::absolute(Thing::Token(issuer, &id)));
+    let token = convert::issued(&issued);
     let lifetime = SignedDuration::from_secs(token.expires_in.into());
     let share = i32::try_from(broker.between(RENEW_AT.0, RENEW_AT.1)).unwrap_or(1);
     let wait = lifetime
@@ -64,32 +75,36 @@ async fn renewal(
         .wall()
         .saturating_add(wait)
         .unwrap_or(Timestamp::MAX);
-    Ok(LeaseResponse {
+    let response = LeaseResponse {
         token: Some(token),
         successor_by: Some(convert::timestamp(successor_by)),
-    })
+    };
+    Ok(Renewal { response, fence })
 }
 
 async fn renew(
     broker: Arc<Exchange>,
     peer: Arc<Peer>,
     request: ExchangeRequest,
-    first: LeaseResponse,
+    first: Renewal,
     items: mpsc::Sender<Result<LeaseResponse, Status>>,
     draining: CancellationToken,
 ) {
     let mut next = first;
+    let mut markers = broker.authn.markers().subscribe();
     loop {
-        let wait = until(&broker, next.successor_by.as_ref());
+        let Renewal { response, fence } = next;
+        let wait = until(&broker, response.successor_by.as_ref());
         let lapse = until(
             &broker,
-            next.token
+            response
+                .token
                 .as_ref()
                 .and_then(|token| token.expires_at.as_ref()),
         );
         let lapse = Instant::now().checked_add(lapse);
         tokio::select! {
-            sent = items.send(Ok(next)) => match sent {
+            sent = items.send(Ok(response)) => match sent {
                 Ok(()) => {}
                 Err(_gone) => return,
             },
@@ -98,6 +113,11 @@ async fn renew(
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            part = revoked(&broker, &mut markers, &fence) => {
+                let refusal = Refusal::new(Code::Revoked, format!("its {} was revoked", part.kind.name()));
+                let _ = items.send(Err(refusal.into())).await;
+                return;
+            }
             () = items.closed() => return,
             () = draining.cancelled() => return end(&items),
         }
@@ -119,6 +139,19 @@ async fn renew(
                 }
             }
         };
+    }
+}
+
+/// Ends when a marker covers any of it.
+async fn revoked(broker: &Exchange, markers: &mut watch::Receiver<()>, fence: &Fence) -> Part {
+    loop {
+        if let Some(part) = broker.authn.markers().covered(fence) {
+            return part;
+        }
+        if markers.changed().await.is_err() {
+            // The set is as it will stay.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -147,7 +180,6 @@ fn until(broker: &Exchange, at: Option<&prost_types::Timestamp>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::{Code, Refusal};
 
     #[test]
     fn a_lease_outlasts_what_is_no_word_on_the_callers_right() {

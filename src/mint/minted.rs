@@ -51,6 +51,8 @@ impl Draft {
     /// [`Fault::Internal`] when the key fails.
     pub fn sign(self) -> Result<Minted, Denial> {
         let Self { grant, text } = self;
+        let mut fence = grant.verified().fence().clone();
+        fence.extend([text.key.part(), text.issuer]);
         let token = text
             .key
             .sign_jws(text.signing_input)
@@ -62,7 +64,7 @@ impl Draft {
             issued_at: text.issued_at,
             expires_at: text.expires_at,
             key: text.key.id().clone(),
-            parts: [text.key.part(), text.issuer],
+            fence: Arc::new(fence),
         })
     }
 }
@@ -81,8 +83,8 @@ pub struct Minted {
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) key: KeyId,
-    /// What markers can cover of it beside what it is made from.
-    pub(super) parts: [Part; 2],
+    /// What markers can cover of it.
+    pub(super) fence: Arc<Fence>,
 }
 
 impl Minted {
@@ -118,10 +120,8 @@ impl Minted {
 
     /// What markers are checked against once more right before its record is written.
     #[must_use]
-    pub fn fence(&self) -> Fence {
-        let mut fence = self.grant.verified().fence().clone();
-        fence.extend(self.parts);
-        fence
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
     }
 
     /// The token's text, for its digest in the record and for the audit stage to release.
@@ -148,16 +148,19 @@ impl Minted {
         issued_at: Timestamp,
         key: KeyId,
     ) -> Self {
+        let mut fence = grant.verified().fence().clone();
+        fence.push(Part::absolute(Thing::SigningKey(&key)));
+        fence.push(Part::dated(
+            Thing::Issuer("https://issuer.example"),
+            issued_at,
+        ));
         Self {
             grant,
+            fence: Arc::new(fence),
             token: Secret::new(token.to_owned()),
             id,
             issued_at,
             expires_at: issued_at + std::time::Duration::from_secs(900),
-            parts: [
-                Part::absolute(Thing::SigningKey(&key)),
-                Part::dated(Thing::Issuer("https://issuer.example"), issued_at),
-            ],
             key,
         }
     }

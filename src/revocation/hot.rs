@@ -5,6 +5,7 @@ use crate::limits;
 use crate::marker::{Cover, Fence, Marker, MarkerId, MarkerSet, Part, Second, Thing};
 use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// Markers in force. Whoever puts one here and then queues its record for the log has every later issue checked against
 /// it (DESIGN.md section 3).
@@ -13,6 +14,8 @@ pub struct HotSet {
     markers: MarkerSet,
     /// Changes for the feed; none are kept before there is one.
     changes: Mutex<Option<Vec<Marker>>>,
+    /// Is told of every change.
+    changed: watch::Sender<()>,
 }
 
 impl HotSet {
@@ -23,7 +26,15 @@ impl HotSet {
             if let Some(changes) = changes.as_mut() {
                 changes.push(marker);
             }
+            drop(changes);
+            self.changed.send_replace(());
         }
+    }
+
+    /// Is told whenever a marker was put or taken back.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Revokes a thing altogether.

@@ -17,6 +17,7 @@ mod log;
 mod metadata;
 mod policies;
 mod record;
+mod revocation;
 mod tokens;
 mod uses;
 mod witnesses;

@@ -88,3 +88,47 @@ impl Undurable {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::administration::Who;
+    use crate::audit::Context;
+    use crate::authn::Face;
+    use crate::id::TokenId;
+
+    fn author() -> Author {
+        Author {
+            who: Who::Holder("somebody".into()),
+            context: Context {
+                face: Face::Grpc,
+                peer: std::sync::Arc::default(),
+                ask: None,
+                request: None,
+            },
+        }
+    }
+
+    #[test]
+    fn so_many_wait_each_once_and_not_one_more() {
+        let undurable = Undurable::default();
+        let author = author();
+        let push = |n: usize| {
+            let id = TokenId::new((n as u128).to_be_bytes());
+            undurable.push(&Revocable::Token(id, None), "", &author)
+        };
+        assert!(!undurable.any());
+        for n in 0..limits::UNDURABLE {
+            push(n).unwrap();
+        }
+        assert!(undurable.any());
+        push(0).unwrap();
+        assert_eq!(undurable.len(), limits::UNDURABLE);
+        assert!(push(limits::UNDURABLE).is_err());
+        for _ in 0..limits::UNDURABLE {
+            assert!(undurable.any());
+            undurable.pop();
+        }
+        assert!(!undurable.any() && undurable.is_empty());
+    }
+}

@@ -118,7 +118,8 @@ impl RevocationService {
                 let authn = &self.gate.exchange.authn;
                 let token = Credential::Token(Secret::new(text), TokenType::AccessToken);
                 let held = authn.held(token, &author.context.peer, now);
-                let held = held.map_err(|rejected| rejected.refusal)?;
+                let held = held
+                    .map_err(|rejected| invalid("token", rejected.refusal.detail().to_owned()))?;
                 match *held.thing() {
                     crate::authn::HeldThing::Token { id, expires_at, .. } => {
                         Revocable::Token(id, Some(expires_at))

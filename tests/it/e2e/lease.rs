@@ -72,7 +72,7 @@ async fn a_lease_ends_with_its_credential() {
         ..RevokeKeyRequest::default()
     };
     broker.inventory().await.revoke_key(revoke).await.unwrap();
-    assert_eq!(end(&mut lease).await, "credential_refused");
+    assert_eq!(end(&mut lease).await, "revoked");
     // The first refusal is the call's own answer.
     let status = caller.lease(request).await.unwrap_err();
     assert_eq!(refusal(&status), "credential_refused");

@@ -1,0 +1,227 @@
+//! `cambist revoke`: by whatever a responder has in hand.
+
+use super::connect::{ConnectArgs, Connection};
+use super::failure::Failure;
+use super::input::Source;
+use super::marker::View;
+use super::output::{fields, table};
+use super::time::to_proto;
+use super::world::World;
+use crate::id::KeyPublicId;
+use crate::limits;
+use crate::proto::revoke_request::Thing;
+use crate::proto::{Hit, PeerCertificateOfCaller, RevokeRequest, RevokeResponse};
+use clap::Args;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::Serialize;
+
+/// Revoke a token, a credential, a subject, a signing key, or all that an owner has
+#[derive(Args, Debug)]
+pub struct RevokeArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    thing: ThingArgs,
+    /// Only what began up to this time [default: now]; for --subject, --trust-domain and --issuer
+    #[arg(long, value_name = "TIME")]
+    before: Option<Timestamp>,
+    /// Whatever its time, until it is reinstated; for --subject and --trust-domain
+    #[arg(long, conflicts_with = "before")]
+    ban: bool,
+    /// Say what it would hit, and revoke nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Why, for the record
+    #[arg(long, default_value = "", required_unless_present = "dry_run")]
+    reason: String,
+    /// A name for this write, so that repeating it is harmless [default: a random one]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    idempotency_key: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+#[command(next_help_heading = "What")]
+struct ThingArgs {
+    /// A token, and all that descend from it: a file with it, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    token: Option<Source>,
+    /// The same by its jti, as records name it
+    #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
+    token_id: Option<String>,
+    /// An API key, and all tokens made from it: a file with it, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    key: Option<Source>,
+    /// A credential by its id, as records name it: a key's public id, key:ID or x509:DIGEST
+    #[arg(long, value_name = "ID")]
+    credential: Option<String>,
+    /// A certificate, and all tokens made from it or bound to it: a file in PEM
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<Source>,
+    /// The certificate that this command connects with
+    #[arg(long)]
+    own_certificate: bool,
+    /// A subject, as tokens name it in `sub`
+    #[arg(long, value_name = "SUB")]
+    subject: Option<String>,
+    /// The broker's issuer: every token so far
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// A SPIFFE trust domain
+    #[arg(long, value_name = "NAME")]
+    trust_domain: Option<String>,
+    /// A signing key that is compromised; its spare takes over
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
+    signing_key: Option<String>,
+    /// All API keys of an owner
+    #[arg(long, value_name = "OWNER")]
+    owner: Option<String>,
+}
+
+impl ThingArgs {
+    fn thing(self) -> Result<Thing, Failure> {
+        let secret = |source: Source| source.secret(limits::TOKEN);
+        let Self {
+            token,
+            token_id,
+            key,
+            credential,
+            certificate,
+            own_certificate: _,
+            subject,
+            issuer,
+            trust_domain,
+            signing_key,
+            owner,
+        } = self;
+        let token = token.map(secret).transpose()?;
+        let key = key.map(secret).transpose()?;
+        let certificate = certificate.map(|source| der(&source)).transpose()?;
+        let named = [
+            token.map(|token| Thing::Token(token.expose().to_owned())),
+            token_id.map(Thing::TokenId),
+            key.map(|key| Thing::ApiKey(key.expose().to_owned())),
+            credential.map(|id| Thing::CredentialId(full(id))),
+            certificate.map(Thing::Certificate),
+            subject.map(Thing::Subject),
+            issuer.map(Thing::Issuer),
+            trust_domain.map(Thing::TrustDomain),
+            signing_key.map(Thing::SigningKey),
+            owner.map(Thing::Owner),
+        ];
+        let own = Thing::PeerCertificate(PeerCertificateOfCaller {});
+        Ok(named.into_iter().flatten().next().unwrap_or(own))
+    }
+}
+
+/// A key also by its bare id.
+fn full(id: String) -> String {
+    match KeyPublicId::parse(&id) {
+        Ok(id) => format!("key:{id}"),
+        Err(_) => id,
+    }
+}
+
+/// The first certificate of a file.
+fn der(source: &Source) -> Result<Vec<u8>, Failure> {
+    let text = source.text(limits::TRUST_FILE)?;
+    let first = CertificateDer::from_pem_slice(text.as_bytes());
+    let wrong =
+        |error| Failure::usage(format!("{} holds no certificate", source.name())).why(error);
+    first.map(|der| der.to_vec()).map_err(wrong)
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    markers: Vec<View>,
+    revision: String,
+    durable: bool,
+}
+
+#[derive(Serialize)]
+struct WouldHit {
+    tokens: u64,
+    token_ids: Vec<String>,
+    credentials: Vec<String>,
+    subjects: Vec<String>,
+    complete: bool,
+}
+
+pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> {
+    let idempotency_key = world.idempotency_key(args.idempotency_key.as_deref())?;
+    let request = RevokeRequest {
+        thing: Some(args.thing.thing()?),
+        before: args.before.map(to_proto),
+        ban: args.ban,
+        reason: args.reason,
+        dry_run: args.dry_run,
+        idempotency_key: idempotency_key.clone(),
+    };
+    let connection = args.connect.connect().await?;
+    let answer = connection.revocation().revoke(request).await;
+    let answer = answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;
+    let RevokeResponse {
+        markers,
+        revision,
+        durable,
+        hit,
+    } = answer.into_inner();
+    if let Some(hit) = hit {
+        return print_hit(hit, world);
+    }
+    let revoked = Revoked {
+        markers: markers.into_iter().map(View::from).collect(),
+        revision,
+        durable,
+    };
+    if !durable {
+        world.output.warn(
+            "applied, not durable: it is in force and nowhere written; nothing is issued until it is",
+        );
+    }
+    world.output.show(&revoked, || {
+        let now = world.clock.now();
+        let rows = revoked
+            .markers
+            .iter()
+            .map(|marker| marker.row(now))
+            .collect();
+        let markers = table(&View::HEADER, rows, "There was nothing to revoke.");
+        match revoked.revision.as_str() {
+            "" => markers,
+            revision => format!("{markers}\nin force at {revision}"),
+        }
+    })
+}
+
+fn print_hit(hit: Hit, world: &World) -> Result<(), Failure> {
+    let Hit {
+        tokens,
+        token_ids,
+        credential_ids,
+        subjects,
+        complete,
+    } = hit;
+    if !complete {
+        world
+            .output
+            .warn("not all of the log was read: it would hit at least this");
+    }
+    let hit = WouldHit {
+        tokens,
+        token_ids,
+        credentials: credential_ids,
+        subjects,
+        complete,
+    };
+    world.output.show(&hit, || {
+        fields(&[
+            ("tokens", format!("{} that are good now", hit.tokens)),
+            ("by jti", hit.token_ids.join(" ")),
+            ("credentials", hit.credentials.join(" ")),
+            ("subjects", hit.subjects.join(" ")),
+        ])
+    })
+}

@@ -1,0 +1,121 @@
+//! Revocation by whatever a responder has in hand: what was revoked is dead everywhere in the broker, at once and after a
+//! crash, and what was not is alive.
+
+mod asking;
+mod holder;
+mod reach;
+
+use crate::support::broker::{Broker, Caller, api_key, ask, refusal, spec, token};
+use cambist::proto::revocation_client::RevocationClient;
+use cambist::proto::revoke_request::Thing;
+use cambist::proto::{
+    CheckRequest, CheckResponse, ExchangeResponse, RevokeRequest, RevokeResponse,
+};
+use tonic::Status;
+use tonic::transport::Channel;
+
+fn of(thing: Thing) -> RevokeRequest {
+    RevokeRequest {
+        thing: Some(thing),
+        reason: "tests".to_owned(),
+        ..RevokeRequest::default()
+    }
+}
+
+fn ban(thing: Thing) -> RevokeRequest {
+    RevokeRequest {
+        ban: true,
+        ..of(thing)
+    }
+}
+
+async fn revoke(
+    client: &mut RevocationClient<Channel>,
+    request: RevokeRequest,
+) -> Result<RevokeResponse, Status> {
+    client
+        .revoke(request)
+        .await
+        .map(tonic::Response::into_inner)
+}
+
+async fn administrator(broker: &Broker) -> RevocationClient<Channel> {
+    RevocationClient::new(broker.local().await)
+}
+
+async fn anybody(broker: &Broker) -> RevocationClient<Channel> {
+    RevocationClient::new(broker.channel(None).await)
+}
+
+async fn check(broker: &Broker, reply: &ExchangeResponse) -> CheckResponse {
+    let request = CheckRequest {
+        token: reply.access_token.clone(),
+        ..CheckRequest::default()
+    };
+    let mut client = administrator(broker).await;
+    client.check(request).await.unwrap().into_inner()
+}
+
+/// A key's token for the shop, and what the shop made of it for billing: parent and child.
+struct Pair {
+    secret: String,
+    parent: ExchangeResponse,
+    child: ExchangeResponse,
+    billing: Caller,
+}
+
+impl Pair {
+    async fn new(broker: &Broker) -> Self {
+        let made = broker
+            .create_key(spec(&["shop", "billing"], &["orders:read"]))
+            .await;
+        let (shop, billing) = (
+            broker.svid("spiffe://example.org/shop"),
+            broker.svid("spiffe://example.org/billing"),
+        );
+        let (shop, billing) = (
+            broker.workload(&shop).await,
+            broker.workload(&billing).await,
+        );
+        let anybody = broker.anybody().await;
+        let parent = anybody.yes(ask(api_key(&made.secret), "shop")).await;
+        let child = shop.yes(ask(token(&parent.access_token), "billing")).await;
+        Self {
+            secret: made.secret,
+            parent,
+            child,
+            billing,
+        }
+    }
+
+    /// Whether the child lives: at introspection, and when it is exchanged again.
+    async fn child_lives(&self, broker: &Broker) -> bool {
+        let again = ask(token(&self.child.access_token), "shop");
+        let exchanged = self.billing.exchange(again).await;
+        if let Err(status) = &exchanged {
+            assert_eq!(refusal(status), "token_refused", "{status:?}");
+        }
+        let active = check(broker, &self.child).await.active;
+        assert_eq!(active, exchanged.is_ok());
+        active
+    }
+
+    /// The same of its parent.
+    async fn parent_lives(&self, broker: &Broker) -> bool {
+        check(broker, &self.parent).await.active
+    }
+
+    fn credential(&self) -> String {
+        self.parent.credential_id.clone()
+    }
+}
+
+fn kid(token: &str) -> String {
+    use base64::Engine as _;
+    let header = token.split('.').next().unwrap();
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(header)
+        .unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,265 @@
+//! What is asked: what would be hit, what is in force, whether a token is good; and what makes no sense.
+
+use super::{Pair, administrator, anybody, ban, kid, of, revoke};
+use crate::support::broker::{Broker, ask, claims, delegated, peer, refusal, token};
+use cambist::clock::{Clock as _, SystemClock};
+use cambist::id::CredentialId;
+use cambist::proto::revocation_client::RevocationClient;
+use cambist::proto::revoke_request::Thing;
+use cambist::proto::{
+    CheckRequest, CheckResponse, ExchangeResponse, ListMarkersRequest, Marker, ReinstateRequest,
+    RevokeRequest,
+};
+use tonic::Code;
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_hit_and_hits_nothing() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let (pair, other) = (Pair::new(&broker).await, Pair::new(&broker).await);
+    let ids = |replies: &[&ExchangeResponse]| {
+        let mut ids: Vec<_> = replies.iter().map(|reply| reply.token_id.clone()).collect();
+        ids.sort();
+        ids
+    };
+    let both = ids(&[&pair.parent, &pair.child]);
+    let all = ids(&[&pair.parent, &pair.child, &other.parent, &other.child]);
+    let sub = claims(&pair.parent.access_token)["sub"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for (thing, expected) in [
+        (Thing::Token(pair.parent.access_token.clone()), &both),
+        (
+            Thing::TokenId(pair.child.token_id.clone()),
+            &ids(&[&pair.child]),
+        ),
+        (Thing::ApiKey(pair.secret.clone()), &both),
+        (Thing::Subject(sub), &both),
+        (Thing::SigningKey(kid(&pair.parent.access_token)), &all),
+        (Thing::Issuer(broker.issuer.clone()), &all),
+        // The actor of the children.
+        (
+            Thing::TrustDomain("example.org".to_owned()),
+            &ids(&[&pair.child, &other.child]),
+        ),
+        (Thing::TrustDomain("example".to_owned()), &Vec::new()),
+    ] {
+        let request = RevokeRequest {
+            dry_run: true,
+            ..of(thing.clone())
+        };
+        let answer = revoke(&mut administrator, request).await.unwrap();
+        assert_eq!((answer.markers, &*answer.revision), (Vec::new(), ""));
+        let mut hit = answer.hit.unwrap();
+        hit.token_ids.sort();
+        assert_eq!(&hit.token_ids, expected, "{thing:?}");
+        assert_eq!(hit.tokens, u64::try_from(expected.len()).unwrap());
+        assert!(hit.complete);
+    }
+    assert!(pair.child_lives(&broker).await && pair.parent_lives(&broker).await);
+}
+
+#[tokio::test]
+async fn markers_are_listed_a_page_at_a_time_and_merge_by_maximum() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let now = SystemClock::shared().now().as_second();
+    let at = |second| prost_types::Timestamp {
+        seconds: second,
+        nanos: 0,
+    };
+    let up_to = |second| RevokeRequest {
+        before: Some(at(second)),
+        ..of(Thing::Subject("spiffe://example.org/one".to_owned()))
+    };
+    for second in [now - 100, now - 50, now - 200] {
+        revoke(&mut administrator, up_to(second)).await.unwrap();
+    }
+    for name in ["two", "three"] {
+        let sub = format!("spiffe://example.org/{name}");
+        revoke(&mut administrator, ban(Thing::Subject(sub)))
+            .await
+            .unwrap();
+    }
+    let mut listed: Vec<Marker> = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListMarkersRequest {
+            page_size: 2,
+            page_token,
+            all: false,
+        };
+        let answer = administrator
+            .list_markers(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert!(answer.markers.len() <= 2);
+        listed.extend(answer.markers);
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed.len(), 3);
+    assert!(listed.is_sorted_by_key(|marker| marker.id.clone()) || !listed.is_empty());
+    let one = listed
+        .iter()
+        .find(|marker| marker.thing.ends_with("/one"))
+        .unwrap();
+    assert_eq!(one.before.unwrap().seconds, now - 50);
+    assert_eq!((&*one.reason, one.until), ("tests", None));
+    // Taken back, it is no longer listed but on request.
+    let request = ReinstateRequest {
+        marker_id: one.id.clone(),
+        ..ReinstateRequest::default()
+    };
+    administrator.reinstate(request).await.unwrap();
+    for (all, count) in [(false, 2), (true, 3)] {
+        let request = ListMarkersRequest {
+            all,
+            ..ListMarkersRequest::default()
+        };
+        let answer = administrator
+            .list_markers(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(answer.markers.len(), count);
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_the_reason() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let long = "x".repeat(3_000);
+    let far = prost_types::Timestamp {
+        seconds: 4_000_000_000,
+        nanos: 0,
+    };
+    let subject = || Thing::Subject("spiffe://example.org/web".to_owned());
+    let key = broker.api_key().to_owned();
+    for (request, says) in [
+        (RevokeRequest::default(), "thing"),
+        (of(Thing::Token("nonsense".to_owned())), ""),
+        (of(Thing::TokenId("short".to_owned())), "token_id"),
+        (of(Thing::ApiKey("cmb_short".to_owned())), "api_key"),
+        (
+            of(Thing::CredentialId("key:short".to_owned())),
+            "credential_id",
+        ),
+        (of(Thing::Certificate(vec![0; 20])), "certificate"),
+        (
+            of(Thing::Certificate(vec![0; 16 * 1024 + 1])),
+            "certificate: too large",
+        ),
+        (of(Thing::Subject(String::new())), "subject"),
+        (of(Thing::Subject(long.clone())), "subject"),
+        (of(Thing::Subject(key.clone())), "holds a credential"),
+        (of(Thing::TrustDomain("UPPER".to_owned())), "trust_domain"),
+        (of(Thing::Owner(String::new())), "owner"),
+        (ban(Thing::TokenId(long.clone())), "before"),
+        (
+            RevokeRequest {
+                before: Some(far),
+                ..of(subject())
+            },
+            "before",
+        ),
+        (
+            RevokeRequest {
+                before: Some(far),
+                ..ban(subject())
+            },
+            "ban",
+        ),
+        (
+            RevokeRequest {
+                reason: long.clone(),
+                ..of(subject())
+            },
+            "reason",
+        ),
+        (
+            RevokeRequest {
+                reason: key,
+                ..of(subject())
+            },
+            "holds a credential",
+        ),
+    ] {
+        let status = revoke(&mut administrator, request.clone())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            status.code(),
+            Code::InvalidArgument,
+            "{request:?}: {status:?}"
+        );
+        assert!(status.message().contains(says), "{says}: {status:?}");
+    }
+    for id in ["nonsense", "AAAAAAAAAAAAAAAAAAAAAA"] {
+        let request = ReinstateRequest {
+            marker_id: id.to_owned(),
+            ..ReinstateRequest::default()
+        };
+        let status = administrator.reinstate(request).await.unwrap_err();
+        let code = if id == "nonsense" {
+            Code::InvalidArgument
+        } else {
+            Code::NotFound
+        };
+        assert_eq!(status.code(), code);
+    }
+    let mut stranger = anybody(&broker).await;
+    for status in [
+        stranger
+            .reinstate(ReinstateRequest::default())
+            .await
+            .unwrap_err(),
+        stranger
+            .list_markers(ListMarkersRequest::default())
+            .await
+            .unwrap_err(),
+        stranger.check(CheckRequest::default()).await.unwrap_err(),
+    ] {
+        assert_eq!(refusal(&status), "not_authorised");
+    }
+}
+
+#[tokio::test]
+async fn who_serves_an_audience_asks_about_its_tokens_and_no_others() {
+    let broker = Broker::start().await;
+    let pair = Pair::new(&broker).await;
+    let shop = broker.svid("spiffe://example.org/shop");
+    let mut asker = RevocationClient::new(broker.channel(Some(&shop)).await);
+    let mut active = async |reply: &ExchangeResponse, presenter: &[u8]| {
+        let request = CheckRequest {
+            token: reply.access_token.clone(),
+            presenter_certificate_sha256: presenter.to_vec(),
+        };
+        asker.check(request).await.unwrap().into_inner()
+    };
+    let said = active(&pair.parent, &[]).await;
+    assert!(said.active);
+    assert_eq!(
+        (&*said.audience, &said.token_id),
+        ("shop", &pair.parent.token_id)
+    );
+    assert!(said.as_of.is_some() && !said.revision.is_empty());
+    // Another audience's token says nothing but no.
+    assert_eq!(active(&pair.child, &[]).await, CheckResponse::default());
+    let web = broker.svid("spiffe://example.org/web");
+    let bound = broker.workload(&web).await.yes(ask(peer(), "shop")).await;
+    let CredentialId::Certificate(digest) = bound.credential_id.parse().unwrap() else {
+        panic!("{bound:?}")
+    };
+    assert!(active(&bound, &[]).await.active && active(&bound, &digest).await.active);
+    assert!(!active(&bound, &[7; 32]).await.active);
+    let held = delegated(token(&pair.parent.access_token), peer(), "shop");
+    let acted = broker.workload(&shop).await.yes(held).await;
+    let said = active(&acted, &[]).await;
+    assert_eq!(said.actors, ["spiffe://example.org/shop"]);
+}

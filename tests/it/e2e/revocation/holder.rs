@@ -1,0 +1,171 @@
+//! What a holder gives up, and what the record says of it.
+
+use super::{Pair, administrator, anybody, check, kid, of, revoke};
+use crate::support::broker::{Broker, ask, claims, peer, refusal};
+use cambist::proto::audit_client::AuditClient;
+use cambist::proto::revocation_client::RevocationClient;
+use cambist::proto::revoke_request::Thing;
+use cambist::proto::{PeerCertificateOfCaller, ReinstateRequest, RevokeRequest, ShowRequest};
+use std::fs;
+
+#[tokio::test]
+async fn a_holder_gives_up_what_it_shows_and_nothing_else() {
+    let broker = Broker::start().await;
+    let mut holder = anybody(&broker).await;
+    let (pair, other) = (Pair::new(&broker).await, Pair::new(&broker).await);
+    let web = broker.svid("spiffe://example.org/web");
+    let bound = broker.workload(&web).await.yes(ask(peer(), "shop")).await;
+    let sub = claims(&other.parent.access_token)["sub"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for thing in [
+        Thing::TokenId(other.parent.token_id.clone()),
+        Thing::CredentialId(other.credential()),
+        Thing::Certificate(web.leaf.to_vec()),
+        Thing::Subject(sub),
+        Thing::Issuer(broker.issuer.clone()),
+        Thing::TrustDomain("example.org".to_owned()),
+        Thing::SigningKey(kid(&other.parent.access_token)),
+        Thing::Owner("team-shop".to_owned()),
+    ] {
+        let status = revoke(&mut holder, of(thing.clone())).await.unwrap_err();
+        assert_eq!(refusal(&status), "not_authorised", "{thing:?}");
+    }
+    // A key's id and another's secret, a token that somebody changed, a certificate that was not shown.
+    let (id, secret) = (&pair.secret[4..20], &other.secret[21..64]);
+    let forged = forged(id, secret);
+    let mut changed = other.parent.access_token.clone();
+    changed.replace_range(changed.len() - 4.., "AAAA");
+    for (thing, code) in [
+        (Thing::ApiKey(forged), "credential_refused"),
+        (Thing::Token(changed), "token_refused"),
+        (
+            Thing::PeerCertificate(PeerCertificateOfCaller {}),
+            "certificate_missing",
+        ),
+    ] {
+        let status = revoke(&mut holder, of(thing)).await.unwrap_err();
+        assert_eq!(refusal(&status), code);
+    }
+    let dry = RevokeRequest {
+        dry_run: true,
+        ..of(Thing::Token(pair.child.access_token.clone()))
+    };
+    let status = revoke(&mut holder, dry).await.unwrap_err();
+    assert_eq!(refusal(&status), "not_authorised");
+    assert!(other.child_lives(&broker).await && pair.child_lives(&broker).await);
+    assert!(check(&broker, &bound).await.active);
+
+    revoke(
+        &mut holder,
+        of(Thing::Token(pair.child.access_token.clone())),
+    )
+    .await
+    .unwrap();
+    assert!(!pair.child_lives(&broker).await && pair.parent_lives(&broker).await);
+    revoke(&mut holder, of(Thing::ApiKey(pair.secret.clone())))
+        .await
+        .unwrap();
+    assert!(!pair.parent_lives(&broker).await);
+    let mut own = RevocationClient::new(broker.channel(Some(&web)).await);
+    revoke(
+        &mut own,
+        of(Thing::PeerCertificate(PeerCertificateOfCaller {})),
+    )
+    .await
+    .unwrap();
+    assert!(!check(&broker, &bound).await.active);
+    assert!(other.child_lives(&broker).await);
+}
+
+/// A key of the right form and checksum with another one's secret.
+fn forged(id: &str, secret: &str) -> String {
+    let body = format!("cmb_{id}_{secret}");
+    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut rest = crc32fast::hash(body.as_bytes());
+    let mut check = [b'0'; 6];
+    for place in check.iter_mut().rev() {
+        *place = alphabet[usize::try_from(rest % 62).unwrap()];
+        rest /= 62;
+    }
+    body + std::str::from_utf8(&check).unwrap()
+}
+
+#[tokio::test]
+async fn every_act_is_on_the_record_and_no_secret_is() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let mut holder = anybody(&broker).await;
+    let pair = Pair::new(&broker).await;
+    let answer = revoke(
+        &mut holder,
+        of(Thing::Token(pair.child.access_token.clone())),
+    )
+    .await
+    .unwrap();
+    let id = answer.markers[0].id.clone();
+    let request = ReinstateRequest {
+        marker_id: id.clone(),
+        reason: "found again".to_owned(),
+        ..ReinstateRequest::default()
+    };
+    administrator.reinstate(request).await.unwrap();
+    revoke(&mut administrator, of(Thing::ApiKey(pair.secret.clone())))
+        .await
+        .unwrap();
+    let records = broker.records();
+    let acts: Vec<_> = records
+        .iter()
+        .filter(|record| record["kind"] == "admin")
+        .filter(|record| record["change"]["marker"] == id.as_str())
+        .collect();
+    let [set, undone] = &acts[..] else {
+        panic!("{acts:?}")
+    };
+    assert_eq!(
+        (&set["action"], &undone["action"]),
+        (&"marker.set".into(), &"marker.reinstate".into())
+    );
+    let target = format!("token:{}", pair.child.token_id);
+    assert_eq!(
+        (set["target"].as_str(), undone["target"].as_str()),
+        (Some(&*target), Some(&*target))
+    );
+    assert_eq!(undone["change"]["reason"], "found again");
+    let sub = &claims(&pair.child.access_token)["sub"];
+    assert_eq!(&set["sub"], sub, "the holder did it");
+    let request = ShowRequest {
+        token_id: pair.child.token_id.clone(),
+    };
+    let mut shown = AuditClient::new(broker.local().await)
+        .show(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut story = Vec::new();
+    while let Some(part) = shown.message().await.unwrap() {
+        let record: serde_json::Value = serde_json::from_slice(&part.record.unwrap().line).unwrap();
+        story.push(record["action"].as_str().unwrap_or("issue").to_owned());
+    }
+    let whole = [
+        "issue",
+        "issue",
+        "marker.set",
+        "marker.reinstate",
+        "key.revoke",
+    ];
+    assert_eq!(story, whole);
+    for file in fs::read_dir(broker.path("data/log")).unwrap() {
+        let path = file.unwrap().path();
+        let Ok(text) = fs::read(&path) else { continue };
+        let text = String::from_utf8_lossy(&text);
+        for secret in [
+            &pair.secret,
+            &pair.child.access_token,
+            &pair.parent.access_token,
+        ] {
+            assert!(!text.contains(secret.as_str()), "{}", path.display());
+        }
+    }
+}

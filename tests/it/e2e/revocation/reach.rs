@@ -1,0 +1,267 @@
+//! How far each revocation reaches.
+
+use super::{Pair, administrator, ban, check, kid, of, revoke};
+use crate::support::broker::{Broker, api_key, ask, claims, peer, refusal, spec};
+use crate::support::edge::within;
+use cambist::proto::revoke_request::Thing;
+use cambist::proto::{LeaseRequest, ReinstateRequest, RevokeRequest};
+
+#[tokio::test]
+async fn a_revoked_parent_takes_its_child_along_also_after_a_crash() {
+    let mut broker = Broker::start().await;
+    let (pair, other) = (Pair::new(&broker).await, Pair::new(&broker).await);
+    assert!(pair.child_lives(&broker).await && pair.parent_lives(&broker).await);
+    let request = of(Thing::Token(pair.parent.access_token.clone()));
+    let answer = revoke(&mut administrator(&broker).await, request)
+        .await
+        .unwrap();
+    assert!(answer.durable && !answer.revision.is_empty());
+    let [marker] = &answer.markers[..] else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(
+        (&*marker.kind, &marker.thing),
+        ("token", &pair.parent.token_id)
+    );
+    assert!(!pair.child_lives(&broker).await && !pair.parent_lives(&broker).await);
+    broker.kill9().await;
+    broker.restart().await;
+    let billing = broker.svid("spiffe://example.org/billing");
+    let pair = Pair {
+        billing: broker.workload(&billing).await,
+        ..pair
+    };
+    assert!(!pair.child_lives(&broker).await && !pair.parent_lives(&broker).await);
+    let other = Pair {
+        billing: broker.workload(&billing).await,
+        ..other
+    };
+    assert!(other.child_lives(&broker).await && other.parent_lives(&broker).await);
+}
+
+/// What can be revoked of a pair, and whether the parent dies too.
+fn ways(pair: &Pair) -> Vec<(&'static str, RevokeRequest, bool)> {
+    let parent = claims(&pair.parent.access_token);
+    let sub = parent["sub"].as_str().unwrap().to_owned();
+    vec![
+        (
+            "token",
+            of(Thing::Token(pair.child.access_token.clone())),
+            false,
+        ),
+        (
+            "token id",
+            of(Thing::TokenId(pair.child.token_id.clone())),
+            false,
+        ),
+        (
+            "parent's id",
+            of(Thing::TokenId(pair.parent.token_id.clone())),
+            true,
+        ),
+        ("key", of(Thing::ApiKey(pair.secret.clone())), true),
+        (
+            "credential",
+            of(Thing::CredentialId(pair.credential())),
+            true,
+        ),
+        ("subject", of(Thing::Subject(sub.clone())), true),
+        ("banned subject", ban(Thing::Subject(sub)), true),
+    ]
+}
+
+#[tokio::test]
+async fn every_way_to_name_a_thing_revokes_that_and_nothing_else() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let bystander = Pair::new(&broker).await;
+    let count = ways(&bystander).len();
+    for way in 0..count {
+        let pair = Pair::new(&broker).await;
+        let (name, request, takes_parent) = ways(&pair).swap_remove(way);
+        assert!(pair.child_lives(&broker).await, "{name}");
+        let answer = revoke(&mut administrator, request.clone()).await.unwrap();
+        assert_eq!(answer.markers.len(), 1, "{name}");
+        assert!(!pair.child_lives(&broker).await, "{name}");
+        assert_eq!(!pair.parent_lives(&broker).await, takes_parent, "{name}");
+        assert!(bystander.child_lives(&broker).await, "{name}");
+        // What is revoked is revoked again without harm, and is the same marker.
+        let again = revoke(&mut administrator, request).await.unwrap();
+        assert_eq!(again.markers[0].id, answer.markers[0].id, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_takes_what_was_made_from_it_or_is_bound_to_it_along() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let web = broker.svid("spiffe://example.org/web");
+    let caller = broker.workload(&web).await;
+    let own = caller.yes(ask(peer(), "shop")).await;
+    let bound = caller.yes(ask(api_key(broker.api_key()), "shop")).await;
+    let other = broker.svid("spiffe://example.org/web");
+    let others = broker.workload(&other).await.yes(ask(peer(), "shop")).await;
+    let request = of(Thing::Certificate(web.leaf.to_vec()));
+    let answer = revoke(&mut administrator, request).await.unwrap();
+    let marker = &answer.markers[0];
+    assert!(marker.thing.starts_with("x509:") && marker.until.is_some());
+    for (reply, lives) in [(&own, false), (&bound, false), (&others, true)] {
+        assert_eq!(check(&broker, reply).await.active, lives);
+    }
+    assert_eq!(caller.no(ask(peer(), "shop")).await, "credential_refused");
+    let with_key = ask(api_key(broker.api_key()), "shop");
+    assert_eq!(caller.no(with_key).await, "credential_refused");
+    // By its id the other one.
+    let request = of(Thing::CredentialId(others.credential_id.clone()));
+    revoke(&mut administrator, request).await.unwrap();
+    assert!(!check(&broker, &others).await.active);
+}
+
+#[tokio::test]
+async fn a_trust_domain_and_a_workload_are_revoked_and_taken_back() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let caller = broker.web().await;
+    for thing in [
+        Thing::TrustDomain("example.org".to_owned()),
+        Thing::Subject("spiffe://example.org/web".to_owned()),
+    ] {
+        for request in [ban(thing.clone()), of(thing.clone())] {
+            let before = caller.yes(ask(peer(), "shop")).await;
+            let answer = revoke(&mut administrator, request).await.unwrap();
+            assert!(!check(&broker, &before).await.active, "{thing:?}");
+            assert_eq!(caller.no(ask(peer(), "shop")).await, "credential_refused");
+            let request = ReinstateRequest {
+                marker_id: answer.markers[0].id.clone(),
+                reason: "it was another".to_owned(),
+                ..ReinstateRequest::default()
+            };
+            let answer = administrator.reinstate(request).await.unwrap().into_inner();
+            assert!(answer.marker.unwrap().reinstated && !answer.revision.is_empty());
+            assert!(check(&broker, &before).await.active, "{thing:?}");
+            caller.yes(ask(peer(), "shop")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn everything_up_to_a_time_is_revoked_and_nothing_after_it() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let caller = broker.web().await;
+    let before = caller.yes(ask(peer(), "shop")).await;
+    let request = of(Thing::Issuer(broker.issuer.clone()));
+    let answer = revoke(&mut administrator, request).await.unwrap();
+    let cut_off = answer.markers[0].before.unwrap().seconds;
+    assert!(!check(&broker, &before).await.active);
+    // A token of the cut-off's own second would be covered: none is issued in it.
+    let after = within("the next second", async {
+        loop {
+            match caller.exchange(ask(peer(), "shop")).await {
+                Ok(reply) => return reply,
+                Err(status) => assert_eq!(refusal(&status), "revoked"),
+            }
+        }
+    })
+    .await;
+    assert!(claims(&after.access_token)["iat"].as_i64().unwrap() > cut_off);
+    assert!(check(&broker, &after).await.active);
+    let elsewhere = of(Thing::Issuer("https://elsewhere.example".to_owned()));
+    let status = revoke(&mut administrator, elsewhere).await.unwrap_err();
+    assert_eq!(refusal(&status), "invalid_request");
+}
+
+#[tokio::test]
+async fn a_signing_key_takes_all_that_it_signed_along() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let pair = Pair::new(&broker).await;
+    let kid = kid(&pair.child.access_token);
+    let answer = revoke(&mut administrator, of(Thing::SigningKey(kid.clone())))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&*answer.markers[0].kind, &answer.markers[0].thing),
+        ("signing_key", &kid)
+    );
+    assert!(!pair.child_lives(&broker).await && !pair.parent_lives(&broker).await);
+    let again = broker
+        .anybody()
+        .await
+        .yes(ask(api_key(&pair.secret), "shop"))
+        .await;
+    assert!(check(&broker, &again).await.active);
+    let unknown = of(Thing::SigningKey("nobody's".to_owned()));
+    let status = revoke(&mut administrator, unknown).await.unwrap_err();
+    assert_eq!(refusal(&status), "not_found");
+}
+
+#[tokio::test]
+async fn an_owners_whole_estate_is_revoked() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let owned = |owner: &str| {
+        let mut spec = spec(&["shop"], &["orders:read"]);
+        spec.owner = owner.to_owned();
+        spec
+    };
+    let mut keys = Vec::new();
+    for _ in 0..5 {
+        keys.push(broker.create_key(owned("team-left")).await.secret);
+    }
+    let stays = broker.create_key(owned("team-stays")).await.secret;
+    let anybody = broker.anybody().await;
+    let reply = anybody.yes(ask(api_key(&keys[0]), "shop")).await;
+    let request = RevokeRequest {
+        dry_run: true,
+        ..of(Thing::Owner("team-left".to_owned()))
+    };
+    let hit = revoke(&mut administrator, request)
+        .await
+        .unwrap()
+        .hit
+        .unwrap();
+    assert_eq!(
+        (hit.tokens, &hit.token_ids),
+        (1, &vec![reply.token_id.clone()])
+    );
+    let answer = revoke(&mut administrator, of(Thing::Owner("team-left".to_owned())))
+        .await
+        .unwrap();
+    assert_eq!(answer.markers.len(), 5);
+    for key in &keys {
+        assert_eq!(
+            anybody.no(ask(api_key(key), "shop")).await,
+            "credential_refused"
+        );
+    }
+    assert!(!check(&broker, &reply).await.active);
+    anybody.yes(ask(api_key(&stays), "shop")).await;
+    let nobody = revoke(&mut administrator, of(Thing::Owner("team-none".to_owned())))
+        .await
+        .unwrap();
+    assert_eq!(nobody.markers, []);
+}
+
+#[tokio::test]
+async fn a_lease_ends_at_once_with_the_reason() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let mut caller = broker.web().await.0;
+    for way in 0..2 {
+        let request = LeaseRequest {
+            exchange: Some(ask(peer(), "shop")),
+        };
+        let mut lease = caller.lease(request).await.unwrap().into_inner();
+        let first = within("a token", lease.message()).await.unwrap().unwrap();
+        let token = first.token.unwrap();
+        let thing = match way {
+            0 => Thing::TokenId(token.token_id),
+            _ => Thing::Subject("spiffe://example.org/web".to_owned()),
+        };
+        revoke(&mut administrator, of(thing)).await.unwrap();
+        // Its successor would come in ten minutes.
+        let status = within("the end", lease.message()).await.unwrap_err();
+        assert_eq!(refusal(&status), "revoked");
+    }
+}
