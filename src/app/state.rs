@@ -4,10 +4,10 @@ use crate::administration::{POLICY_PREFIX, PolicyAdmin};
 use crate::inventory::{AUDIENCE_PREFIX, Audiences, KEY_PREFIX, Keys};
 use crate::keys::{KeyRing, Life, PREFIX as SIGNING_PREFIX};
 use crate::marker::{Cover, Marker, Second, Thing};
-use crate::revocation::{self, HotSet, PREFIX as MARKER_PREFIX};
+use crate::revocation::HotSet;
 use crate::store::recovery::{CUTOFF, CutOff};
 use crate::store::replica::Apply;
-use crate::store::{Entry, Key, Op, Revision, Value};
+use crate::store::{Entry, Op, Revision, Value};
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
@@ -57,7 +57,6 @@ pub(super) fn followers(
     let (p, pa) = (Arc::clone(policies), Arc::clone(policies));
     let (r, ra) = (Arc::clone(ring), Arc::clone(ring));
     let (h, ha) = (Arc::clone(hot), Arc::clone(hot));
-    let (m, ma) = (Arc::clone(hot), Arc::clone(hot));
     let (c, ca) = (Arc::clone(hot), Arc::clone(hot));
     let (issuer, same) = (Arc::clone(issuer), Arc::clone(issuer));
     vec![
@@ -81,19 +80,7 @@ pub(super) fn followers(
             move |entries| r.reset(entries).map(|()| mark_compromised(&r, &h)),
             move |op, _| ra.apply(op).map(|()| mark_compromised(&ra, &ha)),
         ),
-        follower(
-            MARKER_PREFIX,
-            move |entries| {
-                entries
-                    .iter()
-                    .try_for_each(|entry| marked(&m, &entry.key, &entry.value))
-            },
-            move |op, _| match op {
-                Op::Put(key, value) => marked(&ma, key, value),
-                // It has ended.
-                Op::Delete(_) => Ok(()),
-            },
-        ),
+        Arc::clone(hot) as Arc<dyn Apply>,
         follower(
             CUTOFF,
             move |entries| {
@@ -119,13 +106,6 @@ fn follower(
         reset: Box::new(reset),
         change: Box::new(change),
     })
-}
-
-/// A stored marker, in force or taken back.
-fn marked(hot: &HotSet, key: &Key, value: &Value) -> Result<(), String> {
-    let marker = revocation::marker(key, value).map_err(|error| error.to_string())?;
-    hot.put(marker);
-    Ok(())
 }
 
 /// Tokens from before an accepted rollback are worth nothing. Nothing takes this back.

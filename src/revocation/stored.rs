@@ -1,11 +1,13 @@
-//! Markers as they are stored: one entry each, under `marker/` and the marker's id.
+//! Markers as they are stored, and taken up: one entry each, under `marker/` and the marker's id.
 //!
 //! A value begins with its version (1), the cut-off and the end, as they travel (four bytes each), so that millions of
 //! markers are taken up without reading more; JSON follows, with what people want to know of it. One that is taken back
 //! stays, with a cut-off of zero, until its end.
 
+use super::HotSet;
 use crate::marker::{Cover, Marker, MarkerId, Second};
-use crate::store::{Entry, Key, TooLarge, Value};
+use crate::store::replica::Apply;
+use crate::store::{Entry, Key, Op, Revision, TooLarge, Value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +113,33 @@ pub fn marker(key: &Key, value: &Value) -> Result<Marker, BadMarker> {
             Ok(Marker { id, cover })
         }
         _ => Err(BadMarker::Form(key.clone())),
+    }
+}
+
+impl Apply for HotSet {
+    fn prefix(&self) -> &str {
+        PREFIX
+    }
+
+    /// All of them were taken early. One that is no longer stored has ended.
+    fn reset(&self, _entries: &[Entry], _revision: Revision) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn take_early(&self, entry: &Entry) -> Option<Result<(), String>> {
+        let marker = marker(&entry.key, &entry.value);
+        Some(
+            marker
+                .map(|marker| self.put(marker))
+                .map_err(|error| error.to_string()),
+        )
+    }
+
+    fn apply(&self, op: &Op, _revision: Revision) -> Result<(), String> {
+        if let Op::Put(key, value) = op {
+            self.put(marker(key, value).map_err(|error| error.to_string())?);
+        }
+        Ok(())
     }
 }
 

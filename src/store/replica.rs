@@ -29,6 +29,15 @@ pub trait Apply: Send + Sync {
     /// What is wrong with a value. The old state must then still be in place, whole.
     fn reset(&self, entries: &[Entry], revision: Revision) -> Result<(), String>;
 
+    /// Takes an entry while a load is still going on, and has it kept for no [`Apply::reset`]: for parts of millions of entries,
+    /// each of which stands by itself, so that it does no harm if the load has to begin anew. `None` where it takes none.
+    ///
+    /// # Errors
+    /// What is wrong with the value. The old value must then still be in place.
+    fn take_early(&self, _entry: &Entry) -> Option<Result<(), String>> {
+        None
+    }
+
     /// Applies one change of `revision`. A change may come again after a load; applying it twice does no harm.
     ///
     /// # Errors

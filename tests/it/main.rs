@@ -33,6 +33,7 @@ mod keys;
 mod lifecycle;
 mod listener;
 mod policy_samples;
+mod revocation_scale;
 mod rivals;
 mod sinks;
 mod store_conformance;

@@ -116,11 +116,11 @@ impl Follower {
     async fn load(&mut self) -> (Revision, Refusals) {
         loop {
             match self.read_all().await {
-                Ok((entries, revision)) => {
+                Ok((loaded, revision)) => {
                     let parts = Arc::clone(&self.parts);
-                    // Building the state of millions of entries must not hold up a runtime thread.
+                    // Building the state of many entries must not hold up a runtime thread.
                     let built =
-                        tokio::task::spawn_blocking(move || reset(&parts, &entries, revision));
+                        tokio::task::spawn_blocking(move || reset(&parts, loaded, revision));
                     if let Ok(refused) = built.await {
                         return (revision, refused);
                     }
@@ -132,9 +132,9 @@ impl Follower {
     }
 
     /// Every entry of each part, all at one revision.
-    async fn read_all(&self) -> Result<(Vec<Vec<Entry>>, Revision), LoadError> {
+    async fn read_all(&self) -> Result<(Vec<Loaded>, Revision), LoadError> {
         let prefix = common_prefix(&self.parts);
-        let mut entries: Vec<Vec<Entry>> = self.parts.iter().map(|_| Vec::new()).collect();
+        let mut loaded: Vec<_> = self.parts.iter().map(|_| Loaded::default()).collect();
         let mut page = self.store.load(&prefix, None).await?;
         let revision = page.revision;
         let mut last = None;
@@ -147,14 +147,14 @@ impl Follower {
                     return Err(StoreFault("a load is out of order".to_owned()).into());
                 }
                 last = Some(entry.key.clone());
-                for (part, entries) in self.parts.iter().zip(&mut entries) {
+                for (part, loaded) in self.parts.iter().zip(&mut loaded) {
                     if entry.key.as_str().starts_with(part.prefix()) {
-                        entries.push(entry.clone());
+                        loaded.add(&**part, &entry);
                     }
                 }
             }
             let Some(next) = page.next else {
-                return Ok((entries, revision));
+                return Ok((loaded, revision));
             };
             if last.as_ref() != Some(&next.after) || next.revision != revision {
                 return Err(StoreFault("a load does not go on where it stopped".to_owned()).into());
@@ -171,12 +171,31 @@ fn next(revision: Revision) -> Revision {
     }
 }
 
-fn reset(parts: &[Arc<dyn Apply>], entries: &[Vec<Entry>], revision: Revision) -> Refusals {
-    let reset = |(part, entries): (&Arc<dyn Apply>, &Vec<Entry>)| {
-        let refused = part.reset(entries, revision).err()?;
+/// What a load brought of a part.
+#[derive(Default)]
+struct Loaded {
+    entries: Vec<Entry>,
+    /// The first entry that the part did not take early.
+    refused: Option<String>,
+}
+
+impl Loaded {
+    fn add(&mut self, part: &dyn Apply, entry: &Entry) {
+        match part.take_early(entry) {
+            None => self.entries.push(entry.clone()),
+            Some(Ok(())) => {}
+            Some(Err(reason)) => drop(self.refused.get_or_insert(reason)),
+        }
+    }
+}
+
+fn reset(parts: &[Arc<dyn Apply>], loaded: Vec<Loaded>, revision: Revision) -> Refusals {
+    let reset = |(part, loaded): (&Arc<dyn Apply>, Loaded)| {
+        let reset = part.reset(&loaded.entries, revision).err();
+        let refused = loaded.refused.or(reset)?;
         Some(format!("{} at {revision}: {refused}", part.prefix()))
     };
-    parts.iter().zip(entries).map(reset).collect()
+    parts.iter().zip(loaded).map(reset).collect()
 }
 
 /// The longest text that every part's prefix starts with: one load of it is at one revision for all.

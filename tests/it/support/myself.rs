@@ -18,3 +18,11 @@ pub(crate) fn myself(test: &str, folder: &Path, mut through: Command) -> Command
         .env(FOLDER, folder);
     through
 }
+
+/// Bytes of memory that this process has resident.
+pub(crate) fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+    kilobytes.parse::<u64>().unwrap() * 1024
+}
