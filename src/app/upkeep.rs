@@ -214,7 +214,8 @@ async fn settle(subjects: &Subjects) {
         ..
     } = subjects;
     let settled = revocations.settle().await;
-    let settled = settled.map_err(|denial| format!("a revocation is not written: {denial}"));
+    let settled =
+        settled.map_err(|denial| format!("a revocation is in force and not written: {denial}"));
     condition(
         readiness,
         "revocations",

@@ -7,6 +7,7 @@ mod clock;
 mod kill;
 mod load;
 mod log;
+mod revocation;
 mod start;
 mod stop;
 mod store;

@@ -3,6 +3,7 @@
 
 mod asking;
 mod holder;
+mod model;
 mod reach;
 
 use crate::support::broker::{Broker, Caller, api_key, ask, refusal, spec, token};

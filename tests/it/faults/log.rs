@@ -6,6 +6,9 @@ use crate::support::broker::{Broker, Caller, LOOK, Site, records, refusal, segme
 use crate::support::disk::fill;
 use crate::support::edge::within;
 use crate::support::long;
+use cambist::proto::RevokeRequest;
+use cambist::proto::revocation_client::RevocationClient;
+use cambist::proto::revoke_request::Thing;
 use http::StatusCode;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -235,6 +238,18 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     assert_eq!(client.no(by_key(&victim.1)).await, "credential_refused");
     let revocation = |line: &Value| line["action"] == "key.revoke";
     assert!(records(&log).iter().any(revocation));
+    let request = RevokeRequest {
+        thing: Some(Thing::TokenId(tokens[0].jti.clone())),
+        ..RevokeRequest::default()
+    };
+    let mut revocations = RevocationClient::new(broker.local().await);
+    let answer = revocations.revoke(request).await.unwrap().into_inner();
+    assert!(answer.durable, "{answer:?}");
+    assert!(
+        records(&log)
+            .iter()
+            .any(|line| line["action"] == "marker.set")
+    );
 
     // Neither does it need the broker to have been running all along.
     broker.kill9().await;
