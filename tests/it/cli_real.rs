@@ -7,6 +7,7 @@ mod audit;
 mod exchange;
 mod keys;
 mod restore;
+mod revocation;
 mod run;
 
 /// A key for the shop in a file, made with `more` said of it. Returns its id.
