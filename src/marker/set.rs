@@ -261,4 +261,57 @@ mod tests {
         assert!(set.is_empty());
         assert_eq!(set.expire(at(1_000), 4), [ISSUER.id()]);
     }
+
+    /// Whoever is told that a marker is in force finds it, whatever else happens to the set.
+    #[test]
+    fn no_check_that_begins_after_a_marker_was_put_misses_it() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        const COUNT: u64 = 10_000;
+        let of = |salt: u8, number: u64| {
+            let mut bits = [salt; 16];
+            let places = bits.iter_mut().zip(number.to_le_bytes());
+            places.for_each(|(bit, byte)| *bit = byte);
+            MarkerId::new(bits)
+        };
+        let marker = |id, before, until| Marker {
+            id,
+            cover: Cover { before, until },
+        };
+        let (set, told) = (MarkerSet::default(), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1..=COUNT {
+                    set.put(marker(of(0, number), Second::NEVER, second(2_000)));
+                    told.store(number, Ordering::Release);
+                }
+            });
+            // Others come and go, end, and make the map grow and shrink.
+            scope.spawn(|| {
+                for number in 1..=COUNT {
+                    set.put(marker(of(1, number), Second::NEVER, second(100)));
+                    set.put(marker(of(1, number / 2), Second::ZERO, second(100)));
+                    set.expire(at(1_000), 8);
+                }
+            });
+            for reader in 0..2 {
+                let (set, told) = (&set, &told);
+                scope.spawn(move || {
+                    let mut number = reader;
+                    loop {
+                        let last = told.load(Ordering::Acquire);
+                        for number in [last, number % last.max(1)] {
+                            let part = Part::known(of(0, number), Kind::Token, Second::FIRST);
+                            assert!(number == 0 || set.covers(&part), "{number} of {last}");
+                        }
+                        number = number
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1);
+                        if last == COUNT {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+    }
 }
