@@ -205,6 +205,18 @@ pub const KEYS: &[(&str, &str)] = &[
         "\"record\", as it stands in the log, or \"ocsf\", an event of OCSF 1.6.0",
     ),
     (
+        "log.sink.kinds",
+        "the kinds of records that it takes, such as [\"refuse\"]; left out: all",
+    ),
+    (
+        "log.sink.actions",
+        "what administrators and reporters did that it takes, such as [\"key.leaked\"]; left out: everything",
+    ),
+    (
+        "log.sink.owners",
+        "the teams whose records it takes, such as [\"team-shop\"]; left out: everybody's",
+    ),
+    (
         "log.sink.start",
         "\"beginning\" or \"end\": where in the log a new sink begins",
     ),
