@@ -23,6 +23,7 @@ mod page;
 pub mod policy;
 pub mod restore;
 pub mod run;
+pub mod scan;
 pub mod serve;
 pub mod signing_key;
 mod time;
@@ -72,6 +73,8 @@ enum Command {
     Run(run::RunArgs),
     /// API keys: create, look at, replace, stop
     Key(key::KeyArgs),
+    /// Find API keys in files and streams; their secrets are not shown
+    Scan(scan::ScanArgs),
     /// Audiences: what tokens are for
     Audience(audience::AudienceArgs),
     /// Policies: who may exchange what for which audience
@@ -169,6 +172,7 @@ impl Cli {
                 Err(failure) => Err(failure),
             },
             Command::Key(args) => key::run(args, world).await,
+            Command::Scan(args) => scan::run(&args, world),
             Command::Audience(args) => audience::run(args, world).await,
             Command::Policy(args) => policy::run(args, world).await,
             Command::SigningKey(args) => signing_key::run(args, world).await,

@@ -375,5 +375,10 @@ pub const ANSWER: usize = 64 * 1024;
 pub const PEM_FILE: usize = 1024 * 1024;
 /// Client: longest text that is kept of a message another party wrote, in characters.
 pub const FOREIGN_TEXT: usize = 512;
+/// Scan: bytes of a stream that are in memory at a time: enough that reading costs more than looking.
+pub const SCAN_WINDOW: usize = 256 * 1024;
+/// Scan: most keys, and most files that could not be read, that one document lists; what is more is counted. Text has them
+/// all, as they are found.
+pub const SCAN_LISTED: usize = 10_000;
 /// Client: largest `KUBERNETES_EXEC_INFO` in bytes: it holds a cluster's CA bundle.
 pub const EXEC_INFO: usize = 1024 * 1024;

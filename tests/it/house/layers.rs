@@ -45,7 +45,7 @@ const MODULES: &[Row] = &[
     row("limits", &[], &[]),
     row("id", &["limits"], &[]),
     row("clock", &["limits"], &[]),
-    row("secret", &["id clock"], &[Files]), // secrets come from files only
+    row("secret", &["limits id clock"], &[Files]), // secrets come from files only
     row("refusal", &[], &[]),
     row("jose", &["limits id secret clock refusal"], &[]),
     row("https", &[], &[Http]),
