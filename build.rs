@@ -5,12 +5,13 @@ use std::error::Error;
 use std::path::PathBuf;
 
 /// Messages with a secret in a field.
-const SECRET: [&str; 5] = [
+const SECRET: [&str; 6] = [
     "Credential",
     "Token",
     "ExchangeResponse",
     "CreateKeyResponse",
     "RotateKeyResponse",
+    "ReportLeakRequest",
 ];
 
 /// Messages that the command line prints as they are.

@@ -4,6 +4,7 @@ mod archiving;
 mod check;
 mod faces;
 mod files;
+mod leaks;
 mod maintenance;
 mod open;
 mod parties;
@@ -105,8 +106,8 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     files::follow_trust(config, world, &trust, &metrics)?;
     let exchange = exchange(config, world, &opened, &memory, &changes, &trust, &metrics);
     let routes = faces::routes(
-        config, world, &exchange, &opened, &memory, &changes, &signing,
-    );
+        config, world, &exchange, &opened, &memory, &signing, &metrics,
+    )?;
     let edge = Edge {
         identity: files::follow_identity(config, world, &metrics)?,
         trust,

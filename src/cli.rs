@@ -18,6 +18,7 @@ mod failure;
 mod input;
 pub mod jwt;
 pub mod key;
+pub mod leak;
 mod output;
 mod page;
 pub mod policy;
@@ -73,6 +74,8 @@ enum Command {
     Run(run::RunArgs),
     /// API keys: create, look at, replace, stop
     Key(key::KeyArgs),
+    /// Leaked keys: hand one in, and it is revoked
+    Leak(leak::LeakArgs),
     /// Find API keys in files and streams; their secrets are not shown
     Scan(scan::ScanArgs),
     /// Audiences: what tokens are for
@@ -172,6 +175,7 @@ impl Cli {
                 Err(failure) => Err(failure),
             },
             Command::Key(args) => key::run(args, world).await,
+            Command::Leak(args) => leak::run(args, world).await,
             Command::Scan(args) => scan::run(&args, world),
             Command::Audience(args) => audience::run(args, world).await,
             Command::Policy(args) => policy::run(args, world).await,

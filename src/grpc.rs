@@ -75,7 +75,10 @@ impl Gate {
         let context = context(peer(request)?, None);
         let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
         match authn.administrator(&context.peer, &self.administrators, duty, now) {
-            Ok(who) => Ok(Author { who, context }),
+            Ok(who) => Ok(Author {
+                who: who.into(),
+                context,
+            }),
             Err(refusal) => Err(self.refused(refusal, &context)),
         }
     }

@@ -42,6 +42,7 @@ redacted!(
 );
 redacted!(CreateKeyResponse, secret, key, already_delivered);
 redacted!(RotateKeyResponse, secret, key, already_delivered);
+redacted!(ReportLeakRequest, secret, url, reason, idempotency_key);
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -93,6 +94,13 @@ mod tests {
                 RotateKeyResponse {
                     secret: canary(),
                     ..RotateKeyResponse::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                ReportLeakRequest {
+                    secret: canary(),
+                    ..ReportLeakRequest::default()
                 }
             ),
         ];

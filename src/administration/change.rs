@@ -6,11 +6,11 @@ use crate::audit::{Act, ActKind, Context, Encoder, Record};
 use crate::authn::Administrator;
 use crate::clock::Random;
 use crate::clock::guard::TimeGuard;
-use crate::id::{CredentialId, IdempotencyKey, Owner, Tenant};
+use crate::id::{CredentialId, IdempotencyKey, Owner, Reporter, Tenant};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, CommitError, Expect, Op, Reply, Revision, Store, StoreFault, TooLarge};
 use jiff::Timestamp;
-use std::fmt::{Debug, Display};
+use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 
 /// Waits until a committed revision is applied on this node and its record is durable in the log.
@@ -24,11 +24,36 @@ pub trait Settled: Debug + Send + Sync {
     fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>>;
 }
 
+/// Who makes a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Somebody who may administer.
+    Administrator(Administrator),
+    /// Somebody whose reports of leaked keys are believed, and who signed this one.
+    Reporter(Reporter),
+}
+
+impl From<Administrator> for Who {
+    fn from(administrator: Administrator) -> Self {
+        Self::Administrator(administrator)
+    }
+}
+
+impl Display for Who {
+    /// The name in records: an [`Administrator`]'s, or `reporter:<name>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Administrator(administrator) => Display::fmt(administrator, f),
+            Self::Reporter(name) => write!(f, "reporter:{name}"),
+        }
+    }
+}
+
 /// Who makes a change, and from where.
 #[derive(Clone, Debug)]
 pub struct Author {
-    /// The administrator.
-    pub who: Administrator,
+    /// The administrator, or whoever else may.
+    pub who: Who,
     /// The call.
     pub context: Context,
 }

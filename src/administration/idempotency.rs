@@ -187,7 +187,7 @@ mod tests {
 
     fn author() -> Author {
         Author {
-            who: Administrator::for_test(7),
+            who: Administrator::for_test(7).into(),
             context: Context {
                 face: Face::Grpc,
                 peer: Arc::default(),

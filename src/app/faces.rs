@@ -1,13 +1,14 @@
 //! The services of each face, and the listeners that serve them.
 
 use super::open::{Memory, Opened};
-use super::{World, maintenance, upkeep};
-use crate::administration::{AudienceAdmin, Changes, KeyAdmin, SigningAdmin};
+use super::{World, leaks, maintenance, upkeep};
+use crate::administration::{AudienceAdmin, KeyAdmin, SigningAdmin};
 use crate::audit::Reading;
 use crate::authn::Administrators;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::grpc::{AuditService, Gate, InventoryService, PolicyService, TokenExchangeService};
+use crate::leak::Desk;
 use crate::listener::{Listener, until_drain};
 use crate::proto::audit_server::AuditServer;
 use crate::proto::inventory_server::InventoryServer;
@@ -34,9 +35,10 @@ pub(super) fn routes(
     exchange: &Arc<Exchange>,
     opened: &Opened,
     memory: &Memory,
-    changes: &Arc<Changes>,
     signing: &Arc<SigningAdmin>,
-) -> Faces {
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Faces> {
+    let changes = &exchange.changes;
     let administrators = Administrators {
         uids: config.admin.uids.iter().copied().collect(),
         spiffe_ids: config.admin.spiffe_ids.iter().cloned().collect(),
@@ -55,14 +57,17 @@ pub(super) fn routes(
     };
     let drain = world.lifecycle.shutdown().drain.clone();
     let exchanges = TokenExchangeService::new(Arc::clone(exchange), gate.clone(), drain);
+    let keys = Arc::new(KeyAdmin::new(
+        Arc::clone(&memory.keys),
+        Arc::clone(&memory.audiences),
+        Arc::clone(changes),
+        config.keys.max_key_life,
+    ));
+    let desk = Arc::new(Desk::new(Arc::clone(&keys), Arc::clone(metrics) as _));
     let inventory = InventoryService {
         gate: gate.clone(),
-        keys: Arc::new(KeyAdmin::new(
-            Arc::clone(&memory.keys),
-            Arc::clone(&memory.audiences),
-            Arc::clone(changes),
-            config.keys.max_key_life,
-        )),
+        keys,
+        leaks: Arc::clone(&desk),
         audiences: Arc::new(AudienceAdmin::new(
             Arc::clone(&memory.audiences),
             Arc::clone(changes),
@@ -131,14 +136,18 @@ pub(super) fn routes(
         Arc::clone(&opened.publisher),
         config.log.public,
     );
-    let published = http::router(&issuer, Arc::clone(&memory.ring)).merge(log.router(&issuer));
+    let mut published = http::router(&issuer, Arc::clone(&memory.ring)).merge(log.router(&issuer));
+    if let Some(reporters) = leaks::reporters(&config.leak, &world.clock)? {
+        let reports = http::LeakFace::new(Arc::clone(exchange), desk, reporters);
+        published = published.merge(reports.router(&issuer));
+    }
     let http = published.clone().fallback(http::not_found);
     let both = grpc
         .clone()
         .merge(published)
         // gRPC's own answer would tell browsers and probes 200. Its clients read 404 as "unimplemented".
         .fallback(http::not_found);
-    Faces { grpc, http, both }
+    Ok(Faces { grpc, http, both })
 }
 
 pub(super) fn serve(

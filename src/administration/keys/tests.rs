@@ -66,7 +66,7 @@ fn author(keys: &Arc<Keys>, audiences: &Arc<Audiences>) -> Author {
     let now = Timestamp::from_second(NOW).unwrap();
     let who = authn.administrator(&peer, &allowed, Duty::Administer, now);
     Author {
-        who: who.unwrap(),
+        who: who.unwrap().into(),
         context: Context {
             face: Face::Grpc,
             peer,
