@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 /// Messages with a secret in a field.
-const SECRET: [&str; 7] = [
+const SECRET: [&str; 8] = [
     "Credential",
     "Token",
     "ExchangeResponse",
@@ -13,6 +13,7 @@ const SECRET: [&str; 7] = [
     "RotateKeyResponse",
     "RevokeRequest",
     "CheckRequest",
+    "ReportLeakRequest",
 ];
 
 /// Messages that the command line prints as they are.

@@ -14,7 +14,7 @@ mod signing;
 
 pub use audiences::AudienceAdmin;
 pub use change::{Author, Changes, Committed, Note, Precondition, Settled, Who};
-pub use keys::{KeyAdmin, Written, suspend_limited};
+pub use keys::{KeyAdmin, Leaked, Sighting, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
 pub use revocations::{Reach, Revocable, RevocationAdmin, Revoked, Undurable};

@@ -4,6 +4,7 @@ mod archiving;
 mod check;
 mod faces;
 mod files;
+mod leaks;
 mod maintenance;
 mod open;
 mod parties;
@@ -104,7 +105,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let trust = Arc::new(TrustStore::new());
     files::follow_trust(config, world, &trust, &metrics)?;
     let exchange = exchange(config, world, &opened, &memory, &acts, &trust, &metrics);
-    let routes = faces::routes(config, world, &exchange, &opened, &memory, &acts);
+    let routes = faces::routes(config, world, &exchange, &opened, &memory, &acts, &metrics)?;
     let edge = Edge {
         identity: files::follow_identity(config, world, &metrics)?,
         trust,

@@ -18,6 +18,7 @@ mod failure;
 mod input;
 pub mod jwt;
 pub mod key;
+pub mod leak;
 pub mod marker;
 mod output;
 mod page;
@@ -25,6 +26,7 @@ pub mod policy;
 pub mod restore;
 pub mod revoke;
 pub mod run;
+pub mod scan;
 pub mod serve;
 pub mod signing_key;
 mod time;
@@ -74,6 +76,10 @@ enum Command {
     Run(run::RunArgs),
     /// API keys: create, look at, replace, stop
     Key(key::KeyArgs),
+    /// Leaked keys: hand one in, and it is revoked
+    Leak(leak::LeakArgs),
+    /// Find API keys in files and streams; their secrets are not shown
+    Scan(scan::ScanArgs),
     /// Audiences: what tokens are for
     Audience(audience::AudienceArgs),
     /// Policies: who may exchange what for which audience
@@ -175,6 +181,8 @@ impl Cli {
                 Err(failure) => Err(failure),
             },
             Command::Key(args) => key::run(args, world).await,
+            Command::Leak(args) => leak::run(args, world).await,
+            Command::Scan(args) => scan::run(&args, world),
             Command::Audience(args) => audience::run(args, world).await,
             Command::Policy(args) => policy::run(args, world).await,
             Command::SigningKey(args) => signing_key::run(args, world).await,

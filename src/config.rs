@@ -12,6 +12,7 @@ mod governed;
 mod identity;
 mod issuance;
 mod known;
+mod leak;
 mod listener;
 mod log;
 mod problem;
@@ -22,6 +23,7 @@ pub use governed::{Admin, TrustDomainFiles};
 pub use identity::{InvalidIdentity, Issuer, NodeId};
 pub use issuance::{Algorithm, Keys, Tokens};
 pub use known::KEYS;
+pub use leak::{LeakReporter, Leaks, PublishedAt};
 pub use listener::{Address, ClientCertificates, Face, InvalidAddress, Listener};
 pub use log::{CopyPlace, Log, LogCopy, LogReader, LogWitness, Server};
 pub use problem::Problem;
@@ -70,6 +72,8 @@ pub struct Config {
     pub policy: PolicyFiles,
     /// The audit log.
     pub log: Log,
+    /// Leaked keys.
+    pub leak: Leaks,
     /// The store.
     pub store: Store,
     /// What connections may cost.
@@ -100,6 +104,8 @@ struct Raw {
     policy: PolicyFiles,
     #[serde(default)]
     log: log::RawLog,
+    #[serde(default)]
+    leak: leak::RawLeaks,
     #[serde(default)]
     store: Store,
     #[serde(default)]
@@ -190,6 +196,7 @@ fn build(raw: Raw, path: &Path, text: &str, check: &mut Check<'_, '_>) -> Option
     require_trust(&listeners, &trust_domains, check);
     let admin = Admin::check(raw.admin, &trust_domains, check);
     let log = Log::check(raw.log, &trust_domains, check);
+    let leak = Leaks::check(raw.leak, check);
     let audiences = governed::audiences(raw.audience, raw.tokens.max_lifetime, check);
     Some(Config {
         path: path.to_owned(),
@@ -207,6 +214,7 @@ fn build(raw: Raw, path: &Path, text: &str, check: &mut Check<'_, '_>) -> Option
         trust_domains,
         policy: raw.policy.resolve(check),
         log,
+        leak,
         store: raw.store,
         limits: raw.limits,
     })

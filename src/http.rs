@@ -1,7 +1,10 @@
-//! The HTTP face: what a third party needs to verify our tokens, and that each of them is on the record.
+//! The HTTP face: what a third party needs to verify our tokens, and that each of them is on the record; and where leaked
+//! keys are reported.
 
+mod leaks;
 mod log;
 
+pub use leaks::LeakFace;
 pub use log::LogFace;
 
 use crate::keys::{KeyRing, authorization_server, jwks_uri, openid_configuration};

@@ -6,7 +6,7 @@ mod scope;
 mod spiffe;
 
 pub use credential::{CredentialId, InvalidCredentialId, KeyId, KeyPublicId, TokenId};
-pub use name::{Audience, IdempotencyKey, InvalidName, Label, Owner, Purpose, Tenant};
+pub use name::{Audience, IdempotencyKey, InvalidName, Label, Owner, Purpose, Reporter, Tenant};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use spiffe::{InvalidSpiffeId, SpiffeId, TrustDomain};
 

@@ -12,6 +12,6 @@ pub use audiences::{
     AudienceEntry, Audiences, InvalidAudience, PREFIX as AUDIENCE_PREFIX, check_alone,
 };
 pub use key::{ApiKey, KeySpec, KeyState};
-pub use keys::{KeyEntry, Keys, PREFIX as KEY_PREFIX, Standing, Usage};
+pub use keys::{KeyEntry, Keys, PREFIX as KEY_PREFIX, Shown, Standing, Usage};
 pub use usage::{PREFIX as USAGE_PREFIX, flush as flush_usage, restore as restore_usage};
 pub use uses::Uses;

@@ -34,6 +34,7 @@
 //! | | [`revocation`] | the markers in force here, which every issue is checked against |
 //! | | [`trust`] | trust bundles, workload certificates |
 //! | | [`administration`] | what is done to them, by whom: one batch with its record |
+//! | | [`leak`] | leaked keys: who reports them, and what is done |
 //! | | [`exchange`] | the one place that sees all stages |
 //! | | [`store`] | the contract of the ordered store, and the embedded one that keeps it |
 //! | faces | [`proto`], [`grpc`], [`http`], [`listener`] | generated code; conversion at the edge; TLS, sockets, peers |
@@ -59,6 +60,7 @@ pub mod id;
 pub mod inventory;
 pub mod jose;
 pub mod keys;
+pub mod leak;
 pub mod lifecycle;
 pub mod limits;
 pub mod listener;

@@ -251,6 +251,21 @@ pub const SINK_REFUSALS: u32 = 16;
 pub const SYSLOG_MESSAGE: usize = 8_000;
 /// Sink: bytes that are read of a cursor's file; a cursor is less than half of it.
 pub const SINK_CURSOR: u64 = 256;
+/// Leaks: largest report in bytes. What one finding needs is about 300, with a long URL.
+pub const LEAK_REPORT: usize = BODY;
+/// Leaks: most findings of one report: as many as are revoked and recorded in the time that a reporter waits.
+pub const LEAK_ALERTS: usize = 1_000;
+/// Leaks: longest text that is kept of where a key was found, in bytes: a URL with a commit and a long path.
+pub const LEAK_PLACE: usize = 1_024;
+/// Leaks: most reporters. Each report is held against the keys of all.
+pub const LEAK_REPORTERS: usize = 8;
+/// Leaks: reports that are verified and worked on at a time; each waits for commits.
+pub const LEAK_REPORTS: usize = 4;
+/// Leaks: requests in a [`LEAK_WINDOW`] from one source that do not turn out to be a reporter's; past it they are turned
+/// away unread. Those of a reporter count until they are verified, so that as many may come at once.
+pub const LEAK_STRANGERS: u32 = 100;
+/// Leaks: sources that are told apart in one [`LEAK_WINDOW`]; all others count as one.
+pub const LEAK_SOURCES: usize = 1_024;
 /// Largest page that a list call answers with.
 pub const PAGE: usize = 500;
 /// Bytes after which a page that a list call answers with ends; a single larger thing stands alone. Clients in other
@@ -327,6 +342,15 @@ pub const SINK_RETRY: (Duration, Duration) = (Duration::from_millis(250), Durati
 pub const SINK_DELIVERY: Duration = Duration::from_secs(10);
 /// Sink: how long it may go without catching up before that is told.
 pub const SINK_BEHIND: Duration = Duration::from_secs(5 * 60);
+/// Leaks: how long requests that were not proven are counted before that begins anew.
+pub const LEAK_WINDOW: Duration = Duration::from_secs(60);
+/// Leaks: how long a report waits for its place among those that are worked on.
+pub const LEAK_WAIT: Duration = Duration::from_secs(5);
+/// Leaks: shortest time between two attempts to fetch a reporter's keys, whatever is asked: GitHub answers an address that has
+/// no account 60 times an hour.
+pub const LEAK_KEYS_PACE: Duration = Duration::from_secs(5 * 60);
+/// Leaks: age at which a reporter's keys are fetched again before they are used: how late a withdrawn key is noticed.
+pub const LEAK_KEYS_AGE: Duration = Duration::from_secs(60 * 60);
 /// Clock difference that a verifier of our tokens may allow itself; markers outlive tokens by it.
 pub const VERIFIER_LEEWAY: Duration = Duration::from_secs(5 * 60);
 /// Step of the wall clock against the monotonic one that stops issuance.
@@ -385,5 +409,10 @@ pub const ANSWER: usize = 64 * 1024;
 pub const PEM_FILE: usize = 1024 * 1024;
 /// Client: longest text that is kept of a message another party wrote, in characters.
 pub const FOREIGN_TEXT: usize = 512;
+/// Scan: bytes of a stream that are in memory at a time: enough that reading costs more than looking.
+pub const SCAN_WINDOW: usize = 256 * 1024;
+/// Scan: most keys, and most files that could not be read, that one document lists; what is more is counted. Text has them
+/// all, as they are found.
+pub const SCAN_LISTED: usize = 10_000;
 /// Client: largest `KUBERNETES_EXEC_INFO` in bytes: it holds a cluster's CA bundle.
 pub const EXEC_INFO: usize = 1024 * 1024;

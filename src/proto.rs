@@ -42,6 +42,7 @@ redacted!(
 );
 redacted!(CreateKeyResponse, secret, key, already_delivered);
 redacted!(RotateKeyResponse, secret, key, already_delivered);
+redacted!(ReportLeakRequest, secret, url, reason, idempotency_key);
 redacted!(CheckRequest, token, presenter_certificate_sha256);
 
 impl std::fmt::Debug for RevokeRequest {
@@ -148,6 +149,13 @@ mod tests {
                 CheckRequest {
                     token: canary(),
                     ..CheckRequest::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                ReportLeakRequest {
+                    secret: canary(),
+                    ..ReportLeakRequest::default()
                 }
             ),
         ];

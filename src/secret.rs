@@ -2,6 +2,7 @@
 
 pub mod api_key;
 mod exposed;
+pub mod scan;
 
 pub use exposed::holds_credential;
 

@@ -6,7 +6,7 @@ use crate::audit::{Act, ActKind, Context, Encoder, Record};
 use crate::authn::Administrator;
 use crate::clock::Random;
 use crate::clock::guard::TimeGuard;
-use crate::id::{CredentialId, IdempotencyKey, Owner, Tenant};
+use crate::id::{CredentialId, IdempotencyKey, Owner, Reporter, Tenant};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, CommitError, Expect, Op, Reply, Revision, Store, StoreFault, TooLarge};
 use jiff::Timestamp;
@@ -33,6 +33,8 @@ pub enum Who {
     Holder(Arc<str>),
     /// The broker, which goes on with what somebody began.
     Resumed(Arc<str>),
+    /// Somebody whose reports of leaked keys are believed, and who signed this one.
+    Reporter(Reporter),
 }
 
 impl From<Administrator> for Who {
@@ -42,11 +44,12 @@ impl From<Administrator> for Who {
 }
 
 impl Display for Who {
-    /// The name in records.
+    /// The name in records: an [`Administrator`]'s, a subject, or `reporter:<name>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Administrator(administrator) => Display::fmt(administrator, f),
             Self::Holder(name) | Self::Resumed(name) => f.write_str(name),
+            Self::Reporter(name) => write!(f, "reporter:{name}"),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Administrative acts on keys: each one batch with its record, answered when it is in force.
 
 mod batch;
+mod leaked;
 mod rules;
 
 pub use batch::suspend_limited;
+pub use leaked::{Leaked, Sighting};
 
 use super::change::{Author, Changes, Committed, Precondition, raced, too_large};
 use crate::id::KeyPublicId;
@@ -181,12 +183,25 @@ impl KeyAdmin {
             KeyState::Suspended => "key.suspend",
             KeyState::Revoked => "key.revoke",
         };
+        let change = json!({ "state": state, "reason": reason });
+        self.set(id, state, (verb, &change), author, on).await
+    }
+
+    /// The same, called `verb` on the record, where `change` says what it is.
+    async fn set(
+        &self,
+        id: &KeyPublicId,
+        state: KeyState,
+        (verb, change): (&'static str, &serde_json::Value),
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Written, Denial> {
         let repeated = self.changes.repeated(verb, id.as_str(), author, on);
         if repeated.await?.is_some() {
             return self.delivered(id.as_str()).await;
         }
         for _ in 0..limits::WRITE_ATTEMPTS {
-            let set = self.set_once(id, state, (verb, reason), author, on);
+            let set = self.set_once(id, state, (verb, change), author, on);
             if let Some(written) = set.await? {
                 return Ok(written);
             }
@@ -201,7 +216,7 @@ impl KeyAdmin {
         &self,
         id: &KeyPublicId,
         state: KeyState,
-        (verb, reason): (&'static str, &str),
+        (verb, change): (&'static str, &serde_json::Value),
         author: &Author,
         on: &Precondition,
     ) -> Result<Option<Written>, Denial> {
@@ -218,12 +233,7 @@ impl KeyAdmin {
         let mut key = old.key().clone();
         key.state = state;
         let target = format!("key:{id}");
-        let note = note(
-            verb,
-            &target,
-            &key,
-            json!({ "state": state, "reason": reason }),
-        );
+        let note = note(verb, &target, &key, change.clone());
         let batch = put_again(Batch::new(), &key, old.revision()).map_err(too_large)?;
         let batch = if state == KeyState::Active {
             batch

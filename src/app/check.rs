@@ -1,8 +1,8 @@
 //! What the configuration names by path, read as a start would read it, and nothing else touched.
 
-use super::{files, sinks};
+use super::{files, leaks, sinks};
 use crate::clock::Clock;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, PublishedAt};
 use crate::keys::Kek;
 use crate::listener::{IdentityFiles, ServerIdentity};
 use crate::policy::Policies;
@@ -47,6 +47,17 @@ pub fn check(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Problem> {
     }
     for (index, settings) in config.log.sinks.iter().enumerate() {
         look(&["log", "sink", "url"], Some(index), sinks::check(settings));
+    }
+    for (index, reporter) in config.leak.reporters.iter().enumerate() {
+        let key = match &reporter.keys {
+            PublishedAt::File(_) => "file",
+            PublishedAt::Web(_) => "ca",
+        };
+        look(
+            &["leak", "reporter", key],
+            Some(index),
+            leaks::check(reporter),
+        );
     }
     let policies = Policies::new().map_err(files::diagnosed);
     let loaded =

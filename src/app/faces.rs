@@ -1,7 +1,7 @@
 //! The services of each face, and the listeners that serve them.
 
 use super::open::{Memory, Opened};
-use super::{Acts, World, maintenance, upkeep};
+use super::{Acts, World, leaks, maintenance, upkeep};
 use crate::administration::AudienceAdmin;
 use crate::audit::Reading;
 use crate::authn::Administrators;
@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::grpc::{
     AuditService, Gate, InventoryService, PolicyService, RevocationService, TokenExchangeService,
 };
+use crate::leak::Desk;
 use crate::listener::{Listener, until_drain};
 use crate::proto::audit_server::AuditServer;
 use crate::proto::inventory_server::InventoryServer;
@@ -38,7 +39,8 @@ pub(super) fn routes(
     opened: &Opened,
     memory: &Memory,
     acts: &Acts,
-) -> Faces {
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Faces> {
     let administrators = Administrators {
         uids: config.admin.uids.iter().copied().collect(),
         spiffe_ids: config.admin.spiffe_ids.iter().cloned().collect(),
@@ -57,9 +59,11 @@ pub(super) fn routes(
     };
     let drain = world.lifecycle.shutdown().drain.clone();
     let exchanges = TokenExchangeService::new(Arc::clone(exchange), gate.clone(), drain);
+    let desk = Arc::new(Desk::new(Arc::clone(&acts.keys), Arc::clone(metrics) as _));
     let inventory = InventoryService {
         gate: gate.clone(),
         keys: Arc::clone(&acts.keys),
+        leaks: Arc::clone(&desk),
         audiences: Arc::new(AudienceAdmin::new(
             Arc::clone(&memory.audiences),
             Arc::clone(&acts.changes),
@@ -134,14 +138,18 @@ pub(super) fn routes(
         Arc::clone(&opened.publisher),
         config.log.public,
     );
-    let published = http::router(&issuer, Arc::clone(&memory.ring)).merge(log.router(&issuer));
+    let mut published = http::router(&issuer, Arc::clone(&memory.ring)).merge(log.router(&issuer));
+    if let Some(reporters) = leaks::reporters(&config.leak, &world.clock)? {
+        let reports = http::LeakFace::new(Arc::clone(exchange), desk, reporters);
+        published = published.merge(reports.router(&issuer));
+    }
     let http = published.clone().fallback(http::not_found);
     let both = grpc
         .clone()
         .merge(published)
         // gRPC's own answer would tell browsers and probes 200. Its clients read 404 as "unimplemented".
         .fallback(http::not_found);
-    Faces { grpc, http, both }
+    Ok(Faces { grpc, http, both })
 }
 
 pub(super) fn serve(

@@ -16,6 +16,8 @@ use crate::telemetry::Metrics;
 use crate::trust::TrustStore;
 use crate::trust::fetch::{DomainFiles, TrustFiles};
 use anyhow::{Context as _, anyhow};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +42,19 @@ pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The CA certificates in a PEM file.
+pub(super) fn roots(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let shown = path.display();
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .with_context(|| shown.to_string());
+    let roots = roots?;
+    if roots.is_empty() {
+        return Err(anyhow!("{shown}: no certificate is in it"));
+    }
+    Ok(roots)
 }
 
 /// Makes the key that seals signing keys at rest, in a file that did not exist.

@@ -1,6 +1,6 @@
 //! Those outside who hold the log to its word: copies of its last checkpoint are sent to them, and read back at the start.
 
-use super::World;
+use super::{World, files};
 use crate::audit::{
     FileKeeper, KeepError, Keeper, Log, Party, PartyKind, PublishError, Published, Publisher, Web,
     WebKeeper, Witness,
@@ -8,8 +8,6 @@ use crate::audit::{
 use crate::config::{self, CopyPlace};
 use crate::limits;
 use anyhow::{Context as _, anyhow};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -230,15 +228,8 @@ fn copy(configured: &config::LogCopy) -> anyhow::Result<Copy> {
 
 /// How a server is reached, by its own CAs.
 fn web(server: &config::Server) -> anyhow::Result<Web> {
-    let shown = server.ca.display();
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&server.ca)
-        .and_then(Iterator::collect)
-        .with_context(|| shown.to_string());
-    let roots = roots?;
-    if roots.is_empty() {
-        return Err(anyhow!("{shown}: no certificate is in it"));
-    }
-    Web::new(&roots).with_context(|| shown.to_string())
+    let roots = files::roots(&server.ca)?;
+    Web::new(&roots).with_context(|| server.ca.display().to_string())
 }
 
 /// Sends each checkpoint, the latest alone, and what fails again, less and less often.

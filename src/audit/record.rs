@@ -12,7 +12,7 @@
 //! | `refuse` | a registered key, or a token of one, before it is verified | the key's |
 //! | | an id that no key has, and who was not named at all | none |
 //! | `refusals` | what was only counted | none: they are of many |
-//! | `admin` `key.*` | a key: made, rotated, suspended, resumed, revoked | the key's |
+//! | `admin` `key.*` | a key: made, rotated, suspended, resumed, revoked, found leaked and revoked | the key's |
 //! | `admin` `audience.*` | an audience | the audience's |
 //! | `admin` `policy.*`, `store.backup`, `clock.confirm` | what all have in common | none |
 //! | `recovery` `key.suspend` | a key, where a rollback is accepted | the key's |

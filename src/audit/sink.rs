@@ -19,6 +19,9 @@
 //! log's beginning, which is the first record that is still there. What retention removes before a sink has come to it is
 //! passed over, counted and told. Retention asks [`Sinks::taken`] so as not to.
 //!
+//! A sink may take only some records, by kind, action or owner: those of one team, or those of leaked keys, so that an owner
+//! is told of them as surely as records are. The others are passed over as if they had been delivered, and not counted.
+//!
 //! A delivery **fails** when it may succeed later: no connection, no answer in time, and every answer that speaks of us
 //! rather than of a record, such as 401 or 404. It is tried again, with ever longer pauses, for as long as it takes. A
 //! receiver **refuses** what it will never take: a batch is then delivered in ever smaller parts, until the record that it is

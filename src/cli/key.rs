@@ -21,7 +21,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use tonic::Status;
 use tonic::transport::Channel;
-use view::View;
+pub(super) use view::View;
 
 /// API keys: create, look at, replace, stop.
 #[derive(Args, Debug)]
@@ -256,7 +256,7 @@ async fn current(client: &mut InventoryClient<Channel>, id: KeyPublicId) -> Resu
     answer.into_inner().key.ok_or_else(no_key)
 }
 
-fn no_key() -> Failure {
+pub(super) fn no_key() -> Failure {
     Failure::fault("the broker's answer makes no sense").why("it names no key")
 }
 

@@ -2,7 +2,7 @@
 
 use super::document::Document;
 use super::problem::KeyPath;
-use super::{Address, Config, CopyPlace, Problem};
+use super::{Address, Config, CopyPlace, Problem, PublishedAt};
 use crate::keys::is_exposed;
 use crate::limits;
 use std::fs::File;
@@ -107,6 +107,13 @@ impl Config {
         for (index, witness) in self.log.witnesses.iter().enumerate() {
             let at = root.key("log").key("witness").index(index);
             look(at.key("ca"), &witness.server.ca, false);
+        }
+        for (index, reporter) in self.leak.reporters.iter().enumerate() {
+            let at = root.key("leak").key("reporter").index(index);
+            match &reporter.keys {
+                PublishedAt::File(path) => look(at.key("file"), path, false),
+                PublishedAt::Web(server) => look(at.key("ca"), &server.ca, false),
+            }
         }
         let policies = root.key("policy").key("files");
         match self.policy.list() {

@@ -205,6 +205,18 @@ pub const KEYS: &[(&str, &str)] = &[
         "\"record\", as it stands in the log, or \"ocsf\", an event of OCSF 1.6.0",
     ),
     (
+        "log.sink.kinds",
+        "the kinds of records that it takes, such as [\"refuse\"]; left out: all",
+    ),
+    (
+        "log.sink.actions",
+        "what administrators and reporters did that it takes, such as [\"key.leaked\"]; left out: everything",
+    ),
+    (
+        "log.sink.owners",
+        "the teams whose records it takes, such as [\"team-shop\"]; left out: everybody's",
+    ),
+    (
         "log.sink.start",
         "\"beginning\" or \"end\": where in the log a new sink begins",
     ),
@@ -259,6 +271,27 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "log.witness.key",
         "its verifier key of Ed25519 cosignatures, `name+id+key`",
+    ),
+    ("leak", "a [leak] section"),
+    (
+        "leak.reporter",
+        "one [[leak.reporter]] section for each whose reports of leaked keys are believed, at most 8",
+    ),
+    (
+        "leak.reporter.name",
+        "what the record calls them, such as \"github\"",
+    ),
+    (
+        "leak.reporter.url",
+        "the https URL where the keys are published that they sign with, such as \"https://api.github.com/meta/public_keys/secret_scanning\"",
+    ),
+    (
+        "leak.reporter.ca",
+        "the path of a PEM file with the CAs that vouch for the server at `url`",
+    ),
+    (
+        "leak.reporter.file",
+        "the path of a file with these keys, in the place of `url`",
     ),
     ("store", "a [store] section"),
     (

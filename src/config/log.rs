@@ -2,6 +2,7 @@
 
 mod party;
 
+pub(super) use party::server;
 pub use party::{CopyPlace, LogCopy, LogWitness, Server};
 
 use super::check::Check;

@@ -6,8 +6,11 @@ use super::problem::KeyPath;
 use crate::audit::sink::{
     Body, Format, Kind, Otlp, Settings, SinkName, Start, Syslog, TlsFiles, Webhook,
 };
+use crate::audit::{Field, Filter, KINDS};
+use crate::id::Owner;
 use crate::limits;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +33,9 @@ pub(super) struct RawSink {
     kind: RawKind,
     #[serde(default)]
     format: Format,
+    kinds: Option<BTreeSet<String>>,
+    actions: Option<BTreeSet<String>>,
+    owners: Option<BTreeSet<Owner>>,
     #[serde(default)]
     start: Start,
     #[serde(default, deserialize_with = "duration::deserialize_some")]
@@ -93,6 +99,7 @@ fn sink(raw: RawSink, at: &KeyPath, check: &mut Check<'_, '_>) -> Option<Setting
     let times = Duration::from_millis(100)..=Duration::from_secs(60);
     check.time(&at.key("timeout"), timeout, times);
     out_of_place(&raw, at, check);
+    let only = only(&raw, at, check);
     let kind = match raw.kind {
         RawKind::Stdout => Kind::Stdout,
         RawKind::Otlp => {
@@ -125,10 +132,42 @@ fn sink(raw: RawSink, at: &KeyPath, check: &mut Check<'_, '_>) -> Option<Setting
     Some(Settings {
         name: raw.name,
         format: raw.format,
+        only,
         start: raw.start,
         timeout,
         kind,
     })
+}
+
+/// Which records it takes.
+fn only(raw: &RawSink, at: &KeyPath, check: &mut Check<'_, '_>) -> Filter {
+    let owners = raw.owners.as_ref();
+    let owners = owners.map(|owners| owners.iter().map(ToString::to_string).collect());
+    let given = [
+        ("kinds", Field::Kind, raw.kinds.clone()),
+        ("actions", Field::Action, raw.actions.clone()),
+        ("owners", Field::Owner, owners),
+    ];
+    let mut only = Filter::default();
+    for (name, field, values) in given {
+        let Some(values) = values else {
+            continue;
+        };
+        if !(1..=limits::FILTER_VALUES).contains(&values.len()) {
+            let message = format_args!("takes 1 to {} of them", limits::FILTER_VALUES);
+            check.refuse(&at.key(name), message);
+        }
+        let is_one = |value: &&String| match field {
+            Field::Kind => KINDS.contains(&value.as_str()),
+            Field::Action => value.contains('.'),
+            _ => true,
+        };
+        if let Some(wrong) = values.iter().find(|value| !is_one(value)) {
+            check.refuse(&at.key(name), format_args!("no record has `{wrong}` there"));
+        }
+        only = only.within(field, values);
+    }
+    only
 }
 
 /// A key that a kind does not take is as wrong as one that does not exist.

@@ -9,6 +9,7 @@ use super::{Gate, audience, convert, precondition};
 use crate::administration::{AudienceAdmin, KeyAdmin, Maintenance, SigningAdmin};
 use crate::id::Audience;
 use crate::inventory::KeyState;
+use crate::leak::Desk;
 use crate::proto::inventory_server::Inventory;
 use crate::proto::{self as pb};
 use crate::refusal::Refusal;
@@ -23,6 +24,8 @@ pub struct InventoryService {
     pub gate: Gate,
     /// API keys.
     pub keys: Arc<KeyAdmin>,
+    /// Those that leaked.
+    pub leaks: Arc<Desk>,
     /// Audiences.
     pub audiences: Arc<AudienceAdmin>,
     /// Signing keys.
@@ -137,6 +140,16 @@ impl Inventory for InventoryService {
             key: Some(key),
             revision: revision.to_string(),
         }))
+    }
+
+    async fn report_leak(
+        &self,
+        request: Request<pb::ReportLeakRequest>,
+    ) -> Reply<pb::ReportLeakResponse> {
+        let author = self.gate.author(&request)?;
+        self.leaked(request.into_inner(), &author)
+            .await
+            .map(Response::new)
     }
 
     async fn put_audience(

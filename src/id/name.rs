@@ -92,6 +92,11 @@ name! {
     IdempotencyKey, "idempotency key", limits::IDEMPOTENCY_KEY, printable
 }
 
+name! {
+    /// Somebody who reports leaked keys, as the configuration calls them.
+    Reporter, "reporter", limits::NAME, printable
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

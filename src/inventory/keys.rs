@@ -5,12 +5,14 @@ use crate::id::{Audience, CredentialId, KeyPublicId, Label};
 use crate::limits;
 use crate::marker::{Part, Second, Thing};
 use crate::revocation::HotSet;
+use crate::secret::api_key::Parsed;
 use crate::store::{Entry, Op, Value};
 use dashmap::DashMap;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use subtle::ConstantTimeEq as _;
 
 /// Store prefix of keys.
 pub const PREFIX: &str = "key/";
@@ -165,6 +167,17 @@ impl Usage {
     }
 }
 
+/// What a key's text is to us.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// The text of this key.
+    Ours(Arc<KeyEntry>),
+    /// A key has this id and another secret.
+    Wrong,
+    /// No key has this id.
+    Unknown,
+}
+
 /// All keys of this broker. Bounded by what administrators create.
 #[derive(Debug)]
 pub struct Keys {
@@ -190,6 +203,19 @@ impl Keys {
     #[must_use]
     pub fn find(&self, id: &KeyPublicId) -> Option<Arc<KeyEntry>> {
         self.entries.get(id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// Whether a key's text is one of ours, in use or not. An id that no key has takes the steps that a known one does.
+    #[must_use]
+    pub fn recognise(&self, shown: &Parsed) -> Shown {
+        let entry = self.find(&shown.id);
+        let digest = entry.as_ref().map_or([0; 32], |entry| entry.key.digest);
+        let is_right = bool::from(digest.ct_eq(&shown.digest));
+        match entry {
+            Some(entry) if is_right => Shown::Ours(entry),
+            Some(_) => Shown::Wrong,
+            None => Shown::Unknown,
+        }
     }
 
     /// All keys in the order of their ids, from the one after `after`.

@@ -83,6 +83,14 @@ pub fn parse(text: &str) -> Result<Parsed, Malformed> {
     })
 }
 
+/// What of a key's text is secret: everything after its public id.
+#[must_use]
+pub fn secret_part(text: &str) -> Option<&str> {
+    text.strip_prefix(PREFIX)?
+        .split_once('_')
+        .map(|(_, secret)| secret)
+}
+
 /// Makes a new key: its text, which is shown once, and what is kept of it.
 ///
 /// # Errors

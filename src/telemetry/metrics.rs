@@ -6,6 +6,7 @@ use crate::audit::Stats;
 use crate::audit::sink::Sinks;
 use crate::authn::{Credential, CredentialKind};
 use crate::exchange::Observer as Answers;
+use crate::leak;
 use crate::listener::{Observer, Outcome};
 use crate::refusal::{Code, Denial, Fault};
 use crate::trust::CertificateRefusal;
@@ -44,6 +45,7 @@ pub struct Metrics {
     tokens_issued: Counter,
     refusals: Vec<Counter>,
     attempts: Family<ByOutcome, Counter>,
+    leaks: Family<ByOutcome, Counter>,
     connections: Gauge,
     log: LogStats,
     sinks: ShownSinks,
@@ -145,6 +147,15 @@ impl Metrics {
         for outcome in certificates.chain(outcomes) {
             attempts.get_or_create_owned(&ByOutcome { outcome });
         }
+        let leaks: Family<_, Counter> = add(
+            r,
+            "leak_reports",
+            "Keys reported as leaked, by what became of them",
+            Family::default(),
+        );
+        for outcome in leak::Outcome::ALL.map(leak::Outcome::code) {
+            leaks.get_or_create_owned(&ByOutcome { outcome });
+        }
         Self {
             exchange_seconds: seconds(r, "exchange", "Time of exchanges, from request to reply"),
             tokens_issued: add(r, "tokens_issued", "Tokens issued", Counter::default()),
@@ -170,6 +181,7 @@ impl Metrics {
                 .map(|code| refusals.get_or_create_owned(&ByCode { code: code.code() }))
                 .collect(),
             attempts,
+            leaks,
             registry,
         }
     }
@@ -245,6 +257,13 @@ impl Observer for Metrics {
 
     fn closed(&self) {
         self.connections.dec();
+    }
+}
+
+impl leak::Observer for Metrics {
+    fn reported(&self, outcome: leak::Outcome) {
+        let outcome = outcome.code();
+        self.leaks.get_or_create(&ByOutcome { outcome }).inc();
     }
 }
 
@@ -345,6 +364,7 @@ mod tests {
         metrics.reloaded("server certificate", false);
         metrics.attempt(Outcome::Certificate("certificate_revoked"));
         metrics.opened();
+        leak::Observer::reported(&metrics, leak::Outcome::Revoked);
         let text = metrics.encode().unwrap();
         for line in [
             r#"cambist_exchanges_total{kind="api_key",outcome="policy_denied"} 1"#,
@@ -359,6 +379,8 @@ mod tests {
             r#"cambist_connection_attempts_total{outcome="certificate_revoked"} 1"#,
             r#"cambist_connection_attempts_total{outcome="tls"} 0"#,
             "cambist_connections 1",
+            r#"cambist_leak_reports_total{outcome="revoked"} 1"#,
+            r#"cambist_leak_reports_total{outcome="wrong_secret"} 0"#,
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }

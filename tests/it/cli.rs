@@ -8,6 +8,7 @@ mod answers;
 mod key;
 mod line;
 mod run;
+mod scan;
 
 struct Scene {
     admin: Admin,

@@ -1,6 +1,7 @@
 //! `[[log.sink]]`: what is accepted, and what is refused where.
 
 use cambist::audit::sink::{Body, Format, Kind, Settings, Start};
+use cambist::audit::{Field, Filter};
 use cambist::config::{Config, Problem};
 use cambist::limits;
 use std::path::Path;
@@ -25,7 +26,7 @@ fn sink(more: &str) -> String {
 #[test]
 fn the_sample_shows_each_kind() {
     let all = parse(FULL).unwrap();
-    let [container, siem, collector, syslog] = &all[..] else {
+    let [container, siem, leaks, collector, syslog] = &all[..] else {
         panic!("{all:#?}");
     };
     assert_eq!(container.kind, Kind::Stdout);
@@ -51,6 +52,9 @@ fn the_sample_shows_each_kind() {
     );
     let secret: Vec<_> = siem.files().iter().map(|(.., secret)| *secret).collect();
     assert_eq!(secret, [false, false, true, true, true]);
+    let owner = |sink: &Settings| sink.only.terms.get(&Field::Owner).cloned();
+    assert_eq!(owner(leaks), Some(["team-shop".to_owned()].into()));
+    assert_eq!(siem.only, Filter::default());
     assert!(matches!(&collector.kind, Kind::Otlp(otlp) if otlp.bearer.is_none()));
     assert_eq!(collector.format, Format::Ocsf);
     let Kind::Syslog(syslog) = &syslog.kind else {
@@ -107,6 +111,21 @@ fn each_mistake_is_told_where_it_is() {
             "name = \"a\"\nkind = \"stdout\"\nurl = \"https://a\"".to_owned(),
             "log.sink[0].url",
             "no such key",
+        ),
+        (
+            "name = \"a\"\nkind = \"stdout\"\nkinds = [\"refusal\"]".to_owned(),
+            "log.sink[0].kinds",
+            "no record has `refusal` there",
+        ),
+        (
+            "name = \"a\"\nkind = \"stdout\"\nactions = [\"leaked\"]".to_owned(),
+            "log.sink[0].actions",
+            "no record has `leaked` there",
+        ),
+        (
+            "name = \"a\"\nkind = \"stdout\"\nowners = []".to_owned(),
+            "log.sink[0].owners",
+            "takes 1 to 256 of them",
         ),
         (
             "name = \"a\"\nkind = \"stdout\"\ntimeout = \"2m\"".to_owned(),
@@ -221,6 +240,19 @@ fn names_and_standard_output_are_given_once_and_sinks_are_few() {
     assert_eq!(sinks(&many(limits::SINKS)).unwrap().len(), limits::SINKS);
     let problems = sinks(&many(limits::SINKS + 1)).unwrap_err();
     assert_eq!(problems[0].key, "log.sink");
+}
+
+#[test]
+fn a_sink_names_so_many_owners_and_no_more() {
+    let named = |count: usize| {
+        let owners: Vec<_> = (0..count).map(|at| format!("\"team-{at}\"")).collect();
+        sinks(&sink(&format!(
+            "name = \"a\"\nkind = \"stdout\"\nowners = [{}]",
+            owners.join(",")
+        )))
+    };
+    assert!(named(limits::FILTER_VALUES).is_ok());
+    assert!(named(limits::FILTER_VALUES + 1).is_err());
 }
 
 /// What `check-config` says of the files.

@@ -12,6 +12,7 @@ mod copies;
 mod described;
 mod hostile;
 mod keys;
+mod leaks;
 mod lease;
 mod log;
 mod metadata;

@@ -21,6 +21,7 @@ mod cli_tls;
 mod client;
 mod config;
 mod config_deploy;
+mod config_leaks;
 mod config_parties;
 mod config_sinks;
 mod dev;

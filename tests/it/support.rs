@@ -14,6 +14,7 @@ pub(crate) mod myself;
 pub(crate) mod outside;
 pub(crate) mod pki;
 pub(crate) mod plain_store;
+pub(crate) mod reporter;
 pub(crate) mod standin;
 pub(crate) mod stores;
 pub(crate) mod svid;

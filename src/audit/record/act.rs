@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActKind {
-    /// An administrative call.
+    /// An administrative call, or what a reporter of leaks had done.
     Admin,
     /// A use of a finite-use key.
     Spend,

@@ -348,7 +348,7 @@ fn by_verb(action: &str) -> Activity {
     match verb {
         "create" => activity(1, "Create"),
         "put" | "rotate" | "suspend" | "resume" | "upkeep" => activity(3, "Update"),
-        "delete" | "revoke" => activity(4, "Delete"),
+        "delete" | "revoke" | "leaked" => activity(4, "Delete"),
         "compromise" => activity(11, "Deactivate"),
         _ => activity(99, action),
     }

@@ -4,7 +4,9 @@ use super::backoff::Backoff;
 use super::{Cursor, Cursors, Event, Settings, Sink, SinkStats, Start, Undelivered};
 use crate::audit::Log;
 use crate::audit::device::Segments;
-use crate::audit::read::{Place, ReadError, records_at};
+use crate::audit::filter::Filter;
+use crate::audit::read::{Entry, Place, ReadError, records_at};
+use crate::audit::seen::Seen;
 use crate::clock::{Clock, Random};
 use crate::limits;
 use std::convert::Infallible;
@@ -49,6 +51,8 @@ pub struct Relay {
     next: u64,
     /// The batch that is being delivered.
     waiting: Vec<Event>,
+    /// The record after the last that was read, sent or not.
+    read_to: u64,
     /// Where the records after it stand in the files, if that is known.
     place: Option<Place>,
     backoff: Backoff,
@@ -94,6 +98,7 @@ impl Relay {
             stats: Arc::new(stats),
             next,
             waiting: Vec::new(),
+            read_to: next,
             place: None,
             backoff: Backoff::default(),
             refused_in_a_row: 0,
@@ -136,6 +141,10 @@ impl Relay {
         let next = self.next;
         self.waiting = batch;
         self.waiting.retain(|event| event.sequence >= next);
+        if self.waiting.is_empty() {
+            // Behind what it does not take, too.
+            self.next = self.next.max(self.read_to);
+        }
         if self.next > self.stats.next() {
             self.keep().await?;
         }
@@ -147,27 +156,33 @@ impl Relay {
         let origin = Arc::clone(self.around.log.origin());
         // Taken: after a failure the segment is read from its start, in case the place itself is what is wrong.
         let (from, place, format) = (self.next, self.place.take(), self.settings.format);
+        let only = self.settings.only.clone();
         let read = move || -> Result<_, ReadError> {
             let from = first(&*segments)?.clamp(from, durable);
             let mut all = records_at(segments, from, place)?;
-            let (mut batch, mut bytes) = (Vec::new(), 0_usize);
+            let (mut batch, mut bytes, mut to) = (Vec::new(), 0_usize, from);
             // What is not acknowledged yet is not there, nor what was removed.
             for sequence in (from..durable).take(limits::SINK_BATCH) {
                 if bytes >= limits::SINK_BATCH_BYTES {
                     break;
                 }
                 let entry = all.next().ok_or(ReadError::Missing(sequence))??;
+                to = sequence.saturating_add(1);
+                if !is_wanted(&only, &entry) {
+                    continue;
+                }
                 let event = Event::of(&entry, format, &origin);
                 bytes = bytes.saturating_add(event.text.len());
                 batch.push(event);
             }
-            Ok((from, batch, all.place()))
+            Ok((from, to, batch, all.place()))
         };
         let read = spawn_blocking(read)
             .await
             .map_err(|error| error.to_string())?;
-        let (from, batch, place) = read.map_err(|error| error.to_string())?;
+        let (from, to, batch, place) = read.map_err(|error| error.to_string())?;
         self.pass_over(from);
+        self.read_to = to;
         self.place = place;
         Ok(batch)
     }
@@ -279,6 +294,11 @@ impl Relay {
             tracing::warn!(sink = %self.settings.name, lag, "the sink has been behind the log for long");
         }
     }
+}
+
+/// Whether a sink takes a record. One that cannot be read is wanted where all are, and nowhere else.
+fn is_wanted(only: &Filter, entry: &Entry) -> bool {
+    *only == Filter::default() || Seen::read(&entry.line).is_ok_and(|seen| only.matches(&seen))
 }
 
 /// The first record that the log still holds.

@@ -1,6 +1,7 @@
 //! What is set about a sink.
 
 use super::{Format, Otlp, Sink, Stdout, Syslog, TlsFiles, Webhook};
+use crate::audit::filter::Filter;
 use crate::limits;
 use serde::Deserialize;
 use std::fmt;
@@ -15,6 +16,8 @@ pub struct Settings {
     pub name: SinkName,
     /// What records are sent as.
     pub format: Format,
+    /// Which records are sent; what is not is passed over, and is in the log.
+    pub only: Filter,
     /// Where a new cursor begins.
     pub start: Start,
     /// How long one delivery may take.

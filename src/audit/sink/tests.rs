@@ -4,7 +4,7 @@ mod world;
 
 use super::{Cursor, Sinks, Start};
 use crate::audit::testing::{Memory, open_with, options};
-use crate::audit::{Act, ActKind, Options, Segments as _};
+use crate::audit::{Act, ActKind, Field, Filter, Options, Segments as _};
 use crate::limits;
 use crate::store::LogId;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -172,6 +172,47 @@ async fn a_receiver_that_refuses_every_record_is_failing_and_no_more_are_set_asi
             "nothing more is lost"
         );
     }
+}
+
+#[tokio::test]
+async fn a_sink_that_takes_some_records_is_never_behind_the_others() {
+    let mut world = World::with(2).await;
+    world.only = Filter::default().within(Field::Action, ["key.leaked".to_owned()].into());
+    let fails = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&fails);
+    let mut relay = world.open(Start::Beginning, move |_| {
+        Some(if told.load(Ordering::SeqCst) {
+            Err(failed())
+        } else {
+            Ok(0)
+        })
+    });
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![], 2));
+    world.act("key.leaked").await;
+    world.record(1).await;
+    world.act("key.leaked").await;
+    world.record(1).await;
+    // What waits for the receiver holds it where it is.
+    fails.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        world.pass(&mut relay).await.unwrap_err();
+        assert_eq!((world.cursor(), relay.stats().lag()), (2, 4));
+    }
+    fails.store(false, Ordering::SeqCst);
+    world.pass(&mut relay).await.unwrap();
+    assert_eq!((world.took(), world.cursor()), (vec![vec![2, 4]], 6));
+    assert_eq!((relay.stats().delivered(), relay.stats().lag()), (2, 0));
+    // More than one reading of nothing.
+    world
+        .record(u64::try_from(limits::SINK_BATCH).unwrap() + 1)
+        .await;
+    world.act("key.leaked").await;
+    for _ in 0..2 {
+        world.pass(&mut relay).await.unwrap();
+    }
+    assert_eq!(world.took().concat().len(), 1);
+    assert_eq!(relay.stats().lag(), 0);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 #[derive(Serialize)]
-pub(super) struct View {
+pub(in crate::cli) struct View {
     pub(super) id: String,
     state: String,
     owner: String,
@@ -99,7 +99,7 @@ impl View {
         ]
     }
 
-    pub(super) fn fields(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+    pub(in crate::cli) fn fields(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let uses = match (self.uses, self.uses_left) {
             (Some(uses), Some(left)) => format!("{left} of {uses} left"),
             _ => "without limit".to_owned(),

@@ -167,7 +167,13 @@ fn place(raw: RawCopy, at: &KeyPath, check: &mut Check<'_, '_>) -> Option<CopyPl
     }
 }
 
-fn server(url: &str, ca: Option<&Path>, at: &KeyPath, check: &mut Check<'_, '_>) -> Option<Server> {
+/// Somebody at an https URL, and whose word for it is taken.
+pub(in crate::config) fn server(
+    url: &str,
+    ca: Option<&Path>,
+    at: &KeyPath,
+    check: &mut Check<'_, '_>,
+) -> Option<Server> {
     let plain = |url: &Url| {
         url.scheme() == "https"
             && url.host().is_some()

@@ -1,13 +1,15 @@
 //! Calls on API keys, behind the service's methods.
 
 use super::{InventoryService, key};
-use crate::administration::{Author, Precondition, Written};
+use crate::administration::{Author, Leaked, Precondition, Sighting, Written};
 use crate::grpc::page::Page;
 use crate::grpc::{convert, precondition};
 use crate::id::{Audience, KeyPublicId};
 use crate::inventory::{KeyEntry, KeyState};
+use crate::limits;
 use crate::proto::{self as pb};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
+use crate::secret::Secret;
 use crate::store::Revision;
 use std::time::Duration;
 use tonic::Status;
@@ -135,5 +137,42 @@ impl InventoryService {
             .set_state(&id(key)?, state, reason, author, on)
             .await?;
         Ok((self.written(&written.key).await, written.revision))
+    }
+
+    /// Revokes a key by its text.
+    pub(super) async fn leaked(
+        &self,
+        request: pb::ReportLeakRequest,
+        author: &Author,
+    ) -> Result<pb::ReportLeakResponse, Status> {
+        let pb::ReportLeakRequest {
+            secret,
+            url,
+            reason,
+            idempotency_key,
+        } = request;
+        let secret = Secret::new(secret);
+        let on = precondition(&idempotency_key, 0)?;
+        if url.len() > limits::LEAK_PLACE {
+            let problem = format!("longer than {} bytes", limits::LEAK_PLACE);
+            return Err(convert::invalid("url", problem).into());
+        }
+        let sighting = Sighting {
+            url: convert::open("url", &url)?.to_owned(),
+            source: String::new(),
+            reason: convert::reason(&reason)?.to_owned(),
+        };
+        let (entry, revision) = match self.leaks.report(&secret, &sighting, author, &on).await? {
+            Leaked::Revoked(written) => (written.key, Some(written.revision)),
+            Leaked::Before(entry) => (entry, None),
+            Leaked::WrongSecret | Leaked::Unknown => {
+                return Err(Refusal::new(Code::NotFound, "no key has this text").into());
+            }
+        };
+        Ok(pb::ReportLeakResponse {
+            key: Some(self.written(&entry).await),
+            already_revoked: revision.is_none(),
+            revision: revision.map(|at| at.to_string()).unwrap_or_default(),
+        })
     }
 }

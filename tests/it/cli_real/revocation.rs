@@ -115,7 +115,14 @@ async fn a_key_a_certificate_and_an_owner_are_revoked_by_what_is_in_hand() {
     let answer = broker.run_as_admin(&by_certificate).await.json();
     assert_eq!(answer["markers"][0]["kind"], "credential");
 
-    let by_owner = ["revoke", "--owner", "team-shop", "--reason", "gone", "--json"];
+    let by_owner = [
+        "revoke",
+        "--owner",
+        "team-shop",
+        "--reason",
+        "gone",
+        "--json",
+    ];
     let answer = broker.run_as_admin(&by_owner).await.json();
     assert_eq!(answer["markers"].as_array().unwrap().len(), 1);
     assert_refused(&exchange(&broker, "two", &[]).await, "credential_refused");

@@ -34,6 +34,7 @@ async fn every_call(channel: Channel) -> Vec<(&'static str, &'static str, Result
         suspend_key(SuspendKeyRequest),
         resume_key(ResumeKeyRequest),
         revoke_key(RevokeKeyRequest),
+        report_leak(ReportLeakRequest),
         put_audience(PutAudienceRequest),
         get_audience(GetAudienceRequest),
         list_audiences(ListAudiencesRequest),

@@ -206,6 +206,11 @@ async fn sound(broker: &Broker, method: &str, turns: &mut impl Iterator<Item = u
             ..Default::default()
         }
         .encode_to_vec(),
+        "Inventory.ReportLeak" => pb::ReportLeakRequest {
+            secret: broker.create_key(spec(&["shop"], &[])).await.secret,
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "Inventory.PutAudience" => put_audience.encode_to_vec(),
         "Inventory.GetAudience" => pb::GetAudienceRequest {
             name: "shop".into(),

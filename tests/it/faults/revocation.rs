@@ -78,6 +78,23 @@ async fn what_cannot_be_written_is_in_force_all_the_same_and_nothing_is_issued_u
     // A store that broke off in the middle is not written to again before the next start: what was not durable is said
     // again then.
     prlimit(pid, Resource::Fsize, limit(None)).unwrap();
+    // The log is well again, and the state still fresh: it is the revocation alone that keeps tokens back.
+    let log_is_well = async || {
+        !broker
+            .until_ready(false)
+            .await
+            .contains(r#""condition":"log""#)
+    };
+    until("the log", log_is_well).await;
+    for _ in 0..3 {
+        let status = broker
+            .web()
+            .await
+            .exchange(by_certificate())
+            .await
+            .unwrap_err();
+        assert_eq!(refusal(&status), "store_unavailable");
+    }
     broker.kill9().await;
     let mut broker = site.start().await;
     let mut admin = client(&broker).await;

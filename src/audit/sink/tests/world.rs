@@ -5,7 +5,7 @@ use crate::audit::sink::{
     Undelivered,
 };
 use crate::audit::testing::{Memory, Opened, open};
-use crate::audit::{Act, ActKind, Segments, Source};
+use crate::audit::{Act, ActKind, Filter, Segments, Source};
 use crate::clock::SystemRandomness;
 use crate::limits;
 use std::collections::BTreeMap;
@@ -70,6 +70,8 @@ pub(super) struct World {
     pub(super) opened: Opened,
     pub(super) cursors: Arc<Kept>,
     pub(super) took: Arc<Mutex<Vec<Vec<u64>>>>,
+    /// What the sink takes.
+    pub(super) only: Filter,
 }
 
 pub(super) fn name(text: &str) -> SinkName {
@@ -84,6 +86,7 @@ impl World {
             device,
             cursors: Arc::default(),
             took: Arc::default(),
+            only: Filter::default(),
         };
         world.record(records).await;
         world
@@ -91,9 +94,13 @@ impl World {
 
     pub(super) async fn record(&self, count: u64) {
         for _ in 0..count {
-            let act = Act::new(ActKind::Start, "broker.start");
-            self.opened.log.event(&act).await.unwrap();
+            self.act("broker.start").await;
         }
+    }
+
+    pub(super) async fn act(&self, action: &'static str) {
+        let act = Act::new(ActKind::Start, action);
+        self.opened.log.event(&act).await.unwrap();
     }
 
     pub(super) fn open(
@@ -113,6 +120,7 @@ impl World {
         let settings = Settings {
             name: name("test"),
             format: Format::Record,
+            only: self.only.clone(),
             start,
             timeout: limits::SINK_DELIVERY,
             kind: Kind::Stdout,
