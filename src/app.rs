@@ -26,11 +26,13 @@ use crate::authn::{Authn, OwnTokens};
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::exchange::Exchange;
+use crate::grpc::Wire;
 use crate::keys::Rotation;
 use crate::lifecycle::Lifecycle;
 use crate::listener::{BoundAddress, Edge, Listener};
 use crate::mint::Mint;
 use crate::policy::{Policy, Settings};
+use crate::revocation::{Feed, Label};
 use crate::store::Store;
 use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
@@ -104,8 +106,9 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let trust = Arc::new(TrustStore::new());
     files::follow_trust(config, world, &trust, &metrics)?;
     let exchange = exchange(config, world, &opened, &memory, &changes, &trust, &metrics);
+    let feed = feed(world, &opened, &memory);
     let routes = faces::routes(
-        config, world, &exchange, &opened, &memory, &changes, &signing,
+        config, world, &exchange, &opened, &memory, &changes, &signing, &feed,
     );
     let edge = Edge {
         identity: files::follow_identity(config, world, &metrics)?,
@@ -124,6 +127,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
 
     metrics.follow_log(opened.log.stats());
     metrics.follow_sinks(sinks);
+    metrics.follow_feed(feed);
     upkeep::announce(config, world, &opened.log).await;
     upkeep::start(
         world,
@@ -155,6 +159,20 @@ fn follow_outbox(world: &World, drain: Drain) {
         }
         Ok::<_, anyhow::Error>(())
     });
+}
+
+/// What watchers of revocations follow. It ends, and they with it, when the drain begins.
+fn feed(world: &World, opened: &Opened, memory: &Memory) -> Feed {
+    let replica = memory.replica.clone();
+    let now = move || Label::of(&replica);
+    let feed = Feed::new(Arc::clone(&opened.hot), Box::new(Wire), &now);
+    let drain = world.lifecycle.shutdown().drain.clone();
+    let following = feed.clone().run(memory.replica.subscribe(), now, drain);
+    world.lifecycle.spawn("feed", async move {
+        following.await;
+        Ok::<_, anyhow::Error>(())
+    });
+    feed
 }
 
 fn signing_admin(
