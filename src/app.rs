@@ -14,6 +14,7 @@ mod settled;
 mod sinks;
 mod state;
 mod upkeep;
+mod watching;
 
 pub use crate::store::embedded::{OpenError, Restored};
 pub use check::check;
@@ -26,13 +27,11 @@ use crate::authn::{Authn, OwnTokens};
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::exchange::Exchange;
-use crate::grpc::Wire;
 use crate::keys::Rotation;
 use crate::lifecycle::Lifecycle;
 use crate::listener::{BoundAddress, Edge, Listener};
 use crate::mint::Mint;
 use crate::policy::{Policy, Settings};
-use crate::revocation::{Feed, Label};
 use crate::store::Store;
 use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
@@ -106,9 +105,8 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let trust = Arc::new(TrustStore::new());
     files::follow_trust(config, world, &trust, &metrics)?;
     let exchange = exchange(config, world, &opened, &memory, &changes, &trust, &metrics);
-    let feed = feed(world, &opened, &memory);
     let routes = faces::routes(
-        config, world, &exchange, &opened, &memory, &changes, &signing, &feed,
+        config, world, &exchange, &opened, &memory, &changes, &signing,
     );
     let edge = Edge {
         identity: files::follow_identity(config, world, &metrics)?,
@@ -127,7 +125,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
 
     metrics.follow_log(opened.log.stats());
     metrics.follow_sinks(sinks);
-    metrics.follow_feed(feed);
+    metrics.follow_feed(memory.feed.clone());
     upkeep::announce(config, world, &opened.log).await;
     upkeep::start(
         world,
@@ -159,20 +157,6 @@ fn follow_outbox(world: &World, drain: Drain) {
         }
         Ok::<_, anyhow::Error>(())
     });
-}
-
-/// What watchers of revocations follow. It ends, and they with it, when the drain begins.
-fn feed(world: &World, opened: &Opened, memory: &Memory) -> Feed {
-    let replica = memory.replica.clone();
-    let now = move || Label::of(&replica);
-    let feed = Feed::new(Arc::clone(&opened.hot), Box::new(Wire), &now);
-    let drain = world.lifecycle.shutdown().drain.clone();
-    let following = feed.clone().run(memory.replica.subscribe(), now, drain);
-    world.lifecycle.spawn("feed", async move {
-        following.await;
-        Ok::<_, anyhow::Error>(())
-    });
-    feed
 }
 
 fn signing_admin(

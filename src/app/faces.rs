@@ -17,7 +17,6 @@ use crate::proto::inventory_server::InventoryServer;
 use crate::proto::policy_server::PolicyServer;
 use crate::proto::revocation_server::RevocationServer;
 use crate::proto::token_exchange_server::TokenExchangeServer;
-use crate::revocation::Feed;
 use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
 use crate::{http, limits, proto};
@@ -41,7 +40,6 @@ pub(super) fn routes(
     memory: &Memory,
     changes: &Arc<Changes>,
     signing: &Arc<SigningAdmin>,
-    feed: &Feed,
 ) -> Faces {
     let administrators = Administrators {
         uids: config.admin.uids.iter().copied().collect(),
@@ -92,7 +90,7 @@ pub(super) fn routes(
     };
     let revocation = RevocationService {
         gate: gate.clone(),
-        feed: feed.clone(),
+        feed: memory.feed.clone(),
     };
     let doorkeeper = gate.doorkeeper();
     let policy = PolicyService {

@@ -19,5 +19,6 @@ mod policies;
 mod record;
 mod tokens;
 mod uses;
+mod watch;
 mod witnesses;
 mod writes;
