@@ -191,8 +191,8 @@ impl Feed {
     ) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.follow(revisions, now) => {}
-            () = self.build() => {}
+            () = self.follow(revisions, &now) => {}
+            () = self.build(&now) => {}
         }
         self.0.change().ended = true;
         self.0.tick();
@@ -212,20 +212,19 @@ impl Feed {
                 () = self.0.nudged.notified() => false,
                 _ = beats.tick() => true,
             };
-            let owes_word = self.advance(now());
+            self.advance(now());
             if is_beat {
                 self.beat();
                 is_soon = false;
-            } else if owes_word && !is_soon {
+            } else if !is_soon && self.0.state().owes_word {
                 beats.reset_after(limits::WATCH_WORD);
                 is_soon = true;
             }
         }
     }
 
-    /// Sends what has changed. Answers whether a revision was reached of which a delta may have told before: somebody may
-    /// wait to hear that.
-    fn advance(&self, label: Label) -> bool {
+    /// Sends what has changed.
+    fn advance(&self, label: Label) {
         let changes = self.0.hot.changes();
         let mut ids: Vec<MarkerId> = changes.iter().map(|marker| marker.id).collect();
         ids.sort_unstable();
@@ -243,11 +242,10 @@ impl Feed {
             deltas.push(self.0.encode.delta(self.packed(chunk), &reached));
         }
         let is_something = !deltas.is_empty();
-        let owes_word = self.0.change().advance(label, deltas);
+        self.0.change().advance(label, deltas);
         if is_something {
             self.0.tick();
         }
-        owes_word
     }
 
     /// What is so of these markers.
@@ -271,10 +269,13 @@ impl Feed {
     }
 
     /// Makes snapshots, each when it is needed.
-    async fn build(&self) {
+    async fn build(&self, now: impl Fn() -> Label) {
         loop {
             self.0.wanted.notified().await;
             if self.0.change().make_room() {
+                // As fresh as can be. Whether a word is owed for that, the other half of this task tells.
+                self.advance(now());
+                self.nudge();
                 let shared = Arc::clone(&self.0);
                 let built = tokio::task::spawn_blocking(move || shared.take_snapshot());
                 if built.await.is_err() {

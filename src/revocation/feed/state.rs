@@ -19,6 +19,9 @@ pub(super) struct State {
     foreign: u64,
     /// Whether a delta came with the revision that is reached.
     is_told: bool,
+    /// Whether a revision was reached without one, of which the deltas before it may have told: somebody may wait to hear
+    /// of it.
+    pub(super) owes_word: bool,
     ring: Ring,
     catch_up: u64,
     pub(super) beat: Beat,
@@ -35,6 +38,7 @@ pub(super) struct Beat {
     pub(super) number: u64,
     /// The delta after which it came.
     pub(super) after: u64,
+    label: Label,
     pub(super) frame: Bytes,
 }
 
@@ -44,6 +48,7 @@ pub(super) struct Begin {
     pub(super) label: Label,
     number: u64,
     total: u64,
+    beat: u64,
 }
 
 impl State {
@@ -54,11 +59,13 @@ impl State {
             floor: label.revision.counter.saturating_add(1),
             foreign: 0,
             is_told: false,
+            owes_word: false,
             ring: Ring::new(bounds.deltas),
             catch_up: bounds.catch_up,
             beat: Beat {
                 number: 1,
                 after: 0,
+                label,
                 frame,
             },
             snapshot: None,
@@ -67,9 +74,8 @@ impl State {
         }
     }
 
-    /// Takes the deltas that come with a label. Answers whether that is a revision of which the deltas before it may
-    /// have told, when none comes with it.
-    pub(super) fn advance(&mut self, label: Label, deltas: Vec<Bytes>) -> bool {
+    /// Takes the deltas that come with a label.
+    pub(super) fn advance(&mut self, label: Label, deltas: Vec<Bytes>) {
         let (before, now) = (self.label.revision, label.revision);
         if !now.covers(&before) {
             // The counters of what is kept say nothing any more.
@@ -77,7 +83,7 @@ impl State {
             self.floor = now.counter;
         }
         let is_new = now != before;
-        let owes_word = is_new && self.is_told && deltas.is_empty();
+        self.owes_word |= is_new && self.is_told && deltas.is_empty();
         self.is_told = !deltas.is_empty() || (self.is_told && !is_new);
         for frame in deltas {
             let dropped = self.ring.push(frame, now.counter);
@@ -86,7 +92,6 @@ impl State {
             }
         }
         self.label = label;
-        owes_word
     }
 
     /// Takes a heartbeat. A snapshot that nobody was sent anything of for some heartbeats goes.
@@ -94,17 +99,27 @@ impl State {
         self.beat = Beat {
             number: self.beat.number.saturating_add(1),
             after: self.ring.last(),
+            label: self.label,
             frame,
         };
+        self.owes_word = false;
         let last = self.beat.number.saturating_sub(limits::SNAPSHOT_IDLE_BEATS);
         let used = |snapshot: &mut Snapshot| snapshot.used.load(Ordering::Relaxed) >= last;
         self.snapshot.take_if(|snapshot| !used(snapshot));
     }
 
-    /// The delta after which whoever has a revision whole goes on; none where that is not known or no longer kept.
-    pub(super) fn resume(&self, from: Revision) -> Option<u64> {
-        let is_kept = self.label.revision.covers(&from) && from.counter >= self.floor;
-        is_kept.then(|| self.ring.before(from.counter, self.foreign))
+    /// The delta and the heartbeat after which whoever has a revision whole goes on; none where that is not known or no
+    /// longer kept.
+    pub(super) fn resume(&self, from: Revision) -> Option<(u64, u64)> {
+        if !self.label.revision.covers(&from) || from.counter < self.floor {
+            return None;
+        }
+        // It is told at once how fresh it is, unless it knows better.
+        let beat = match self.beat.label.revision.covers(&from) {
+            true => self.beat.number.saturating_sub(1),
+            false => self.beat.number,
+        };
+        Some((self.ring.before(from.counter, self.foreign), beat))
     }
 
     pub(super) fn after(&self, number: u64) -> After {
@@ -144,6 +159,7 @@ impl State {
             label: self.label,
             number: self.ring.last(),
             total: self.ring.total(),
+            beat: self.beat.number,
         }
     }
 
@@ -154,6 +170,7 @@ impl State {
             number: self.snapshots,
             at: begin.number,
             total: begin.total,
+            beat: begin.beat,
             bytes: bytes.try_into().unwrap_or(u64::MAX),
             frames,
             used: AtomicU64::new(self.beat.number),

@@ -123,11 +123,24 @@ struct Client {
     set: BTreeMap<MarkerId, Cover>,
     coming: Option<Vec<u8>>,
     label: Option<Label>,
+    /// Since it came the last time.
+    stream: Option<Revision>,
 }
 
 impl Client {
     /// Takes a message. Answers whether its set is whole.
     fn take(&mut self, message: Message) -> bool {
+        let label = match &message {
+            Message::Part(_, _, end) => end.as_ref().map(|end| end.label),
+            Message::Delta(_, label) | Message::Beat(label) => Some(*label),
+        };
+        if let Some(Label { revision, .. }) = label {
+            let before = self.stream.replace(revision);
+            let goes_back = before.is_some_and(|before| {
+                before.incarnation == revision.incarnation && before.counter > revision.counter
+            });
+            assert!(!goes_back, "back to {revision}");
+        }
         match message {
             Message::Part(markers, is_first, end) => {
                 if is_first {
@@ -400,10 +413,18 @@ fn a_heartbeat_never_goes_back() {
         panic!("no heartbeat");
     };
     assert_eq!(beat, label(2));
-    // Who comes back is told at once how fresh it is.
-    let mut back = site.watch(Some(revision(1, 3)));
-    assert!(matches!(site.next(&mut back), Some(Message::Part(..))));
+    // Who gets a snapshot that was made for others is told at once how fresh it is now.
+    let mut late = site.watch(None);
+    assert!(matches!(site.next(&mut late), Some(Message::Part(..))));
+    assert!(matches!(site.next(&mut late), Some(Message::Delta(..))));
+    assert!(matches!(site.next(&mut late), Some(Message::Beat(_))));
+    assert!(site.next(&mut late).is_none());
+    // And who comes back.
     let mut back = site.watch(Some(revision(1, 2)));
     assert!(matches!(site.next(&mut back), Some(Message::Delta(..))));
     assert!(matches!(site.next(&mut back), Some(Message::Beat(_))));
+    // But not if it knows better.
+    site.feed.advance(label(3));
+    let mut back = site.watch(Some(revision(1, 3)));
+    assert!(site.next(&mut back).is_none());
 }

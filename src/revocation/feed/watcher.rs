@@ -54,8 +54,7 @@ impl Watcher {
         let (place, beat) = {
             let state = shared.state();
             match from.and_then(|from| state.resume(from)) {
-                // It is told at once how fresh it is.
-                Some(number) => (Place::Delta(number), 0),
+                Some((number, beat)) => (Place::Delta(number), beat),
                 None => (Place::Nowhere, state.beat.number),
             }
         };
@@ -117,7 +116,8 @@ impl Watcher {
                 let parts = parts.saturating_add(1);
                 if parts == snapshot.frames.len() {
                     self.place = Place::Delta(snapshot.at);
-                    self.beat = state.beat.number;
+                    // The snapshot may have been made for others, long ago: how fresh it is now is told at once.
+                    self.beat = snapshot.beat;
                 } else {
                     self.place = Place::Snapshot { number, parts };
                 }

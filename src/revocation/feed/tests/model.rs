@@ -118,6 +118,7 @@ impl Model {
             Step::Back(who) => {
                 let (watcher, client) = &mut self.watchers[who];
                 client.coming = None;
+                client.stream = None;
                 *watcher = self.site.watch(client.label.map(|label| label.revision));
             }
             Step::Anew(who) => self.watchers[who] = (self.site.watch(None), Client::default()),
