@@ -325,6 +325,20 @@ fn a_snapshot_that_nobody_reads_goes_after_some_heartbeats() {
 }
 
 #[test]
+fn a_snapshot_that_somebody_reads_stays() {
+    let site = Site::new(Bounds::default());
+    (0..2 * limits::SNAPSHOT_PART + 1).for_each(|n| site.revoke(&n.to_string()));
+    site.feed.advance(label(2));
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    for _ in 0..3 {
+        client.take(site.next(&mut watcher).unwrap());
+        (0..limits::SNAPSHOT_IDLE_BEATS).for_each(|_| site.feed.beat());
+    }
+    assert_eq!(client.set, set(&site.hot));
+    assert_eq!(site.feed.counts().snapshots, 1);
+}
+
+#[test]
 fn a_slow_watcher_gets_a_snapshot_again_also_in_the_middle_of_one() {
     let site = Site::new(Bounds {
         deltas: 1_000,
