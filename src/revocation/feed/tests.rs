@@ -356,10 +356,60 @@ fn a_slow_watcher_gets_a_snapshot_again_also_in_the_middle_of_one() {
     assert_eq!(site.feed.counts().lagged, 1);
     many(limits::SNAPSHOT_PART);
     site.feed.advance(label(3));
+    // The rest of what it cannot go on from is not sent first.
+    let next = site.next(&mut watcher).unwrap();
+    assert!(matches!(next, Message::Part(_, true, _)));
+    client.take(next);
     client.read_all(&site, &mut watcher);
     assert_eq!(site.feed.counts().lagged, 2);
     assert_eq!(client.set, set(&site.hot));
     assert_eq!(client.label, Some(label(3)));
+}
+
+/// Parts of one are never taken for parts of another.
+#[test]
+fn who_is_in_the_middle_of_a_snapshot_begins_anew_with_the_next_one() {
+    let site = Site::new(Bounds {
+        catch_up: 0,
+        ..Bounds::default()
+    });
+    (0..=limits::SNAPSHOT_PART).for_each(|n| site.revoke(&n.to_string()));
+    site.feed.advance(label(2));
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    assert!(!client.take(site.next(&mut watcher).unwrap()), "a part");
+    for counter in 3..1_000 {
+        site.revoke(&format!("later {counter}"));
+        site.feed.advance(label(counter));
+    }
+    Client::default().read_all(&site, &mut site.watch(None));
+    assert_eq!(site.feed.counts().snapshots, 2);
+    client.read_all(&site, &mut watcher);
+    assert_eq!(client.set, set(&site.hot));
+    assert_eq!(site.feed.counts().snapshots, 2);
+}
+
+/// Only what is so in the end is told of a marker that changed more than once.
+#[test]
+fn a_delta_has_each_marker_once_as_it_is_now() {
+    let site = Site::new(Bounds::default());
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    client.read_all(&site, &mut watcher);
+    site.revoke("a");
+    site.revoke("b");
+    site.hot.release(Thing::Issuer("a"));
+    site.feed.advance(label(2));
+    let Some(Message::Delta(markers, _)) = site.next(&mut watcher) else {
+        panic!("no delta");
+    };
+    let told: BTreeMap<_, _> = unpack(&markers)
+        .unwrap()
+        .map(|marker| (marker.id, marker.cover.before))
+        .collect();
+    assert_eq!(markers.len(), 48);
+    assert_eq!(
+        told,
+        [(name("a"), Second::ZERO), (name("b"), Second::NEVER)].into()
+    );
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn in_the_end_everybody_has_what_is_in_force(steps in prop::collection::vec(step(), 1..80)) {
