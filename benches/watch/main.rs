@@ -90,8 +90,9 @@ enum Push {
 /// A server with all who watch it.
 struct Side {
     name: &'static str,
-    server: Role,
+    /// Ended first: whoever watches does not expect the server to.
     load: Role,
+    server: Role,
     push: Push,
     watchers: usize,
     /// Bytes of memory for each watcher.

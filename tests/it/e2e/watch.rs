@@ -269,11 +269,14 @@ async fn who_serves_nothing_any_more_is_told_at_the_next_heartbeat() {
         ..DeleteAudienceRequest::default()
     };
     inventory.delete_audience(delete).await.unwrap();
-    let told = loop {
-        if let Err(told) = follower.take().await {
-            break told;
+    let told = async {
+        loop {
+            if let Err(told) = follower.take().await {
+                return told;
+            }
         }
     };
+    let told = within("the refusal", told).await;
     assert_eq!(refusal(&told), "not_authorised");
     until("the watcher to be counted out", async || {
         broker.metric("watchers").await == Some(0)
