@@ -15,6 +15,7 @@ mod settled;
 mod sinks;
 mod state;
 mod upkeep;
+mod watching;
 
 pub use crate::store::embedded::{OpenError, Restored};
 pub use check::check;
@@ -123,6 +124,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
 
     metrics.follow_log(opened.log.stats());
     metrics.follow_sinks(sinks);
+    metrics.follow_feed(memory.feed.clone());
     upkeep::announce(config, world, &opened.log).await;
     upkeep::start(
         world,
@@ -192,6 +194,7 @@ fn acts(
     let revocations = Arc::new(RevocationAdmin::new(
         config.issuer.as_str().into(),
         Arc::clone(&opened.hot),
+        memory.feed.clone(),
         Arc::clone(&keys),
         Arc::clone(&signing),
         Arc::clone(&changes),

@@ -1,7 +1,9 @@
-//! Revocation: what is no longer good, held in memory and asked at every step.
+//! Revocation: what is no longer good, held in memory, asked at every step, and told to all who watch.
 
+mod feed;
 mod hot;
 mod stored;
 
+pub use feed::{Counts, Encode, End, Feed, Label, Watcher};
 pub use hot::HotSet;
 pub use stored::{BadMarker, PREFIX, StoredMarker, Told, marker};

@@ -20,7 +20,7 @@ use crate::inventory::{KeyEntry, KeyState};
 use crate::limits;
 use crate::marker::{Cover, Kind, Marker, MarkerId, Second, Thing};
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::revocation::{HotSet, PREFIX, StoredMarker, Told};
+use crate::revocation::{Feed, HotSet, PREFIX, StoredMarker, Told};
 use crate::store::{Batch, Cursor, Entry, Expect, Key, Revision};
 use jiff::Timestamp;
 use revocable::{Mark, certificate, longest, until};
@@ -32,6 +32,7 @@ use std::sync::Arc;
 pub struct RevocationAdmin {
     issuer: Arc<str>,
     hot: Arc<HotSet>,
+    feed: Feed,
     keys: Arc<KeyAdmin>,
     signing: Arc<SigningAdmin>,
     changes: Arc<Changes>,
@@ -54,6 +55,7 @@ impl RevocationAdmin {
     pub fn new(
         issuer: Arc<str>,
         hot: Arc<HotSet>,
+        feed: Feed,
         keys: Arc<KeyAdmin>,
         signing: Arc<SigningAdmin>,
         changes: Arc<Changes>,
@@ -62,6 +64,7 @@ impl RevocationAdmin {
         Self {
             issuer,
             hot,
+            feed,
             keys,
             signing,
             changes,
@@ -173,6 +176,7 @@ impl RevocationAdmin {
                 ..stored.marker
             });
         }
+        self.feed.nudge();
         Ok(markers)
     }
 

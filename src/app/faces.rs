@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::grpc::{
     AuditService, Gate, InventoryService, PolicyService, RevocationService, TokenExchangeService,
+    watched,
 };
 use crate::leak::Desk;
 use crate::listener::{Listener, until_drain};
@@ -23,7 +24,7 @@ use crate::{http, limits, proto};
 use std::sync::Arc;
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{LayerExt as _, Routes};
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
 /// The routers of each face, to be put together as each listener is configured.
 pub(super) struct Faces {
@@ -89,6 +90,7 @@ pub(super) fn routes(
         gate: gate.clone(),
         revocations: Arc::clone(&acts.revocations),
         reading: audit.reading.clone(),
+        feed: memory.feed.clone(),
     };
     let doorkeeper = gate.doorkeeper();
     let policy = PolicyService {
@@ -118,7 +120,10 @@ pub(super) fn routes(
         TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
     ))
     .add_service(AuditServer::new(audit).max_decoding_message_size(size))
-    .add_service(RevocationServer::new(revocation).max_decoding_message_size(size))
+    .add_service(
+        MapResponseLayer::new(watched)
+            .named_layer(RevocationServer::new(revocation).max_decoding_message_size(size)),
+    )
     .add_service(InterceptedService::new(
         InventoryServer::new(inventory).max_decoding_message_size(size),
         doorkeeper.clone(),

@@ -3,6 +3,10 @@
 mod check;
 mod revoke;
 mod watch;
+mod wire;
+
+pub use watch::watched;
+pub use wire::Wire;
 
 use super::page::Page;
 use super::{Gate, convert, precondition};
@@ -12,7 +16,7 @@ use crate::marker::{MarkerId, Second};
 use crate::proto as pb;
 use crate::proto::revocation_server::Revocation;
 use crate::refusal::{Denial, Fault};
-use crate::revocation::StoredMarker;
+use crate::revocation::{Feed, StoredMarker};
 use crate::store::Key;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -26,6 +30,8 @@ pub struct RevocationService {
     pub revocations: Arc<RevocationAdmin>,
     /// Says what would be hit.
     pub reading: Reading,
+    /// What watchers follow.
+    pub feed: Feed,
 }
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -71,8 +77,8 @@ impl Revocation for RevocationService {
         self.listed(&request).await.map(Response::new)
     }
 
-    async fn watch(&self, _request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
-        Err(Status::unimplemented("to come in this branch"))
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
+        watch::open(self, &request)
     }
 
     async fn check(&self, request: Request<pb::CheckRequest>) -> Reply<pb::CheckResponse> {

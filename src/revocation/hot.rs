@@ -21,8 +21,9 @@ pub struct HotSet {
 impl HotSet {
     /// Puts a marker in force in place of the one of that id, or takes it back where it covers nothing.
     pub fn put(&self, marker: Marker) {
+        // Held meanwhile, so that changes are told in the order in which they came into force.
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         if self.markers.put(marker) {
-            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(changes) = changes.as_mut() {
                 changes.push(marker);
             }

@@ -21,5 +21,6 @@ mod record;
 mod revocation;
 mod tokens;
 mod uses;
+mod watch;
 mod witnesses;
 mod writes;

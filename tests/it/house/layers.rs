@@ -89,7 +89,10 @@ const MODULES: &[Row] = &[
     ),
     row(
         "telemetry",
-        &[VALUES, "trust authn audit leak exchange listener"],
+        &[
+            VALUES,
+            "trust revocation authn audit leak exchange listener",
+        ],
         &[Http, Sockets],
     ),
     row(
