@@ -2,6 +2,7 @@
 
 mod model;
 mod running;
+mod snapshots;
 
 use super::*;
 use crate::marker::{Thing, unpack};
@@ -193,18 +194,6 @@ fn set(hot: &HotSet) -> BTreeMap<MarkerId, Cover> {
 }
 
 #[test]
-fn an_empty_set_is_a_snapshot_of_one_part() {
-    let site = Site::new(Bounds::default());
-    let mut watcher = site.watch(None);
-    let Some(Message::Part(markers, true, Some(end))) = site.next(&mut watcher) else {
-        panic!("not a whole snapshot");
-    };
-    assert_eq!((markers.len(), end.count, end.label), (0, 0, label(1)));
-    assert_eq!(end.digest, *digest(&SHA256, b"").as_ref());
-    assert!(site.next(&mut watcher).is_none());
-}
-
-#[test]
 fn snapshots_and_deltas_come_in_parts_of_so_many_and_not_one_more() {
     for (count, parts) in [
         (limits::SNAPSHOT_PART, 1),
@@ -258,136 +247,7 @@ fn so_many_watch_at_a_time_and_those_who_leave_make_room() {
     all.push(site.watch(None));
 }
 
-#[test]
-fn those_who_come_together_share_a_snapshot_and_the_next_is_made_when_it_is_too_old() {
-    let site = Site::new(Bounds {
-        deltas: 1_000,
-        catch_up: u64::MAX,
-        ..Bounds::default()
-    });
-    let mut clients: Vec<_> = (0..3)
-        .map(|_| (site.watch(None), Client::default()))
-        .collect();
-    for (watcher, client) in &mut clients {
-        client.read_all(&site, watcher);
-    }
-    assert_eq!(site.feed.counts().snapshots, 1);
-    // One that the deltas kept catch up with is still sent; and the deltas with it.
-    site.revoke("a");
-    site.feed.advance(label(2));
-    let (mut late, mut client) = (site.watch(None), Client::default());
-    client.read_all(&site, &mut late);
-    assert_eq!((site.feed.counts().snapshots, client.set.len()), (1, 1));
-    // Until one of them is gone.
-    for counter in 3..20 {
-        site.revoke(&counter.to_string());
-        site.feed.advance(label(counter));
-    }
-    let (mut later, mut client) = (site.watch(None), Client::default());
-    client.read_all(&site, &mut later);
-    assert_eq!(site.feed.counts().snapshots, 2);
-    assert_eq!(client.set, set(&site.hot));
-}
-
-#[test]
-fn nobody_is_sent_more_on_top_of_a_snapshot_than_so_much() {
-    // What a delta of one marker costs.
-    let cost = 24 + 64;
-    for (deltas, snapshots) in [(4, 1), (5, 2)] {
-        let site = Site::new(Bounds {
-            catch_up: 4 * cost,
-            ..Bounds::default()
-        });
-        let (mut first, mut second) = (site.watch(None), Client::default());
-        second.read_all(&site, &mut first);
-        for n in 0..deltas {
-            site.revoke(&n.to_string());
-            site.feed.advance(label(n + 2));
-        }
-        Client::default().read_all(&site, &mut site.watch(None));
-        assert_eq!(site.feed.counts().snapshots, snapshots);
-    }
-    assert_eq!(Bounds::default().catch_up, limits::SNAPSHOT_CATCH_UP);
-}
-
-#[test]
-fn a_snapshot_that_nobody_reads_goes_after_some_heartbeats() {
-    for (beats, snapshots) in [
-        (limits::SNAPSHOT_IDLE_BEATS, 1),
-        (limits::SNAPSHOT_IDLE_BEATS + 1, 2),
-    ] {
-        let site = Site::new(Bounds::default());
-        Client::default().read_all(&site, &mut site.watch(None));
-        (0..beats).for_each(|_| site.feed.beat());
-        Client::default().read_all(&site, &mut site.watch(None));
-        assert_eq!(site.feed.counts().snapshots, snapshots);
-    }
-}
-
-#[test]
-fn a_snapshot_that_somebody_reads_stays() {
-    let site = Site::new(Bounds::default());
-    (0..2 * limits::SNAPSHOT_PART + 1).for_each(|n| site.revoke(&n.to_string()));
-    site.feed.advance(label(2));
-    let (mut watcher, mut client) = (site.watch(None), Client::default());
-    for _ in 0..3 {
-        client.take(site.next(&mut watcher).unwrap());
-        (0..limits::SNAPSHOT_IDLE_BEATS).for_each(|_| site.feed.beat());
-    }
-    assert_eq!(client.set, set(&site.hot));
-    assert_eq!(site.feed.counts().snapshots, 1);
-}
-
-#[test]
-fn a_slow_watcher_gets_a_snapshot_again_also_in_the_middle_of_one() {
-    let site = Site::new(Bounds {
-        deltas: 1_000,
-        ..Bounds::default()
-    });
-    let (mut watcher, mut client) = (site.watch(None), Client::default());
-    client.read_all(&site, &mut watcher);
-    let many = |from: usize| {
-        (from..from + limits::SNAPSHOT_PART).for_each(|n| site.revoke(&n.to_string()));
-    };
-    many(0);
-    site.revoke("one more");
-    site.feed.advance(label(2));
-    assert!(!client.take(site.next(&mut watcher).unwrap()), "a part");
-    assert_eq!(site.feed.counts().lagged, 1);
-    many(limits::SNAPSHOT_PART);
-    site.feed.advance(label(3));
-    // The rest of what it cannot go on from is not sent first.
-    let next = site.next(&mut watcher).unwrap();
-    assert!(matches!(next, Message::Part(_, true, _)));
-    client.take(next);
-    client.read_all(&site, &mut watcher);
-    assert_eq!(site.feed.counts().lagged, 2);
-    assert_eq!(client.set, set(&site.hot));
-    assert_eq!(client.label, Some(label(3)));
-}
-
 /// Parts of one are never taken for parts of another.
-#[test]
-fn who_is_in_the_middle_of_a_snapshot_begins_anew_with_the_next_one() {
-    let site = Site::new(Bounds {
-        catch_up: 0,
-        ..Bounds::default()
-    });
-    (0..=limits::SNAPSHOT_PART).for_each(|n| site.revoke(&n.to_string()));
-    site.feed.advance(label(2));
-    let (mut watcher, mut client) = (site.watch(None), Client::default());
-    assert!(!client.take(site.next(&mut watcher).unwrap()), "a part");
-    for counter in 3..1_000 {
-        site.revoke(&format!("later {counter}"));
-        site.feed.advance(label(counter));
-    }
-    Client::default().read_all(&site, &mut site.watch(None));
-    assert_eq!(site.feed.counts().snapshots, 2);
-    client.read_all(&site, &mut watcher);
-    assert_eq!(client.set, set(&site.hot));
-    assert_eq!(site.feed.counts().snapshots, 2);
-}
-
 /// Only what is so in the end is told of a marker that changed more than once.
 #[test]
 fn a_delta_has_each_marker_once_as_it_is_now() {
