@@ -23,7 +23,7 @@ fn claims() -> Value {
     json!({
         "iss": ISSUER, "sub": "spiffe://example.org/ci", "aud": "https://shop.example.org",
         "exp": 2000, "iat": 1000, "jti": "a", "client_id": "spiffe://example.org/ci", "scope": "read deploy",
-        "act": {"sub": "b", "act": {"sub": "c"}}, "cmb": {"more": "than we read"},
+        "act": {"sub": "b", "act": {"sub": "c"}}, "cmb": {"c": [], "l": [], "more": "than we read"},
     })
 }
 

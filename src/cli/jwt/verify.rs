@@ -64,6 +64,7 @@ pub(super) async fn run(args: VerifyArgs, world: &World) -> Result<(), Failure> 
             binding: match verified.binding {
                 Binding::Bearer => "bearer",
                 Binding::Certificate(_) => "certificate",
+                Binding::Key(_) => "key",
                 Binding::Unknown => "unknown",
             },
             presenter_checked: false,
@@ -95,9 +96,11 @@ async fn fetch(issuer: &str, ca: &Path) -> Result<KeySet, Failure> {
 
 fn unavailable(error: FetchError) -> Failure {
     match error {
-        FetchError::Roots(_) | FetchError::Url(_) => Failure::usage("nothing can be fetched")
-            .why(error)
-            .next("check --issuer and --ca"),
+        FetchError::Roots(_) | FetchError::Url(_) | FetchError::Runtime => {
+            Failure::usage("nothing can be fetched")
+                .why(error)
+                .next("check --issuer and --ca")
+        }
         FetchError::Transport { .. }
         | FetchError::Status { .. }
         | FetchError::TooLarge(_)
