@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             generator.type_attribute(format!(".cambist.v1.{name}"), "#[derive(serde::Serialize)]");
     }
     generator
+        .bytes(".cambist.v1.SnapshotPart.markers")
+        .bytes(".cambist.v1.Delta.markers")
         .skip_debug(SECRET.map(|name| format!(".cambist.v1.{name}")))
         .compile_fds(descriptors)?;
     Ok(())

@@ -86,17 +86,24 @@ impl Feed {
         }
     }
 
-    /// Waits until a first snapshot is there, at most for `patience`.
+    /// Waits until a first snapshot is there: through outages, at most for `patience`; a definitive refusal is reported at
+    /// once.
     ///
     /// # Errors
     /// The last failure; the feed goes on trying.
     pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
+        let is_there = || self.0.held.view.load().is_some();
         let mut progress = self.0.progress.clone();
-        let told = progress.wait_for(|_| self.0.held.view.load().is_some());
-        match tokio::time::timeout(patience, told).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(Error::Closed),
-            Err(_) => Err(self.failure()),
+        let told = progress.wait_for(|now| {
+            let failure = now.failure.as_ref();
+            is_there() || failure.is_some_and(|failure| !failure.is_transient())
+        });
+        // Whatever was told or not, this decides.
+        let _in_time = tokio::time::timeout(patience, told).await;
+        if is_there() {
+            Ok(())
+        } else {
+            Err(self.failure())
         }
     }
 
@@ -110,7 +117,7 @@ impl Feed {
             connected,
             failure,
             revision: view.map(|view| Arc::clone(&view.revision)),
-            as_of: view.map(|view| view.fresh.as_of),
+            as_of: view.and_then(|view| Some(view.fresh?.as_of)),
             age: self.0.held.age(),
             markers: view.map_or(0, |view| view.markers.len()),
         }
@@ -127,7 +134,7 @@ impl Feed {
         &self.0.held.stats
     }
 
-    /// Whether nothing in a fence is revoked, as far as is known, and how old that knowledge is: none before there is any.
+    /// Whether nothing in a fence is revoked, as far as is known, and how old that knowledge is: none where nobody can say.
     /// What is known to be revoked is refused however old the knowledge is.
     pub(super) fn check(&self, fence: &Fence) -> Result<Option<Duration>, VerifyError> {
         let held = &self.0.held;
@@ -139,7 +146,8 @@ impl Feed {
                 marker: part.id,
             });
         }
-        Ok(view.as_ref().map(|view| view.fresh.age(held.now())))
+        let fresh = view.as_ref().and_then(|view| view.fresh);
+        Ok(fresh.map(|fresh| fresh.age(held.now())))
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {

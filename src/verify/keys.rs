@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use task::{Issuer, Publisher, Task};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The keys of an issuer. Cheap to clone; the last clone dropped ends the background work.
@@ -37,7 +37,8 @@ struct Inner {
 #[derive(Debug)]
 struct Shared {
     current: ArcSwap<Current>,
-    wanted: Notify,
+    /// The round after which another one was wanted last: a wish that was granted is none any more.
+    wanted: watch::Sender<Option<u64>>,
     stats: KeyStats,
 }
 
@@ -83,7 +84,7 @@ impl Keys {
     pub fn fixed(set: KeySet) -> Self {
         let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(Current { set, generation: 1 }),
-            wanted: Notify::new(),
+            wanted: watch::Sender::new(None),
             stats: KeyStats::default(),
         });
         let (_, round) = watch::channel(Round::default());
@@ -126,8 +127,9 @@ impl Keys {
 
     /// Has the keys fetched again soon, without waiting.
     pub(super) fn want(&self) {
-        if self.0.round.borrow().open {
-            self.0.shared.wanted.notify_one();
+        let now = *self.0.round.borrow();
+        if now.open {
+            self.0.shared.wanted.send_replace(Some(now.ended));
         }
     }
 
@@ -139,7 +141,7 @@ impl Keys {
         if !now.open {
             return false;
         }
-        self.0.shared.wanted.notify_one();
+        self.0.shared.wanted.send_replace(Some(now.ended));
         let next = round.wait_for(|round| round.ended > now.ended);
         let next = tokio::time::timeout(limits::KEYS_WAIT, next).await;
         matches!(next, Ok(Ok(_)))
@@ -153,7 +155,7 @@ impl Keys {
         let runtime = Handle::try_current().map_err(|_| FetchError::Runtime)?;
         let shared = Arc::new(Shared {
             current: ArcSwap::default(),
-            wanted: Notify::new(),
+            wanted: watch::Sender::new(None),
             stats: KeyStats::default(),
         });
         let first = Round {

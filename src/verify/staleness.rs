@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How old what is known of revocations may be when a token is accepted. There is no default: it is said for each use.
 ///
-/// While the broker is in reach the age is a second or so. The bound is how long a token that was revoked can pass where
+/// While the broker is in reach the age is a few seconds. The bound is how long a token that was revoked can pass where
 /// the broker is out of reach; [`Beyond`] is what happens then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Staleness {

@@ -1,4 +1,10 @@
-//! The users' side: tokens checked offline, keys fetched from an issuer.
+//! The users' side: tokens checked where they arrive, keys fetched from an issuer, revocations followed.
+
+mod feed;
+mod hour;
+mod layer;
+mod rotation;
+mod world;
 
 use crate::support::https::Https;
 use crate::support::jws::Signer;

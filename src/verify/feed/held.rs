@@ -22,7 +22,8 @@ use std::time::Duration;
 pub(super) struct View {
     pub(super) markers: Arc<MarkerSet>,
     pub(super) revision: Arc<str>,
-    pub(super) fresh: Fresh,
+    /// None where the broker was not sure of anything yet.
+    pub(super) fresh: Option<Fresh>,
 }
 
 /// The view in use, for readers.
@@ -48,14 +49,25 @@ pub(super) struct Reader<'a> {
     most: usize,
     pace: Pace,
     coming: Option<Coming>,
-    /// Whether what comes continues what is held: the feed began where that ends, or has brought a snapshot.
-    joined: bool,
+    at: At,
+}
+
+/// What a feed goes on from.
+enum At {
+    /// Nothing that it has told.
+    Nothing,
+    /// What is held: it began where that ends, or has brought it.
+    Held,
+    /// A snapshot that it has brought, which is older than what is held. It may have been made for others a while ago, and
+    /// what has changed since follows it: it is put in use once it is no older any more. Until then what was revoked in
+    /// between would pass again.
+    Behind(Arc<View>),
 }
 
 /// What a message did.
 #[derive(Debug)]
 pub(super) enum Done {
-    /// It is in force.
+    /// It was taken.
     Applied,
     /// A snapshot has taken the place of this set, which nobody looks at any more; it may be large.
     Replaced(Option<Arc<View>>),
@@ -69,15 +81,15 @@ impl<'a> Reader<'a> {
             most,
             pace: Pace::default(),
             coming: None,
-            joined: resumed,
+            at: if resumed { At::Held } else { At::Nothing },
         }
     }
 
     pub(super) fn take(&mut self, event: Event) -> Result<Done, Fault> {
         match event {
             Event::Snapshot(part) => self.part(part),
-            Event::Delta(delta) => self.delta(delta).map(|()| Done::Applied),
-            Event::Heartbeat(beat) => self.beat(beat).map(|()| Done::Applied),
+            Event::Delta(delta) => self.delta(delta),
+            Event::Heartbeat(beat) => self.beat(beat),
         }
     }
 
@@ -88,7 +100,7 @@ impl<'a> Reader<'a> {
             end,
         } = part;
         // What is held stays in use, and is no longer what this feed goes on from.
-        self.joined = false;
+        self.at = At::Nothing;
         if first {
             self.coming = Some(Coming::new(self.most));
         }
@@ -102,76 +114,104 @@ impl<'a> Reader<'a> {
         let coming = coming.ok_or(Fault("the end of a snapshot that has none"))?;
         let view = View {
             revision: revision(&end.revision)?,
-            fresh: self.pace.receive(instant(end.as_of)?, self.held.now()),
+            fresh: self.fresh(end.as_of)?,
             markers: Arc::new(coming.end(&end)?),
         };
-        self.replace(view)
-    }
-
-    /// Puts a snapshot in place of what is held, unless it is older: what was revoked in between would pass again. By age as
-    /// we count it, or by the broker's own instants, so that two that are of the same one are not told apart by our clocks.
-    /// Nothing is lost by staying: the other would be too old for whomever this is too old for.
-    fn replace(&mut self, view: View) -> Result<Done, Fault> {
-        let now = self.held.now();
-        if let Some(old) = &*self.held.view.load()
-            && view.fresh.age(now) > old.fresh.age(now)
-            && view.fresh.as_of < old.fresh.as_of
-        {
-            return Err(Fault("a snapshot that is older than what is held"));
-        }
         count(&self.held.stats.snapshots);
-        self.joined = true;
-        Ok(Done::Replaced(self.held.view.swap(Some(Arc::new(view)))))
+        Ok(self.put(view))
     }
 
-    fn delta(&mut self, delta: Delta) -> Result<(), Fault> {
+    fn delta(&mut self, delta: Delta) -> Result<Done, Fault> {
         let Delta {
             revision: to,
             markers: bytes,
             as_of,
         } = delta;
-        let old = self.held.view.load_full().filter(|_| self.joined);
-        let old = old.ok_or(Fault("a change of what was not told"))?;
-        let (to, as_of) = (revision(&to)?, instant(as_of)?);
+        let old = self.from().ok_or(Fault("a change of what was not told"))?;
+        let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
         for marker in markers(&bytes)? {
             old.markers.put(marker);
         }
         if old.markers.len() > self.most {
             return Err(Fault("more markers than are held"));
         }
-        self.advance(&old, to, as_of);
         count(&self.held.stats.deltas);
-        Ok(())
+        Ok(self.advance(&old, to, fresh))
     }
 
-    fn beat(&mut self, beat: Heartbeat) -> Result<(), Fault> {
+    fn beat(&mut self, beat: Heartbeat) -> Result<Done, Fault> {
         let Heartbeat {
             revision: to,
             as_of,
         } = beat;
-        let (to, as_of) = (revision(&to)?, instant(as_of)?);
+        let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
         // Between the parts of a snapshot it tells that somebody is there, and nothing of what is held.
-        if let Some(old) = self.held.view.load_full().filter(|_| self.joined) {
-            self.advance(&old, to, as_of);
-        }
-        Ok(())
+        Ok(match self.from() {
+            Some(old) => self.advance(&old, to, fresh),
+            None => Done::Applied,
+        })
     }
 
-    /// Everything up to a revision is in the set: what was told comes in its order.
-    fn advance(&mut self, old: &View, to: Arc<str>, as_of: jiff::Timestamp) {
+    fn from(&self) -> Option<Arc<View>> {
+        match &self.at {
+            At::Nothing => None,
+            At::Held => self.held.view.load_full(),
+            At::Behind(view) => Some(Arc::clone(view)),
+        }
+    }
+
+    /// How fresh something is that has come now; a broker that has just begun may not be sure of anything yet.
+    fn fresh(&mut self, as_of: Option<prost_types::Timestamp>) -> Result<Option<Fresh>, Fault> {
+        let as_of = as_of.map(instant).transpose()?;
+        Ok(as_of.map(|as_of| self.pace.receive(as_of, self.held.now())))
+    }
+
+    /// Everything up to a revision is in the set: what is told comes in its order.
+    fn advance(&mut self, old: &View, to: Arc<str>, fresh: Option<Fresh>) -> Done {
         let now = self.held.now();
-        let fresh = self.pace.receive(as_of, now);
         // It may be told by another broker than before, which knows less of when, and not less of what.
-        let fresh = if fresh.age(now) <= old.fresh.age(now) {
-            fresh
-        } else {
-            old.fresh
+        let fresh = match (fresh, old.fresh) {
+            (Some(new), Some(old)) if new.age(now) > old.age(now) => Some(old),
+            (new, old) => new.or(old),
         };
-        self.held.view.store(Some(Arc::new(View {
+        self.put(View {
             markers: Arc::clone(&old.markers),
             revision: to,
             fresh,
-        })));
+        })
+    }
+
+    /// Puts a view in use, unless it is of another set than what is held and older.
+    fn put(&mut self, view: View) -> Done {
+        let view = Arc::new(view);
+        if matches!(self.at, At::Held) {
+            self.held.view.store(Some(view));
+            return Done::Applied;
+        }
+        let is_older = {
+            let held = self.held.view.load();
+            held.as_ref()
+                .is_some_and(|held| view.is_older(held, self.held.now()))
+        };
+        if is_older {
+            self.at = At::Behind(view);
+            return Done::Applied;
+        }
+        self.at = At::Held;
+        Done::Replaced(self.held.view.swap(Some(view)))
+    }
+}
+
+impl View {
+    /// Whether it is older by age as we count it, and by the broker's own instants as well: two that are of the same one are
+    /// not told apart by our clocks. Nothing is lost by staying with the other: this would be too old for whomever that is
+    /// too old for.
+    fn is_older(&self, held: &Self, now: Reading) -> bool {
+        match (&self.fresh, &held.fresh) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(this), Some(held)) => this.age(now) > held.age(now) && this.as_of < held.as_of,
+        }
     }
 }
 
@@ -180,15 +220,17 @@ impl Held {
     /// tokens that are alive again once it is set right. Answers whether there may be more.
     pub(super) fn expire(&self) -> bool {
         let view = self.view.load();
-        view.as_ref().is_some_and(|view| {
-            let now = self.clock.now().min(view.fresh.as_of);
+        let told = view.as_ref().and_then(|view| Some((view, view.fresh?)));
+        told.is_some_and(|(view, fresh)| {
+            let now = self.clock.now().min(fresh.as_of);
             view.markers.expire(now, limits::MARKERS_EXPIRED)
         })
     }
 
-    /// At most how old what is held is; none before there is anything.
+    /// At most how old what is held is; none where that is not known.
     pub(super) fn age(&self) -> Option<Duration> {
         let view = self.view.load();
-        view.as_ref().map(|view| view.fresh.age(self.now()))
+        let fresh = view.as_ref().and_then(|view| view.fresh);
+        fresh.map(|fresh| fresh.age(self.now()))
     }
 }

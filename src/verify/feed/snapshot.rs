@@ -4,6 +4,7 @@ use super::told::{Fault, markers};
 use crate::marker::MarkerSet;
 use crate::proto;
 use aws_lc_rs::digest::{Context, SHA256};
+use subtle::ConstantTimeEq as _;
 
 /// The parts so far.
 pub(super) struct Coming {
@@ -44,7 +45,8 @@ impl Coming {
                 "a snapshot of another number of markers than it says",
             ));
         }
-        if self.digest.finish().as_ref() != end.digest {
+        let digest = self.digest.finish();
+        if !bool::from(digest.as_ref().ct_eq(&end.digest)) {
             return Err(Fault("a snapshot of other markers than it says"));
         }
         Ok(self.set)

@@ -20,9 +20,8 @@ pub(super) fn markers(bytes: &[u8]) -> Result<impl Iterator<Item = Marker> + '_,
     unpack(bytes).map_err(|_| Fault("markers that are not whole"))
 }
 
-pub(super) fn instant(time: Option<prost_types::Timestamp>) -> Result<Timestamp, Fault> {
-    time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok())
-        .ok_or(Fault("no valid time"))
+pub(super) fn instant(time: prost_types::Timestamp) -> Result<Timestamp, Fault> {
+    Timestamp::new(time.seconds, time.nanos).map_err(|_| Fault("no valid time"))
 }
 
 pub(super) fn revision(text: &str) -> Result<Arc<str>, Fault> {

@@ -96,10 +96,11 @@ impl<P: Publisher> Task<P> {
         });
         tokio::time::sleep_until(quiet).await;
         self.round.send_modify(|round| round.open = true);
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => (),
-            () = self.shared.wanted.notified() => (),
-        }
+        let ended = self.round.borrow().ended;
+        let mut wishes = self.shared.wanted.subscribe();
+        let wanted = wishes.wait_for(|wish| *wish == Some(ended));
+        // Either way it is time.
+        let _due_or_wanted = tokio::time::timeout_at(due, wanted).await;
     }
 
     fn publish(&self, set: KeySet) {
