@@ -376,7 +376,7 @@ mod model {
     }
 
     fn kid(n: u8) -> &'static str {
-        if n % 2 == 0 { "a" } else { "b" }
+        if n.is_multiple_of(2) { "a" } else { "b" }
     }
 
     impl Token {
