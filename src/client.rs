@@ -28,7 +28,7 @@ pub mod exec;
 mod files;
 pub mod format;
 mod material;
-mod renewal;
+pub(crate) mod renewal;
 mod source;
 pub mod supervise;
 mod token;

@@ -435,3 +435,19 @@ pub const SCAN_WINDOW: usize = 256 * 1024;
 pub const SCAN_LISTED: usize = 10_000;
 /// Client: largest `KUBERNETES_EXEC_INFO` in bytes: it holds a cluster's CA bundle.
 pub const EXEC_INFO: usize = 1024 * 1024;
+/// Verifier: bytes of checked tokens that are remembered, some tens of thousands; the least used go first.
+pub const VERIFIED_BYTES: u64 = 64 * 1024 * 1024;
+/// Verifier: most markers that are held, unless told otherwise: about a gigabyte, and twice that while a snapshot of as
+/// many comes in.
+pub const FEED_MARKERS: usize = 16_000_000;
+/// Verifier: largest message of the feed in bytes: what clients in other languages take unless told otherwise.
+pub const FEED_MESSAGE: usize = 4 * 1024 * 1024;
+/// Verifier: longest revision in bytes; it is kept, and sent back to go on from it.
+pub const FEED_REVISION: usize = 256;
+/// Verifier: how long a feed may be silent before it is given up for another, by default. Heartbeats come far more often.
+pub const FEED_SILENCE: Duration = Duration::from_secs(30);
+/// Verifier: least time between the end of one fetch of the issuer's keys and the next that a token of an unknown key
+/// causes: whoever sends such tokens does not set the pace.
+pub const KEYS_REFETCH: Duration = Duration::from_secs(5);
+/// Verifier: how long a token of an unknown key waits for that fetch.
+pub const KEYS_WAIT: Duration = Duration::from_secs(2);

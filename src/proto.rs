@@ -1,4 +1,4 @@
-//! Generated code for `proto/cambist/v1`. Imported only by `grpc`, `client` and `cli`.
+//! Generated code for `proto/cambist/v1`. Imported only by `grpc`, `client`, `verify` and `cli`.
 
 #![expect(
     missing_docs,

@@ -54,6 +54,17 @@ struct Presented {
     binding: &'static str,
     /// Whether the presenter proved to hold the key that it is bound to.
     presenter_checked: bool,
+    /// By what it is not revoked, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocations: Option<Revocations>,
+}
+
+/// What is known of revocations.
+#[derive(Serialize)]
+struct Revocations {
+    revision: String,
+    as_of: Option<Timestamp>,
+    markers: usize,
 }
 
 pub(super) async fn run(args: JwtArgs, world: &World) -> Result<(), Failure> {
@@ -113,6 +124,11 @@ impl Shown {
             pretty(&self.header),
             pretty(&self.claims)
         );
+        let told = self.presented.as_ref();
+        if let Some(told) = told.and_then(|told| told.revocations.as_ref()) {
+            let as_of = relative(told.as_of, now);
+            text = format!("{text}\nnot revoked, as of {as_of}");
+        }
         for (name, label) in [("iat", "issued"), ("nbf", "not before"), ("exp", "expires")] {
             let at = self.claims.get(name).and_then(Value::as_i64);
             let at = at.and_then(|second| Timestamp::from_second(second).ok());

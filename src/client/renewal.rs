@@ -25,7 +25,7 @@ const FIRST: Duration = Duration::from_millis(500);
 /// The age at which a token is renewed: uniform between [`EARLIEST`] and [`LATEST`] of its lifetime.
 /// `draw` is 64 uniform bits.
 #[must_use]
-pub(super) fn renewal_age(lifetime: Duration, draw: u64) -> Duration {
+pub(crate) fn renewal_age(lifetime: Duration, draw: u64) -> Duration {
     between(share(lifetime, EARLIEST), share(lifetime, LATEST), draw)
 }
 
@@ -45,24 +45,24 @@ fn nanos(nanos: u128) -> Duration {
 }
 
 /// 64 uniform bits; the middle where there is no randomness, which costs jitter and nothing else.
-pub(super) fn draw(source: &dyn Random) -> u64 {
+pub(crate) fn draw(source: &dyn Random) -> u64 {
     random::<8>(source).map_or(u64::MAX / 2, u64::from_ne_bytes)
 }
 
 /// Exponential backoff with full jitter.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// Something worked: the next failure starts from the bottom.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// How long to wait after `error`.
-    pub(super) fn after(&mut self, error: &Error, draw: u64) -> Duration {
+    pub(crate) fn after(&mut self, error: &Error, draw: u64) -> Duration {
         let (floor, cap) = if error.is_refusal() { REFUSED } else { OUTAGE };
         let ceiling = floor.max(FIRST) * 2_u32.saturating_pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);

@@ -15,6 +15,15 @@ pub struct VerifyingKey {
     key: ParsedPublicKey,
 }
 
+/// Of the same id, for the same algorithm, and the same key.
+impl PartialEq for VerifyingKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.algorithm == other.algorithm
+            && self.key.as_ref() == other.key.as_ref()
+    }
+}
+
 /// What becomes of a JWK in a set.
 pub(super) enum Admission {
     /// It verifies signatures.

@@ -84,6 +84,12 @@ impl KeySet {
         .ok_or(JoseError::UnknownKey)
     }
 
+    /// Whether both hold the same keys.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+
     /// Why keys were left out.
     #[must_use]
     pub fn refused(&self) -> &[JoseError] {

@@ -1,7 +1,9 @@
 //! The claims of an access token, as a resource server needs them (RFC 9068 section 2.2).
 
-use crate::id::{Audience, ScopeSet};
-use crate::jose::{NumericDate, non_null};
+use crate::id::{Audience, CredentialId, KeyId, ScopeSet};
+use crate::jose::{JoseError, NumericDate, Validity, non_null};
+use crate::limits;
+use crate::marker::{Fence, MarkerId, TokenParts};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -31,6 +33,12 @@ pub struct AccessToken {
     pub binding: Binding,
     /// `act`: who acts for the subject now. Decide by this one; those before it are history (RFC 8693 section 4.1).
     pub actor: Option<Actor>,
+    /// `cmb.c`: every credential that it descends from, its actors' included; empty for another kind of issuer.
+    pub credentials: Vec<CredentialId>,
+    /// `cmb.l`: every token that it descends from, by the id of its marker; empty for another kind of issuer.
+    pub ancestors: Vec<MarkerId>,
+    /// The key that signed it.
+    pub key: KeyId,
 }
 
 /// What a token is bound to.
@@ -40,6 +48,8 @@ pub enum Binding {
     Bearer,
     /// The key of the certificate with this SHA-256 (RFC 8705 section 3.1).
     Certificate([u8; 32]),
+    /// The key with this thumbprint (RFC 7638), by `jkt` (RFC 9449 section 6.1).
+    Key([u8; 32]),
     /// Something that is not known here.
     Unknown,
 }
@@ -72,6 +82,17 @@ pub(super) struct Text {
     cnf: Option<Confirmation>,
     #[serde(default, deserialize_with = "non_null")]
     act: Option<Actor>,
+    #[serde(default, deserialize_with = "non_null")]
+    cmb: Option<Ancestry>,
+}
+
+/// `cmb`, as far as a marker could cover it. Without it a token has no ancestry that could be revoked; where it is there
+/// and cannot be read, the token is refused: what it descends from would not be looked up.
+#[derive(Default, Deserialize)]
+struct Ancestry {
+    c: Vec<CredentialId>,
+    #[serde(deserialize_with = "markers")]
+    l: Vec<MarkerId>,
 }
 
 /// `cnf`: how its presenter proves itself.
@@ -79,29 +100,78 @@ pub(super) struct Text {
 struct Confirmation {
     #[serde(default, rename = "x5t#S256")]
     certificate: Option<String>,
+    #[serde(default)]
+    jkt: Option<String>,
     /// Other methods, which nobody here can check.
     #[serde(flatten)]
     others: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
-impl Text {
-    pub(super) fn binding(&self) -> Binding {
-        let Some(cnf) = &self.cnf else {
-            return Binding::Bearer;
+impl Actor {
+    /// It and whom it followed, the current one first.
+    pub fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |actor| actor.previous.as_deref())
+    }
+}
+
+impl AccessToken {
+    /// Everything about it that a marker could cover.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        let bound_to = match self.binding {
+            Binding::Certificate(digest) => Some(digest),
+            Binding::Bearer | Binding::Key(_) | Binding::Unknown => None,
         };
-        let text = cnf.certificate.as_ref().filter(|_| cnf.others.is_empty());
-        text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(Binding::Unknown, Binding::Certificate)
+        let parts = TokenParts {
+            issuer: &self.issuer,
+            id: &self.id,
+            issued_at: self.issued_at,
+            key: &self.key,
+            bound_to,
+            credentials: &self.credentials,
+            ancestors: &self.ancestors,
+        };
+        let actors = self.actor.iter().flat_map(Actor::chain);
+        let actors = actors.map(|actor| actor.sub.as_str());
+        Fence::of_token(&parts, std::iter::once(self.sub.as_str()).chain(actors))
+    }
+}
+
+impl Confirmation {
+    fn binding(&self) -> Binding {
+        let digest = |text: &str| URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok();
+        let known = match (&self.certificate, &self.jkt) {
+            _ if !self.others.is_empty() => None,
+            (Some(text), None) => digest(text).map(Binding::Certificate),
+            (None, Some(text)) => digest(text).map(Binding::Key),
+            (Some(_), Some(_)) | (None, None) => None,
+        };
+        known.unwrap_or(Binding::Unknown)
+    }
+}
+
+impl Text {
+    pub(super) fn validity(&self) -> Validity {
+        Validity {
+            expires: self.exp,
+            issued: Some(self.iat),
+            not_before: self.nbf,
+        }
     }
 
     pub(super) fn is_for(&self, audience: &Audience) -> bool {
         self.aud.contains(audience)
     }
 
-    pub(super) fn believed(self) -> AccessToken {
-        AccessToken {
-            binding: self.binding(),
+    /// The claims of a token that was signed by `key`.
+    pub(super) fn believed(self, key: KeyId) -> Result<AccessToken, JoseError> {
+        let Ancestry { c, l } = self.cmb.unwrap_or_default();
+        if c.len() > limits::LINEAGE || l.len() > limits::LINEAGE {
+            return Err(JoseError::BadClaims("cmb holds too much"));
+        }
+        let binding = self.cnf.as_ref();
+        Ok(AccessToken {
+            binding: binding.map_or(Binding::Bearer, Confirmation::binding),
             issuer: self.iss,
             sub: self.sub,
             audiences: self.aud,
@@ -111,8 +181,17 @@ impl Text {
             client_id: self.client_id,
             scopes: self.scope,
             actor: self.act,
-        }
+            credentials: c,
+            ancestors: l,
+            key,
+        })
     }
+}
+
+fn markers<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<MarkerId>, D::Error> {
+    let texts = Vec::<String>::deserialize(input)?;
+    let ids: Result<_, _> = texts.iter().map(|text| MarkerId::parse(text)).collect();
+    ids.map_err(serde::de::Error::custom)
 }
 
 /// One audience or a list of them (RFC 7519 section 4.1.3).

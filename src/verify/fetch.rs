@@ -50,6 +50,9 @@ pub enum FetchError {
         /// What is wrong.
         error: JoseError,
     },
+    /// Nothing can be done in the background outside a Tokio runtime.
+    #[error("fetching in the background needs a Tokio runtime")]
+    Runtime,
 }
 
 /// Fetches over https from servers that given CAs vouch for: no system trust store, no proxy, no redirect.
@@ -124,7 +127,7 @@ impl Fetcher {
 }
 
 /// RFC 8414 section 3.1: the well-known part goes between host and path.
-fn metadata_url(issuer: &str) -> Result<Url, FetchError> {
+pub(super) fn metadata_url(issuer: &str) -> Result<Url, FetchError> {
     let mut url = https(issuer)?;
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&format!("/.well-known/oauth-authorization-server{path}"));

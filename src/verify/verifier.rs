@@ -1,21 +1,29 @@
 //! Checking access tokens (RFC 9068 section 4).
 
 use super::access_token::{AccessToken, Binding, Text};
+use super::error::VerifyError;
 use crate::id::Audience;
-use crate::jose::{JoseError, KeySet, Unverified, Validity};
+use crate::jose::{KeySet, Unverified, Validity};
 use crate::limits;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
-/// Checks tokens of one issuer for one audience.
+/// Checks tokens of one issuer for one audience, by keys that never change and without asking what was revoked: for a
+/// look at a token. Whoever lets somebody in by a token has a [`super::Guard`].
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    issuer: String,
-    audience: Audience,
+    rules: Rules,
     keys: Arc<KeySet>,
-    leeway: Duration,
+}
+
+/// Whose tokens, and for whom.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    issuer: String,
+    pub(super) audience: Audience,
+    pub(super) leeway: Duration,
 }
 
 /// What is known of the party that presents a token, against which a bound token is checked.
@@ -23,82 +31,88 @@ pub struct Verifier {
 pub enum Presenter<'a> {
     /// It proved the key of the certificate with this SHA-256.
     Certificate(&'a [u8; 32]),
+    /// It proved the key with this thumbprint (RFC 7638), as by a DPoP proof that the caller of the check has checked.
+    Key(&'a [u8; 32]),
     /// It proved no key: a bound token is refused.
     NoCertificate,
     /// The token is looked at, not acted on: a binding is reported and not checked.
     NotChecked,
 }
 
-/// Why a token is not accepted.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum VerifyError {
-    /// Malformed, not signed by the issuer's keys, of another type, or outside its times.
-    #[error(transparent)]
-    Token(#[from] JoseError),
-    /// `iss` is not the issuer.
-    #[error("the token is another issuer's")]
-    Issuer,
-    /// `aud` does not name the audience.
-    #[error("the token is for another audience")]
-    Audience,
-    /// It is bound to a key that its presenter did not prove.
-    #[error("the token is bound to a key that was not proven")]
-    Confirmation,
-}
-
 impl Verifier {
     /// A verifier for `issuer`, compared byte by byte, and `audience`.
     #[must_use]
     pub fn new(issuer: &str, audience: Audience, keys: Arc<KeySet>) -> Self {
-        Self {
-            issuer: issuer.to_owned(),
-            audience,
-            keys,
-            leeway: limits::LEEWAY,
-        }
+        let rules = Rules::new(issuer, audience);
+        Self { rules, keys }
     }
 
     /// Forgives less than [`limits::LEEWAY`]; more is cut to it.
     #[must_use]
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = leeway.min(limits::LEEWAY);
+        self.rules.leeway = leeway.min(limits::LEEWAY);
         self
     }
 
     /// Checks a token: type, signature, issuer, audience, times, and that its presenter is the one it is bound to.
     ///
     /// # Errors
-    /// [`VerifyError`]. With [`JoseError::UnknownKey`] the key set may be older than the token.
+    /// [`VerifyError`]. With [`crate::jose::JoseError::UnknownKey`] the key set may be older than the token.
     pub fn verify(
         &self,
         token: &str,
         presenter: Presenter<'_>,
         now: Timestamp,
     ) -> Result<AccessToken, VerifyError> {
-        let verified = Unverified::parse(token)?.verify(&self.keys)?;
-        let text = verified.into_jwt::<Text>("at+jwt")?.into_claims();
+        let (token, validity) = self.rules.believe(token, &self.keys)?;
+        validity.check(now, self.rules.leeway)?;
+        check_presenter(token.binding, presenter)?;
+        Ok(token)
+    }
+}
+
+impl Rules {
+    pub(super) fn new(issuer: &str, audience: Audience) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            audience,
+            leeway: limits::LEEWAY,
+        }
+    }
+
+    /// What holds of a token whenever and by whomever it is presented: type, signature, issuer and audience.
+    pub(super) fn believe(
+        &self,
+        token: &str,
+        keys: &KeySet,
+    ) -> Result<(AccessToken, Validity), VerifyError> {
+        let verified = Unverified::parse(token)?.verify(keys)?;
+        let verified = verified.into_jwt::<Text>("at+jwt")?;
+        let key = verified.key().clone();
+        let text = verified.into_claims();
         if text.iss != self.issuer {
             return Err(VerifyError::Issuer);
         }
         if !text.is_for(&self.audience) {
             return Err(VerifyError::Audience);
         }
-        let validity = Validity {
-            expires: text.exp,
-            issued: Some(text.iat),
-            not_before: text.nbf,
-        };
-        validity.check(now, self.leeway)?;
-        check_presenter(&text, presenter)?;
-        Ok(text.believed())
+        let validity = text.validity();
+        Ok((text.believed(key)?, validity))
     }
 }
 
-fn check_presenter(text: &Text, presenter: Presenter<'_>) -> Result<(), VerifyError> {
-    let proven = match (text.binding(), presenter) {
+/// Whether the presenter is the one that a token is bound to.
+pub(super) fn check_presenter(
+    binding: Binding,
+    presenter: Presenter<'_>,
+) -> Result<(), VerifyError> {
+    let proven = match (binding, presenter) {
         (Binding::Bearer, _) | (_, Presenter::NotChecked) => true,
-        (Binding::Certificate(bound), Presenter::Certificate(digest)) => bound.ct_eq(digest).into(),
-        (Binding::Certificate(_), Presenter::NoCertificate) | (Binding::Unknown, _) => false,
+        (Binding::Certificate(bound), Presenter::Certificate(proven))
+        | (Binding::Key(bound), Presenter::Key(proven)) => bound.ct_eq(proven).into(),
+        (Binding::Certificate(_), Presenter::Key(_) | Presenter::NoCertificate)
+        | (Binding::Key(_), Presenter::Certificate(_) | Presenter::NoCertificate)
+        | (Binding::Unknown, _) => false,
     };
     if proven {
         Ok(())

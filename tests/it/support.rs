@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod disk;
 pub(crate) mod edge;
+pub(crate) mod feed;
 pub(crate) mod hostile_store;
 pub(crate) mod https;
 pub(crate) mod jws;

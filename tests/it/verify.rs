@@ -1,4 +1,10 @@
-//! The users' side: tokens checked offline, keys fetched from an issuer.
+//! The users' side: tokens checked where they arrive, keys fetched from an issuer, revocations followed.
+
+mod feed;
+mod hour;
+mod layer;
+mod rotation;
+mod world;
 
 use crate::support::https::Https;
 use crate::support::jws::Signer;
@@ -23,7 +29,7 @@ fn claims() -> Value {
     json!({
         "iss": ISSUER, "sub": "spiffe://example.org/ci", "aud": "https://shop.example.org",
         "exp": 2000, "iat": 1000, "jti": "a", "client_id": "spiffe://example.org/ci", "scope": "read deploy",
-        "act": {"sub": "b", "act": {"sub": "c"}}, "cmb": {"more": "than we read"},
+        "act": {"sub": "b", "act": {"sub": "c"}}, "cmb": {"c": [], "l": [], "more": "than we read"},
     })
 }
 

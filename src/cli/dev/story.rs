@@ -129,7 +129,9 @@ impl Story {
         let bound = match claims.binding {
             Binding::Bearer => "bearer",
             Binding::Certificate(_) => "bound to a certificate",
-            Binding::Unknown => return Err(anyhow!("bound to something unknown")),
+            Binding::Key(_) | Binding::Unknown => {
+                return Err(anyhow!("bound to something unknown"));
+            }
         };
         let text = format!(
             "verified with the {count} published keys: sub {}, scope {}, {bound}",

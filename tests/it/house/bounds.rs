@@ -36,6 +36,10 @@ const UNTESTED: &[(&str, &str)] = &[
         "a size that we give HTTP/2, which keeps it",
     ),
     (
+        "FEED_SILENCE",
+        "passed in with the feed's settings: tests meet a shorter one",
+    ),
+    (
         "FETCH",
         "a wait of seconds for a peer that does not answer, kept by the HTTP client",
     ),

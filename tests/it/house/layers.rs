@@ -129,7 +129,8 @@ const MODULES: &[Row] = &[
         &[VALUES, "https proto"],
         &[Grpc, Files, Sockets, Machine],
     ),
-    row("verify", &[VALUES, "https"], &[Http]),
+    // It follows the broker's feed by the same connections as tokens are asked for with.
+    row("verify", &[VALUES, "https proto client"], &[Grpc, Http]),
     row(
         "cli",
         // Policies and logs are checked without a broker by the same code as with one.

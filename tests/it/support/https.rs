@@ -3,7 +3,7 @@
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) struct Https {
     pub(crate) origin: String,
     pub(crate) ca: CertificateDer<'static>,
+    answers: Arc<Mutex<HashMap<String, (String, String)>>>,
 }
 
 impl Https {
@@ -41,7 +42,8 @@ impl Https {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("https://{}", listener.local_addr().unwrap());
-        let answers = Arc::new(answers(&origin));
+        let answers = Arc::new(Mutex::new(answers(&origin)));
+        let shared = Arc::clone(&answers);
         let acceptor = TlsAcceptor::from(Arc::new(config));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -61,7 +63,8 @@ impl Https {
                     let text = String::from_utf8(request).unwrap();
                     let path = text.split(' ').nth(1).unwrap();
                     let missing = ("404 Not Found".to_owned(), String::new());
-                    let (head, body) = answers.get(path).unwrap_or(&missing);
+                    let answer = answers.lock().unwrap().get(path).cloned();
+                    let (head, body) = answer.unwrap_or(missing);
                     let reply = format!(
                         "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
                         body.len()
@@ -74,6 +77,13 @@ impl Https {
         Self {
             origin,
             ca: ca.der().clone(),
+            answers: shared,
         }
+    }
+
+    /// Answers a path with this head and body from now on.
+    pub(crate) fn answer(&self, path: &str, head: &str, body: &str) {
+        let answer = (head.to_owned(), body.to_owned());
+        self.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 }

@@ -146,18 +146,7 @@ impl Standin {
     }
 
     pub(crate) fn listen_on(&self, listener: TcpListener, config: ServerConfig) -> Listening {
-        let address = listener.local_addr().unwrap();
-        let (accepted, incoming) = mpsc::channel(16);
-        let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, config, accepted)));
-        let serving = self.serve(ReceiverStream::new(incoming));
-        let serving = AbortOnDropHandle::new(tokio::spawn(async move {
-            serving.await;
-            drop(accepting);
-        }));
-        Listening {
-            address,
-            _serving: serving,
-        }
+        listen_on(listener, config, |incoming| self.serve(incoming))
     }
 
     /// Listens on a Unix socket.
@@ -190,12 +179,34 @@ impl Standin {
     }
 }
 
-/// Performs handshakes, one connection after the other: tests have few.
-async fn accept(
+/// A connection that has been accepted.
+pub(crate) type Accepted = std::io::Result<TlsStream<tokio::net::TcpStream>>;
+
+/// Ends TLS on a socket, for whoever serves.
+pub(crate) fn listen_on<F>(
     listener: TcpListener,
     config: ServerConfig,
-    accepted: mpsc::Sender<std::io::Result<TlsStream<tokio::net::TcpStream>>>,
-) {
+    serve: impl FnOnce(ReceiverStream<Accepted>) -> F,
+) -> Listening
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let address = listener.local_addr().unwrap();
+    let (accepted, incoming) = mpsc::channel(16);
+    let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, config, accepted)));
+    let serving = serve(ReceiverStream::new(incoming));
+    let serving = AbortOnDropHandle::new(tokio::spawn(async move {
+        serving.await;
+        drop(accepting);
+    }));
+    Listening {
+        address,
+        _serving: serving,
+    }
+}
+
+/// Performs handshakes, one connection after the other: tests have few.
+async fn accept(listener: TcpListener, config: ServerConfig, accepted: mpsc::Sender<Accepted>) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     while let Ok((stream, _)) = listener.accept().await {
         if let Ok(stream) = acceptor.accept(stream).await

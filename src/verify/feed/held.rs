@@ -1,0 +1,236 @@
+//! What is held of the feed, and how a message changes it.
+//!
+//! Checks see one [`View`] at a time, a set of markers with how fresh it is, and never a part of a snapshot: it grows beside
+//! the set in use and takes its place whole, so that a token that is revoked by both is refused at every instant. Deltas go
+//! into the set in use, each before the freshness that goes with it.
+
+use super::fresh::{Fresh, Pace, Reading};
+use super::snapshot::Coming;
+use super::told::{Fault, instant, markers, revision};
+use crate::clock::Clock;
+use crate::limits;
+use crate::marker::MarkerSet;
+use crate::proto::watch_response::Event;
+use crate::proto::{Delta, Heartbeat, SnapshotPart};
+use crate::verify::stats::{FeedStats, count};
+use arc_swap::ArcSwapOption;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What checks are made against.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) markers: Arc<MarkerSet>,
+    pub(super) revision: Arc<str>,
+    /// None where the broker was not sure of anything yet.
+    pub(super) fresh: Option<Fresh>,
+}
+
+/// The view in use, for readers.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) view: ArcSwapOption<View>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stats: FeedStats,
+}
+
+impl Held {
+    pub(super) fn now(&self) -> Reading {
+        Reading {
+            wall: self.clock.now(),
+            monotonic: self.clock.monotonic(),
+        }
+    }
+}
+
+/// One feed from its beginning to its end.
+pub(super) struct Reader<'a> {
+    held: &'a Held,
+    most: usize,
+    pace: Pace,
+    coming: Option<Coming>,
+    at: At,
+}
+
+/// What a feed goes on from.
+enum At {
+    /// Nothing that it has told.
+    Nothing,
+    /// What is held: it began where that ends, or has brought it.
+    Held,
+    /// A snapshot that it has brought, which is older than what is held. It may have been made for others a while ago, and
+    /// what has changed since follows it: it is put in use once it is no older any more. Until then what was revoked in
+    /// between would pass again.
+    Behind(Arc<View>),
+}
+
+/// What a message did.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// It was taken.
+    Applied,
+    /// A snapshot has taken the place of this set, which nobody looks at any more; it may be large.
+    Replaced(Option<Arc<View>>),
+}
+
+impl<'a> Reader<'a> {
+    /// A feed that was asked to begin after what is held, or, where `resumed` is false, anew.
+    pub(super) fn new(held: &'a Held, most: usize, resumed: bool) -> Self {
+        Self {
+            held,
+            most,
+            pace: Pace::default(),
+            coming: None,
+            at: if resumed { At::Held } else { At::Nothing },
+        }
+    }
+
+    pub(super) fn take(&mut self, event: Event) -> Result<Done, Fault> {
+        match event {
+            Event::Snapshot(part) => self.part(part),
+            Event::Delta(delta) => self.delta(delta),
+            Event::Heartbeat(beat) => self.beat(beat),
+        }
+    }
+
+    fn part(&mut self, part: SnapshotPart) -> Result<Done, Fault> {
+        let SnapshotPart {
+            markers,
+            first,
+            end,
+        } = part;
+        // What is held stays in use, and is no longer what this feed goes on from.
+        self.at = At::Nothing;
+        if first {
+            self.coming = Some(Coming::new(self.most));
+        }
+        let coming = self.coming.as_mut();
+        let coming = coming.ok_or(Fault("a part of a snapshot without the first one"))?;
+        coming.add(&markers)?;
+        let Some(end) = end else {
+            return Ok(Done::Applied);
+        };
+        let coming = self.coming.take();
+        let coming = coming.ok_or(Fault("the end of a snapshot that has none"))?;
+        let view = View {
+            revision: revision(&end.revision)?,
+            fresh: self.fresh(end.as_of)?,
+            markers: Arc::new(coming.end(&end)?),
+        };
+        count(&self.held.stats.snapshots);
+        Ok(self.put(view))
+    }
+
+    fn delta(&mut self, delta: Delta) -> Result<Done, Fault> {
+        let Delta {
+            revision: to,
+            markers: bytes,
+            as_of,
+        } = delta;
+        let old = self.from().ok_or(Fault("a change of what was not told"))?;
+        let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
+        for marker in markers(&bytes)? {
+            old.markers.put(marker);
+        }
+        if old.markers.len() > self.most {
+            return Err(Fault("more markers than are held"));
+        }
+        count(&self.held.stats.deltas);
+        Ok(self.advance(&old, to, fresh))
+    }
+
+    fn beat(&mut self, beat: Heartbeat) -> Result<Done, Fault> {
+        let Heartbeat {
+            revision: to,
+            as_of,
+        } = beat;
+        let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
+        // Between the parts of a snapshot it tells that somebody is there, and nothing of what is held.
+        Ok(match self.from() {
+            Some(old) => self.advance(&old, to, fresh),
+            None => Done::Applied,
+        })
+    }
+
+    fn from(&self) -> Option<Arc<View>> {
+        match &self.at {
+            At::Nothing => None,
+            At::Held => self.held.view.load_full(),
+            At::Behind(view) => Some(Arc::clone(view)),
+        }
+    }
+
+    /// How fresh something is that has come now; a broker that has just begun may not be sure of anything yet.
+    fn fresh(&mut self, as_of: Option<prost_types::Timestamp>) -> Result<Option<Fresh>, Fault> {
+        let as_of = as_of.map(instant).transpose()?;
+        Ok(as_of.map(|as_of| self.pace.receive(as_of, self.held.now())))
+    }
+
+    /// Everything up to a revision is in the set: what is told comes in its order.
+    fn advance(&mut self, old: &View, to: Arc<str>, fresh: Option<Fresh>) -> Done {
+        let now = self.held.now();
+        // It may be told by another broker than before, which knows less of when, and not less of what.
+        let fresh = match (fresh, old.fresh) {
+            (Some(new), Some(old)) if new.age(now) > old.age(now) => Some(old),
+            (new, old) => new.or(old),
+        };
+        self.put(View {
+            markers: Arc::clone(&old.markers),
+            revision: to,
+            fresh,
+        })
+    }
+
+    /// Puts a view in use, unless it is of another set than what is held and older.
+    fn put(&mut self, view: View) -> Done {
+        let view = Arc::new(view);
+        if matches!(self.at, At::Held) {
+            self.held.view.store(Some(view));
+            return Done::Applied;
+        }
+        let is_older = {
+            let held = self.held.view.load();
+            held.as_ref()
+                .is_some_and(|held| view.is_older(held, self.held.now()))
+        };
+        if is_older {
+            self.at = At::Behind(view);
+            return Done::Applied;
+        }
+        self.at = At::Held;
+        Done::Replaced(self.held.view.swap(Some(view)))
+    }
+}
+
+impl View {
+    /// Whether it is older by age as we count it, and by the broker's own instants as well: two that are of the same one are
+    /// not told apart by our clocks. Nothing is lost by staying with the other: this would be too old for whomever that is
+    /// too old for.
+    fn is_older(&self, held: &Self, now: Reading) -> bool {
+        match (&self.fresh, &held.fresh) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(this), Some(held)) => this.age(now) > held.age(now) && this.as_of < held.as_of,
+        }
+    }
+}
+
+impl Held {
+    /// Drops markers that have ended, some of them. By our clock and by the broker's: one that is ahead would drop markers of
+    /// tokens that are alive again once it is set right. Answers whether there may be more.
+    pub(super) fn expire(&self) -> bool {
+        let view = self.view.load();
+        let told = view.as_ref().and_then(|view| Some((view, view.fresh?)));
+        told.is_some_and(|(view, fresh)| {
+            let now = self.clock.now().min(fresh.as_of);
+            view.markers.expire(now, limits::MARKERS_EXPIRED).len() == limits::MARKERS_EXPIRED
+        })
+    }
+
+    /// At most how old what is held is; none where that is not known.
+    pub(super) fn age(&self) -> Option<Duration> {
+        let view = self.view.load();
+        let fresh = view.as_ref().and_then(|view| view.fresh);
+        fresh.map(|fresh| fresh.age(self.now()))
+    }
+}

@@ -1,0 +1,103 @@
+//! Following the feed: from one connection to the next.
+
+use super::Progress;
+use super::held::{Done, Held, Reader};
+use super::told::Fault;
+use crate::client::renewal::{Backoff, draw};
+use crate::client::{Endpoint, Error};
+use crate::clock::Random;
+use crate::limits;
+use crate::proto::revocation_client::RevocationClient;
+use crate::proto::{WatchRequest, WatchResponse};
+use crate::verify::stats::count;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tonic::Streaming;
+
+pub(super) struct Task {
+    pub(super) endpoint: Endpoint,
+    pub(super) held: Arc<Held>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) silence: Duration,
+    pub(super) most: usize,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+impl Task {
+    /// Follows until it is dropped. Each attempt is a new connection: the client's certificate may have been rotated.
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::default();
+        let mut resume = true;
+        loop {
+            let error = match self.open(resume).await {
+                Ok((stream, resumed)) => {
+                    let (error, brought) = self.follow(stream, resumed).await;
+                    // What came cannot be: the rest of it is not asked for again, but all of it, at a pace that grows slower.
+                    resume = !matches!(error, Error::Protocol(_));
+                    if brought && resume {
+                        backoff.reset();
+                    }
+                    error
+                }
+                Err(error) => error,
+            };
+            count(&self.held.stats.failures);
+            tracing::warn!(%error, "the feed of revocations has ended");
+            let wait = backoff.after(&error, draw(&*self.random));
+            self.progress.send_modify(|progress| {
+                progress.connected = false;
+                progress.failure = Some(error);
+            });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn open(&self, resume: bool) -> Result<(Streaming<WatchResponse>, bool), Error> {
+        let channel = self.endpoint.channel().await?;
+        let mut stub =
+            RevocationClient::new(channel).max_decoding_message_size(limits::FEED_MESSAGE);
+        let from = self.held.view.load_full().filter(|_| resume);
+        let from = from.map(|view| view.revision.to_string());
+        let resumed = from.is_some();
+        let request = WatchRequest {
+            from_revision: from.unwrap_or_default(),
+        };
+        match tokio::time::timeout(limits::CLIENT_CALL, stub.watch(request)).await {
+            Ok(answer) => Ok((answer?.into_inner(), resumed)),
+            Err(_) => Err(Error::Unreachable("no answer in time".into())),
+        }
+    }
+
+    /// Takes what comes until nothing does. Answers why, and whether anything came.
+    async fn follow(&self, mut stream: Streaming<WatchResponse>, resumed: bool) -> (Error, bool) {
+        count(&self.held.stats.begun);
+        let mut reader = Reader::new(&self.held, self.most, resumed);
+        let mut brought = false;
+        loop {
+            let next = tokio::time::timeout(self.silence, stream.message()).await;
+            let taken = match next {
+                Ok(Ok(Some(WatchResponse { event: Some(event) }))) => reader.take(event),
+                // An event of a kind that a later version sends: what it changes is not known.
+                Ok(Ok(Some(WatchResponse { event: None }))) => Err(Fault("an unknown event")),
+                Ok(Ok(None)) => return (Error::Lost("the feed was closed".into()), brought),
+                Ok(Err(status)) => return (status.into(), brought),
+                Err(_) => return (Error::Lost("the feed is silent".into()), brought),
+            };
+            match taken {
+                Ok(Done::Applied) => {}
+                // Millions of markers take a while to be given back: not on a thread that serves.
+                Ok(Done::Replaced(old)) => drop(tokio::task::spawn_blocking(move || drop(old))),
+                Err(fault) => return (fault.into(), brought),
+            }
+            brought = true;
+            while self.held.expire() {
+                tokio::task::yield_now().await;
+            }
+            self.progress.send_modify(|progress| {
+                progress.connected = true;
+                progress.failure = None;
+            });
+        }
+    }
+}

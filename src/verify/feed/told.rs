@@ -1,0 +1,45 @@
+//! What the broker tells, in our terms.
+
+use crate::client::Error;
+use crate::limits;
+use crate::marker::{Marker, unpack};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// The broker told something that cannot be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault(pub(super) &'static str);
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Protocol(fault.0.into())
+    }
+}
+
+pub(super) fn markers(bytes: &[u8]) -> Result<impl Iterator<Item = Marker> + '_, Fault> {
+    unpack(bytes).map_err(|_| Fault("markers that are not whole"))
+}
+
+pub(super) fn instant(time: prost_types::Timestamp) -> Result<Timestamp, Fault> {
+    Timestamp::new(time.seconds, time.nanos).map_err(|_| Fault("no valid time"))
+}
+
+pub(super) fn revision(text: &str) -> Result<Arc<str>, Fault> {
+    if text.is_empty() || text.len() > limits::FEED_REVISION {
+        return Err(Fault("no usable revision"));
+    }
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_there_and_not_too_long() {
+        let of = |length| revision(&"r".repeat(length)).is_ok();
+        assert!(!of(0));
+        assert!(of(limits::FEED_REVISION));
+        assert!(!of(limits::FEED_REVISION + 1));
+    }
+}

@@ -1,0 +1,244 @@
+//! Whether a token may pass, now and here.
+
+#[cfg(test)]
+mod tests;
+
+use super::access_token::AccessToken;
+use super::cache::{Entry, Verified, print};
+use super::error::VerifyError;
+use super::feed::Feed;
+use super::keys::Keys;
+use super::metrics;
+use super::staleness::{Beyond, Staleness};
+use super::stats::{Stats, count};
+use super::verifier::{Presenter, Rules, check_presenter};
+use crate::id::Audience;
+use crate::jose::JoseError;
+use crate::limits;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Checks the tokens of one issuer for one audience: by its keys, by what is revoked, and by who presents them. Cheap to
+/// clone.
+///
+/// What was verified once is remembered, up to [`limits::VERIFIED_BYTES`], for as long as the issuer has the same keys. What
+/// is remembered is never a "yes": times, presenter and revocations are looked at in each check, at the end of it, whether
+/// the token was remembered or had to be verified. So a verification that took long and ends after the token was revoked
+/// brings nothing back: its result is held against the markers after it was made, and so is each later use of it. A check
+/// that begins after a marker is in force here does not pass what the marker covers.
+#[derive(Clone, Debug)]
+pub struct Guard(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    rules: Rules,
+    keys: Keys,
+    feed: Feed,
+    verified: Verified,
+    stats: Stats,
+}
+
+/// Settings of a [`Guard`].
+#[derive(Debug)]
+#[must_use]
+pub struct GuardBuilder {
+    rules: Rules,
+    keys: Keys,
+    feed: Feed,
+    remembered: u64,
+}
+
+impl Guard {
+    /// A guard for tokens of `issuer`, compared byte by byte, for `audience`. Its clock is the feed's.
+    pub fn builder(issuer: &str, audience: Audience, keys: Keys, feed: Feed) -> GuardBuilder {
+        GuardBuilder {
+            rules: Rules::new(issuer, audience),
+            keys,
+            feed,
+            remembered: limits::VERIFIED_BYTES,
+        }
+    }
+
+    /// Checks a token without waiting for anything: type, signature, issuer, audience, times, that its presenter is the one
+    /// it is bound to, and that nothing is revoked that it stands or falls with, by knowledge that is as fresh as `staleness`
+    /// says. A token of a key that is not known is refused, and has the keys fetched again.
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    pub fn check_now(
+        &self,
+        token: &str,
+        presenter: Presenter<'_>,
+        staleness: Staleness,
+    ) -> Result<Arc<AccessToken>, VerifyError> {
+        let result = self.decide(token, presenter, staleness);
+        if is_for_want_of_keys(&result) {
+            self.0.keys.want();
+        }
+        self.stats().checked(&result);
+        result
+    }
+
+    /// As [`Guard::check_now`], but where the token is of a key that is not known, it waits until the issuer's keys have been
+    /// fetched again, once and at most for [`limits::KEYS_WAIT`].
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    pub async fn check(
+        &self,
+        token: &str,
+        presenter: Presenter<'_>,
+        staleness: Staleness,
+    ) -> Result<Arc<AccessToken>, VerifyError> {
+        let mut result = self.decide(token, presenter, staleness);
+        if is_for_want_of_keys(&result) && self.0.keys.refetch().await {
+            result = self.decide(token, presenter, staleness);
+        }
+        self.stats().checked(&result);
+        result
+    }
+
+    fn decide(
+        &self,
+        token: &str,
+        presenter: Presenter<'_>,
+        staleness: Staleness,
+    ) -> Result<Arc<AccessToken>, VerifyError> {
+        let entry = self.entry(token)?;
+        self.admit(&entry, presenter, staleness)?;
+        Ok(Arc::clone(&entry.token))
+    }
+
+    /// What holds of a token whenever and by whomever it is presented: remembered, or found out now.
+    fn entry(&self, token: &str) -> Result<Arc<Entry>, VerifyError> {
+        // Before its text is hashed: nothing is done for what is too long.
+        if token.len() > limits::TOKEN {
+            return Err(JoseError::TooLarge.into());
+        }
+        let keys = self.0.keys.current();
+        let print = print(token);
+        let (now, leeway) = (self.0.feed.clock().now(), self.0.rules.leeway);
+        if let Some(entry) = self.0.verified.get(&print) {
+            let ended = entry.validity.check_end(now, leeway);
+            if ended.is_ok() && entry.generation == keys.generation {
+                count(&self.0.stats.hits);
+                return Ok(entry);
+            }
+            self.0.verified.remove(&print);
+            ended?;
+        }
+        if keys.generation == 0 {
+            return Err(VerifyError::NoKeys);
+        }
+        let (believed, validity) = self.0.rules.believe(token, &keys.set)?;
+        let entry = Arc::new(Entry {
+            fence: believed.fence(),
+            token: Arc::new(believed),
+            validity,
+            generation: keys.generation,
+            length: token.len(),
+        });
+        // One that has expired would take the place of others.
+        validity.check_end(now, leeway)?;
+        self.0.verified.put(print, Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    /// What may change from one use to the next. The markers last: whatever came before took its time.
+    fn admit(
+        &self,
+        entry: &Entry,
+        presenter: Presenter<'_>,
+        staleness: Staleness,
+    ) -> Result<(), VerifyError> {
+        let now = self.0.feed.clock().now();
+        entry.validity.check(now, self.0.rules.leeway)?;
+        check_presenter(entry.token.binding, presenter)?;
+        let age = self.0.feed.check(&entry.fence)?;
+        let is_fresh = age.is_some_and(|age| age <= staleness.bound);
+        match staleness.beyond {
+            _ if is_fresh => Ok(()),
+            Beyond::Refuse => Err(VerifyError::Stale),
+            Beyond::Accept => {
+                count(&self.0.stats.accepted_stale);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whom tokens must be for.
+    #[must_use]
+    pub fn audience(&self) -> &Audience {
+        &self.0.rules.audience
+    }
+
+    /// What is known of revocations.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// The issuer's keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.0.stats
+    }
+
+    /// How many tokens are remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.0.verified.len()
+    }
+
+    /// About how many bytes they take.
+    #[must_use]
+    pub fn remembered_bytes(&self) -> u64 {
+        self.0.verified.weight()
+    }
+
+    /// All counters and gauges in the text format of `OpenMetrics` 1.0.
+    ///
+    /// # Errors
+    /// Never in practice: the format writes to memory.
+    pub fn openmetrics(&self) -> Result<String, fmt::Error> {
+        metrics::text(self.clone())
+    }
+}
+
+impl GuardBuilder {
+    /// Forgives less than [`limits::LEEWAY`] of difference between clocks; more is cut to it.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.rules.leeway = leeway.min(limits::LEEWAY);
+        self
+    }
+
+    /// Remembers about so many bytes of verified tokens, [`limits::VERIFIED_BYTES`] at most.
+    pub fn remember(mut self, bytes: u64) -> Self {
+        self.remembered = bytes.min(limits::VERIFIED_BYTES);
+        self
+    }
+
+    /// The guard.
+    #[must_use]
+    pub fn build(self) -> Guard {
+        Guard(Arc::new(Inner {
+            rules: self.rules,
+            keys: self.keys,
+            feed: self.feed,
+            verified: Verified::new(self.remembered),
+            stats: Stats::default(),
+        }))
+    }
+}
+
+fn is_for_want_of_keys<T>(result: &Result<T, VerifyError>) -> bool {
+    let unknown = VerifyError::Token(JoseError::UnknownKey);
+    matches!(result, Err(error) if *error == unknown || *error == VerifyError::NoKeys)
+}

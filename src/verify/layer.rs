@@ -1,0 +1,156 @@
+//! A layer for servers: no request passes without a good token.
+
+mod answer;
+mod bearer;
+mod caller;
+#[cfg(test)]
+mod tests;
+
+pub use caller::{Caller, PeerCertificate};
+
+use super::access_token::AccessToken;
+use super::error::VerifyError;
+use super::guard::Guard;
+use super::staleness::Staleness;
+use crate::id::ScopeSet;
+use answer::Refusal;
+use caller::Find;
+use http::{Extensions, HeaderMap, Request, Response};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tonic::server::NamedService;
+use tower::Service;
+
+/// Lets requests through that bring a good token, `Authorization: Bearer …` (RFC 6750 section 2.1), and puts its claims,
+/// [`Arc<AccessToken>`], into their extensions. For servers of gRPC (tonic) and of HTTP (axum, tower).
+///
+/// Others are answered here: over HTTP with 401, 403 or, where it cannot be known whether the token is good, 503, and
+/// `WWW-Authenticate` (RFC 6750 section 3); over gRPC with `UNAUTHENTICATED`, `PERMISSION_DENIED` and `UNAVAILABLE`.
+///
+/// A token that is bound to a certificate (RFC 8705) passes from the connection that proved it. On a tonic server that ends
+/// TLS itself it is found; elsewhere the server puts [`PeerCertificate`] into the extensions of its requests, or
+/// [`Layer::caller`] finds it.
+#[derive(Clone, Debug)]
+pub struct Layer(Arc<Settings>);
+
+#[derive(Clone, Debug)]
+struct Settings {
+    guard: Guard,
+    staleness: Staleness,
+    scopes: ScopeSet,
+    caller: Find,
+}
+
+impl Layer {
+    /// A layer that asks `guard`, whose knowledge of revocations must be as fresh as this.
+    #[must_use]
+    pub fn new(guard: Guard, staleness: Staleness) -> Self {
+        Self(Arc::new(Settings {
+            guard,
+            staleness,
+            scopes: ScopeSet::default(),
+            caller: Find::default(),
+        }))
+    }
+
+    /// Lets only tokens with all of these scopes through.
+    #[must_use]
+    pub fn scopes(self, scopes: ScopeSet) -> Self {
+        self.with(|settings| settings.scopes = scopes)
+    }
+
+    /// Finds what the caller proved in another way, from the extensions of its request.
+    #[must_use]
+    pub fn caller(self, find: impl Fn(&Extensions) -> Caller + Send + Sync + 'static) -> Self {
+        self.with(|settings| settings.caller = Find::by(find))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl Settings {
+    async fn check(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Arc<AccessToken>, Refusal> {
+        let token = bearer::token(headers)?;
+        let caller = self.caller.find(extensions);
+        let checked = self.guard.check(token, caller.presenter(), self.staleness);
+        let token = checked.await.map_err(Refusal::of)?;
+        if self.scopes.is_subset(&token.scopes) {
+            Ok(token)
+        } else {
+            Err(Refusal::Scope)
+        }
+    }
+}
+
+impl<S> tower::Layer<S> for Layer {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded {
+            inner,
+            settings: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// The service that [`Layer`] makes.
+#[derive(Clone, Debug)]
+pub struct Guarded<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+/// It is known by the same name as what it guards.
+impl<S: NamedService> NamedService for Guarded<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B, R> Service<Request<B>> for Guarded<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was polled ready makes the call; its clone waits for the next.
+        let next = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, next);
+        let settings = Arc::clone(&self.settings);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            // Whatever stands there came from before the check.
+            parts.extensions.remove::<Arc<AccessToken>>();
+            match settings.check(&parts.headers, &parts.extensions).await {
+                Ok(token) => {
+                    parts.extensions.insert(token);
+                    ready.call(Request::from_parts(parts, body)).await
+                }
+                Err(refusal) => Ok(refusal.answer(&parts.headers, &settings)),
+            }
+        })
+    }
+}
+
+impl Refusal {
+    fn of(error: VerifyError) -> Self {
+        Self::Token(error)
+    }
+}

@@ -1,0 +1,282 @@
+//! A stand-in for the broker's feed of revocations: the real protocol over real TLS, telling what the test says.
+
+use super::pki::{Authority, Identity};
+use super::standin::{Listening, listen_on, server_config};
+use cambist::clock::Clock;
+use cambist::marker::{Cover, Marker, MarkerId, Second, Thing, pack};
+use cambist::proto::revocation_server::{Revocation, RevocationServer};
+use cambist::proto::watch_response::Event;
+use cambist::proto::{
+    CheckRequest, CheckResponse, Delta, Heartbeat, ListMarkersRequest, ListMarkersResponse,
+    ReinstateRequest, ReinstateResponse, RevokeRequest, RevokeResponse, SnapshotEnd, SnapshotPart,
+    WatchRequest, WatchResponse,
+};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Request, Response, Status};
+
+type Said = Result<WatchResponse, Status>;
+
+/// What the stand-in tells, and what it was asked.
+#[derive(Clone)]
+pub(crate) struct FeedServer(Arc<Inner>);
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Each change, from revision 1 on.
+    changes: Vec<Vec<Marker>>,
+    in_force: BTreeMap<[u8; 16], Marker>,
+    /// Whoever goes on from an earlier revision is told everything anew.
+    oldest: usize,
+    watchers: Vec<mpsc::UnboundedSender<Said>>,
+    asked: Vec<String>,
+    /// What is changed about the end of snapshots.
+    spoilt: Option<fn(&mut SnapshotEnd)>,
+}
+
+/// Markers in one part of a snapshot.
+const PART: usize = 2;
+
+impl FeedServer {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            state: Mutex::default(),
+        }))
+    }
+
+    pub(crate) async fn listen(&self, identity: &Identity) -> Listening {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.listen_at(listener, identity, None)
+    }
+
+    /// Listens there, for anybody or for clients with a certificate of an authority.
+    pub(crate) fn listen_at(
+        &self,
+        listener: TcpListener,
+        identity: &Identity,
+        clients: Option<&Authority>,
+    ) -> Listening {
+        let config = server_config(identity, clients, b"h2");
+        let service = RevocationServer::new(self.clone());
+        let router = tonic::transport::Server::builder().add_service(service);
+        listen_on(listener, config, |incoming| async move {
+            router.serve_with_incoming(incoming).await.unwrap();
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+
+    fn as_of(&self) -> Option<prost_types::Timestamp> {
+        let now = self.0.clock.now();
+        Some(prost_types::Timestamp {
+            seconds: now.as_second(),
+            nanos: now.subsec_nanosecond(),
+        })
+    }
+
+    /// Changes markers, and tells whoever watches.
+    pub(crate) fn put(&self, markers: &[Marker]) {
+        let as_of = self.as_of();
+        let mut state = self.state();
+        state.changes.push(markers.to_vec());
+        for marker in markers {
+            if marker.cover.before == Second::ZERO {
+                state.in_force.remove(marker.id.bits());
+            } else {
+                state.in_force.insert(*marker.id.bits(), *marker);
+            }
+        }
+        let delta = Delta {
+            revision: state.changes.len().to_string(),
+            markers: packed(markers).into(),
+            as_of,
+        };
+        state.tell(&Event::Delta(delta));
+    }
+
+    pub(crate) fn revoke(&self, thing: Thing<'_>) {
+        self.put(&[all(thing)]);
+    }
+
+    pub(crate) fn reinstate(&self, thing: Thing<'_>) {
+        let cover = Cover {
+            before: Second::ZERO,
+            until: Second::NEVER,
+        };
+        let id = thing.id();
+        self.put(&[Marker { id, cover }]);
+    }
+
+    /// Tells that nothing newer exists.
+    pub(crate) fn beat(&self) {
+        let as_of = self.as_of();
+        let mut state = self.state();
+        let revision = state.changes.len().to_string();
+        state.tell(&Event::Heartbeat(Heartbeat { revision, as_of }));
+    }
+
+    /// Tells whoever watches something of the test's own.
+    pub(crate) fn tell(&self, event: &Event) {
+        self.state().tell(event);
+    }
+
+    /// Ends all that are watching.
+    pub(crate) fn cut(&self) {
+        self.state().watchers.clear();
+    }
+
+    /// Whoever comes back is told everything.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state();
+        state.oldest = state.changes.len() + 1;
+    }
+
+    /// Has something changed about the end of snapshots.
+    pub(crate) fn spoil(&self, how: Option<fn(&mut SnapshotEnd)>) {
+        self.state().spoilt = how;
+    }
+
+    /// From where each watcher wanted to go on.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.state().asked.clone()
+    }
+}
+
+/// The marker that revokes all of a thing, for ever.
+pub(crate) fn all(thing: Thing<'_>) -> Marker {
+    let cover = Cover::all(Second::NEVER);
+    Marker {
+        id: thing.id(),
+        cover,
+    }
+}
+
+/// A marker of nothing that anybody has.
+pub(crate) fn idle(n: u64) -> Marker {
+    let mut bits = [0xff; 16];
+    bits[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    Marker {
+        id: MarkerId::new(bits),
+        cover: Cover::all(Second::NEVER),
+    }
+}
+
+pub(crate) fn packed(markers: &[Marker]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    markers.iter().for_each(|marker| pack(marker, &mut bytes));
+    bytes
+}
+
+fn said(event: Event) -> Said {
+    Ok(WatchResponse { event: Some(event) })
+}
+
+impl State {
+    fn tell(&mut self, event: &Event) {
+        self.watchers
+            .retain(|watcher| watcher.send(said(event.clone())).is_ok());
+    }
+
+    fn snapshot(&self, as_of: Option<prost_types::Timestamp>) -> Vec<Event> {
+        let markers: Vec<_> = self.in_force.values().copied().collect();
+        let bytes = packed(&markers);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+        let mut end = SnapshotEnd {
+            revision: self.changes.len().to_string(),
+            count: markers.len().try_into().unwrap(),
+            digest: digest.as_ref().to_vec(),
+            as_of,
+        };
+        if let Some(spoil) = self.spoilt {
+            spoil(&mut end);
+        }
+        let mut chunks: Vec<_> = markers.chunks(PART).map(packed).collect();
+        chunks.push(Vec::new());
+        let last = chunks.len() - 1;
+        let part = |(place, bytes): (usize, Vec<u8>)| {
+            Event::Snapshot(SnapshotPart {
+                markers: bytes.into(),
+                first: place == 0,
+                end: (place == last).then(|| end.clone()),
+            })
+        };
+        chunks.into_iter().enumerate().map(part).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl Revocation for FeedServer {
+    type WatchStream = Pin<Box<dyn Stream<Item = Said> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let from = request.into_inner().from_revision;
+        let as_of = self.as_of();
+        let mut state = self.state();
+        let known = from.parse().ok();
+        let known = known.filter(|from| (state.oldest..=state.changes.len()).contains(from));
+        state.asked.push(from);
+        let first = match known {
+            Some(from) => {
+                let missed = state.changes[from..].iter().enumerate();
+                let missed = missed.map(|(place, markers)| {
+                    Event::Delta(Delta {
+                        revision: (from + place + 1).to_string(),
+                        markers: packed(markers).into(),
+                        as_of,
+                    })
+                });
+                missed.collect()
+            }
+            None => state.snapshot(as_of),
+        };
+        let revision = state.changes.len().to_string();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for event in first
+            .into_iter()
+            .chain([Event::Heartbeat(Heartbeat { revision, as_of })])
+        {
+            sender.send(said(event)).unwrap();
+        }
+        state.watchers.push(sender);
+        let stream = UnboundedReceiverStream::new(receiver);
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        Err(Status::unimplemented("a stand-in"))
+    }
+
+    async fn reinstate(
+        &self,
+        _: Request<ReinstateRequest>,
+    ) -> Result<Response<ReinstateResponse>, Status> {
+        Err(Status::unimplemented("a stand-in"))
+    }
+
+    async fn list_markers(
+        &self,
+        _: Request<ListMarkersRequest>,
+    ) -> Result<Response<ListMarkersResponse>, Status> {
+        Err(Status::unimplemented("a stand-in"))
+    }
+
+    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        Err(Status::unimplemented("a stand-in"))
+    }
+}
