@@ -14,6 +14,7 @@ mod settled;
 mod sinks;
 mod state;
 mod upkeep;
+mod watching;
 
 pub use crate::store::embedded::{OpenError, Restored};
 pub use check::check;
@@ -124,6 +125,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
 
     metrics.follow_log(opened.log.stats());
     metrics.follow_sinks(sinks);
+    metrics.follow_feed(memory.feed.clone());
     upkeep::announce(config, world, &opened.log).await;
     upkeep::start(
         world,

@@ -15,7 +15,7 @@ pub use audit::AuditService;
 pub use exchange::TokenExchangeService;
 pub use inventory::InventoryService;
 pub use policy::PolicyService;
-pub use revocation::RevocationService;
+pub use revocation::{RevocationService, Wire, watched};
 
 use crate::administration::{Author, Precondition};
 use crate::audit::Context;
@@ -87,6 +87,14 @@ impl Gate {
         let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
         authn
             .reader(peer, &self.administrators, now)
+            .map_err(|refusal| self.refused(refusal, &context(Arc::clone(peer), None)))
+    }
+
+    /// Whether somebody may watch what is revoked, now; anybody else is refused, on the record.
+    fn watcher(&self, peer: &Arc<Peer>) -> Result<(), Status> {
+        let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
+        authn
+            .watcher(peer, &self.administrators, now)
             .map_err(|refusal| self.refused(refusal, &context(Arc::clone(peer), None)))
     }
 

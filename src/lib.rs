@@ -31,7 +31,7 @@
 //! | | [`keys`] | rings of signing keys: the only code that sees private bytes |
 //! | | [`mint`] | claims and tokens: the only maker of [`mint::Minted`] |
 //! | | [`audit`] | the record: the only maker of [`audit::Issued`] |
-//! | | [`revocation`] | the markers in force here, which every issue is checked against |
+//! | | [`revocation`] | the markers in force here, which every issue is checked against; the feed of them to all who watch |
 //! | | [`trust`] | trust bundles, workload certificates |
 //! | | [`administration`] | what is done to them, by whom: one batch with its record |
 //! | | [`exchange`] | the one place that sees all stages |

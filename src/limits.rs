@@ -52,6 +52,25 @@ pub const NUMERIC_DATE: u64 = 253_402_207_200;
 pub const PUBLISHED_KEYS: usize = 16;
 /// Ended markers that are dropped at once: a step takes well under a millisecond, and is repeated until none is left.
 pub const MARKERS_EXPIRED: usize = 4_096;
+/// Watchers of revocations at a time: every verifier of a large fleet, at a few kilobytes each.
+pub const WATCHERS: usize = 20_000;
+/// How often watchers are told how fresh what they have is: a fraction of the staleness that verifiers bear.
+pub const WATCH_HEARTBEAT: Duration = Duration::from_secs(5);
+/// How soon watchers are told of a revision that no delta comes with, if one before it may have told of it: whoever revoked
+/// something may wait to hear that it is reached.
+pub const WATCH_WORD: Duration = Duration::from_millis(100);
+/// Bytes of deltas kept for watchers that come back or fall behind; past it they get a snapshot.
+pub const WATCH_DELTAS_BYTES: usize = 16 * 1024 * 1024;
+/// Markers in one delta: 64 KiB, since clients may refuse large messages, and one that reads
+/// slowly holds one.
+pub const DELTA_MARKERS: usize = 2_730;
+/// Markers in one part of a snapshot, for the same reason.
+pub const SNAPSHOT_PART: usize = DELTA_MARKERS;
+/// Bytes of deltas that a watcher may be sent on top of a snapshot before another one is made for it; as many as the
+/// snapshot has, where that is more.
+pub const SNAPSHOT_CATCH_UP: u64 = 1024 * 1024;
+/// Heartbeats for which a snapshot is kept that nobody is sent anything of: watchers come in waves.
+pub const SNAPSHOT_IDLE_BEATS: u64 = 12;
 /// Most credentials (`c`) and most ancestors (`l`) that a token's `cmb` claim holds.
 pub const LINEAGE: usize = 8;
 /// Deepest nesting of `act`.

@@ -1,5 +1,7 @@
-//! Revocation: what is no longer good, held in memory and asked at every step.
+//! Revocation: what is no longer good, held in memory, asked at every step, and told to all who watch.
 
+mod feed;
 mod hot;
 
+pub use feed::{Counts, Encode, End, Feed, Label, Watcher};
 pub use hot::HotSet;

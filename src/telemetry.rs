@@ -1,5 +1,6 @@
 //! Logs, metrics, readiness, and the listener that shows them.
 
+mod feed_stats;
 mod log;
 mod log_stats;
 mod metrics;

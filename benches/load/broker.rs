@@ -10,7 +10,7 @@ use cambist::config::Config;
 use cambist::keys::Kek;
 use cambist::lifecycle::{Ended, Lifecycle, from_os};
 use cambist::proto::inventory_client::InventoryClient;
-use cambist::proto::{CreateKeyRequest, KeySpec};
+use cambist::proto::{CreateKeyRequest, CreateKeyResponse, KeySpec};
 use cambist::telemetry::{LogFormat, init};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+use tonic::transport::Channel;
 
 /// The `iss` of the tokens of both sides.
 pub const ISSUER: &str = "https://cambist.example.org";
@@ -72,10 +73,14 @@ impl Folder {
         self.disk.path().join("cambist.toml")
     }
 
-    /// Has the running broker create an API key, through its socket.
-    pub async fn key(&self) -> String {
+    /// What administrators of the running broker say, through its socket.
+    pub async fn inventory(&self) -> InventoryClient<Channel> {
         let endpoint = Endpoint::unix(self.socket.path().join("socket")).unwrap();
-        let mut inventory = InventoryClient::new(endpoint.channel().await.unwrap());
+        InventoryClient::new(endpoint.channel().await.unwrap())
+    }
+
+    /// Has the running broker create an API key.
+    pub async fn key(&self) -> CreateKeyResponse {
         let spec = KeySpec {
             owner: "team-shop".to_owned(),
             purpose: "load bench".to_owned(),
@@ -88,12 +93,8 @@ impl Folder {
             spec: Some(spec),
             idempotency_key: "bench".to_owned(),
         };
-        inventory
-            .create_key(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .secret
+        let mut inventory = self.inventory().await;
+        inventory.create_key(request).await.unwrap().into_inner()
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -148,6 +149,7 @@ faces = ["grpc"]
 [[audience]]
 name = "shop"
 owner = "team-shop"
+servers = ["{WORKLOAD}"]
 scopes = ["orders:read", "orders:write"]
 
 [[trust_domain]]

@@ -199,7 +199,7 @@ fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
     let (folder, other) = (Folder::new(), Folder::new());
     let mut bare = Server::start("bare", "bare", &folder.tls(), &folder);
     let mut ours = Server::start("broker", "broker", &folder.config(), &folder);
-    ours.key = runtime.block_on(folder.key());
+    ours.key = runtime.block_on(folder.key()).secret;
     bare.key.clone_from(&ours.key);
     println!("{pairs} pairs of windows");
     let both = (&bare, &ours);
@@ -215,7 +215,7 @@ fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
     let by_certificate = compare(both, "calls", false, pairs, seconds);
     drop(bare);
     let mut unlogged = Server::start("no log", "unlogged", &other.config(), &other);
-    unlogged.key = runtime.block_on(other.key());
+    unlogged.key = runtime.block_on(other.key()).secret;
     let log = 1.0 - 1.0 / compare((&unlogged, &ours), "calls", true, pairs, seconds);
     println!("ratio key={by_key:.2} certificate={by_certificate:.2} log={log:.2}");
 }

@@ -13,7 +13,8 @@ pub fn tell(word: &str, what: &str) {
 
 /// A process in a role. Ended when dropped.
 pub struct Role {
-    child: Child,
+    /// The process.
+    pub child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::grpc::{
     AuditService, Gate, InventoryService, PolicyService, RevocationService, TokenExchangeService,
+    watched,
 };
 use crate::listener::{Listener, until_drain};
 use crate::proto::audit_server::AuditServer;
@@ -22,7 +23,7 @@ use crate::{http, limits, proto};
 use std::sync::Arc;
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{LayerExt as _, Routes};
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
 /// The routers of each face, to be put together as each listener is configured.
 pub(super) struct Faces {
@@ -87,7 +88,10 @@ pub(super) fn routes(
         ),
         draining: world.lifecycle.shutdown().drain.clone(),
     };
-    let revocation = RevocationService { gate: gate.clone() };
+    let revocation = RevocationService {
+        gate: gate.clone(),
+        feed: memory.feed.clone(),
+    };
     let doorkeeper = gate.doorkeeper();
     let policy = PolicyService {
         gate,
@@ -116,7 +120,10 @@ pub(super) fn routes(
         TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
     ))
     .add_service(AuditServer::new(audit).max_decoding_message_size(size))
-    .add_service(RevocationServer::new(revocation).max_decoding_message_size(size))
+    .add_service(
+        MapResponseLayer::new(watched)
+            .named_layer(RevocationServer::new(revocation).max_decoding_message_size(size)),
+    )
     .add_service(InterceptedService::new(
         InventoryServer::new(inventory).max_decoding_message_size(size),
         doorkeeper.clone(),

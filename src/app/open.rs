@@ -1,7 +1,7 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
 use super::parties::{Contradicted, Parties};
-use super::{World, files, publishing, recovery, state};
+use super::{World, files, publishing, recovery, state, watching};
 use crate::administration::PolicyAdmin;
 use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
@@ -10,7 +10,7 @@ use crate::inventory::{Audiences, Keys};
 use crate::keys::{Kek, KeyRing, Timing};
 use crate::limits;
 use crate::policy::Policies;
-use crate::revocation::HotSet;
+use crate::revocation::{Feed, HotSet};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::replica::Replica;
 use crate::store::{Store, mark};
@@ -40,6 +40,7 @@ pub(super) struct Memory {
     pub(super) policy_admin: Arc<PolicyAdmin>,
     pub(super) ring: Arc<KeyRing>,
     pub(super) replica: Replica,
+    pub(super) feed: Feed,
 }
 
 pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opened> {
@@ -166,6 +167,7 @@ pub(super) async fn remember(
     let stop = world.lifecycle.quiet().clone();
     let (replica, task) = Replica::start(store, followers, Arc::clone(&world.clock), stop).await?;
     world.lifecycle.spawn("replica", task);
+    let feed = watching::start(world, &opened.hot, &replica);
     Ok(Memory {
         keys,
         audiences,
@@ -173,5 +175,6 @@ pub(super) async fn remember(
         policy_admin,
         ring,
         replica,
+        feed,
     })
 }

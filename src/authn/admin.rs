@@ -149,6 +149,24 @@ impl Authn {
         }
     }
 
+    /// Whether the peer may watch what is revoked: whoever reads the log, and every principal that serves an audience.
+    ///
+    /// # Errors
+    /// As [`Authn::administrator`].
+    pub fn watcher(
+        &self,
+        peer: &Peer,
+        allowed: &Administrators,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let certificate = peer.certificate.as_ref();
+        let serves = certificate.is_some_and(|found| self.audiences.is_served(found.spiffe_id()));
+        match self.reader(peer, allowed, now) {
+            Err(_) if serves => self.workload(peer, now).map(drop),
+            reader => reader.map(drop),
+        }
+    }
+
     /// The name of a certificate that still stands.
     fn workload(&self, peer: &Peer, now: Timestamp) -> Result<Name, Refusal> {
         let certificate =

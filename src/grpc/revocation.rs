@@ -1,10 +1,15 @@
 //! `Revocation`: what is no longer good, said, undone, followed and asked.
 
 mod watch;
+mod wire;
+
+pub use watch::watched;
+pub use wire::Wire;
 
 use super::Gate;
 use crate::proto as pb;
 use crate::proto::revocation_server::Revocation;
+use crate::revocation::Feed;
 use tonic::{Request, Response, Status};
 
 /// The service.
@@ -12,6 +17,8 @@ use tonic::{Request, Response, Status};
 pub struct RevocationService {
     /// Who may.
     pub gate: Gate,
+    /// What watchers follow.
+    pub feed: Feed,
 }
 
 #[tonic::async_trait]
@@ -41,9 +48,9 @@ impl Revocation for RevocationService {
 
     async fn watch(
         &self,
-        _request: Request<pb::WatchRequest>,
+        request: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("to come in this branch"))
+        watch::open(self, &request)
     }
 
     async fn check(

@@ -1,11 +1,11 @@
 //! Audiences in memory: from configuration and from the store, found by name or alias.
 
 use super::AudienceSpec;
-use crate::id::Audience;
+use crate::id::{Audience, SpiffeId};
 use crate::limits;
 use crate::store::{Entry, Op, Value};
 use arc_swap::ArcSwap;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Store prefix of audiences.
@@ -42,10 +42,18 @@ pub enum InvalidAudience {
 
 type ByName = HashMap<Audience, Arc<AudienceEntry>>;
 
+/// What is looked up.
+#[derive(Debug, Default)]
+struct Index {
+    by_name: ByName,
+    /// Everybody who serves an audience.
+    servers: HashSet<Box<str>>,
+}
+
 /// All audiences. Reads are lock-free; a change builds the map anew, off the hot path.
 #[derive(Debug, Default)]
 pub struct Audiences {
-    by_name: ArcSwap<ByName>,
+    index: ArcSwap<Index>,
     sources: Mutex<Sources>,
 }
 
@@ -59,16 +67,23 @@ impl Audiences {
     /// The audience of this name or alias, compared byte by byte.
     #[must_use]
     pub fn find(&self, name: &Audience) -> Option<Arc<AudienceEntry>> {
-        self.by_name.load().get(name).cloned()
+        self.index.load().by_name.get(name).cloned()
+    }
+
+    /// Whether a workload is among those that serve an audience.
+    #[must_use]
+    pub fn is_served(&self, by: &SpiffeId) -> bool {
+        self.index.load().servers.contains(by.as_str())
     }
 
     /// All audiences by name, from the one after `after`.
     #[must_use]
     pub fn list(&self, after: Option<&Audience>) -> Vec<Arc<AudienceEntry>> {
-        let by_name = self.by_name.load();
+        let index = self.index.load();
         let is_own_name =
             |(name, entry): &(&Audience, &Arc<AudienceEntry>)| **name == entry.spec.name;
-        let own = by_name
+        let own = index
+            .by_name
             .iter()
             .filter(is_own_name)
             .map(|(_, entry)| Arc::clone(entry));
@@ -144,17 +159,17 @@ impl Audiences {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = sources.clone();
         change(&mut next);
-        let by_name = build(&next)?;
+        let index = build(&next)?;
         *sources = next;
-        self.by_name.store(Arc::new(by_name));
+        self.index.store(Arc::new(index));
         Ok(())
     }
 }
 
-fn build(sources: &Sources) -> Result<ByName, InvalidAudience> {
+fn build(sources: &Sources) -> Result<Index, InvalidAudience> {
     let configured = sources.configured.iter().map(|spec| (spec, None));
     let stored = sources.stored.values().map(|(spec, at)| (spec, Some(*at)));
-    let mut by_name = ByName::new();
+    let mut index = Index::default();
     for (spec, revision) in configured.chain(stored) {
         check_alone(spec)?;
         let entry = Arc::new(AudienceEntry {
@@ -162,12 +177,15 @@ fn build(sources: &Sources) -> Result<ByName, InvalidAudience> {
             revision,
         });
         for name in std::iter::once(&spec.name).chain(&spec.aliases) {
-            if by_name.insert(name.clone(), Arc::clone(&entry)).is_some() {
+            let old = index.by_name.insert(name.clone(), Arc::clone(&entry));
+            if old.is_some() {
                 return Err(InvalidAudience::Ambiguous(name.clone()));
             }
         }
+        let servers = spec.servers.iter().map(|server| server.as_str().into());
+        index.servers.extend(servers);
     }
-    Ok(by_name)
+    Ok(index)
 }
 
 /// Whether an audience can be registered, whatever others there are.
@@ -235,6 +253,24 @@ mod tests {
         assert_eq!(find("https://shop.example.com").as_deref(), Some("shop"));
         assert_eq!(find("Shop"), None);
         assert_eq!(find("https://shop.example.com/"), None);
+    }
+
+    #[test]
+    fn who_serves_an_audience_is_known_until_it_does_no_longer() {
+        let audiences = Audiences::default();
+        let served = AudienceSpec {
+            servers: vec!["spiffe://example.org/till".to_owned()],
+            ..spec("shop", &[])
+        };
+        let id = |text| SpiffeId::parse(text).unwrap();
+        let till = id("spiffe://example.org/till");
+        audiences
+            .configure(vec![spec("bank", &[]), served])
+            .unwrap();
+        assert!(audiences.is_served(&till));
+        assert!(!audiences.is_served(&id("spiffe://example.org/tills")));
+        audiences.configure(vec![spec("shop", &[])]).unwrap();
+        assert!(!audiences.is_served(&till));
     }
 
     #[test]

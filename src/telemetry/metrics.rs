@@ -1,5 +1,6 @@
 //! What is counted. Names end up on dashboards: they change as rarely as codes do.
 
+use super::feed_stats::FeedStats;
 use super::log_stats::LogStats;
 use super::sink_stats::ShownSinks;
 use crate::audit::Stats;
@@ -8,6 +9,7 @@ use crate::authn::{Credential, CredentialKind};
 use crate::exchange::Observer as Answers;
 use crate::listener::{Observer, Outcome};
 use crate::refusal::{Code, Denial, Fault};
+use crate::revocation::Feed;
 use crate::trust::CertificateRefusal;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -47,6 +49,7 @@ pub struct Metrics {
     connections: Gauge,
     log: LogStats,
     sinks: ShownSinks,
+    feed: FeedStats,
     store_staleness: Gauge<f64, AtomicU64>,
     reloads: Family<ByReload, Counter>,
     certificate_expiry: Gauge,
@@ -151,6 +154,7 @@ impl Metrics {
             connections: add(r, "connections", "Open connections", Gauge::default()),
             log: collected(r),
             sinks: collected(r),
+            feed: collected(r),
             store_staleness: unit(r, "store_staleness", "Age of the view of the store"),
             reloads: add(
                 r,
@@ -196,6 +200,11 @@ impl Metrics {
     /// Shows the counters of these sinks from now on; the first ones stay.
     pub fn follow_sinks(&self, sinks: Sinks) {
         let _first_stay = self.sinks.0.set(sinks);
+    }
+
+    /// Shows the counters of this feed from now on; the first one stays.
+    pub fn follow_feed(&self, feed: Feed) {
+        let _first_stays = self.feed.0.set(feed);
     }
 
     /// How old the view of the store is.

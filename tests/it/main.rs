@@ -26,6 +26,7 @@ mod config_sinks;
 mod dev;
 mod e2e;
 mod faults;
+mod feed;
 mod house;
 mod interop;
 mod jose;

@@ -1,7 +1,131 @@
 //! `Revocation.Watch`.
+//!
+//! What is sent was encoded once for all who watch, so it goes out as it is: the body of the answer is made here, and takes the
+//! place of the one that tonic makes, which would encode and keep each message anew for each caller. The feed itself wakes
+//! it; there is no task and no timer for a watcher.
 
+use super::RevocationService;
+use crate::authn::Peer;
+use crate::grpc::{Gate, peer};
 use crate::proto as pb;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use crate::refusal::{Denial, Fault};
+use crate::revocation::Watcher;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio_stream::{Empty, Stream as _};
+use tonic::body::Body;
+use tonic::{Request, Response, Status};
 
-pub(super) type WatchStream = ReceiverStream<Result<pb::WatchResponse, Status>>;
+/// Nothing: [`watched`] puts the answer in its place.
+pub(super) type WatchStream = Empty<Result<pb::WatchResponse, Status>>;
+
+pub(super) fn open(
+    service: &RevocationService,
+    request: &Request<pb::WatchRequest>,
+) -> Result<Response<WatchStream>, Status> {
+    let peer = peer(request)?;
+    service.gate.watcher(&peer)?;
+    // A revision that we do not know is as good as none.
+    let from = request.get_ref().from_revision.parse().ok();
+    let answer = Answer {
+        watcher: service.feed.watch(from)?,
+        asked: None,
+        gate: service.gate.clone(),
+        peer,
+        is_over: false,
+    };
+    let mut response = Response::new(tokio_stream::empty());
+    let handed = Handed(Arc::new(Mutex::new(Some(answer))));
+    response.extensions_mut().insert(handed);
+    Ok(response)
+}
+
+/// Puts the body of a watch into its answer; other answers stay as they are.
+pub fn watched(mut response: http::Response<Body>) -> http::Response<Body> {
+    let handed = response.extensions_mut().remove::<Handed>();
+    let answer = handed.and_then(|handed| {
+        let mut answer = handed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.take()
+    });
+    match answer {
+        Some(answer) => response.map(|_| Body::new(answer)),
+        None => response,
+    }
+}
+
+/// A body on its way to its answer. What goes with a response has to be a thing that can be cloned.
+#[derive(Clone)]
+struct Handed(Arc<Mutex<Option<Answer>>>);
+
+/// The body of an answer.
+struct Answer {
+    watcher: Watcher,
+    /// The heartbeat at which it was last asked whether the caller may.
+    asked: Option<u64>,
+    gate: Gate,
+    peer: Arc<Peer>,
+    is_over: bool,
+}
+
+impl Answer {
+    /// Asks anew whether the caller may, once a heartbeat.
+    fn may(&mut self) -> Result<(), Status> {
+        let beats = Some(self.watcher.beats());
+        if self.asked == beats {
+            return Ok(());
+        }
+        // It was asked when the call began.
+        let is_first = std::mem::replace(&mut self.asked, beats).is_none();
+        if is_first {
+            return Ok(());
+        }
+        self.gate.watcher(&self.peer)
+    }
+
+    fn end(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {
+        self.is_over = true;
+        let mut trailers = HeaderMap::new();
+        status.add_header(&mut trailers)?;
+        Ok(Frame::trailers(trailers))
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.watcher).poll_next(cx);
+        if let Err(status) = self.may() {
+            return Poll::Ready(Some(self.end(&status)));
+        }
+        Poll::Ready(Some(match ready!(polled) {
+            Some(frame) => Ok(Frame::data(frame)),
+            None => {
+                let denial = Denial::failed(Fault::Draining, "the broker drains");
+                self.end(&denial.into())
+            }
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.watcher.fmt(f)
+    }
+}

@@ -87,7 +87,7 @@ const MODULES: &[Row] = &[
     ),
     row(
         "telemetry",
-        &[VALUES, "trust authn audit exchange listener"],
+        &[VALUES, "trust revocation authn audit exchange listener"],
         &[Http, Sockets],
     ),
     row(

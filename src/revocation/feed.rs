@@ -1,0 +1,300 @@
+//! The feed: every marker in force to whoever watches, then each change of them.
+//!
+//! What is sent is encoded once, however many are sent it. Changes are kept as deltas in a ring of so many bytes, each with a
+//! number; a watcher is a place in the ring, and nothing is buffered for one that reads slowly. One whose place has left
+//! the ring gets a snapshot again, of which one is kept at a time for all who need one.
+//!
+//! # What a revision promises
+//!
+//! Whoever has taken everything up to a message that is labelled with a revision has every marker of that revision.
+//! A label is read before the changes are taken, and a snapshot's before the set is gone through, so that each may hold
+//! something newer, and never lacks anything. A delta tells of a marker what is so when it is made, and not what
+//! was put: the last delta of a marker is what is in force, whoever put it, and taking one twice does no harm. What
+//! was put without a revision ([`Feed::nudge`]) has the label of the revision before it; so whoever resumes at a revision is
+//! sent the deltas of that one again.
+
+mod ring;
+mod snapshot;
+mod state;
+mod stats;
+mod watcher;
+
+pub use snapshot::End;
+pub use stats::Counts;
+pub use watcher::Watcher;
+
+use super::HotSet;
+use crate::limits;
+use crate::marker::{Cover, Marker, MarkerId, Second, pack};
+use crate::refusal::{Code, Refusal};
+use crate::store::Revision;
+use crate::store::replica::Replica;
+use bytes::Bytes;
+use jiff::Timestamp;
+use state::State;
+use stats::{Seat, Stats};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Notify, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// How far what is sent goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The revision that it is of.
+    pub revision: Revision,
+    /// The last instant at which it was sure that nothing newer existed.
+    pub as_of: Option<Timestamp>,
+}
+
+impl Label {
+    /// How far a replica is.
+    #[must_use]
+    pub fn of(replica: &Replica) -> Self {
+        // First: what is confirmed after it may be of a newer revision than the one that is read.
+        let as_of = replica.as_of();
+        let revision = replica.revision();
+        Self { revision, as_of }
+    }
+}
+
+/// What is kept at most.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    watchers: usize,
+    /// Bytes of deltas.
+    deltas: usize,
+    /// Bytes of deltas that may come after a small snapshot before it is made anew.
+    catch_up: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            watchers: limits::WATCHERS,
+            deltas: limits::WATCH_DELTAS_BYTES,
+            catch_up: limits::SNAPSHOT_CATCH_UP,
+        }
+    }
+}
+
+/// How what is sent is written.
+pub trait Encode: fmt::Debug + Send + Sync {
+    /// A part of a snapshot, with its packed markers; the last part says what was sent.
+    fn part(&self, markers: Vec<u8>, is_first: bool, end: Option<&End>) -> Bytes;
+    /// Packed markers that changed.
+    fn delta(&self, markers: Vec<u8>, label: &Label) -> Bytes;
+    /// That all is well.
+    fn heartbeat(&self, label: &Label) -> Bytes;
+}
+
+/// The feed. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Feed(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    hot: Arc<HotSet>,
+    encode: Box<dyn Encode>,
+    watchers: usize,
+    state: RwLock<State>,
+    /// Wakes the watchers: there is something new.
+    ticks: watch::Sender<u64>,
+    /// Wakes those that wait for a snapshot.
+    ready: watch::Sender<u64>,
+    /// A watcher needs a snapshot.
+    wanted: Notify,
+    /// Something was put without a revision.
+    nudged: Notify,
+    stats: Arc<Stats>,
+}
+
+impl Shared {
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tick(&self) {
+        self.ticks
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn tell_ready(&self) {
+        self.ready
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Feed {
+    /// A feed of `hot`, whose changes are kept from here on. `now` tells how far it is.
+    #[must_use]
+    pub fn new(hot: Arc<HotSet>, encode: Box<dyn Encode>, now: impl FnOnce() -> Label) -> Self {
+        Self::bounded(hot, encode, now, Bounds::default())
+    }
+
+    fn bounded(
+        hot: Arc<HotSet>,
+        encode: Box<dyn Encode>,
+        now: impl FnOnce() -> Label,
+        bounds: Bounds,
+    ) -> Self {
+        hot.changes();
+        // After it: what is not kept is then of this revision or before, or of the one that is being applied, which
+        // `State` knows.
+        let label = now();
+        let beat = encode.heartbeat(&label);
+        Self(Arc::new(Shared {
+            hot,
+            encode,
+            watchers: bounds.watchers,
+            state: RwLock::new(State::new(label, beat, bounds)),
+            ticks: watch::Sender::new(0),
+            ready: watch::Sender::new(0),
+            wanted: Notify::new(),
+            nudged: Notify::new(),
+            stats: Arc::default(),
+        }))
+    }
+
+    /// Somebody who watches, from a revision on that it has whole, or from the beginning.
+    ///
+    /// # Errors
+    /// [`Code::TooBusy`] past [`limits::WATCHERS`].
+    pub fn watch(&self, from: Option<Revision>) -> Result<Watcher, Refusal> {
+        let seat = Seat::take(&self.0.stats, self.0.watchers)
+            .ok_or_else(|| Refusal::new(Code::TooBusy, "as many watch as may at a time"))?;
+        Ok(Watcher::new(Arc::clone(&self.0), seat, from))
+    }
+
+    /// Something was put into the hot set that no revision will tell of, or not now: it is sent at once.
+    pub fn nudge(&self) {
+        self.0.nudged.notify_one();
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.stats.counts(self.0.hot.markers().len())
+    }
+
+    /// Follows `revisions` until `stop`, and ends all who watch then. `now` tells how far it is, as [`Label::of`] does.
+    pub async fn run(
+        self,
+        revisions: watch::Receiver<Revision>,
+        now: impl Fn() -> Label,
+        stop: CancellationToken,
+    ) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow(revisions, &now) => {}
+            () = self.build(&now) => {}
+        }
+        self.0.change().ended = true;
+        self.0.tick();
+        self.0.tell_ready();
+    }
+
+    async fn follow(&self, mut revisions: watch::Receiver<Revision>, now: impl Fn() -> Label) {
+        let mut beats = interval(limits::WATCH_HEARTBEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_soon = false;
+        loop {
+            let is_beat = tokio::select! {
+                changed = revisions.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_ended) => return,
+                },
+                () = self.0.nudged.notified() => false,
+                _ = beats.tick() => true,
+            };
+            self.advance(now());
+            if is_beat {
+                self.beat();
+                is_soon = false;
+            } else if !is_soon && self.0.state().owes_word {
+                beats.reset_after(limits::WATCH_WORD);
+                is_soon = true;
+            }
+        }
+    }
+
+    /// Sends what has changed.
+    fn advance(&self, label: Label) {
+        let changes = self.0.hot.changes();
+        let mut ids: Vec<MarkerId> = changes.iter().map(|marker| marker.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let before = self.0.state().label;
+        let mut deltas = Vec::new();
+        let mut chunks = ids.chunks(limits::DELTA_MARKERS).peekable();
+        while let Some(chunk) = chunks.next() {
+            // Only with the last one is the revision reached.
+            let reached = if chunks.peek().is_some() {
+                before
+            } else {
+                label
+            };
+            deltas.push(self.0.encode.delta(self.packed(chunk), &reached));
+        }
+        let is_something = !deltas.is_empty();
+        self.0.change().advance(label, deltas);
+        if is_something {
+            self.0.tick();
+        }
+    }
+
+    /// What is so of these markers.
+    fn packed(&self, ids: &[MarkerId]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        for id in ids {
+            let cover = self.0.hot.markers().get(id).unwrap_or(Cover {
+                before: Second::ZERO,
+                until: Second::ZERO,
+            });
+            pack(&Marker { id: *id, cover }, &mut packed);
+        }
+        packed
+    }
+
+    fn beat(&self) {
+        let label = self.0.state().label;
+        let beat = self.0.encode.heartbeat(&label);
+        self.0.change().beat(beat);
+        self.0.tick();
+    }
+
+    /// Makes snapshots, each when it is needed.
+    async fn build(&self, now: impl Fn() -> Label) {
+        loop {
+            self.0.wanted.notified().await;
+            if self.0.change().make_room() {
+                // As fresh as can be. Whether a word is owed for that, the other half of this task tells.
+                self.advance(now());
+                self.nudge();
+                let shared = Arc::clone(&self.0);
+                let built = tokio::task::spawn_blocking(move || shared.take_snapshot());
+                if built.await.is_err() {
+                    return;
+                }
+            }
+            self.0.tell_ready();
+        }
+    }
+}
+
+impl Shared {
+    fn take_snapshot(&self) {
+        let begin = self.state().begin_snapshot();
+        let frames = snapshot::frames(self.hot.markers(), &*self.encode, &begin.label);
+        self.change().put_snapshot(begin, frames);
+        self.stats.count_snapshot();
+    }
+}
+
+#[cfg(test)]
+mod tests;

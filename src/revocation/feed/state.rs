@@ -1,0 +1,179 @@
+//! What watchers share.
+
+use super::ring::{After, Ring};
+use super::snapshot::Snapshot;
+use super::{Bounds, Label};
+use crate::limits;
+use crate::store::Revision;
+use bytes::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How far the feed is, and what it has for those who watch.
+#[derive(Debug)]
+pub(super) struct State {
+    /// How far it is: every change up to here is among the deltas.
+    pub(super) label: Label,
+    /// The lowest counter of this incarnation that can be resumed at.
+    floor: u64,
+    /// The last delta of another incarnation.
+    foreign: u64,
+    /// Whether a delta came with the revision that is reached.
+    is_told: bool,
+    /// Whether a revision was reached without one, of which the deltas before it may have told: somebody may wait to hear
+    /// of it.
+    pub(super) owes_word: bool,
+    ring: Ring,
+    catch_up: u64,
+    pub(super) beat: Beat,
+    snapshot: Option<Snapshot>,
+    snapshots: u64,
+    /// Nobody is told anything any more.
+    pub(super) ended: bool,
+}
+
+/// The last heartbeat.
+#[derive(Debug)]
+pub(super) struct Beat {
+    /// How many there were.
+    pub(super) number: u64,
+    /// The delta after which it came.
+    pub(super) after: u64,
+    label: Label,
+    pub(super) frame: Bytes,
+}
+
+/// Where a snapshot begins.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub(super) label: Label,
+    number: u64,
+    total: u64,
+    beat: u64,
+}
+
+impl State {
+    pub(super) fn new(label: Label, frame: Bytes, bounds: Bounds) -> Self {
+        Self {
+            label,
+            // Of the revision that was being applied when changes began to be kept, some may be missing.
+            floor: label.revision.counter.saturating_add(1),
+            foreign: 0,
+            is_told: false,
+            owes_word: false,
+            ring: Ring::new(bounds.deltas),
+            catch_up: bounds.catch_up,
+            beat: Beat {
+                number: 1,
+                after: 0,
+                label,
+                frame,
+            },
+            snapshot: None,
+            snapshots: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes the deltas that come with a label.
+    pub(super) fn advance(&mut self, label: Label, deltas: Vec<Bytes>) {
+        let (before, now) = (self.label.revision, label.revision);
+        if !now.covers(&before) {
+            // The counters of what is kept say nothing any more.
+            self.foreign = self.ring.last();
+            self.floor = now.counter;
+        }
+        let is_new = now != before;
+        self.owes_word |= is_new && self.is_told && deltas.is_empty();
+        self.is_told = !deltas.is_empty() || (self.is_told && !is_new);
+        for frame in deltas {
+            let dropped = self.ring.push(frame, now.counter);
+            if let Some(dropped) = dropped.filter(|_| self.ring.start() > self.foreign) {
+                self.floor = self.floor.max(dropped.saturating_add(1));
+            }
+        }
+        self.label = label;
+    }
+
+    /// Takes a heartbeat. A snapshot that nobody was sent anything of for some heartbeats goes.
+    pub(super) fn beat(&mut self, frame: Bytes) {
+        self.beat = Beat {
+            number: self.beat.number.saturating_add(1),
+            after: self.ring.last(),
+            label: self.label,
+            frame,
+        };
+        self.owes_word = false;
+        let last = self.beat.number.saturating_sub(limits::SNAPSHOT_IDLE_BEATS);
+        let used = |snapshot: &mut Snapshot| snapshot.used.load(Ordering::Relaxed) >= last;
+        self.snapshot.take_if(|snapshot| !used(snapshot));
+    }
+
+    /// The delta and the heartbeat after which whoever has a revision whole goes on; none where that is not known or no
+    /// longer kept.
+    pub(super) fn resume(&self, from: Revision) -> Option<(u64, u64)> {
+        if !self.label.revision.covers(&from) || from.counter < self.floor {
+            return None;
+        }
+        // It is told at once how fresh it is, unless it knows better.
+        let beat = match self.beat.label.revision.covers(&from) {
+            true => self.beat.number.saturating_sub(1),
+            false => self.beat.number,
+        };
+        Some((self.ring.before(from.counter, self.foreign), beat))
+    }
+
+    pub(super) fn after(&self, number: u64) -> After {
+        self.ring.after(number)
+    }
+
+    /// The snapshot, if it is one to begin with: the deltas since are kept, and are not more than it is itself.
+    pub(super) fn fit_snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref().filter(|snapshot| {
+            let since = self.ring.total().saturating_sub(snapshot.total);
+            self.continues(snapshot) && since <= snapshot.bytes.max(self.catch_up)
+        })
+    }
+
+    /// The snapshot of this number, if the deltas since are kept.
+    pub(super) fn snapshot(&self, number: u64) -> Option<&Snapshot> {
+        let is_it = |snapshot: &&Snapshot| snapshot.number == number && self.continues(snapshot);
+        self.snapshot.as_ref().filter(is_it)
+    }
+
+    fn continues(&self, snapshot: &Snapshot) -> bool {
+        snapshot.at >= self.ring.start()
+    }
+
+    /// Drops the snapshot for another one, unless it is fit.
+    pub(super) fn make_room(&mut self) -> bool {
+        let is_needed = self.fit_snapshot().is_none();
+        if is_needed {
+            self.snapshot = None;
+        }
+        is_needed
+    }
+
+    /// Where a snapshot begins that is taken from now on.
+    pub(super) fn begin_snapshot(&self) -> Begin {
+        Begin {
+            label: self.label,
+            number: self.ring.last(),
+            total: self.ring.total(),
+            beat: self.beat.number,
+        }
+    }
+
+    pub(super) fn put_snapshot(&mut self, begin: Begin, frames: Vec<Bytes>) {
+        self.snapshots = self.snapshots.saturating_add(1);
+        let bytes = frames.iter().map(Bytes::len).sum::<usize>();
+        self.snapshot = Some(Snapshot {
+            number: self.snapshots,
+            at: begin.number,
+            total: begin.total,
+            beat: begin.beat,
+            bytes: bytes.try_into().unwrap_or(u64::MAX),
+            frames,
+            used: AtomicU64::new(self.beat.number),
+        });
+    }
+}

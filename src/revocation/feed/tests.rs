@@ -1,0 +1,494 @@
+//! The feed with watchers that are read by hand, and no face.
+
+mod model;
+mod running;
+
+use super::*;
+use crate::marker::{Thing, unpack};
+use crate::store::Incarnation;
+use aws_lc_rs::digest::{SHA256, digest};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use tokio_stream::Stream as _;
+
+/// What is sent, kept in the place of bytes.
+#[derive(Clone, Debug)]
+enum Message {
+    Part(Vec<u8>, bool, Option<End>),
+    Delta(Vec<u8>, Label),
+    Beat(Label),
+}
+
+/// Frames are as long as the markers in them, and begin with the number of a message.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<Message>>>);
+
+impl Kept {
+    fn keep(&self, size: usize, message: Message) -> Bytes {
+        let mut kept = self.0.lock().unwrap();
+        let mut frame = kept.len().to_be_bytes().to_vec();
+        frame.resize(frame.len().max(size), 0);
+        kept.push(message);
+        frame.into()
+    }
+
+    fn get(&self, frame: &Bytes) -> Message {
+        let number = usize::from_be_bytes(*frame.first_chunk().unwrap());
+        self.0.lock().unwrap()[number].clone()
+    }
+}
+
+impl Encode for Kept {
+    fn part(&self, markers: Vec<u8>, is_first: bool, end: Option<&End>) -> Bytes {
+        let size = markers.len();
+        self.keep(size, Message::Part(markers, is_first, end.cloned()))
+    }
+
+    fn delta(&self, markers: Vec<u8>, label: &Label) -> Bytes {
+        self.keep(markers.len(), Message::Delta(markers, *label))
+    }
+
+    fn heartbeat(&self, label: &Label) -> Bytes {
+        self.keep(0, Message::Beat(*label))
+    }
+}
+
+fn revision(incarnation: u128, counter: u64) -> Revision {
+    let incarnation = Incarnation(incarnation);
+    Revision {
+        incarnation,
+        counter,
+    }
+}
+
+fn label(counter: u64) -> Label {
+    let as_of = Timestamp::from_second(i64::try_from(counter).unwrap()).unwrap();
+    Label {
+        revision: revision(1, counter),
+        as_of: Some(as_of),
+    }
+}
+
+fn name(id: &str) -> MarkerId {
+    Thing::Issuer(id).id()
+}
+
+/// A feed at revision 1, and what it reads and writes.
+struct Site {
+    hot: Arc<HotSet>,
+    kept: Kept,
+    feed: Feed,
+}
+
+impl Site {
+    fn new(bounds: Bounds) -> Self {
+        let (hot, kept) = (Arc::<HotSet>::default(), Kept::default());
+        let encode = Box::new(kept.clone());
+        let feed = Feed::bounded(Arc::clone(&hot), encode, || label(1), bounds);
+        Self { hot, kept, feed }
+    }
+
+    fn watch(&self, from: Option<Revision>) -> Watcher {
+        self.feed.watch(from).unwrap()
+    }
+
+    fn revoke(&self, id: &str) {
+        self.hot.revoke(Thing::Issuer(id), Second::NEVER);
+    }
+
+    /// What comes next; a snapshot is made if it is waited for.
+    fn next(&self, watcher: &mut Watcher) -> Option<Message> {
+        for _ in 0..2 {
+            let mut cx = Context::from_waker(Waker::noop());
+            match Pin::new(&mut *watcher).poll_next(&mut cx) {
+                Poll::Ready(Some(frame)) => return Some(self.kept.get(&frame)),
+                Poll::Ready(None) => return None,
+                Poll::Pending => {
+                    if self.feed.0.change().make_room() {
+                        self.feed.0.take_snapshot();
+                    }
+                    self.feed.0.tell_ready();
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A verifier.
+#[derive(Clone, Debug, Default)]
+struct Client {
+    set: BTreeMap<MarkerId, Cover>,
+    coming: Option<Vec<u8>>,
+    label: Option<Label>,
+    /// Since it came the last time.
+    stream: Option<Revision>,
+}
+
+impl Client {
+    /// Takes a message. Answers whether its set is whole.
+    fn take(&mut self, message: Message) -> bool {
+        let label = match &message {
+            Message::Part(_, _, end) => end.as_ref().map(|end| end.label),
+            Message::Delta(_, label) | Message::Beat(label) => Some(*label),
+        };
+        if let Some(Label { revision, .. }) = label {
+            let before = self.stream.replace(revision);
+            let goes_back = before.is_some_and(|before| {
+                before.incarnation == revision.incarnation && before.counter > revision.counter
+            });
+            assert!(!goes_back, "back to {revision}");
+        }
+        match message {
+            Message::Part(markers, is_first, end) => {
+                if is_first {
+                    self.coming = Some(Vec::new());
+                }
+                let coming = self.coming.as_mut().unwrap();
+                coming.extend(markers);
+                let Some(end) = end else {
+                    return false;
+                };
+                assert_eq!(digest(&SHA256, coming).as_ref(), end.digest);
+                let all = unpack(coming).unwrap();
+                self.set = all.map(|marker| (marker.id, marker.cover)).collect();
+                assert_eq!(u64::try_from(self.set.len()).unwrap(), end.count);
+                self.coming = None;
+                self.label = Some(end.label);
+            }
+            Message::Delta(markers, label) => {
+                assert!(self.coming.is_none(), "a delta within a snapshot");
+                for Marker { id, cover } in unpack(&markers).unwrap() {
+                    if cover.before == Second::ZERO {
+                        self.set.remove(&id);
+                    } else {
+                        self.set.insert(id, cover);
+                    }
+                }
+                self.label = Some(label);
+            }
+            Message::Beat(label) => {
+                assert!(self.coming.is_none(), "a heartbeat within a snapshot");
+                self.label = Some(label);
+            }
+        }
+        true
+    }
+
+    fn read_all(&mut self, site: &Site, watcher: &mut Watcher) {
+        while let Some(message) = site.next(watcher) {
+            self.take(message);
+        }
+    }
+}
+
+fn set(hot: &HotSet) -> BTreeMap<MarkerId, Cover> {
+    let mut all = BTreeMap::new();
+    hot.markers().for_each(|marker| {
+        all.insert(marker.id, marker.cover);
+    });
+    all
+}
+
+#[test]
+fn an_empty_set_is_a_snapshot_of_one_part() {
+    let site = Site::new(Bounds::default());
+    let mut watcher = site.watch(None);
+    let Some(Message::Part(markers, true, Some(end))) = site.next(&mut watcher) else {
+        panic!("not a whole snapshot");
+    };
+    assert_eq!((markers.len(), end.count, end.label), (0, 0, label(1)));
+    assert_eq!(end.digest, *digest(&SHA256, b"").as_ref());
+    assert!(site.next(&mut watcher).is_none());
+}
+
+#[test]
+fn snapshots_and_deltas_come_in_parts_of_so_many_and_not_one_more() {
+    for (count, parts) in [
+        (limits::SNAPSHOT_PART, 1),
+        (limits::SNAPSHOT_PART + 1, 2),
+        (limits::DELTA_MARKERS, 1),
+        (limits::DELTA_MARKERS + 1, 2),
+    ] {
+        let site = Site::new(Bounds {
+            catch_up: 0,
+            ..Bounds::default()
+        });
+        let (mut watcher, mut client) = (site.watch(None), Client::default());
+        client.read_all(&site, &mut watcher);
+        (0..count).for_each(|n| site.revoke(&n.to_string()));
+        site.feed.advance(label(2));
+        let mut reached = Vec::new();
+        while let Some(message) = site.next(&mut watcher) {
+            assert!(matches!(message, Message::Delta(..)));
+            client.take(message);
+            reached.push(client.label.unwrap());
+        }
+        // Only the last one says that the revision is reached.
+        assert_eq!(reached.len(), parts);
+        assert!(reached.iter().rev().skip(1).all(|at| *at == label(1)));
+        assert_eq!(reached.last(), Some(&label(2)));
+        assert_eq!(client.set.len(), count);
+        let mut other = site.watch(None);
+        let mut firsts = Vec::new();
+        while let Some(Message::Part(_, is_first, end)) = site.next(&mut other) {
+            firsts.push(is_first);
+            assert_eq!(end.is_some(), firsts.len() == parts);
+        }
+        assert!(firsts[0] && firsts[1..].iter().all(|is_first| !is_first));
+        assert_eq!(firsts.len(), parts);
+    }
+}
+
+#[test]
+fn so_many_watch_at_a_time_and_those_who_leave_make_room() {
+    let bounds = Bounds::default();
+    assert_eq!(bounds.watchers, limits::WATCHERS);
+    let site = Site::new(Bounds {
+        watchers: 3,
+        ..bounds
+    });
+    let mut all: Vec<_> = (0..3).map(|_| site.watch(None)).collect();
+    assert_eq!(site.feed.counts().watchers, 3);
+    let refusal = site.feed.watch(None).unwrap_err();
+    assert_eq!(refusal.code(), Code::TooBusy);
+    all.pop();
+    all.push(site.watch(None));
+}
+
+#[test]
+fn those_who_come_together_share_a_snapshot_and_the_next_is_made_when_it_is_too_old() {
+    let site = Site::new(Bounds {
+        deltas: 1_000,
+        catch_up: u64::MAX,
+        ..Bounds::default()
+    });
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| (site.watch(None), Client::default()))
+        .collect();
+    for (watcher, client) in &mut clients {
+        client.read_all(&site, watcher);
+    }
+    assert_eq!(site.feed.counts().snapshots, 1);
+    // One that the deltas kept catch up with is still sent; and the deltas with it.
+    site.revoke("a");
+    site.feed.advance(label(2));
+    let (mut late, mut client) = (site.watch(None), Client::default());
+    client.read_all(&site, &mut late);
+    assert_eq!((site.feed.counts().snapshots, client.set.len()), (1, 1));
+    // Until one of them is gone.
+    for counter in 3..20 {
+        site.revoke(&counter.to_string());
+        site.feed.advance(label(counter));
+    }
+    let (mut later, mut client) = (site.watch(None), Client::default());
+    client.read_all(&site, &mut later);
+    assert_eq!(site.feed.counts().snapshots, 2);
+    assert_eq!(client.set, set(&site.hot));
+}
+
+#[test]
+fn nobody_is_sent_more_on_top_of_a_snapshot_than_so_much() {
+    // What a delta of one marker costs.
+    let cost = 24 + 64;
+    for (deltas, snapshots) in [(4, 1), (5, 2)] {
+        let site = Site::new(Bounds {
+            catch_up: 4 * cost,
+            ..Bounds::default()
+        });
+        let (mut first, mut second) = (site.watch(None), Client::default());
+        second.read_all(&site, &mut first);
+        for n in 0..deltas {
+            site.revoke(&n.to_string());
+            site.feed.advance(label(n + 2));
+        }
+        Client::default().read_all(&site, &mut site.watch(None));
+        assert_eq!(site.feed.counts().snapshots, snapshots);
+    }
+    assert_eq!(Bounds::default().catch_up, limits::SNAPSHOT_CATCH_UP);
+}
+
+#[test]
+fn a_snapshot_that_nobody_reads_goes_after_some_heartbeats() {
+    for (beats, snapshots) in [
+        (limits::SNAPSHOT_IDLE_BEATS, 1),
+        (limits::SNAPSHOT_IDLE_BEATS + 1, 2),
+    ] {
+        let site = Site::new(Bounds::default());
+        Client::default().read_all(&site, &mut site.watch(None));
+        (0..beats).for_each(|_| site.feed.beat());
+        Client::default().read_all(&site, &mut site.watch(None));
+        assert_eq!(site.feed.counts().snapshots, snapshots);
+    }
+}
+
+#[test]
+fn a_snapshot_that_somebody_reads_stays() {
+    let site = Site::new(Bounds::default());
+    (0..2 * limits::SNAPSHOT_PART + 1).for_each(|n| site.revoke(&n.to_string()));
+    site.feed.advance(label(2));
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    for _ in 0..3 {
+        client.take(site.next(&mut watcher).unwrap());
+        (0..limits::SNAPSHOT_IDLE_BEATS).for_each(|_| site.feed.beat());
+    }
+    assert_eq!(client.set, set(&site.hot));
+    assert_eq!(site.feed.counts().snapshots, 1);
+}
+
+#[test]
+fn a_slow_watcher_gets_a_snapshot_again_also_in_the_middle_of_one() {
+    let site = Site::new(Bounds {
+        deltas: 1_000,
+        ..Bounds::default()
+    });
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    client.read_all(&site, &mut watcher);
+    let many = |from: usize| {
+        (from..from + limits::SNAPSHOT_PART).for_each(|n| site.revoke(&n.to_string()));
+    };
+    many(0);
+    site.revoke("one more");
+    site.feed.advance(label(2));
+    assert!(!client.take(site.next(&mut watcher).unwrap()), "a part");
+    assert_eq!(site.feed.counts().lagged, 1);
+    many(limits::SNAPSHOT_PART);
+    site.feed.advance(label(3));
+    // The rest of what it cannot go on from is not sent first.
+    let next = site.next(&mut watcher).unwrap();
+    assert!(matches!(next, Message::Part(_, true, _)));
+    client.take(next);
+    client.read_all(&site, &mut watcher);
+    assert_eq!(site.feed.counts().lagged, 2);
+    assert_eq!(client.set, set(&site.hot));
+    assert_eq!(client.label, Some(label(3)));
+}
+
+/// Parts of one are never taken for parts of another.
+#[test]
+fn who_is_in_the_middle_of_a_snapshot_begins_anew_with_the_next_one() {
+    let site = Site::new(Bounds {
+        catch_up: 0,
+        ..Bounds::default()
+    });
+    (0..=limits::SNAPSHOT_PART).for_each(|n| site.revoke(&n.to_string()));
+    site.feed.advance(label(2));
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    assert!(!client.take(site.next(&mut watcher).unwrap()), "a part");
+    for counter in 3..1_000 {
+        site.revoke(&format!("later {counter}"));
+        site.feed.advance(label(counter));
+    }
+    Client::default().read_all(&site, &mut site.watch(None));
+    assert_eq!(site.feed.counts().snapshots, 2);
+    client.read_all(&site, &mut watcher);
+    assert_eq!(client.set, set(&site.hot));
+    assert_eq!(site.feed.counts().snapshots, 2);
+}
+
+/// Only what is so in the end is told of a marker that changed more than once.
+#[test]
+fn a_delta_has_each_marker_once_as_it_is_now() {
+    let site = Site::new(Bounds::default());
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    client.read_all(&site, &mut watcher);
+    site.revoke("a");
+    site.revoke("b");
+    site.hot.release(Thing::Issuer("a"));
+    site.feed.advance(label(2));
+    let Some(Message::Delta(markers, _)) = site.next(&mut watcher) else {
+        panic!("no delta");
+    };
+    let told: BTreeMap<_, _> = unpack(&markers)
+        .unwrap()
+        .map(|marker| (marker.id, marker.cover.before))
+        .collect();
+    assert_eq!(markers.len(), 48);
+    assert_eq!(
+        told,
+        [(name("a"), Second::ZERO), (name("b"), Second::NEVER)].into()
+    );
+}
+
+#[test]
+fn who_comes_back_is_sent_what_it_missed_and_what_came_without_a_revision() {
+    let site = Site::new(Bounds::default());
+    site.revoke("a");
+    site.feed.advance(label(2));
+    let deltas = |from: Revision| {
+        let (mut watcher, mut ids) = (site.watch(Some(from)), Vec::new());
+        while let Some(message) = site.next(&mut watcher) {
+            match message {
+                Message::Delta(markers, _) => {
+                    ids.extend(unpack(&markers).unwrap().map(|marker| marker.id));
+                }
+                Message::Beat(_) => {}
+                Message::Part(..) => return None,
+            }
+        }
+        Some(ids)
+    };
+    assert_eq!(deltas(revision(1, 2)), Some(vec![name("a")]));
+    site.feed.advance(label(3));
+    site.revoke("b");
+    site.feed.advance(label(4));
+    assert_eq!(deltas(revision(1, 3)), Some(vec![name("b")]));
+    // An emergency: nothing can be written, the revision stays.
+    site.revoke("c");
+    site.feed.advance(label(4));
+    let both = Some(vec![name("b"), name("c")]);
+    assert_eq!(deltas(revision(1, 4)), both);
+    // Ahead of ours, of another incarnation, and from when nothing was kept yet.
+    for unknown in [
+        revision(1, 5),
+        revision(2, 4),
+        revision(1, 1),
+        revision(1, 0),
+    ] {
+        assert_eq!(deltas(unknown), None, "{unknown}");
+    }
+    // The data is another, and its counters are no longer those before.
+    let other = Label {
+        revision: revision(2, 3),
+        as_of: None,
+    };
+    site.revoke("d");
+    site.feed.advance(other);
+    assert_eq!(deltas(revision(2, 3)), Some(vec![name("d")]));
+    assert_eq!(deltas(revision(2, 2)), None);
+    assert_eq!(deltas(revision(1, 4)), None);
+}
+
+/// A heartbeat from before a delta would say that the newest revision is an older one.
+#[test]
+fn a_heartbeat_never_goes_back() {
+    let site = Site::new(Bounds::default());
+    let (mut watcher, mut client) = (site.watch(None), Client::default());
+    client.read_all(&site, &mut watcher);
+    site.feed.beat();
+    site.revoke("a");
+    site.feed.advance(label(2));
+    assert!(matches!(site.next(&mut watcher), Some(Message::Delta(..))));
+    assert!(site.next(&mut watcher).is_none());
+    site.feed.beat();
+    let Some(Message::Beat(beat)) = site.next(&mut watcher) else {
+        panic!("no heartbeat");
+    };
+    assert_eq!(beat, label(2));
+    // Who gets a snapshot that was made for others is told at once how fresh it is now.
+    let mut late = site.watch(None);
+    assert!(matches!(site.next(&mut late), Some(Message::Part(..))));
+    assert!(matches!(site.next(&mut late), Some(Message::Delta(..))));
+    assert!(matches!(site.next(&mut late), Some(Message::Beat(_))));
+    assert!(site.next(&mut late).is_none());
+    // And who comes back.
+    let mut back = site.watch(Some(revision(1, 2)));
+    assert!(matches!(site.next(&mut back), Some(Message::Delta(..))));
+    assert!(matches!(site.next(&mut back), Some(Message::Beat(_))));
+    // But not if it knows better.
+    site.feed.advance(label(3));
+    let mut back = site.watch(Some(revision(1, 3)));
+    assert!(site.next(&mut back).is_none());
+}

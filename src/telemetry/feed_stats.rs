@@ -1,0 +1,57 @@
+//! The counters of the feed of revocations as metrics, read when somebody scrapes.
+
+use crate::revocation::Feed;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// The feed, once there is one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FeedStats(pub(super) Arc<OnceLock<Feed>>);
+
+impl Collector for FeedStats {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(feed) = self.0.get() else {
+            return Ok(());
+        };
+        let counts = feed.counts();
+        let gauges = [
+            ("watchers", "Watchers of revocations", counts.watchers),
+            ("markers", "Markers in force", counts.markers),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let counters = [
+            (
+                "watch_deltas",
+                "Changes of markers sent, once for each watcher",
+                counts.deltas,
+            ),
+            (
+                "watch_snapshots",
+                "Snapshots of all markers that were made",
+                counts.snapshots,
+            ),
+            (
+                "watch_lagged",
+                "Watchers that fell behind and began again with a snapshot",
+                counts.lagged,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        Ok(())
+    }
+}
