@@ -38,7 +38,7 @@
 //! | | [`store`] | the contract of the ordered store, and the embedded one that keeps it |
 //! | faces | [`proto`], [`grpc`], [`http`], [`listener`] | generated code; conversion at the edge; TLS, sockets, peers |
 //! | assembly | [`config`], [`telemetry`], [`lifecycle`], [`app`] | the configuration file; metrics and logs; start and stop; all of it put together |
-//! | users' side | [`client`], [`verify`], [`cli`] | tokens that renew themselves; offline verification; the command line |
+//! | users' side | [`client`], [`verify`], [`cli`] | tokens that renew themselves; checks where tokens arrive; the command line |
 //!
 //! Absent on purpose: a row per token (expiry is a property of the token), ambient time and randomness, `unsafe`,
 //! and any way to send a token that is not [`audit::Issued`].
