@@ -10,6 +10,7 @@ mod canary;
 mod certificates;
 mod copies;
 mod described;
+mod edge;
 mod hostile;
 mod keys;
 mod leaks;

@@ -1,0 +1,112 @@
+//! Tokens checked where they arrive, by what a real broker publishes and tells.
+
+use crate::support::broker::{Broker, api_key, ask, audience, spec, token};
+use crate::support::command::cambist;
+use crate::support::edge::until;
+use cambist::marker::Kind;
+use cambist::proto::RevokeKeyRequest;
+use cambist::verify::{Feed, Fetcher, Guard, Keys, Presenter, Staleness, VerifyError};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use std::fs;
+use std::time::Duration;
+
+const CLOSED: Staleness = Staleness::refuse_beyond(Duration::from_secs(60));
+
+/// A guard as whoever serves `shop` has it.
+async fn guard(broker: &Broker) -> Guard {
+    let shop = broker.svid("spiffe://example.org/shop");
+    let feed = Feed::builder(broker.endpoint(Some(&shop))).build().unwrap();
+    feed.ready(Duration::from_secs(60)).await.unwrap();
+    let ca = CertificateDer::from_pem_file(&broker.ca).unwrap();
+    let fetcher = Fetcher::new([ca]).unwrap();
+    let keys = Keys::builder(fetcher, &broker.issuer).build().unwrap();
+    assert!(keys.ready(Duration::from_secs(60)).await);
+    let name = audience("shop").name.parse().unwrap();
+    Guard::builder(&broker.issuer, name, keys, feed).build()
+}
+
+async fn revoke(broker: &Broker, id: &str) {
+    let request = RevokeKeyRequest {
+        id: id.to_owned(),
+        ..RevokeKeyRequest::default()
+    };
+    let mut inventory = broker.inventory().await;
+    inventory.revoke_key(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_key_takes_its_tokens_along_wherever_they_arrive() {
+    let mut broker = Broker::start().await;
+    let made = broker.create_key(spec(&["shop"], &["orders:read"])).await;
+    let other = broker.create_key(spec(&["shop"], &["orders:read"])).await;
+    let anybody = broker.anybody().await;
+    let child = anybody.yes(ask(api_key(&made.secret), "shop")).await;
+    let shop = broker.svid("spiffe://example.org/shop");
+    let shop = broker.workload(&shop).await;
+    let grandchild = shop.yes(ask(token(&child.access_token), "shop")).await;
+    let others = anybody.yes(ask(api_key(&other.secret), "shop")).await;
+    let guard = guard(&broker).await;
+    // Whoever holds them: these are about what is revoked.
+    let check = async |text: &str| guard.check(text, Presenter::NotChecked, CLOSED).await;
+    for reply in [&child, &grandchild, &others] {
+        check(&reply.access_token).await.unwrap();
+    }
+    revoke(&broker, &made.key.unwrap().id).await;
+    let is_revoked = |result| {
+        let kind = Kind::Credential;
+        matches!(result, Err(VerifyError::Revoked { kind: found, .. }) if found == kind)
+    };
+    until("the revocation", async || {
+        is_revoked(check(&child.access_token).await)
+    })
+    .await;
+    assert!(is_revoked(check(&grandchild.access_token).await));
+    check(&others.access_token).await.unwrap();
+
+    // The command line is told the same.
+    let held = broker.argument("token");
+    let ca = broker.argument("ca.pem");
+    let verify = async |text: &str| {
+        fs::write(&held, text).unwrap();
+        let args = [
+            "jwt",
+            "verify",
+            "--json",
+            "--live",
+            "--issuer",
+            &broker.issuer,
+            "--audience",
+            "shop",
+            "--ca",
+            &ca,
+            &held,
+        ];
+        cambist(&args, &[("CAMBIST_SERVER", &broker.socket_address())], b"").await
+    };
+    let ran = verify(&child.access_token).await;
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    assert_eq!(ran.error()["code"], "revoked");
+    let cause = ran.error()["cause"].as_str().unwrap().to_owned();
+    let Err(VerifyError::Revoked { marker, .. }) = check(&child.access_token).await else {
+        panic!("it is revoked");
+    };
+    assert!(cause.contains(&marker.to_string()), "{cause}");
+    let ran = verify(&others.access_token).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.json()["revocations"]["markers"], 1);
+
+    // A broker that begins anew is followed again.
+    broker.restart().await;
+    let third = broker.create_key(spec(&["shop"], &["orders:read"])).await;
+    let anybody = broker.anybody().await;
+    let late = anybody.yes(ask(api_key(&third.secret), "shop")).await;
+    check(&late.access_token).await.unwrap();
+    revoke(&broker, &third.key.unwrap().id).await;
+    until("the revocation after the restart", async || {
+        is_revoked(check(&late.access_token).await)
+    })
+    .await;
+    assert!(is_revoked(check(&grandchild.access_token).await));
+    check(&others.access_token).await.unwrap();
+}
