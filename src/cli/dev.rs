@@ -6,6 +6,7 @@
 mod copy;
 mod folder;
 mod pki;
+mod revoke;
 mod story;
 
 use super::failure::{Failure, chain};
@@ -43,7 +44,7 @@ pub struct DevArgs {
 }
 
 /// Every step of the story, in order. Ids only ever grow.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     "folder",
     "serve",
     "create-key",
@@ -55,6 +56,7 @@ const STEPS: [&str; 12] = [
     "refuse-audience",
     "record",
     "verify-log",
+    "revoke",
     "stop",
 ];
 
@@ -197,6 +199,9 @@ async fn tell(
         .step("record", story.record(&[&key_token, &bound, &narrower]))
         .await?;
     teller.step("verify-log", story.verify_log()).await?;
+    teller
+        .step("revoke", story.revoke(&bound, &narrower))
+        .await?;
     if args.check {
         lifecycle.stop();
         return teller.step("stop", stop(&lifecycle)).await;

@@ -42,6 +42,8 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 struct Progress {
     connected: bool,
+    /// Whether this connection has told everything that there was when it began.
+    caught_up: bool,
     failure: Option<Error>,
 }
 
@@ -107,12 +109,31 @@ impl Feed {
         }
     }
 
+    /// Waits until everything is known that there was when the broker was reached, as [`Feed::ready`] does.
+    ///
+    /// # Errors
+    /// The last failure; the feed goes on trying.
+    pub async fn caught_up(&self, patience: Duration) -> Result<(), Error> {
+        let mut progress = self.0.progress.clone();
+        let told = progress.wait_for(|now| {
+            let failure = now.failure.as_ref();
+            now.caught_up || failure.is_some_and(|failure| !failure.is_transient())
+        });
+        let _in_time = tokio::time::timeout(patience, told).await;
+        match self.0.progress.borrow().caught_up {
+            true => Ok(()),
+            false => Err(self.failure()),
+        }
+    }
+
     /// How it fares.
     #[must_use]
     pub fn status(&self) -> FeedStatus {
         let view = self.0.held.view.load_full();
         let view = view.as_ref();
-        let Progress { connected, failure } = self.0.progress.borrow().clone();
+        let Progress {
+            connected, failure, ..
+        } = self.0.progress.borrow().clone();
         FeedStatus {
             connected,
             failure,

@@ -12,7 +12,7 @@ fn dev(arguments: &[&str]) -> Output {
 }
 
 /// Ids only ever grow: scripts of others may wait for them.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     "folder",
     "serve",
     "create-key",
@@ -24,6 +24,7 @@ const STEPS: [&str; 12] = [
     "refuse-audience",
     "record",
     "verify-log",
+    "revoke",
     "stop",
 ];
 

@@ -25,11 +25,11 @@ const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) struct Story {
-    folder: Folder,
-    world: World,
+    pub(super) folder: Folder,
+    pub(super) world: World,
 }
 
-type Step<T> = anyhow::Result<(T, String)>;
+pub(super) type Step<T> = anyhow::Result<(T, String)>;
 
 impl Story {
     pub(super) fn new(folder: Folder, world: World) -> Self {
@@ -38,9 +38,7 @@ impl Story {
 
     /// An administrator, known by the uid at the other end of the Unix socket, makes a narrow key.
     pub(super) async fn create_key(&mut self) -> Step<()> {
-        let channel = Endpoint::unix(self.folder.file("cambist.sock"))?
-            .channel()
-            .await?;
+        let channel = self.local()?.channel().await?;
         let expires = self.world.clock.now().checked_add(KEY_LIFE)?;
         let request = CreateKeyRequest {
             spec: Some(KeySpec {
@@ -235,6 +233,7 @@ impl Story {
              cambist policy explain --server unix://{socket} --audience shop --scope orders:write \
              --spiffe-id spiffe://dev.example.org/shop/web\n\
              curl --cacert {ca} {issuer}/.well-known/openid-configuration\n\
+             cambist revoke --server unix://{socket} --subject spiffe://dev.example.org/shop/web --ban --dry-run\n\
              cambist audit tail --server unix://{socket}\n\
              cambist audit verify {log}",
             alias = alias(),

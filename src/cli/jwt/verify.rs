@@ -97,8 +97,8 @@ async fn live(
         .random(Arc::clone(&world.random))
         .build()
         .map_err(Failure::from_client)?;
-    let ready = feed.ready(limits::CLIENT_CALL).await;
-    ready.map_err(Failure::from_client)?;
+    let all = feed.caught_up(limits::CLIENT_CALL).await;
+    all.map_err(Failure::from_client)?;
     let audience = args.audience.clone();
     let guard = Guard::builder(&args.issuer, audience, Keys::fixed(keys), feed).build();
     let fresh = Staleness::refuse_beyond(limits::STALENESS);

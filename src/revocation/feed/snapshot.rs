@@ -25,8 +25,6 @@ pub(super) struct Snapshot {
     pub(super) number: u64,
     /// The last delta that it holds.
     pub(super) at: u64,
-    /// The heartbeat after which it was taken.
-    pub(super) beat: u64,
     /// Bytes of deltas before it.
     pub(super) total: u64,
     /// Its own.

@@ -48,7 +48,6 @@ pub(super) struct Begin {
     pub(super) label: Label,
     number: u64,
     total: u64,
-    beat: u64,
 }
 
 impl State {
@@ -159,7 +158,6 @@ impl State {
             label: self.label,
             number: self.ring.last(),
             total: self.ring.total(),
-            beat: self.beat.number,
         }
     }
 
@@ -170,7 +168,6 @@ impl State {
             number: self.snapshots,
             at: begin.number,
             total: begin.total,
-            beat: begin.beat,
             bytes: bytes.try_into().unwrap_or(u64::MAX),
             frames,
             used: AtomicU64::new(self.beat.number),

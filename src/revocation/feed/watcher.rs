@@ -21,6 +21,8 @@ pub struct Watcher {
     place: Place,
     /// The last heartbeat that it was sent, or needs not be.
     beat: u64,
+    /// It began with a snapshot, and has not been told yet that it has caught up with what came after that.
+    owed: bool,
     /// How many heartbeats there were when it was last asked for something.
     beats: u64,
     ticks: WatchStream<u64>,
@@ -63,6 +65,7 @@ impl Watcher {
             seat,
             place,
             beat,
+            owed: false,
             beats: 0,
             ticks,
             ready: None,
@@ -87,6 +90,12 @@ impl Watcher {
                     self.place = Place::Delta(number.saturating_add(1));
                     self.seat.stats().count_delta();
                     Step::Send(frame)
+                }
+                After::Nothing if self.owed => {
+                    // How far that is, and how fresh, in words of its own: the last heartbeat may be older than what it has.
+                    self.owed = false;
+                    self.beat = state.beat.number;
+                    Step::Send(self.shared.encode.heartbeat(&state.label))
                 }
                 After::Nothing if self.beat == state.beat.number => Step::Wait,
                 After::Nothing => {
@@ -116,8 +125,8 @@ impl Watcher {
                 let parts = parts.saturating_add(1);
                 if parts == snapshot.frames.len() {
                     self.place = Place::Delta(snapshot.at);
-                    // The snapshot may have been made for others, long ago: how fresh it is now is told at once.
-                    self.beat = snapshot.beat;
+                    // The snapshot may have been made for others, long ago.
+                    self.owed = true;
                 } else {
                     self.place = Place::Snapshot { number, parts };
                 }

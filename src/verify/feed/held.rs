@@ -85,6 +85,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether what it brings goes into what is held.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.at, At::Held)
+    }
+
     pub(super) fn take(&mut self, event: Event) -> Result<Done, Fault> {
         match event {
             Event::Snapshot(part) => self.part(part),

@@ -8,6 +8,7 @@ use crate::client::{Endpoint, Error};
 use crate::clock::Random;
 use crate::limits;
 use crate::proto::revocation_client::RevocationClient;
+use crate::proto::watch_response::Event;
 use crate::proto::{WatchRequest, WatchResponse};
 use crate::verify::stats::count;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ impl Task {
             let wait = backoff.after(&error, draw(&*self.random));
             self.progress.send_modify(|progress| {
                 progress.connected = false;
+                progress.caught_up = false;
                 progress.failure = Some(error);
             });
             tokio::time::sleep(wait).await;
@@ -76,8 +78,12 @@ impl Task {
         let mut brought = false;
         loop {
             let next = tokio::time::timeout(self.silence, stream.message()).await;
+            let mut is_beat = false;
             let taken = match next {
-                Ok(Ok(Some(WatchResponse { event: Some(event) }))) => reader.take(event),
+                Ok(Ok(Some(WatchResponse { event: Some(event) }))) => {
+                    is_beat = matches!(event, Event::Heartbeat(_));
+                    reader.take(event)
+                }
                 // An event of a kind that a later version sends: what it changes is not known.
                 Ok(Ok(Some(WatchResponse { event: None }))) => Err(Fault("an unknown event")),
                 Ok(Ok(None)) => return (Error::Lost("the feed was closed".into()), brought),
@@ -96,6 +102,7 @@ impl Task {
             }
             self.progress.send_modify(|progress| {
                 progress.connected = true;
+                progress.caught_up |= is_beat && reader.is_held();
                 progress.failure = None;
             });
         }

@@ -11,7 +11,26 @@ fn an_empty_set_is_a_snapshot_of_one_part() {
     };
     assert_eq!((markers.len(), end.count, end.label), (0, 0, label(1)));
     assert_eq!(end.digest, *digest(&SHA256, b"").as_ref());
+    // And that this is all.
+    assert!(matches!(site.next(&mut watcher), Some(Message::Beat(at)) if at == label(1)));
     assert!(site.next(&mut watcher).is_none());
+}
+
+/// A snapshot that was made for others says nothing of what came after it.
+#[test]
+fn who_begins_with_an_old_snapshot_is_told_when_it_has_caught_up() {
+    let site = Site::new(Bounds::default());
+    Client::default().read_all(&site, &mut site.watch(None));
+    site.revoke("a");
+    site.feed.advance(label(2));
+    let mut late = site.watch(None);
+    let Some(Message::Part(_, _, Some(end))) = site.next(&mut late) else {
+        panic!("not a whole snapshot");
+    };
+    assert_eq!((end.count, end.label), (0, label(1)));
+    assert!(matches!(site.next(&mut late), Some(Message::Delta(_, at)) if at == label(2)));
+    assert!(matches!(site.next(&mut late), Some(Message::Beat(at)) if at == label(2)));
+    assert!(site.next(&mut late).is_none());
 }
 
 #[test]
