@@ -83,7 +83,7 @@ const RIVALS: &[(&str, Cover)] = &[
     ),
     (
         "keycloak#53029: introspection leaves out act",
-        NotOurs("there is no introspection; a token's claims say all there is"),
+        Test("e2e::revocation::asking::who_serves_an_audience_asks_about_its_tokens_and_no_others"),
     ),
     (
         "keycloak#51633: a revoked chain is extended",
@@ -96,6 +96,49 @@ const RIVALS: &[(&str, Cover)] = &[
     (
         "keycloak#31296: revocations are lost on a restart",
         Test("e2e::ancestry::a_revocation_outlives_the_process"),
+    ),
+    // Revocation.
+    (
+        "spire#1934: neither a leaf nor a token can be revoked, only the authority rotated",
+        Test("e2e::revocation::reach::every_way_to_name_a_thing_revokes_that_and_nothing_else"),
+    ),
+    (
+        "vault#9176: a revocation takes longer the more there are",
+        Test("revocation_scale::many_markers_are_held_looked_up_restored_and_dropped"),
+    ),
+    (
+        "openbao#3051: a revocation is not published before a timer says so",
+        Test("e2e::watch::what_is_revoked_is_told_and_what_is_taken_back"),
+    ),
+    (
+        "Infisical#7242: a revocation that could not be written is logged, answered with success and not in force",
+        Test(
+            "faults::revocation::what_cannot_be_written_is_in_force_all_the_same_and_nothing_is_issued_until_it_is",
+        ),
+    ),
+    (
+        "Infisical#6417: markers have random ids and pile up",
+        Test("e2e::revocation::asking::markers_are_listed_a_page_at_a_time_and_merge_by_maximum"),
+    ),
+    (
+        "istio#61073: an empty list does not clear the one before",
+        Test("e2e::watch::an_empty_set_is_told_and_then_how_fresh_it_is"),
+    ),
+    (
+        "keycloak#51376: one way of revoking sends no event",
+        Test("e2e::edge::a_revoked_key_takes_its_tokens_along_wherever_they_arrive"),
+    ),
+    (
+        "Abblix/Oidc.Server#392: a subject is revoked by a flag, which takes what it gets later along",
+        Test("e2e::revocation::reach::everything_up_to_a_time_is_revoked_and_nothing_after_it"),
+    ),
+    (
+        "dickhardt/AAuth#64: a token is known by its jti alone, whoever issued it",
+        Test("marker::thing::what_differs_in_kind_or_part_differs_in_id"),
+    ),
+    (
+        "useautumn/autumn#2592: a slow look-up puts an old yes into the cache after the no",
+        Test("verify::guard::tests::a_slow_miss_brings_back_no_old_yes"),
     ),
     (
         "keycloak#52691: may_act is looked at only when the request names an actor",

@@ -3,13 +3,18 @@
 use crate::support::broker::{Broker, api_key, ask, audience, spec, token};
 use crate::support::command::cambist;
 use crate::support::edge::until;
+use cambist::client::{Endpoint, TlsFiles};
 use cambist::marker::Kind;
-use cambist::proto::RevokeKeyRequest;
+use cambist::proto::{ExchangeResponse, RevokeKeyRequest};
 use cambist::verify::{Feed, Fetcher, Guard, Keys, Presenter, Staleness, VerifyError};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 const CLOSED: Staleness = Staleness::refuse_beyond(Duration::from_secs(60));
 
@@ -109,4 +114,82 @@ async fn a_revoked_key_takes_its_tokens_along_wherever_they_arrive() {
     .await;
     assert!(is_revoked(check(&grandchild.access_token).await));
     check(&others.access_token).await.unwrap();
+}
+
+/// A way to the broker that can be cut.
+struct Way {
+    address: SocketAddr,
+    open: watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(broker: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (open, is_open) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                let mut is_open = is_open.clone();
+                tokio::spawn(async move {
+                    // While it is cut, whoever comes finds nobody.
+                    if !*is_open.borrow() {
+                        return;
+                    }
+                    let mut there = TcpStream::connect(broker).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut here, &mut there) => {}
+                        _ = is_open.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Self { address, open }
+    }
+}
+
+#[tokio::test]
+async fn a_verifier_that_was_cut_off_says_so_and_makes_up_for_what_it_missed() {
+    let broker = Broker::start().await;
+    let way = Way::to(broker.listens).await;
+    let shop = broker.svid("spiffe://example.org/shop");
+    let tls = TlsFiles::new(&broker.ca).with_certificate(&shop.certificate, &shop.key);
+    let through = format!("https://localhost:{}", way.address.port());
+    let feed = Feed::builder(Endpoint::https(&through, tls).unwrap())
+        .build()
+        .unwrap();
+    feed.caught_up(Duration::from_secs(60)).await.unwrap();
+    let ca = CertificateDer::from_pem_file(&broker.ca).unwrap();
+    let keys = Fetcher::new([ca]).unwrap().key_set(&broker.issuer).await;
+    let keys = Keys::fixed(keys.unwrap());
+    let name = audience("shop").name.parse().unwrap();
+    let guard = Guard::builder(&broker.issuer, name, keys, feed).build();
+    let made = broker.create_key(spec(&["shop"], &["orders:read"])).await;
+    let anybody = broker.anybody().await;
+    let revoked = anybody.yes(ask(api_key(&made.secret), "shop")).await;
+    let other = anybody.yes(ask(api_key(broker.api_key()), "shop")).await;
+    // Somewhat more than the pace of heartbeats.
+    let bound = Duration::from_secs(8);
+    let check = |reply: &ExchangeResponse, staleness| {
+        guard.check_now(&reply.access_token, Presenter::NotChecked, staleness)
+    };
+    let (closed, open) = (
+        Staleness::refuse_beyond(bound),
+        Staleness::accept_beyond(bound),
+    );
+    check(&revoked, closed).unwrap();
+
+    way.open.send_replace(false);
+    until("the cut", async || !guard.feed().status().connected).await;
+    revoke(&broker, &made.key.unwrap().id).await;
+    // What it has is still fresh enough: this is the price of a bound.
+    check(&revoked, closed).unwrap();
+    let is_stale = async || matches!(check(&other, closed), Err(VerifyError::Stale));
+    until("what it has to be too old", is_stale).await;
+    assert_eq!(check(&revoked, closed).unwrap_err(), VerifyError::Stale);
+    check(&revoked, open).unwrap();
+
+    way.open.send_replace(true);
+    let is_refused = async || matches!(check(&revoked, open), Err(VerifyError::Revoked { .. }));
+    until("what it missed", is_refused).await;
+    check(&other, closed).unwrap();
 }

@@ -46,6 +46,13 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         &["faults::log::a_full_disk_stops_issuance_and_nothing_else"],
     ),
     (
+        "nothing at all can be written, and something is revoked",
+        "applied, not durable: it is in force, no tokens, not ready; what is not written by the next start is said again",
+        &[
+            "faults::revocation::what_cannot_be_written_is_in_force_all_the_same_and_nothing_is_issued_until_it_is",
+        ],
+    ),
+    (
         "the file system becomes read-only",
         "no tokens, not ready; what verifiers need is served",
         &["faults::log::a_disk_that_becomes_read_only_stops_issuance_and_loses_nothing"],

@@ -25,7 +25,7 @@ pub(crate) struct Site {
     pub(crate) home: Authority,
     pub(crate) partner: Authority,
     pub(super) ops: SocketAddr,
-    pub(super) listens: SocketAddr,
+    pub(crate) listens: SocketAddr,
     pub(crate) folder: TempDir,
 }
 
