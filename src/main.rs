@@ -2,9 +2,13 @@
 
 use cambist::cli::{Cli, Exit, Failure, World};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long what runs in the background may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // Fails only when a provider is there already, and nothing ran before this.
@@ -20,8 +24,9 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => {
             let exit = runtime.block_on(cli.run(&world));
-            // A file on a mount that hangs holds nobody up.
-            runtime.shutdown_background();
+            // No thread may still be at cryptography while the process ends, whose library is taken down with it. But a file on
+            // a mount that hangs holds nobody up for longer.
+            runtime.shutdown_timeout(SHUTDOWN);
             exit.into()
         }
         Err(error) => {

@@ -14,6 +14,7 @@ pub use set::MarkerSet;
 pub use thing::{Kind, MarkerId, NotAMarkerId, Thing};
 pub use wire::{BadMarkers, pack, unpack};
 
+use crate::limits;
 use jiff::Timestamp;
 
 /// A second of Unix time, as markers count: whole, from 1 on. What is later than 2106 is as good as never.
@@ -44,6 +45,13 @@ impl Second {
             0 => whole,
             _ => Self(whole.0.saturating_add(1)),
         }
+    }
+
+    /// When a marker ends that covers what ends at `end`: as much later as verifiers may forgive.
+    #[must_use]
+    pub fn end_of(end: Timestamp) -> Self {
+        let end = end.saturating_add(limits::VERIFIER_LEEWAY);
+        end.map_or(Self::NEVER, Self::after)
     }
 
     /// The instant; none for [`Second::NEVER`].

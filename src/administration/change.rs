@@ -44,11 +44,13 @@ impl From<Administrator> for Who {
 }
 
 impl Display for Who {
-    /// The name in records: an [`Administrator`]'s, a subject, or `reporter:<name>`.
+    /// The name in records: an [`Administrator`]'s, also where the broker goes on with what they began; `holder:<sub>`, or
+    /// `reporter:<name>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Administrator(administrator) => Display::fmt(administrator, f),
-            Self::Holder(name) | Self::Resumed(name) => f.write_str(name),
+            Self::Holder(sub) => write!(f, "holder:{sub}"),
+            Self::Resumed(name) => f.write_str(name),
             Self::Reporter(name) => write!(f, "reporter:{name}"),
         }
     }

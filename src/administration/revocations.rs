@@ -20,10 +20,10 @@ use crate::inventory::{KeyEntry, KeyState};
 use crate::limits;
 use crate::marker::{Cover, Kind, Marker, MarkerId, Second, Thing};
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::revocation::{Feed, HotSet, PREFIX, StoredMarker, Told};
-use crate::store::{Batch, Cursor, Entry, Expect, Key, Revision};
+use crate::revocation::{self, Feed, HotSet, PREFIX, StoredMarker, Told};
+use crate::store::{Batch, CommitError, Cursor, Entry, Expect, Key, Revision};
 use jiff::Timestamp;
-use revocable::{Mark, certificate, longest, until};
+use revocable::{certificate, longest};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ impl RevocationAdmin {
                 let markers = self.told(what, reason, author)?;
                 self.all(markers).await
             }
-            Revocable::Owner(owner) => self.revoke_estate(owner, reason, author).await,
+            Revocable::Owner(owner) => self.revoke_estate(owner, reason, author, on).await,
             _ => {
                 let markers = self.told(what, reason, author)?;
                 let mut set = Vec::new();
@@ -161,21 +161,16 @@ impl RevocationAdmin {
     ) -> Result<Vec<StoredMarker>, Denial> {
         let markers = match what {
             Revocable::Owner(owner) => self
-                .estate(owner)
+                .estate(owner, self.changes.now_or_latest())
                 .iter()
                 .map(|entry| self.told(&Revocable::ApiKey(entry.key().id), reason, author))
                 .collect::<Result<Vec<_>, _>>()?
                 .concat(),
             _ => self.told(what, reason, author)?,
         };
-        for stored in &markers {
-            let old = self.hot.markers().get(&stored.marker.id);
-            let cover = old.map_or(stored.marker.cover, |old| old.merge(stored.marker.cover));
-            self.hot.put(Marker {
-                cover,
-                ..stored.marker
-            });
-        }
+        markers
+            .iter()
+            .for_each(|stored| self.hot.pin(stored.marker));
         self.feed.nudge();
         Ok(markers)
     }
@@ -189,17 +184,13 @@ impl RevocationAdmin {
     ) -> Result<Vec<StoredMarker>, Denial> {
         let at = self.changes.now_or_latest();
         let token: String;
-        let of = |thing, before: Second, until: Second| {
-            let cover = Cover { before, until };
-            let mark = Mark { thing, cover };
+        let of = |thing: Thing<'_>, before: Second, until: Second| {
+            let (id, cover) = (thing.id(), Cover { before, until });
             vec![StoredMarker {
-                marker: Marker {
-                    id: mark.thing.id(),
-                    cover,
-                },
+                marker: Marker { id, cover },
                 told: Told {
-                    kind: mark.kind().name().to_owned(),
-                    thing: mark.name().into_owned(),
+                    kind: thing.kind().name().to_owned(),
+                    thing: thing.name().into_owned(),
                     reason: reason.to_owned(),
                     author: author.who.to_string(),
                     at,
@@ -213,12 +204,17 @@ impl RevocationAdmin {
                 of(
                     Thing::Token(&self.issuer, &token),
                     Second::NEVER,
-                    until(end),
+                    Second::end_of(end),
                 )
             }
             Revocable::Certificate(digest, end) => {
-                let until = end.map_or(Second::NEVER, until);
-                of(certificate(digest), Second::NEVER, until)
+                // A token that is bound to it may live longer than itself.
+                let end = end.map(|end| Second::end_of(end.max(longest(at))));
+                of(
+                    certificate(digest),
+                    Second::NEVER,
+                    end.unwrap_or(Second::NEVER),
+                )
             }
             Revocable::Subject(sub, reach) => {
                 let thing = Thing::Subject(&self.issuer, sub);
@@ -226,7 +222,7 @@ impl RevocationAdmin {
             }
             Revocable::Issuer(before) => {
                 let thing = Thing::Issuer(&self.issuer);
-                of(thing, Second::of(*before), until(longest(*before)))
+                of(thing, Second::of(*before), Second::end_of(longest(*before)))
             }
             Revocable::TrustDomain(domain, reach) => {
                 let thing = Thing::TrustDomain(domain.as_str());
@@ -235,7 +231,7 @@ impl RevocationAdmin {
             Revocable::ApiKey(id) => {
                 let end = self.keys.found(id)?.key().spec.expires;
                 let thing = Thing::Credential(CredentialId::ApiKey(*id));
-                of(thing, Second::NEVER, until(end))
+                of(thing, Second::NEVER, Second::end_of(end))
             }
             Revocable::SigningKey(id) => of(Thing::SigningKey(id), Second::NEVER, Second::NEVER),
             Revocable::Owner(_) => Vec::new(),
@@ -264,6 +260,7 @@ impl RevocationAdmin {
         for _ in 0..limits::WRITE_ATTEMPTS {
             let entry = self.changes.store().read(&key).await.map_err(unread)?;
             let mut expect = Expect::Absent;
+            new.marker.cover = wanted;
             if let Some(entry) = entry {
                 expect = Expect::Unmodified(entry.modified);
                 // One that cannot be read is written anew.
@@ -356,14 +353,17 @@ impl RevocationAdmin {
             let written = self.revoke_durably(&waiting.what, &waiting.reason, &waiting.author, &on);
             match written.await {
                 Ok(_) => {}
-                // It is gone, or in a state that says as much.
-                Err(Denial::Refused(refusal)) => {
-                    tracing::warn!(%refusal, detail = refusal.detail(), "a revocation has no object any more");
+                Err(Denial::Refused(refusal)) if refusal.code() == Code::NotFound => {
+                    tracing::warn!(
+                        detail = refusal.detail(),
+                        "what was revoked is no longer there"
+                    );
                 }
                 Err(failed) => return Err(failed),
             }
             self.undurable.pop();
         }
+        self.hot.unpin();
         Ok(())
     }
 
@@ -385,17 +385,13 @@ impl RevocationAdmin {
     /// Drops markers that have ended, here and in the store. `now` is the time guard's.
     ///
     /// # Errors
-    /// When the store does not answer; what is left of those goes with the next start.
+    /// When the store does not answer; what is left of those goes after the next start.
     pub async fn forget_ended(&self, now: Timestamp) -> Result<(), Denial> {
         loop {
             let ended = self.hot.expire(now);
-            for some in ended.chunks(limits::STORE_BATCH) {
-                let batch = some.iter().try_fold(Batch::new(), |batch, id| {
-                    batch.delete(StoredMarker::key(id)?)
-                });
-                let batch = batch.map_err(too_large)?;
-                let gone = self.changes.store().commit(batch).await;
-                gone.map_err(|error| Denial::failed(Fault::StoreUnavailable, error.to_string()))?;
+            // Each takes a compare and a deletion.
+            for some in ended.chunks(limits::STORE_BATCH / 2) {
+                self.forget(some, now).await?;
             }
             if ended.len() < limits::MARKERS_EXPIRED {
                 return Ok(());
@@ -403,10 +399,40 @@ impl RevocationAdmin {
         }
     }
 
-    fn estate(&self, owner: &Owner) -> Vec<Arc<KeyEntry>> {
+    /// Removes what is stored of markers that have ended. One that was set anew meanwhile stays.
+    async fn forget(&self, ended: &[MarkerId], now: Timestamp) -> Result<(), Denial> {
+        let store = self.changes.store();
+        let mut batch = Batch::new();
+        for id in ended {
+            let key = StoredMarker::key(id).map_err(too_large)?;
+            let Some(entry) = store.read(&key).await.map_err(unread)? else {
+                continue;
+            };
+            let marker = revocation::marker(&entry.key, &entry.value);
+            if marker.is_ok_and(|marker| marker.cover.until < Second::of(now)) {
+                let expect = Expect::Unmodified(entry.modified);
+                let grown = batch.expect(key.clone(), expect);
+                batch = grown
+                    .and_then(|batch| batch.delete(key))
+                    .map_err(too_large)?;
+            }
+        }
+        if batch.ops().is_empty() {
+            return Ok(());
+        }
+        match store.commit(batch).await {
+            // Again at the next start.
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(error) => Err(Denial::failed(Fault::StoreUnavailable, error.to_string())),
+        }
+    }
+
+    /// The keys of an owner that were made up to an instant and are not revoked.
+    fn estate(&self, owner: &Owner, at: Timestamp) -> Vec<Arc<KeyEntry>> {
         let mut keys = self.keys.keys().list(None);
         keys.retain(|entry| {
-            entry.key().spec.owner == *owner && entry.key().state != KeyState::Revoked
+            let key = entry.key();
+            key.spec.owner == *owner && key.created <= at && key.state != KeyState::Revoked
         });
         keys
     }

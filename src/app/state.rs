@@ -113,7 +113,7 @@ fn cut_off(hot: &HotSet, issuer: &str, value: &Value) -> Result<(), String> {
     let stored: CutOff = serde_json::from_slice(value.as_bytes())
         .map_err(|error| format!("the cut-off cannot be read: {error}"))?;
     hot.put(Marker {
-        id: Thing::Issuer(issuer).id(),
+        id: Thing::Rollback(issuer).id(),
         cover: Cover {
             before: Second::of(stored.at),
             until: Second::NEVER,

@@ -18,6 +18,8 @@ pub enum Aim {
     Token(String),
     /// All with this credential in their ancestry, by its id.
     Credential(String),
+    /// All with this certificate in their ancestry, or bound to it, by its id as a credential.
+    Certificate(String),
     /// All of this subject or with it as an actor, issued up to an instant.
     Subject(String, Timestamp),
     /// All of a trust domain's workloads, issued up to an instant.
@@ -56,6 +58,22 @@ struct Issue {
     credential: String,
     #[serde(default)]
     actors: Vec<String>,
+    #[serde(default)]
+    lineage: Lineage,
+    #[serde(default)]
+    grant: Granted,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Lineage {
+    #[serde(default)]
+    c: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Granted {
+    #[serde(default)]
+    bound: Option<String>,
 }
 
 impl Aim {
@@ -66,7 +84,11 @@ impl Aim {
             Self::Credential(id) => one(Field::Credential, id),
             Self::Subject(sub, _) => one(Field::Principal, sub),
             Self::Owner(owner) => one(Field::Owner, owner),
-            Self::Token(_) | Self::TrustDomain(..) | Self::All(_) | Self::SigningKey(_) => filter,
+            Self::Token(_)
+            | Self::Certificate(_)
+            | Self::TrustDomain(..)
+            | Self::All(_)
+            | Self::SigningKey(_) => filter,
         }
     }
 
@@ -81,6 +103,10 @@ impl Aim {
             }
             Self::All(at) => up_to(at),
             Self::SigningKey(kid) => issue.kid == *kid,
+            Self::Certificate(id) => {
+                let bound = issue.grant.bound.as_deref();
+                issue.lineage.c.contains(id) || bound == id.strip_prefix("x509:")
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Tokens and credentials that somebody shows for another end than to have a token for them: to ask about them, or to give
 //! them up.
 
-use super::own_token::{OwnClaims, living};
-use super::{Authn, Credential, Peer, Presented, Rejected};
+use super::own_token::{OwnClaims, is_held, living};
+use super::{Authn, Credential, Peer, Presented, Rejected, workload_cert};
 use crate::id::{Audience, CredentialId, TokenId};
 use crate::jose::VerifiedJwt;
 use crate::refusal::{Code, Refusal};
@@ -48,7 +48,8 @@ impl Held {
 }
 
 impl Authn {
-    /// Verifies what somebody shows to give it up. A token is anybody's who has it: whoever does could use it.
+    /// Verifies what somebody shows to give it up. A bearer token is anybody's who has it; one that is bound to a key, only
+    /// its holder's, who proves that key.
     ///
     /// # Errors
     /// As for an exchange; but a token need not be unrevoked to be given up once more.
@@ -59,8 +60,16 @@ impl Authn {
         now: Timestamp,
     ) -> Result<Held, Rejected> {
         if let Credential::Token(text, _) = &credential {
-            let token = self.tokens.verify(text.expose(), now);
-            let token = token.map_err(Rejected::anonymous)?;
+            let token = self.recognise(text, now).map_err(Rejected::anonymous)?;
+            let proven = match &peer.certificate {
+                Some(_) => Some(workload_cert::recheck(self, peer, now)?.fingerprint()),
+                None => None,
+            };
+            if !is_held(&token, proven) {
+                let cause = "the token is bound to a key that the caller did not prove";
+                let refusal = Refusal::new(Code::BindingRequired, cause);
+                return Err(Rejected::anonymous(refusal));
+            }
             let claims = token.claims();
             return Ok(Held {
                 thing: HeldThing::Token {
@@ -83,6 +92,18 @@ impl Authn {
         })
     }
 
+    /// A token of ours, revoked or not, in whoever's hand.
+    ///
+    /// # Errors
+    /// [`Code::CredentialMalformed`] or [`Code::TokenRefused`].
+    pub fn recognise(
+        &self,
+        token: &Secret,
+        now: Timestamp,
+    ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
+        self.tokens.verify(token.expose(), now)
+    }
+
     /// A token of ours that is good now: verified, and neither it nor anything that it comes from is revoked.
     ///
     /// # Errors
@@ -92,7 +113,7 @@ impl Authn {
         token: &Secret,
         now: Timestamp,
     ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
-        let token = self.tokens.verify(token.expose(), now)?;
+        let token = self.recognise(token, now)?;
         living(self, &token, now)?;
         Ok(token)
     }
@@ -102,7 +123,7 @@ impl Authn {
     /// # Errors
     /// [`Code::NotAuthorised`], or what is wrong with the certificate.
     pub fn serves(&self, peer: &Peer, audience: &Audience, now: Timestamp) -> Result<(), Refusal> {
-        let certificate = super::workload_cert::recheck(self, peer, now);
+        let certificate = workload_cert::recheck(self, peer, now);
         let certificate = certificate.map_err(|rejected| rejected.refusal)?;
         let entry = self.audiences.find(audience);
         let id = certificate.spiffe_id().as_str();

@@ -241,7 +241,7 @@ fn relation(authn: &Authn, token: &OwnToken, presenter: &Presenter) -> Result<Re
 }
 
 /// Whether the key that the token is bound to, if it is to any, was proven.
-fn is_held(token: &OwnToken, proven: Option<&[u8; 32]>) -> bool {
+pub(super) fn is_held(token: &OwnToken, proven: Option<&[u8; 32]>) -> bool {
     let bound = token.claims().bound_to;
     bound.is_none_or(|bound| proven.is_some_and(|proven| bound.ct_eq(proven).into()))
 }

@@ -113,11 +113,7 @@ async fn renew(
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            part = revoked(&broker, &mut markers, &fence) => {
-                let refusal = Refusal::new(Code::Revoked, format!("its {} was revoked", part.kind.name()));
-                let _ = items.send(Err(refusal.into())).await;
-                return;
-            }
+            part = revoked(&broker, &mut markers, &fence) => return withdraw(&items, &part).await,
             () = items.closed() => return,
             () = draining.cancelled() => return end(&items),
         }
@@ -129,6 +125,9 @@ async fn renew(
                     let pause = Duration::from_millis(broker.between(RETRY.0, RETRY.1));
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
+                        part = revoked(&broker, &mut markers, &fence) => {
+                            return withdraw(&items, &part).await;
+                        }
                         () = items.closed() => return,
                         () = draining.cancelled() => return end(&items),
                     }
@@ -140,6 +139,14 @@ async fn renew(
             }
         };
     }
+}
+
+/// Tells the caller what took the right away.
+async fn withdraw(items: &mpsc::Sender<Result<LeaseResponse, Status>>, part: &Part) {
+    let cause = format!("its {} was revoked", part.kind.name());
+    let refusal = Refusal::new(Code::Revoked, cause);
+    // Nobody is there to be told where this fails.
+    let _ = items.send(Err(refusal.into())).await;
 }
 
 /// Ends when a marker covers any of it.

@@ -15,7 +15,6 @@ use crate::audit::Reading;
 use crate::marker::{MarkerId, Second};
 use crate::proto as pb;
 use crate::proto::revocation_server::Revocation;
-use crate::refusal::{Denial, Fault};
 use crate::revocation::{Feed, StoredMarker};
 use crate::store::Key;
 use std::sync::Arc;
@@ -102,8 +101,13 @@ impl RevocationService {
             after = entries.last().map(|last| last.key.clone());
             more = is_more && after.is_some();
             for entry in entries {
-                let stored = StoredMarker::read(&entry)
-                    .map_err(|error| Denial::failed(Fault::StoreUnavailable, error.to_string()))?;
+                let stored = match StoredMarker::read(&entry) {
+                    Ok(stored) => stored,
+                    Err(error) => {
+                        tracing::error!(%error, "a marker is not listed");
+                        continue;
+                    }
+                };
                 let is_in_force = !stored.is_reinstated() && stored.marker.cover.until >= now;
                 let is_wanted = request.all || is_in_force;
                 if is_wanted && !page.add(entry.key.as_str(), marker(&stored)) {

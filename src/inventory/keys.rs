@@ -2,7 +2,6 @@
 
 use super::{ApiKey, KeyState};
 use crate::id::{Audience, CredentialId, KeyPublicId, Label};
-use crate::limits;
 use crate::marker::{Part, Second, Thing};
 use crate::revocation::HotSet;
 use crate::secret::api_key::Parsed;
@@ -292,9 +291,8 @@ impl Keys {
             KeyState::Active => self.hot.release(credential),
             KeyState::Suspended | KeyState::Revoked => {
                 // No token made from it outlives it (invariant 2), so the marker need not either.
-                let until = key.spec.expires.saturating_add(limits::VERIFIER_LEEWAY);
-                let until = until.map_or(Second::NEVER, Second::after);
-                self.hot.revoke(credential, until);
+                self.hot
+                    .revoke(credential, Second::end_of(key.spec.expires));
             }
         }
         let sub = self.sub(&key.id);

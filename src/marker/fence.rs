@@ -93,6 +93,7 @@ impl Fence {
         fence.extend(credentials.map(|id| Part::absolute(Thing::Credential(id))));
         fence.push(Part::absolute(Thing::SigningKey(token.key)));
         fence.push(Part::dated(Thing::Issuer(token.issuer), issued));
+        fence.push(Part::dated(Thing::Rollback(token.issuer), issued));
         for sub in subjects {
             fence.extend(subject(token.issuer, sub, issued));
         }

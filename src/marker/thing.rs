@@ -4,6 +4,7 @@ use crate::id::{CredentialId, KeyId};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -121,6 +122,9 @@ pub enum Thing<'a> {
     Subject(&'a str, &'a str),
     /// An issuer.
     Issuer(&'a str),
+    /// What an issuer had issued when a rollback was accepted. Apart from the issuer's own marker, so that neither is set or
+    /// taken back with the other.
+    Rollback(&'a str),
     /// A SPIFFE trust domain.
     TrustDomain(&'a str),
     /// A signing key.
@@ -135,9 +139,23 @@ impl Thing<'_> {
             Self::Token(..) => Kind::Token,
             Self::Credential(_) => Kind::Credential,
             Self::Subject(..) => Kind::Subject,
-            Self::Issuer(_) => Kind::Issuer,
+            Self::Issuer(_) | Self::Rollback(_) => Kind::Issuer,
             Self::TrustDomain(_) => Kind::TrustDomain,
             Self::SigningKey(_) => Kind::SigningKey,
+        }
+    }
+
+    /// Its name for people, as records name it.
+    #[must_use]
+    pub fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Credential(id) => id.to_string().into(),
+            Self::SigningKey(id) => id.as_str().into(),
+            Self::Token(_, name)
+            | Self::Subject(_, name)
+            | Self::Issuer(name)
+            | Self::Rollback(name)
+            | Self::TrustDomain(name) => (*name).into(),
         }
     }
 
@@ -149,6 +167,7 @@ impl Thing<'_> {
             Self::Credential(id) => return of(self.kind(), &id.to_string(), ""),
             Self::Subject(issuer, sub) => (issuer, sub),
             Self::Issuer(issuer) => (issuer, ""),
+            Self::Rollback(issuer) => (issuer, "rollback"),
             Self::TrustDomain(domain) => (domain, ""),
             Self::SigningKey(id) => (id.as_str(), ""),
         };
@@ -199,6 +218,7 @@ mod tests {
             Thing::Subject("b", "a"),
             Thing::Subject("ab", ""),
             Thing::Issuer("a"),
+            Thing::Rollback("a"),
             Thing::TrustDomain("a"),
             Thing::SigningKey(&key),
         ];

@@ -28,7 +28,7 @@ pub fn pack(marker: &Marker, to: &mut Vec<u8>) {
 ///
 /// # Errors
 /// [`BadMarkers`].
-pub fn unpack(bytes: &[u8]) -> Result<impl Iterator<Item = Marker> + '_, BadMarkers> {
+pub fn unpack(bytes: &[u8]) -> Result<impl Iterator<Item = Marker> + Clone + '_, BadMarkers> {
     let (markers, []) = bytes.as_chunks::<SIZE>() else {
         return Err(BadMarkers);
     };

@@ -25,8 +25,8 @@ pub(super) struct Text {
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) key: Arc<SigningKey>,
-    /// The part that its issuer is of what a marker can cover.
-    pub(super) issuer: Part,
+    /// The parts that its issuer is of what a marker can cover.
+    pub(super) issuer: [Part; 2],
 }
 
 /// Why there is no draft, and of what.
@@ -52,7 +52,8 @@ impl Draft {
     pub fn sign(self) -> Result<Minted, Denial> {
         let Self { grant, text } = self;
         let mut fence = grant.verified().fence().clone();
-        fence.extend([text.key.part(), text.issuer]);
+        fence.push(text.key.part());
+        fence.extend(text.issuer);
         let token = text
             .key
             .sign_jws(text.signing_input)

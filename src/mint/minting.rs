@@ -24,7 +24,8 @@ const ORDINARY_CLAIMS: usize = 1024;
 #[derive(Debug)]
 pub struct Mint {
     issuer: Arc<str>,
-    issuer_marker: MarkerId,
+    /// What markers of the issuer itself have for ids.
+    issuer_markers: [MarkerId; 2],
     ring: Arc<KeyRing>,
     random: Arc<dyn Random>,
 }
@@ -34,7 +35,7 @@ impl Mint {
     #[must_use]
     pub fn new(issuer: Arc<str>, ring: Arc<KeyRing>, random: Arc<dyn Random>) -> Self {
         Self {
-            issuer_marker: Thing::Issuer(&issuer).id(),
+            issuer_markers: [Thing::Issuer(&issuer).id(), Thing::Rollback(&issuer).id()],
             issuer,
             ring,
             random,
@@ -108,7 +109,9 @@ impl Mint {
             issued_at,
             expires_at,
             key,
-            issuer: Part::known(self.issuer_marker, Kind::Issuer, Second::of(issued_at)),
+            issuer: self
+                .issuer_markers
+                .map(|id| Part::known(id, Kind::Issuer, Second::of(issued_at))),
         })
     }
 

@@ -28,6 +28,7 @@ use crate::limits;
 use crate::marker::{Cover, Marker, MarkerId, Second, pack};
 use crate::refusal::{Code, Refusal};
 use crate::store::Revision;
+use crate::store::recovery::CUTOFF;
 use crate::store::replica::Replica;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -48,6 +49,9 @@ pub struct Label {
     pub as_of: Option<Timestamp>,
 }
 
+/// What of the store becomes markers: those that are set by themselves, API keys, signing keys, the cut-off of a rollback.
+const MARKED: [&str; 4] = [super::PREFIX, "key/", "signing/", CUTOFF];
+
 impl Label {
     /// How far a replica is.
     #[must_use]
@@ -55,6 +59,9 @@ impl Label {
         // First: what is confirmed after it may be of a newer revision than the one that is read.
         let as_of = replica.as_of();
         let revision = replica.revision();
+        // Where a marker could not be read, nobody can say that nothing is missing.
+        let is_whole = MARKED.iter().all(|prefix| replica.is_sound(prefix));
+        let as_of = as_of.filter(|_| is_whole);
         Self { revision, as_of }
     }
 }

@@ -4,7 +4,8 @@ use crate::id::CredentialId;
 use crate::limits;
 use crate::marker::{Cover, Fence, Marker, MarkerId, MarkerSet, Part, Second, Thing};
 use jiff::Timestamp;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Markers in force. Whoever puts one here and then queues its record for the log has every later issue checked against
@@ -13,23 +14,62 @@ use tokio::sync::watch;
 pub struct HotSet {
     markers: MarkerSet,
     /// Changes for the feed; none are kept before there is one.
-    changes: Mutex<Option<Vec<Marker>>>,
+    changes: Mutex<Changes>,
     /// Is told of every change.
     changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    told: Option<Vec<Marker>>,
+    /// In force whatever is put, because they are not written yet.
+    pinned: HashMap<MarkerId, Cover>,
 }
 
 impl HotSet {
     /// Puts a marker in force in place of the one of that id, or takes it back where it covers nothing.
     pub fn put(&self, marker: Marker) {
+        self.put_with(marker, |_| {});
+    }
+
+    /// Puts a marker in force that is not written: whatever is put of its id until [`HotSet::unpin`], it covers as much.
+    pub fn pin(&self, marker: Marker) {
+        self.put_with(marker, |changes| {
+            let none = Cover {
+                before: Second::ZERO,
+                until: Second::ZERO,
+            };
+            let cover = changes.pinned.entry(marker.id).or_insert(none);
+            *cover = cover.merge(marker.cover);
+            if let Some(old) = self.markers.get(&marker.id) {
+                *cover = cover.merge(old);
+            }
+        });
+    }
+
+    /// Everything that was pinned is written.
+    pub fn unpin(&self) {
+        self.lock().pinned.clear();
+    }
+
+    fn put_with(&self, mut marker: Marker, first: impl FnOnce(&mut Changes)) {
         // Held meanwhile, so that changes are told in the order in which they came into force.
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.lock();
+        first(&mut changes);
+        if let Some(pinned) = changes.pinned.get(&marker.id) {
+            marker.cover = marker.cover.merge(*pinned);
+        }
         if self.markers.put(marker) {
-            if let Some(changes) = changes.as_mut() {
-                changes.push(marker);
+            if let Some(told) = changes.told.as_mut() {
+                told.push(marker);
             }
             drop(changes);
             self.changed.send_replace(());
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Is told whenever a marker was put or taken back.
@@ -82,8 +122,8 @@ impl HotSet {
 
     /// What changed since this was last asked, in order; the first time, from when on changes are kept.
     pub fn changes(&self) -> Vec<Marker> {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        changes.replace(Vec::new()).unwrap_or_default()
+        let mut changes = self.lock();
+        changes.told.replace(Vec::new()).unwrap_or_default()
     }
 }
 
@@ -117,6 +157,30 @@ mod tests {
         assert_eq!(set.expire(later).len(), limits::MARKERS_EXPIRED);
         assert_eq!(set.markers().len(), 1);
         assert_eq!(set.expire(later).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_written_stays_in_force_whatever_is_put() {
+        let set = HotSet::default();
+        let thing = Thing::Issuer("a");
+        let marker = |before| Marker {
+            id: thing.id(),
+            cover: Cover {
+                before,
+                until: Second::NEVER,
+            },
+        };
+        let before = || set.markers().get(&thing.id()).map(|cover| cover.before);
+        set.put(marker(Second::FIRST));
+        set.pin(marker(Second::NEVER));
+        set.put(marker(Second::FIRST));
+        set.release(thing);
+        assert_eq!(before(), Some(Second::NEVER));
+        set.unpin();
+        set.put(marker(Second::FIRST));
+        assert_eq!(before(), Some(Second::FIRST));
+        set.release(thing);
+        assert_eq!(before(), None);
     }
 
     #[test]

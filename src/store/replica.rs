@@ -86,12 +86,13 @@ impl Replica {
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<()>), StartError> {
+        let prefixes = parts.iter().map(|part| part.prefix().to_owned()).collect();
         let (mut follower, revision) = stop
             .run_until_cancelled(Follower::loaded(store, parts.into()))
             .await
             .ok_or(StartError::Cancelled)?
             .map_err(StartError::Rejected)?;
-        let state = Arc::new(State::new(revision, clock));
+        let state = Arc::new(State::new(revision, clock, prefixes));
         let replica = Self(Arc::clone(&state));
         let task = tokio::spawn(async move {
             stop.run_until_cancelled(follower.follow(&state)).await;
@@ -134,6 +135,12 @@ impl Replica {
     #[must_use]
     pub fn rejected(&self) -> Vec<String> {
         self.0.rejected()
+    }
+
+    /// Whether the part with this prefix holds what the store does at the applied revision: it has refused nothing.
+    #[must_use]
+    pub fn is_sound(&self, prefix: &str) -> bool {
+        self.0.is_sound(prefix)
     }
 
     /// Waits until `revision` is in force here.

@@ -227,10 +227,19 @@ async fn a_compressed_segment_that_is_no_longer_one_is_a_finding() {
 /// Searches believe an index that is sound in itself; whoever puts another log's there hides records from them.
 #[tokio::test]
 async fn an_index_that_hides_records_is_a_finding() {
-    let (site, other) = (Site::new().await, Site::new().await);
+    let site = Site::new().await;
     let name = format!("{:020}.idx", 0);
-    let [first, next] = [&site, &other].map(|site| site.disk.segments().unwrap()[1]);
-    assert_eq!(first, next, "as many records");
+    let records = |site: &Site| site.disk.segments().unwrap()[1];
+    // How many records a segment holds depends on how they came together: one of as many is soon found.
+    let mut other = Site::new().await;
+    for _ in 0..100 {
+        if records(&other) == records(&site) {
+            break;
+        }
+        other.log.close().await;
+        other = Site::new().await;
+    }
+    assert_eq!(records(&other), records(&site));
     let file = site.folder.path().join(&name);
     fs::copy(other.folder.path().join(&name), &file).unwrap();
     let found = site.finding().await;

@@ -5,7 +5,7 @@
 //! goes on while a million markers end.
 
 use crate::support::{long, myself};
-use cambist::clock::{Clock as _, SystemClock, SystemRandomness};
+use cambist::clock::{Clock, SystemClock, SystemRandomness};
 use cambist::marker::{Cover, Fence, Kind, Marker, MarkerId, Part, Second, Thing};
 use cambist::revocation::{HotSet, StoredMarker, Told};
 use cambist::store::embedded::EmbeddedStore;
@@ -13,8 +13,8 @@ use cambist::store::replica::Replica;
 use cambist::store::{Batch, Store};
 use jiff::Timestamp;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -36,9 +36,10 @@ fn marker(number: usize, until: Second) -> StoredMarker {
     }
 }
 
-/// Now, by the monotonic clock.
+/// Now, by one monotonic clock.
 fn now() -> Duration {
-    SystemClock::shared().monotonic()
+    static CLOCK: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| SystemClock::shared());
+    CLOCK.monotonic()
 }
 
 fn open(path: &Path) -> Arc<EmbeddedStore> {

@@ -5,6 +5,7 @@ use crate::administration::change::{Author, Precondition};
 use crate::authn::{Held, HeldThing};
 use crate::id::CredentialId;
 use crate::limits;
+use crate::marker::{Part, Thing};
 use crate::refusal::Denial;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -48,22 +49,24 @@ impl RevocationAdmin {
                 expires_at,
             } => {
                 let now = self.changes.now_or_latest();
-                let is_one = root.is_none_or(|root| self.given_up.admits(root, now));
+                let name = id.to_string();
+                let part = Part::absolute(Thing::Token(&self.issuer, &name));
+                // What is revoked already is no other one, however often it is shown.
+                let is_one = self.hot.markers().covers(&part)
+                    || root.is_none_or(|root| self.given_up.admits(root, now));
                 match root.filter(|_| !is_one) {
-                    Some(root) => credential(root, super::longest(now)),
+                    Some(CredentialId::ApiKey(id)) => Revocable::ApiKey(id),
+                    // Its end is not told by its tokens.
+                    Some(CredentialId::Certificate(digest)) => Revocable::Certificate(digest, None),
                     None => Revocable::Token(id, Some(expires_at)),
                 }
             }
-            HeldThing::Credential(id, end) => credential(id, end),
+            HeldThing::Credential(CredentialId::ApiKey(id), _) => Revocable::ApiKey(id),
+            HeldThing::Credential(CredentialId::Certificate(digest), end) => {
+                Revocable::Certificate(digest, Some(end))
+            }
         };
         self.revoke(&what, reason, author, on).await
-    }
-}
-
-fn credential(id: CredentialId, end: Timestamp) -> Revocable {
-    match id {
-        CredentialId::ApiKey(id) => Revocable::ApiKey(id),
-        CredentialId::Certificate(digest) => Revocable::Certificate(digest, Some(end)),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use crate::id::{CredentialId, KeyId, KeyPublicId, Owner, TokenId, TrustDomain};
 use crate::limits;
-use crate::marker::{Cover, Kind, Second, Thing};
+use crate::marker::{Second, Thing};
 use jiff::Timestamp;
-use std::borrow::Cow;
 
 /// A thing that can be revoked, as whoever revokes it has it in hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,40 +44,9 @@ impl From<Reach> for Second {
     }
 }
 
-/// A marker to be set: of what, and how far it reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark<'a> {
-    pub(super) thing: Thing<'a>,
-    pub(super) cover: Cover,
-}
-
-impl Mark<'_> {
-    /// The name of the thing for people, as records name it.
-    pub(super) fn name(&self) -> Cow<'_, str> {
-        match self.thing {
-            Thing::Token(_, id) => id.into(),
-            Thing::Credential(id) => id.to_string().into(),
-            Thing::Subject(_, sub) => sub.into(),
-            Thing::Issuer(issuer) => issuer.into(),
-            Thing::TrustDomain(domain) => domain.into(),
-            Thing::SigningKey(id) => id.as_str().into(),
-        }
-    }
-
-    pub(super) fn kind(&self) -> Kind {
-        self.thing.kind()
-    }
-}
-
 /// Certificate markers name the certificate as a credential.
 pub(super) fn certificate(fingerprint: &[u8; 32]) -> Thing<'static> {
     Thing::Credential(CredentialId::Certificate(*fingerprint))
-}
-
-/// How long a marker stays: as long as the thing lives, and as verifiers may forgive.
-pub(super) fn until(end: Timestamp) -> Second {
-    let end = end.saturating_add(limits::VERIFIER_LEEWAY);
-    end.map_or(Second::NEVER, Second::after)
 }
 
 /// The end of a token that was issued at the latest at `at` and of which nothing else is known: no configuration lets one

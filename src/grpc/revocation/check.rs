@@ -3,7 +3,7 @@
 use super::RevocationService;
 use crate::authn::OwnClaims;
 use crate::grpc::convert::{invalid, timestamp};
-use crate::grpc::{context, peer};
+use crate::grpc::peer;
 use crate::proto as pb;
 use crate::secret::Secret;
 use subtle::ConstantTimeEq as _;
@@ -29,14 +29,11 @@ impl RevocationService {
             ),
         };
         let administers = self.gate.administrator(&peer);
-        if administers.is_err() && peer.certificate.is_none() {
-            let refusal = crate::refusal::Refusal::new(
-                crate::refusal::Code::NotAuthorised,
-                "neither an administrator nor a certificate of a workload that serves an audience",
-            );
-            return Err(self.gate.refused(refusal, &context(peer, None)));
-        }
+        // Before anything is verified for it.
+        self.gate.watcher(&peer)?;
         let inactive = Ok(pb::CheckResponse::default());
+        // Before it is decided: what comes meanwhile is not promised.
+        let (revision, as_of) = (exchange.replica.revision(), exchange.replica.as_of());
         let Ok(token) = exchange.authn.introspect(&Secret::new(token), now) else {
             return inactive;
         };
@@ -55,8 +52,8 @@ impl RevocationService {
             return inactive;
         }
         let mut answer = active(claims);
-        answer.revision = exchange.replica.revision().to_string();
-        answer.as_of = exchange.replica.as_of().map(timestamp);
+        answer.revision = revision.to_string();
+        answer.as_of = as_of.map(timestamp);
         Ok(answer)
     }
 }

@@ -41,17 +41,24 @@ impl RevocationService {
             dry_run,
             idempotency_key,
         } = request.into_inner();
+        let shows = thing.as_ref().is_some_and(|thing| shown(thing).is_some());
+        if let Err(refusal) = &administrator
+            && (dry_run || !shows)
+        {
+            return Err(self.gate.refused(refusal.clone(), &context(peer, None)));
+        }
         let asked = Asked {
             thing: thing.ok_or_else(|| invalid("thing", "missing"))?,
-            reach: reach(before, ban, now)?,
+            // What has a later `iat` was issued by a clock that stepped back since.
+            reach: reach(before, ban, self.gate.exchange.guard.latest())?,
             reason: reason(&why)?.to_owned(),
             on: precondition(&idempotency_key, 0)?,
         };
         if !takes_a_reach(&asked.thing) && (before.is_some() || ban) {
             return Err(invalid("before", "only of subjects, trust domains and issuers").into());
         }
-        let is_ours = |issuer: &String| issuer.as_str() != &**self.gate.exchange.mint.issuer();
-        if matches!(&asked.thing, Thing::Issuer(issuer) if ban || is_ours(issuer)) {
+        let is_anothers = |issuer: &String| issuer.as_str() != &**self.gate.exchange.mint.issuer();
+        if matches!(&asked.thing, Thing::Issuer(issuer) if ban || is_anothers(issuer)) {
             return Err(invalid("issuer", "only this broker's, and up to a time").into());
         }
         match administrator {
@@ -69,7 +76,7 @@ impl RevocationService {
                     .revoke(&what, &asked.reason, &author, &asked.on);
                 Ok(answer(revoke.await?))
             }
-            Err(refusal) => match shown(&asked.thing).filter(|_| !dry_run) {
+            Err(refusal) => match shown(&asked.thing) {
                 Some(credential) => self.given_up(credential, asked, peer, now).await,
                 None => {
                     let context = context(peer, None);
@@ -115,19 +122,9 @@ impl RevocationService {
         };
         Ok(match thing {
             Thing::Token(text) => {
-                let authn = &self.gate.exchange.authn;
-                let token = Credential::Token(Secret::new(text), TokenType::AccessToken);
-                let held = authn.held(token, &author.context.peer, now);
-                let held = held
-                    .map_err(|rejected| invalid("token", rejected.refusal.detail().to_owned()))?;
-                match *held.thing() {
-                    crate::authn::HeldThing::Token { id, expires_at, .. } => {
-                        Revocable::Token(id, Some(expires_at))
-                    }
-                    crate::authn::HeldThing::Credential(..) => {
-                        return Err(invalid("token", "not a token").into());
-                    }
-                }
+                let token = self.gate.exchange.authn.recognise(&Secret::new(text), now);
+                let token = token.map_err(|refusal| invalid("token", refusal.detail()))?;
+                Revocable::Token(token.claims().id, Some(token.claims().expires_at))
             }
             Thing::TokenId(id) => {
                 let id = TokenId::parse(open("token_id", &id)?);
@@ -183,7 +180,7 @@ impl RevocationService {
         let aim = match what {
             Revocable::Token(id, _) => Aim::Token(id.to_string()),
             Revocable::Certificate(digest, _) => {
-                Aim::Credential(CredentialId::Certificate(*digest).to_string())
+                Aim::Certificate(CredentialId::Certificate(*digest).to_string())
             }
             Revocable::Subject(sub, reach) => Aim::Subject(sub.clone(), at(reach)),
             Revocable::Issuer(before) => Aim::All(*before),

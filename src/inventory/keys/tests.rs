@@ -1,6 +1,7 @@
 //! Keys as they are applied.
 
 use super::*;
+use crate::limits;
 use crate::store::Key;
 use serde_json::json;
 use std::time::Duration;

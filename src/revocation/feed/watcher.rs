@@ -21,7 +21,7 @@ pub struct Watcher {
     place: Place,
     /// The last heartbeat that it was sent, or needs not be.
     beat: u64,
-    /// It began with a snapshot, and has not been told yet that it has caught up with what came after that.
+    /// It has not been told yet that it has caught up with what there was before it came.
     owed: bool,
     /// How many heartbeats there were when it was last asked for something.
     beats: u64,
@@ -65,7 +65,7 @@ impl Watcher {
             seat,
             place,
             beat,
-            owed: false,
+            owed: true,
             beats: 0,
             ticks,
             ready: None,

@@ -23,6 +23,8 @@ pub(super) struct State {
     sound: AtomicBool,
     ended: AtomicBool,
     rejected: Mutex<BTreeMap<Place, String>>,
+    /// What the keys of each part start with.
+    prefixes: Vec<String>,
 }
 
 /// What was refused: one value, or the whole load of a part.
@@ -33,7 +35,7 @@ pub(super) enum Place {
 }
 
 impl State {
-    pub(super) fn new(revision: Revision, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(revision: Revision, clock: Arc<dyn Clock>, prefixes: Vec<String>) -> Self {
         Self {
             revision: watch::Sender::new(revision),
             clock,
@@ -41,6 +43,7 @@ impl State {
             sound: AtomicBool::new(true),
             ended: AtomicBool::new(false),
             rejected: Mutex::default(),
+            prefixes,
         }
     }
 
@@ -127,6 +130,18 @@ impl State {
     /// Whether a part's state cannot be brought forward by single changes.
     pub(super) fn needs_load(&self, part: usize) -> bool {
         !self.sound.load(Ordering::Acquire) && self.places().contains_key(&Place::Load(part))
+    }
+
+    /// Whether no part of this prefix has refused anything.
+    pub(super) fn is_sound(&self, prefix: &str) -> bool {
+        if self.sound.load(Ordering::Acquire) {
+            return true;
+        }
+        let is_of = |place: &Place| {
+            let (Place::Load(part) | Place::Value(part, _)) = place;
+            self.prefixes.get(*part).is_some_and(|its| its == prefix)
+        };
+        !self.places().keys().any(is_of)
     }
 
     pub(super) fn rejected(&self) -> Vec<String> {

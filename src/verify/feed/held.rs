@@ -6,10 +6,10 @@
 
 use super::fresh::{Fresh, Pace, Reading};
 use super::snapshot::Coming;
-use super::told::{Fault, instant, markers, revision};
+use super::told::{Fault, instant, is_taken_back, markers, revision};
 use crate::clock::Clock;
 use crate::limits;
-use crate::marker::MarkerSet;
+use crate::marker::{Marker, MarkerSet};
 use crate::proto::watch_response::Event;
 use crate::proto::{Delta, Heartbeat, SnapshotPart};
 use crate::verify::stats::{FeedStats, count};
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
             markers: Arc::new(coming.end(&end)?),
         };
         count(&self.held.stats.snapshots);
-        Ok(self.put(view))
+        Ok(self.put(view, View::may_be_older))
     }
 
     fn delta(&mut self, delta: Delta) -> Result<Done, Fault> {
@@ -134,14 +134,22 @@ impl<'a> Reader<'a> {
         } = delta;
         let old = self.from().ok_or(Fault("a change of what was not told"))?;
         let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
-        for marker in markers(&bytes)? {
+        let markers = markers(&bytes)?;
+        if matches!(self.at, At::Behind(_)) {
+            // What is held is not this feed's, but is what is asked: a revocation counts from its coming.
+            let held = self.held.cover(markers.clone());
+            if held > self.most.saturating_mul(2) {
+                return Err(Fault("more markers than are held"));
+            }
+        }
+        for marker in markers {
             old.markers.put(marker);
         }
         if old.markers.len() > self.most {
             return Err(Fault("more markers than are held"));
         }
         count(&self.held.stats.deltas);
-        Ok(self.advance(&old, to, fresh))
+        Ok(self.advance(&old, to, fresh, false))
     }
 
     fn beat(&mut self, beat: Heartbeat) -> Result<Done, Fault> {
@@ -152,7 +160,7 @@ impl<'a> Reader<'a> {
         let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
         // Between the parts of a snapshot it tells that somebody is there, and nothing of what is held.
         Ok(match self.from() {
-            Some(old) => self.advance(&old, to, fresh),
+            Some(old) => self.advance(&old, to, fresh, true),
             None => Done::Applied,
         })
     }
@@ -172,22 +180,32 @@ impl<'a> Reader<'a> {
     }
 
     /// Everything up to a revision is in the set: what is told comes in its order.
-    fn advance(&mut self, old: &View, to: Arc<str>, fresh: Option<Fresh>) -> Done {
+    fn advance(&mut self, old: &View, to: Arc<str>, fresh: Option<Fresh>, is_all: bool) -> Done {
         let now = self.held.now();
         // It may be told by another broker than before, which knows less of when, and not less of what.
         let fresh = match (fresh, old.fresh) {
             (Some(new), Some(old)) if new.age(now) > old.age(now) => Some(old),
+            // The same instant is no fresher than it was when it came first.
+            (Some(new), Some(old)) if new.as_of == old.as_of => Some(old),
             (new, old) => new.or(old),
         };
-        self.put(View {
+        let view = View {
             markers: Arc::clone(&old.markers),
             revision: to,
             fresh,
-        })
+        };
+        // Only once all has come that there is is it known to have caught up.
+        match &self.at {
+            At::Behind(_) if !is_all => {
+                self.at = At::Behind(Arc::new(view));
+                Done::Applied
+            }
+            _ => self.put(view, View::is_older),
+        }
     }
 
     /// Puts a view in use, unless it is of another set than what is held and older.
-    fn put(&mut self, view: View) -> Done {
+    fn put(&mut self, view: View, is_older: fn(&View, &View, Reading) -> bool) -> Done {
         let view = Arc::new(view);
         if matches!(self.at, At::Held) {
             self.held.view.store(Some(view));
@@ -196,7 +214,7 @@ impl<'a> Reader<'a> {
         let is_older = {
             let held = self.held.view.load();
             held.as_ref()
-                .is_some_and(|held| view.is_older(held, self.held.now()))
+                .is_some_and(|held| is_older(&view, held, self.held.now()))
         };
         if is_older {
             self.at = At::Behind(view);
@@ -220,7 +238,34 @@ impl View {
     }
 }
 
+impl View {
+    /// Whether a snapshot is not surely newer than what is held. Instants of the store come once a second, and a broker's clock
+    /// may be ahead of ours: an old snapshot can look like a new one.
+    fn may_be_older(&self, held: &Self, _now: Reading) -> bool {
+        match (&self.fresh, &held.fresh) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(this), Some(held)) => this.as_of <= held.as_of,
+        }
+    }
+}
+
 impl Held {
+    /// Has markers cover as much more of what is held. Answers how many that are.
+    fn cover(&self, markers: impl Iterator<Item = Marker>) -> usize {
+        let view = self.view.load();
+        let Some(held) = view.as_ref() else {
+            return 0;
+        };
+        for mut marker in markers.filter(|marker| !is_taken_back(marker)) {
+            if let Some(old) = held.markers.get(&marker.id) {
+                marker.cover = marker.cover.merge(old);
+            }
+            held.markers.put(marker);
+        }
+        held.markers.len()
+    }
+
     /// Drops markers that have ended, some of them. By our clock and by the broker's: one that is ahead would drop markers of
     /// tokens that are alive again once it is set right. Answers whether there may be more.
     pub(super) fn expire(&self) -> bool {

@@ -31,21 +31,30 @@ impl Task {
         let mut backoff = Backoff::default();
         let mut resume = true;
         loop {
+            let mut served = false;
             let error = match self.open(resume).await {
                 Ok((stream, resumed)) => {
-                    let (error, brought) = self.follow(stream, resumed).await;
+                    let (error, brought, is_held) = self.follow(stream, resumed).await;
                     // What came cannot be: the rest of it is not asked for again, but all of it, at a pace that grows slower.
-                    resume = !matches!(error, Error::Protocol(_));
-                    if brought && resume {
+                    let is_sound = !matches!(error, Error::Protocol(_));
+                    resume = is_sound && (resume || is_held);
+                    if brought && is_sound {
                         backoff.reset();
                     }
+                    served = brought;
                     error
                 }
                 Err(error) => error,
             };
             count(&self.held.stats.failures);
             tracing::warn!(%error, "the feed of revocations has ended");
-            let wait = backoff.after(&error, draw(&*self.random));
+            // Whoever was served until now may have come with a certificate that has ended: another is read at once.
+            let lost = Error::Lost("".into());
+            let cause = match served && error.is_refusal() {
+                true => &lost,
+                false => &error,
+            };
+            let wait = backoff.after(cause, draw(&*self.random));
             self.progress.send_modify(|progress| {
                 progress.connected = false;
                 progress.caught_up = false;
@@ -71,8 +80,12 @@ impl Task {
         }
     }
 
-    /// Takes what comes until nothing does. Answers why, and whether anything came.
-    async fn follow(&self, mut stream: Streaming<WatchResponse>, resumed: bool) -> (Error, bool) {
+    /// Takes what comes until nothing does. Answers why, whether anything came, and whether it went into what is held.
+    async fn follow(
+        &self,
+        mut stream: Streaming<WatchResponse>,
+        resumed: bool,
+    ) -> (Error, bool, bool) {
         count(&self.held.stats.begun);
         let mut reader = Reader::new(&self.held, self.most, resumed);
         let mut brought = false;
@@ -86,15 +99,27 @@ impl Task {
                 }
                 // An event of a kind that a later version sends: what it changes is not known.
                 Ok(Ok(Some(WatchResponse { event: None }))) => Err(Fault("an unknown event")),
-                Ok(Ok(None)) => return (Error::Lost("the feed was closed".into()), brought),
-                Ok(Err(status)) => return (status.into(), brought),
-                Err(_) => return (Error::Lost("the feed is silent".into()), brought),
+                Ok(Ok(None)) => {
+                    return (
+                        Error::Lost("the feed was closed".into()),
+                        brought,
+                        reader.is_held(),
+                    );
+                }
+                Ok(Err(status)) => return (status.into(), brought, reader.is_held()),
+                Err(_) => {
+                    return (
+                        Error::Lost("the feed is silent".into()),
+                        brought,
+                        reader.is_held(),
+                    );
+                }
             };
             match taken {
                 Ok(Done::Applied) => {}
                 // Millions of markers take a while to be given back: not on a thread that serves.
                 Ok(Done::Replaced(old)) => drop(tokio::task::spawn_blocking(move || drop(old))),
-                Err(fault) => return (fault.into(), brought),
+                Err(fault) => return (fault.into(), brought, false),
             }
             brought = true;
             while self.held.expire() {

@@ -237,10 +237,11 @@ fn a_snapshot_that_is_not_what_was_sent_changes_nothing() {
         first: true,
         end: Some(right()),
     })));
-    world
-        .reader(false)
-        .take(part(&all, true, Some(right())))
-        .unwrap();
+    let mut reader = world.reader(false);
+    reader.take(part(&all, true, Some(right()))).unwrap();
+    // It is of the same instant as what is held, and may be of an earlier revision: until all has come that is newer.
+    assert_eq!(world.covered(), [1]);
+    reader.take(beat("2", world.now())).unwrap();
     assert_eq!(world.covered(), [2, 3]);
 }
 
@@ -336,12 +337,15 @@ fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
         (world.covered(), world.revision()),
         (vec![1], Some("b".into()))
     );
+    // What is revoked meanwhile counts at once, whoever tells it.
     anew.take(delta("a2", &[marker(3)], began)).unwrap();
     anew.take(beat("a2", began)).unwrap();
-    assert_eq!((world.covered(), world.age()), (vec![1], Some(0)));
-    // It has caught up.
+    assert_eq!((world.covered(), world.age()), (vec![1, 3], Some(0)));
+    // It has caught up, once that is all.
     let told = world.now();
     let done = anew.take(delta("b", &[marker(1), undone(2)], told));
+    assert!(matches!(done, Ok(Done::Applied)));
+    let done = anew.take(beat("b", told));
     assert!(matches!(done, Ok(Done::Replaced(Some(_)))));
     assert_eq!(
         (world.covered(), world.revision()),
@@ -352,10 +356,9 @@ fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     // One that is of the same instant is as good, whatever time it took to come.
     let told = world.now();
     world.clock.advance(3);
-    world
-        .reader(false)
-        .take(whole("b", &[marker(1)], told))
-        .unwrap();
+    let mut same = world.reader(false);
+    same.take(whole("b", &[marker(1)], told)).unwrap();
+    same.take(beat("b", told)).unwrap();
     assert_eq!(world.age(), Some(3));
     // And once what is held is older than that, it is an older one no more.
     world.clock.advance(30);

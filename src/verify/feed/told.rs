@@ -2,7 +2,7 @@
 
 use crate::client::Error;
 use crate::limits;
-use crate::marker::{Marker, unpack};
+use crate::marker::{Marker, Second, unpack};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -16,8 +16,19 @@ impl From<Fault> for Error {
     }
 }
 
-pub(super) fn markers(bytes: &[u8]) -> Result<impl Iterator<Item = Marker> + '_, Fault> {
-    unpack(bytes).map_err(|_| Fault("markers that are not whole"))
+pub(super) fn markers(bytes: &[u8]) -> Result<impl Iterator<Item = Marker> + Clone + '_, Fault> {
+    let markers = unpack(bytes).map_err(|_| Fault("markers that are not whole"))?;
+    Ok(markers.map(|mut marker| {
+        // One that was taken back is not there: when it would have ended is nothing to keep.
+        if is_taken_back(&marker) {
+            marker.cover.until = Second::ZERO;
+        }
+        marker
+    }))
+}
+
+pub(super) fn is_taken_back(marker: &Marker) -> bool {
+    marker.cover.before == Second::ZERO
 }
 
 pub(super) fn instant(time: prost_types::Timestamp) -> Result<Timestamp, Fault> {

@@ -7,6 +7,7 @@ use crate::support::broker::{
 use cambist::proto::audit_client::AuditClient;
 use cambist::proto::inventory_client::InventoryClient;
 use cambist::proto::policy_client::PolicyClient;
+use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::{self as pb, Audience, KeySpec};
 use std::collections::BTreeSet;
 use tonic::Status;
@@ -57,6 +58,14 @@ async fn every_call(channel: Channel) -> Vec<(&'static str, &'static str, Result
         tail(TailRequest),
         show(ShowRequest),
         prove(ProveRequest),
+    );
+    let mut revocation = RevocationClient::new(channel.clone());
+    call!(told, revocation, "Revocation":
+        revoke(RevokeRequest),
+        reinstate(ReinstateRequest),
+        list_markers(ListMarkersRequest),
+        watch(WatchRequest),
+        check(CheckRequest),
     );
     let mut exchange = Caller::new(channel).0;
     call!(told, exchange, "TokenExchange": explain(ExplainRequest));

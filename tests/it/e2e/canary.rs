@@ -3,6 +3,7 @@
 use super::described::{self, Method};
 use crate::sinks::{Hook, section, until_taken};
 use crate::support::broker::{Broker, api_key, ask, audience, peer, refusal, spec, token};
+use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::{self as pb, ExchangeRequest, LeaseRequest};
 use cambist::secret::api_key as text;
 use prost::Message;
@@ -258,7 +259,32 @@ async fn sound(broker: &Broker, method: &str, turns: &mut impl Iterator<Item = u
             }
             .encode_to_vec()
         }
+        "Revocation.Revoke" => pb::RevokeRequest {
+            thing: Some(pb::revoke_request::Thing::TokenId(issued(broker).await)),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "Revocation.Reinstate" => {
+            let thing = pb::revoke_request::Thing::TokenId(issued(broker).await);
+            let request = pb::RevokeRequest {
+                thing: Some(thing),
+                ..Default::default()
+            };
+            let mut client = RevocationClient::new(broker.local().await);
+            let revoked = client.revoke(request).await.unwrap().into_inner();
+            pb::ReinstateRequest {
+                marker_id: revoked.markers[0].id.clone(),
+                ..Default::default()
+            }
+            .encode_to_vec()
+        }
+        "Revocation.Check" => pb::CheckRequest {
+            token: "none".into(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         // Nothing is mandatory.
+        "Revocation.ListMarkers" | "Revocation.Watch" => Vec::new(),
         "Audit.Query"
         | "Audit.Tail"
         | "Inventory.ListKeys"

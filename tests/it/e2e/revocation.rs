@@ -63,6 +63,8 @@ struct Pair {
     parent: ExchangeResponse,
     child: ExchangeResponse,
     billing: Caller,
+    /// Whoever the child was issued to, and is bound to.
+    holder: RevocationClient<Channel>,
 }
 
 impl Pair {
@@ -74,6 +76,7 @@ impl Pair {
             broker.svid("spiffe://example.org/shop"),
             broker.svid("spiffe://example.org/billing"),
         );
+        let holder = RevocationClient::new(broker.channel(Some(&shop)).await);
         let (shop, billing) = (
             broker.workload(&shop).await,
             broker.workload(&billing).await,
@@ -86,6 +89,7 @@ impl Pair {
             parent,
             child,
             billing,
+            holder,
         }
     }
 

@@ -48,7 +48,7 @@ const MODULES: &[Row] = &[
     row("secret", &["limits id clock"], &[Files]), // secrets come from files only
     row("refusal", &[], &[]),
     row("jose", &["limits id secret clock refusal"], &[]),
-    row("marker", &["id"], &[]),
+    row("marker", &["limits id"], &[]),
     row("https", &[], &[Http]),
     // Domain.
     row("store", &[VALUES], &[]),

@@ -1,7 +1,8 @@
 //! What a holder gives up, and what the record says of it.
 
 use super::{Pair, administrator, anybody, check, kid, of, revoke};
-use crate::support::broker::{Broker, ask, claims, peer, refusal};
+use crate::support::broker::{Broker, api_key, ask, claims, peer, refusal};
+use cambist::limits;
 use cambist::proto::audit_client::AuditClient;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
@@ -57,12 +58,11 @@ async fn a_holder_gives_up_what_it_shows_and_nothing_else() {
     assert!(other.child_lives(&broker).await && pair.child_lives(&broker).await);
     assert!(check(&broker, &bound).await.active);
 
-    revoke(
-        &mut holder,
-        of(Thing::Token(pair.child.access_token.clone())),
-    )
-    .await
-    .unwrap();
+    // One that is bound to a key is given up by who proves that key.
+    let child = || of(Thing::Token(pair.child.access_token.clone()));
+    let status = revoke(&mut holder, child()).await.unwrap_err();
+    assert_eq!(refusal(&status), "binding_required");
+    revoke(&mut pair.holder.clone(), child()).await.unwrap();
     assert!(!pair.child_lives(&broker).await && pair.parent_lives(&broker).await);
     revoke(&mut holder, of(Thing::ApiKey(pair.secret.clone())))
         .await
@@ -96,14 +96,9 @@ fn forged(id: &str, secret: &str) -> String {
 async fn every_act_is_on_the_record_and_no_secret_is() {
     let broker = Broker::start().await;
     let mut administrator = administrator(&broker).await;
-    let mut holder = anybody(&broker).await;
     let pair = Pair::new(&broker).await;
-    let answer = revoke(
-        &mut holder,
-        of(Thing::Token(pair.child.access_token.clone())),
-    )
-    .await
-    .unwrap();
+    let request = of(Thing::Token(pair.child.access_token.clone()));
+    let answer = revoke(&mut pair.holder.clone(), request).await.unwrap();
     let id = answer.markers[0].id.clone();
     let request = ReinstateRequest {
         marker_id: id.clone(),
@@ -133,8 +128,9 @@ async fn every_act_is_on_the_record_and_no_secret_is() {
         (Some(&*target), Some(&*target))
     );
     assert_eq!(undone["change"]["reason"], "found again");
-    let sub = &claims(&pair.child.access_token)["sub"];
-    assert_eq!(&set["sub"], sub, "the holder did it");
+    let child = claims(&pair.child.access_token);
+    let holder = format!("holder:{}", child["sub"].as_str().unwrap());
+    assert_eq!(set["sub"], holder);
     let request = ShowRequest {
         token_id: pair.child.token_id.clone(),
     };
@@ -168,4 +164,30 @@ async fn every_act_is_on_the_record_and_no_secret_is() {
             assert!(!text.contains(secret.as_str()), "{}", path.display());
         }
     }
+}
+
+#[tokio::test]
+async fn who_gives_up_many_tokens_gives_up_the_credential_and_one_token_is_one_however_often() {
+    let broker = Broker::start().await;
+    let mut holder = anybody(&broker).await;
+    let secret = broker.api_key().to_owned();
+    let caller = broker.anybody().await;
+    let first = caller.yes(ask(api_key(&secret), "shop")).await;
+    for _ in 0..limits::SELF_REVOCATIONS + 5 {
+        let request = of(Thing::Token(first.access_token.clone()));
+        revoke(&mut holder, request).await.unwrap();
+    }
+    for _ in 1..limits::SELF_REVOCATIONS {
+        let token = caller.yes(ask(api_key(&secret), "shop")).await;
+        let request = of(Thing::Token(token.access_token));
+        let answer = revoke(&mut holder, request).await.unwrap();
+        assert_eq!(answer.markers[0].kind, "token");
+    }
+    let last = caller.yes(ask(api_key(&secret), "shop")).await;
+    let request = of(Thing::Token(last.access_token.clone()));
+    let answer = revoke(&mut holder, request).await.unwrap();
+    assert_eq!(answer.markers[0].kind, "credential");
+    assert!(!check(&broker, &last).await.active);
+    let code = caller.no(ask(api_key(&secret), "shop")).await;
+    assert_eq!(code, "credential_refused");
 }
