@@ -1,0 +1,221 @@
+//! Markers in the store: set, taken back, listed, and removed once they have ended.
+
+use super::RevocationAdmin;
+use crate::administration::change::{
+    Author, Committed, Note, Precondition, raced, too_large, unread,
+};
+use crate::audit::ActKind;
+use crate::id::CredentialId;
+use crate::limits;
+use crate::marker::{Cover, Kind, MarkerId, Second};
+use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::revocation::{self, PREFIX, StoredMarker};
+use crate::store::{Batch, CommitError, Cursor, Entry, Expect, Key, Revision};
+use jiff::Timestamp;
+use serde_json::json;
+
+impl RevocationAdmin {
+    /// Stores a marker, together with the one of its id that is there: what is in force merges by maximum.
+    pub(super) async fn set(
+        &self,
+        mut new: StoredMarker,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<StoredMarker, Denial> {
+        let action = "marker.set";
+        let wanted = new.marker.cover;
+        let key = StoredMarker::key(&new.marker.id).map_err(too_large)?;
+        let name = new.marker.id.to_string();
+        if self
+            .changes
+            .repeated(action, &name, author, on)
+            .await?
+            .is_some()
+        {
+            return Ok(new);
+        }
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            let entry = self.changes.store().read(&key).await.map_err(unread)?;
+            let mut expect = Expect::Absent;
+            new.marker.cover = wanted;
+            if let Some(entry) = entry {
+                expect = Expect::Unmodified(entry.modified);
+                // One that cannot be read is written anew.
+                let old = StoredMarker::read(&entry)
+                    .ok()
+                    .filter(|old| !old.is_reinstated());
+                if let Some(old) = old {
+                    new.marker.cover = old.marker.cover.merge(wanted);
+                    if new.marker.cover == old.marker.cover {
+                        return Ok(old);
+                    }
+                }
+            }
+            let value = new.value().map_err(too_large)?;
+            let batch = Batch::new()
+                .expect(key.clone(), expect)
+                .and_then(|batch| batch.put_lasting(key.clone(), value))
+                .map_err(too_large)?;
+            let note = noted(action, &new, "set");
+            let note = note.note();
+            let committed = self
+                .changes
+                .commit(batch.reserved(), &note, author, on, &name, &name);
+            match committed.await? {
+                Committed::Now(_) | Committed::Before(_) => return Ok(new),
+                // Again, on what is there by now.
+                Committed::Raced => drop(self.changes.all_in_force().await?),
+            }
+        }
+        Err(raced())
+    }
+
+    /// Takes a marker back.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] where nobody set one; a failure where it cannot be written.
+    pub async fn reinstate(
+        &self,
+        id: &MarkerId,
+        reason: &str,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<(StoredMarker, Revision), Denial> {
+        let action = "marker.reinstate";
+        let name = id.to_string();
+        let key = StoredMarker::key(id).map_err(too_large)?;
+        let repeated = self.changes.repeated(action, &name, author, on).await?;
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            let entry = self.changes.store().read(&key).await.map_err(unread)?;
+            let missing = || {
+                let cause = format!(
+                    "no marker `{id}` was set; keys are resumed, and what is revoked for good stays so"
+                );
+                Denial::from(Refusal::new(Code::NotFound, cause))
+            };
+            let entry = entry.ok_or_else(missing)?;
+            let old = StoredMarker::read(&entry)
+                .map_err(|error| Refusal::new(Code::Conflict, error.to_string()))?;
+            if repeated.is_some() || old.is_reinstated() {
+                return Ok((old, self.changes.all_in_force().await?));
+            }
+            let mut new = old;
+            new.marker.cover.before = Second::ZERO;
+            new.told.reason = reason.to_owned();
+            new.told.author = author.who.to_string();
+            new.told.at = self.changes.now()?;
+            let value = new.value().map_err(too_large)?;
+            let batch = Batch::new()
+                .expect(key.clone(), Expect::Unmodified(entry.modified))
+                .and_then(|batch| batch.put(key.clone(), value))
+                .map_err(too_large)?;
+            let note = noted(action, &new, "reinstated");
+            let note = note.note();
+            let committed = self.changes.commit(batch, &note, author, on, &name, &name);
+            match committed.await? {
+                Committed::Now(revision) => return Ok((new, revision)),
+                Committed::Before(_) | Committed::Raced => drop(self.changes.all_in_force().await?),
+            }
+        }
+        Err(raced())
+    }
+
+    /// A page of the stored markers, in the order of their ids, from the one after the entry `after`; and whether there is
+    /// more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn stored(&self, after: Option<Key>) -> Result<(Vec<Entry>, bool), Denial> {
+        let store = self.changes.store();
+        let revision = store.revision().await.map_err(unread)?;
+        let cursor = after.map(|after| Cursor { after, revision });
+        let page = store.load(PREFIX, cursor).await;
+        let page =
+            page.map_err(|error| Denial::failed(Fault::StoreUnavailable, error.to_string()))?;
+        Ok((page.entries, page.next.is_some()))
+    }
+
+    /// Drops markers that have ended, here and in the store. `now` is the time guard's.
+    ///
+    /// # Errors
+    /// When the store does not answer; what is left of those goes after the next start.
+    pub async fn forget_ended(&self, now: Timestamp) -> Result<(), Denial> {
+        loop {
+            let ended = self.hot.expire(now);
+            // Each takes a compare and a deletion.
+            for some in ended.chunks(limits::STORE_BATCH / 2) {
+                self.forget(some, now).await?;
+            }
+            if ended.len() < limits::MARKERS_EXPIRED {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes what is stored of markers that have ended. One that was set anew meanwhile stays.
+    async fn forget(&self, ended: &[MarkerId], now: Timestamp) -> Result<(), Denial> {
+        let store = self.changes.store();
+        let mut batch = Batch::new();
+        for id in ended {
+            let key = StoredMarker::key(id).map_err(too_large)?;
+            let Some(entry) = store.read(&key).await.map_err(unread)? else {
+                continue;
+            };
+            let marker = revocation::marker(&entry.key, &entry.value);
+            if marker.is_ok_and(|marker| marker.cover.until < Second::of(now)) {
+                let expect = Expect::Unmodified(entry.modified);
+                let grown = batch.expect(key.clone(), expect);
+                batch = grown
+                    .and_then(|batch| batch.delete(key))
+                    .map_err(too_large)?;
+            }
+        }
+        if batch.ops().is_empty() {
+            return Ok(());
+        }
+        match store.commit(batch).await {
+            // Again at the next start.
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(error) => Err(Denial::failed(Fault::StoreUnavailable, error.to_string())),
+        }
+    }
+}
+
+/// What the record says of a marker.
+struct Noted {
+    action: &'static str,
+    target: String,
+    credential: Option<CredentialId>,
+    change: serde_json::Value,
+}
+
+fn noted(action: &'static str, stored: &StoredMarker, state: &str) -> Noted {
+    let StoredMarker { marker, told } = stored;
+    let Cover { before, until } = marker.cover;
+    let is_credential = told.kind == Kind::Credential.name();
+    Noted {
+        action,
+        target: format!("{}:{}", told.kind, told.thing),
+        credential: is_credential
+            .then(|| CredentialId::parse(&told.thing).ok())
+            .flatten(),
+        change: json!({
+            "marker": marker.id.to_string(), "state": state, "before": before.instant(), "until": until.instant(),
+            "reason": told.reason,
+        }),
+    }
+}
+
+impl Noted {
+    fn note(&self) -> Note<'_> {
+        Note {
+            kind: ActKind::Admin,
+            action: self.action,
+            target: &self.target,
+            credential: self.credential,
+            owner: None,
+            tenant: None,
+            change: self.change.clone(),
+        }
+    }
+}
