@@ -169,12 +169,12 @@ impl View {
 
     pub(super) fn row(&self, now: Timestamp) -> Vec<String> {
         let before = match (self.reinstated, self.before) {
-            (true, _) => "taken back".to_owned(),
+            (true, _) => "reinstated".to_owned(),
             (false, None) => "always".to_owned(),
             (false, before) => relative(before, now),
         };
         let until = match self.until {
-            None => "taken back".to_owned(),
+            None => "reinstated".to_owned(),
             until => relative(until, now),
         };
         vec![

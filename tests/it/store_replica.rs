@@ -5,6 +5,7 @@ use crate::support::hostile_store::{Fault, HostileStore, Hostility};
 use crate::support::stores::{PATIENCE, clock, key, open, put, value};
 use cambist::clock::Clock;
 use cambist::limits;
+use cambist::revocation::{HotSet, Label};
 use cambist::store::replica::{Apply, NotApplied, Replica, StartError};
 use cambist::store::{Batch, CommitError, Entry, Key, Op, Revision, Store, Value};
 use std::collections::BTreeMap;
@@ -297,6 +298,7 @@ async fn a_bad_value_leaves_the_old_one_and_is_not_called_applied() {
     assert_eq!(good.content()[&key("a/1")], value("good"));
     assert!(!replica.is_fresh_now(PATIENCE));
     assert_eq!(replica.rejected().len(), 1);
+    assert!(!replica.is_sound("a/") && replica.is_sound("b/"));
     // Other keys and parts go on; only the same key's next value mends it.
     let next = store
         .commit(put("b/1", "x").put(key("a/2"), value("y")).unwrap())
@@ -307,7 +309,29 @@ async fn a_bad_value_leaves_the_old_one_and_is_not_called_applied() {
     let mended = store.commit(put("a/1", "better")).await.unwrap();
     replica.applied(mended, PATIENCE).await.unwrap();
     assert!(replica.is_fresh_now(PATIENCE) && replica.rejected().is_empty());
+    assert!(replica.is_sound("a/"));
     assert_eq!(good.content()[&key("a/1")], value("better"));
+    stop.cancel();
+}
+
+/// A marker that cannot be read may be of a later version: nobody is told that nothing is missing.
+#[tokio::test]
+async fn watchers_are_not_told_that_they_are_fresh_where_a_marker_is_missing() {
+    let store = HostileStore::calm(clock());
+    let (hot, other) = (Arc::<HotSet>::default(), Part::new("b/"));
+    let parts: Vec<Arc<dyn Apply>> = vec![Arc::clone(&hot) as _, other];
+    let stop = CancellationToken::new();
+    let started = Replica::start(Arc::new(store.clone()), parts, clock(), stop.clone()).await;
+    let (replica, _) = started.unwrap();
+    until(|| Label::of(&replica).as_of.is_some()).await;
+    let elsewhere = store.commit(put("b/1", "bad")).await.unwrap();
+    assert!(replica.applied(elsewhere, PATIENCE).await.is_err());
+    assert!(Label::of(&replica).as_of.is_some());
+    let name = "marker/AAAAAAAAAAAAAAAAAAAAAA";
+    let bad = store.commit(put(name, "bad")).await.unwrap();
+    assert!(replica.applied(bad, PATIENCE).await.is_err());
+    assert_eq!(Label::of(&replica).as_of, None);
+    assert_eq!(Label::of(&replica).revision, bad);
     stop.cancel();
 }
 
