@@ -39,7 +39,7 @@ pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verif
         may_act: None,
         actor: None,
         made_from: MadeFrom::default(),
-        fence: fence(authn, certificate),
+        fence: fence(authn, certificate).clone(),
     })
 }
 
@@ -64,7 +64,7 @@ pub(super) fn recheck<'a>(
         .trust
         .recheck(certificate, now)
         .map_err(|error| refused(error.to_string().into()))?;
-    if let Some(part) = authn.hot.covered(&fence(authn, certificate)) {
+    if let Some(part) = authn.hot.covered(fence(authn, certificate)) {
         let cause = format!(
             "the certificate is revoked, by a marker of its {}",
             part.kind.name()
@@ -75,12 +75,12 @@ pub(super) fn recheck<'a>(
 }
 
 /// A certificate, and its workload since the beginning of its validity.
-fn fence(authn: &Authn, certificate: &WorkloadCertificate) -> Fence {
-    let id = CredentialId::Certificate(*certificate.fingerprint());
-    let (issuer, sub) = (authn.tokens.issuer(), certificate.spiffe_id().as_str());
-    let since = certificate.not_before();
-    let credential = Part::absolute(Thing::Credential(id));
-    std::iter::once(credential)
-        .chain(subject(issuer, sub, since))
-        .collect()
+fn fence<'a>(authn: &Authn, certificate: &'a WorkloadCertificate) -> &'a Fence {
+    certificate.fence(|| {
+        let id = CredentialId::Certificate(*certificate.fingerprint());
+        let (issuer, sub) = (authn.tokens.issuer(), certificate.spiffe_id().as_str());
+        let credential = Part::absolute(Thing::Credential(id));
+        let subject = subject(issuer, sub, certificate.not_before());
+        std::iter::once(credential).chain(subject).collect()
+    })
 }

@@ -1,10 +1,11 @@
 //! A workload certificate that was verified against its own trust domain's bundle.
 
 use crate::id::{SpiffeId, TrustDomain};
+use crate::marker::Fence;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A verified X.509-SVID. Only [`crate::trust`] makes one.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct WorkloadCertificate {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// What the last whole check vouches for; shared by clones, so that one check serves a connection.
     pub(super) vouched: Arc<ArcSwap<Vouched>>,
+    /// What markers can cover of it; shared by clones, so that its hashes are made once for a connection.
+    pub(super) fence: Arc<OnceLock<Fence>>,
 }
 
 /// How far a whole check of the chain can be relied on without repeating it.
@@ -48,6 +51,11 @@ impl WorkloadCertificate {
     #[must_use]
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
+    }
+
+    /// What markers can cover of it, as `make` says it the first time.
+    pub fn fence(&self, make: impl FnOnce() -> Fence) -> &Fence {
+        self.fence.get_or_init(make)
     }
 
     /// Start of validity.

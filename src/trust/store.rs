@@ -102,6 +102,7 @@ impl TrustStore {
             not_before: claimed.not_before,
             not_after: claimed.not_after,
             chain: chain.iter().map(|der| der.clone().into_owned()).collect(),
+            fence: Arc::default(),
             vouched: Arc::new(ArcSwap::from_pointee(Vouched {
                 generation: bundle.generation,
                 from: claimed.not_before,
