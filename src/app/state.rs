@@ -130,3 +130,53 @@ fn mark_compromised(ring: &KeyRing, hot: &HotSet) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::KeyId;
+    use crate::marker::{Fence, TokenParts};
+    use jiff::Timestamp;
+
+    const ISSUER: &str = "https://broker.example.org";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn is_covered(hot: &HotSet, issued: i64) -> bool {
+        let token = TokenParts {
+            issuer: ISSUER,
+            id: "a",
+            issued_at: at(issued),
+            key: &KeyId::parse("k").unwrap(),
+            bound_to: None,
+            credentials: &[],
+            ancestors: &[],
+        };
+        hot.covered(&Fence::of_token(&token, ["sub"])).is_some()
+    }
+
+    #[test]
+    fn the_cut_off_of_a_rollback_and_the_issuers_marker_leave_each_other_alone() {
+        let hot = HotSet::default();
+        let cut = CutOff {
+            version: 1,
+            at: at(100),
+        };
+        let cut = Value::new(serde_json::to_vec(&cut).unwrap()).unwrap();
+        let issuer = |before| Marker {
+            id: Thing::Issuer(ISSUER).id(),
+            cover: Cover {
+                before,
+                until: Second::NEVER,
+            },
+        };
+        // As a load has them: the marker, and then the older cut-off.
+        hot.put(issuer(Second::of(at(200))));
+        cut_off(&hot, ISSUER, &cut).unwrap();
+        assert!(is_covered(&hot, 200) && !is_covered(&hot, 201));
+        hot.put(issuer(Second::ZERO));
+        assert!(is_covered(&hot, 100) && !is_covered(&hot, 101));
+    }
+}

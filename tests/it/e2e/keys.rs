@@ -20,7 +20,7 @@ fn id(made: &CreateKeyResponse) -> String {
 }
 
 /// A key of the right form and checksum whose secret is not `key`'s.
-fn forged(key: &str, other: &str) -> String {
+pub(super) fn forged(key: &str, other: &str) -> String {
     let (id, secret) = (&key[4..20], &other[21..64]);
     let body = format!("cmb_{id}_{secret}");
     let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -1,6 +1,7 @@
 //! What a holder gives up, and what the record says of it.
 
 use super::{Pair, administrator, anybody, check, kid, of, revoke};
+use crate::e2e::keys::forged;
 use crate::support::broker::{Broker, api_key, ask, claims, peer, refusal};
 use cambist::limits;
 use cambist::proto::audit_client::AuditClient;
@@ -34,8 +35,7 @@ async fn a_holder_gives_up_what_it_shows_and_nothing_else() {
         assert_eq!(refusal(&status), "not_authorised", "{thing:?}");
     }
     // A key's id and another's secret, a token that somebody changed, a certificate that was not shown.
-    let (id, secret) = (&pair.secret[4..20], &other.secret[21..64]);
-    let forged = forged(id, secret);
+    let forged = forged(&pair.secret, &other.secret);
     let mut changed = other.parent.access_token.clone();
     changed.replace_range(changed.len() - 4.., "AAAA");
     for (thing, code) in [
@@ -77,19 +77,6 @@ async fn a_holder_gives_up_what_it_shows_and_nothing_else() {
     .unwrap();
     assert!(!check(&broker, &bound).await.active);
     assert!(other.child_lives(&broker).await);
-}
-
-/// A key of the right form and checksum with another one's secret.
-fn forged(id: &str, secret: &str) -> String {
-    let body = format!("cmb_{id}_{secret}");
-    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut rest = crc32fast::hash(body.as_bytes());
-    let mut check = [b'0'; 6];
-    for place in check.iter_mut().rev() {
-        *place = alphabet[usize::try_from(rest % 62).unwrap()];
-        rest /= 62;
-    }
-    body + std::str::from_utf8(&check).unwrap()
 }
 
 #[tokio::test]
