@@ -1,8 +1,7 @@
 //! The bare stack: a tonic unary call over TLS that builds the same claims and signs them with the same
 //! kind of key. No authentication, no policy, no record, no durability.
 
-use crate::broker::{ISSUER, WORKLOAD};
-use crate::role::tell;
+use crate::bench::broker::{ISSUER, WORKLOAD};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
@@ -13,13 +12,10 @@ use cambist::proto::{
     LeaseResponse, Receipt, credential,
 };
 use serde::Serialize;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// The claims of the broker's tokens.
@@ -192,22 +188,6 @@ impl TokenExchange for Bare {
 
 /// Serves until the process is ended.
 pub async fn serve(tls: &Path) {
-    let read = |name: &str| std::fs::read(tls.join(name)).unwrap();
-    let identity = Identity::from_pem(read("server.pem"), read("server.key"));
-    let client_ca = Certificate::from_pem(read("workload-ca.pem"));
-    let config = ServerTlsConfig::new()
-        .identity(identity)
-        .client_ca_root(client_ca)
-        .client_auth_optional(true);
-    let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .unwrap()
-        .with_nodelay(Some(true));
-    tell("ready", &incoming.local_addr().unwrap().to_string());
-    let mut server = Server::builder().tls_config(config).unwrap();
     let service = TokenExchangeServer::new(Bare::new());
-    server
-        .add_service(service)
-        .serve_with_incoming(incoming)
-        .await
-        .unwrap();
+    crate::bench::bare::serve(tls, service).await;
 }

@@ -16,15 +16,15 @@
 )]
 
 mod bare;
-mod broker;
+#[path = "../common/bench.rs"]
+mod bench;
 mod discard;
-mod load;
-mod role;
 
-use broker::Folder;
+use bench::broker::{self, Folder};
+use bench::exchanges::{self, CONNECTIONS, IN_FLIGHT, Window};
+use bench::role::Role;
+use bench::{median, option};
 use discard::Discard;
-use load::{CONNECTIONS, IN_FLIGHT, Window};
-use role::Role;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -36,13 +36,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SLACK: usize = 8;
 
 fn main() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let (runtime, words) = bench::begin();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["bare", tls] => runtime.block_on(bare::serve(Path::new(tls))),
         ["broker", config] => runtime.block_on(broker::serve(Path::new(config), None)),
@@ -52,7 +47,7 @@ fn main() {
         }
         ["load", work, address, tls, subject] => {
             let key = (*subject != "certificate").then_some(*subject);
-            load::run(
+            exchanges::run(
                 &runtime,
                 address,
                 Path::new(tls),
@@ -67,11 +62,6 @@ fn main() {
             words.contains(&"--calls"),
         ),
     }
-}
-
-fn option<T: std::str::FromStr<Err: std::fmt::Debug>>(words: &[&str], name: &str, default: T) -> T {
-    let at = words.iter().position(|word| *word == name);
-    at.map_or(default, |at| words[at + 1].parse().unwrap())
 }
 
 /// A server under load, measured window by window.
@@ -218,10 +208,4 @@ fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
     unlogged.key = runtime.block_on(other.key()).secret;
     let log = 1.0 - 1.0 / compare((&unlogged, &ours), "calls", true, pairs, seconds);
     println!("ratio key={by_key:.2} certificate={by_certificate:.2} log={log:.2}");
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }

@@ -1,24 +1,19 @@
 //! A stand-in for the broker that tells one snapshot, on a socket of this machine.
 
+use crate::only_watched::{OnlyWatched, Tells, Told};
 use aws_lc_rs::digest::{Context, SHA256};
 use cambist::client::Endpoint;
 use cambist::clock::{Clock as _, SystemClock};
 use cambist::marker::{Cover, Marker, MarkerId, Second, pack};
-use cambist::proto::revocation_server::{Revocation, RevocationServer};
+use cambist::proto::revocation_server::RevocationServer;
 use cambist::proto::watch_response::Event;
-use cambist::proto::{
-    CheckRequest, CheckResponse, ListMarkersRequest, ListMarkersResponse, ReinstateRequest,
-    ReinstateResponse, RevokeRequest, RevokeResponse, SnapshotEnd, SnapshotPart, WatchRequest,
-    WatchResponse,
-};
-use std::pin::Pin;
+use cambist::proto::{SnapshotEnd, SnapshotPart, WatchResponse};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{Request, Response, Status};
 
 /// Markers in one part.
 const PART: usize = 2_730;
@@ -39,7 +34,7 @@ impl Broker {
 pub(crate) async fn serve(markers: usize) -> Broker {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join("broker.sock")).unwrap();
-    let service = RevocationServer::new(Told(Arc::new(parts(markers))));
+    let service = RevocationServer::new(OnlyWatched(Snapshot(Arc::new(parts(markers)))));
     let serving = tokio::spawn(async move {
         let server = tonic::transport::Server::builder().add_service(service);
         let incoming = UnixListenerStream::new(listener);
@@ -87,41 +82,16 @@ fn parts(markers: usize) -> Vec<SnapshotPart> {
     parts
 }
 
-struct Told(Arc<Vec<SnapshotPart>>);
+struct Snapshot(Arc<Vec<SnapshotPart>>);
 
-#[tonic::async_trait]
-impl Revocation for Told {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
-
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+impl Tells for Snapshot {
+    fn watched(&self, _from: String) -> Told {
         let parts = Arc::clone(&self.0);
         let told = tokio_stream::iter(0..parts.len()).map(move |place| {
             let event = Some(Event::Snapshot(parts[place].clone()));
             Ok(WatchResponse { event })
         });
         // Then it is silent, for as long as a bench takes.
-        Ok(Response::new(Box::pin(told.chain(tokio_stream::pending()))))
-    }
-
-    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
-    }
-
-    async fn reinstate(
-        &self,
-        _: Request<ReinstateRequest>,
-    ) -> Result<Response<ReinstateResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
-    }
-
-    async fn list_markers(
-        &self,
-        _: Request<ListMarkersRequest>,
-    ) -> Result<Response<ListMarkersResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
-    }
-
-    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
+        Box::pin(told.chain(tokio_stream::pending()))
     }
 }

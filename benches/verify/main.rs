@@ -13,6 +13,8 @@
 )]
 
 mod broker;
+#[path = "../../tests/it/support/only_watched.rs"]
+mod only_watched;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};

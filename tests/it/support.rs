@@ -12,6 +12,7 @@ pub(crate) mod https;
 pub(crate) mod jws;
 pub(crate) mod log;
 pub(crate) mod myself;
+pub(crate) mod only_watched;
 pub(crate) mod outside;
 pub(crate) mod pki;
 pub(crate) mod plain_store;

@@ -1,24 +1,19 @@
 //! A stand-in for the broker's feed of revocations: the real protocol over real TLS, telling what the test says.
 
+use super::only_watched::{OnlyWatched, Tells, Told};
 use super::pki::{Authority, Identity};
 use super::standin::{Listening, listen_on, server_config};
 use cambist::clock::Clock;
 use cambist::marker::{Cover, Marker, MarkerId, Second, Thing, pack};
-use cambist::proto::revocation_server::{Revocation, RevocationServer};
+use cambist::proto::revocation_server::RevocationServer;
 use cambist::proto::watch_response::Event;
-use cambist::proto::{
-    CheckRequest, CheckResponse, Delta, Heartbeat, ListMarkersRequest, ListMarkersResponse,
-    ReinstateRequest, ReinstateResponse, RevokeRequest, RevokeResponse, SnapshotEnd, SnapshotPart,
-    WatchRequest, WatchResponse,
-};
+use cambist::proto::{Delta, Heartbeat, SnapshotEnd, SnapshotPart, WatchResponse};
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
 type Said = Result<WatchResponse, Status>;
 
@@ -68,7 +63,7 @@ impl FeedServer {
         clients: Option<&Authority>,
     ) -> Listening {
         let config = server_config(identity, clients, b"h2");
-        let service = RevocationServer::new(self.clone());
+        let service = RevocationServer::new(OnlyWatched(self.clone()));
         let router = tonic::transport::Server::builder().add_service(service);
         listen_on(listener, config, |incoming| async move {
             router.serve_with_incoming(incoming).await.unwrap();
@@ -217,15 +212,8 @@ impl State {
     }
 }
 
-#[tonic::async_trait]
-impl Revocation for FeedServer {
-    type WatchStream = Pin<Box<dyn Stream<Item = Said> + Send>>;
-
-    async fn watch(
-        &self,
-        request: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        let from = request.into_inner().from_revision;
+impl Tells for FeedServer {
+    fn watched(&self, from: String) -> Told {
         let as_of = self.as_of();
         let mut state = self.state();
         let known = from.parse().ok();
@@ -254,29 +242,6 @@ impl Revocation for FeedServer {
             sender.send(said(event)).unwrap();
         }
         state.watchers.push(sender);
-        let stream = UnboundedReceiverStream::new(receiver);
-        Ok(Response::new(Box::pin(stream)))
-    }
-
-    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
-    }
-
-    async fn reinstate(
-        &self,
-        _: Request<ReinstateRequest>,
-    ) -> Result<Response<ReinstateResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
-    }
-
-    async fn list_markers(
-        &self,
-        _: Request<ListMarkersRequest>,
-    ) -> Result<Response<ListMarkersResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
-    }
-
-    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        Err(Status::unimplemented("a stand-in"))
+        Box::pin(UnboundedReceiverStream::new(receiver))
     }
 }

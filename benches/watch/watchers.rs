@@ -1,7 +1,7 @@
 //! All who watch, in a process of their own.
 
+use crate::bench::role::tell;
 use crate::now;
-use crate::role::tell;
 use cambist::proto::WatchRequest;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::watch_response::Event;

@@ -1,6 +1,6 @@
-//! The load: kept connections with calls in flight, or handshakes, in a process of its own.
+//! The load of exchanges: kept connections with calls in flight, or handshakes, in a process of its own.
 
-use crate::role::tell;
+use super::role::tell;
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use cambist::proto::{Credential, ExchangeRequest, PeerCertificate, credential};
 use prost::Message as _;

@@ -1,7 +1,6 @@
-//! The broker as it is served, and the folder that it is served from: on the disk that `target/` is on, since
-//! records must really be synced.
+//! The broker as it is served, and the folder that it is served from.
 
-use crate::role::tell;
+use super::role::tell;
 use cambist::app::{self, World};
 use cambist::audit::Device;
 use cambist::client::Endpoint;
@@ -36,7 +35,7 @@ permit (principal, action == Action::"exchange", resource == Audience::"shop")
 when { ["orders:read", "orders:write"].containsAll(context.scopes) };
 "#;
 
-/// Everything that a run leaves on disk; gone with it.
+/// Everything that a run leaves on disk; gone with it. On the disk that `target/` is on, since records must really be synced.
 pub struct Folder {
     disk: TempDir,
     /// Elsewhere, since the path of a socket has to be short.
@@ -73,10 +72,10 @@ impl Folder {
         self.disk.path().join("cambist.toml")
     }
 
-    /// What administrators of the running broker say, through its socket.
-    pub async fn inventory(&self) -> InventoryClient<Channel> {
+    /// The running broker's socket: whoever calls there administers it.
+    pub async fn channel(&self) -> Channel {
         let endpoint = Endpoint::unix(self.socket.path().join("socket")).unwrap();
-        InventoryClient::new(endpoint.channel().await.unwrap())
+        endpoint.channel().await.unwrap()
     }
 
     /// Has the running broker create an API key.
@@ -93,7 +92,7 @@ impl Folder {
             spec: Some(spec),
             idempotency_key: "bench".to_owned(),
         };
-        let mut inventory = self.inventory().await;
+        let mut inventory = InventoryClient::new(self.channel().await);
         inventory.create_key(request).await.unwrap().into_inner()
     }
 

@@ -1,0 +1,59 @@
+//! `Revocation`, of which only `Watch` answers: what stand-ins of the broker have in common.
+
+use cambist::proto::revocation_server::Revocation;
+use cambist::proto::{
+    CheckRequest, CheckResponse, ListMarkersRequest, ListMarkersResponse, ReinstateRequest,
+    ReinstateResponse, RevokeRequest, RevokeResponse, WatchRequest, WatchResponse,
+};
+use std::pin::Pin;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+/// What is told to one who watches.
+pub(crate) type Told = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+/// Tells those who watch.
+pub(crate) trait Tells: Send + Sync + 'static {
+    /// Somebody watches, from a revision on.
+    fn watched(&self, from: String) -> Told;
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct OnlyWatched<T>(pub(crate) T);
+
+fn unanswered<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("this can only be watched"))
+}
+
+#[tonic::async_trait]
+impl<T: Tells> Revocation for OnlyWatched<T> {
+    type WatchStream = Told;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Told>, Status> {
+        let from = request.into_inner().from_revision;
+        Ok(Response::new(self.0.watched(from)))
+    }
+
+    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        unanswered()
+    }
+
+    async fn reinstate(
+        &self,
+        _: Request<ReinstateRequest>,
+    ) -> Result<Response<ReinstateResponse>, Status> {
+        unanswered()
+    }
+
+    async fn list_markers(
+        &self,
+        _: Request<ListMarkersRequest>,
+    ) -> Result<Response<ListMarkersResponse>, Status> {
+        unanswered()
+    }
+
+    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        unanswered()
+    }
+}
