@@ -43,8 +43,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Certificates, keys, a policy and a configuration.
-    pub fn new() -> Self {
+    /// Certificates, keys, a policy and a configuration, of which `log` is what it says of the log.
+    pub fn new(log: &str) -> Self {
         let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let folder = Self {
             disk,
@@ -58,7 +58,7 @@ impl Folder {
         )
         .unwrap();
         folder.write("policy.cedar", POLICY);
-        folder.write("cambist.toml", &folder.configuration());
+        folder.write("cambist.toml", &folder.configuration(log));
         folder
     }
 
@@ -126,7 +126,7 @@ impl Folder {
         self.write("tls/workload.key", &key);
     }
 
-    fn configuration(&self) -> String {
+    fn configuration(&self, log: &str) -> String {
         let socket = self.socket.path().display();
         format!(
             r#"
@@ -137,6 +137,7 @@ tls = {{ certificate = "tls/server.pem", key = "tls/server.key" }}
 keys = {{ seal_key_file = "seal.key" }}
 ops = {{ address = "127.0.0.1:0" }}
 policy = {{ files = ["policy.cedar"] }}
+log = {{ {log} }}
 
 [[listener]]
 address = "127.0.0.1:0"

@@ -4,8 +4,9 @@
 //! own, all of this binary: same allocator, runtime, TLS and message sizes. The broker's log and store are on the
 //! disk of `target/`, synced. CPU is user + system of the whole server process, as the scheduler counts it, for
 //! all calls of a window and whatever goes on beside them. Only ratios from one run mean anything. The last line
-//! is `ratio key=<x.xx> certificate=<x.xx> log=<x.xx>`: ours ÷ bare stack, medians of interleaved pairs; and what part of
-//! ours is tree, write and sync, by a second broker whose records are encoded and discarded.
+//! is `ratio key=<x.xx> certificate=<x.xx> log=<x.xx> closed=<x.xx>`: ours ÷ bare stack, medians of interleaved pairs; what
+//! part of a call is tree, write and sync, by a broker whose log only grows beside one whose records are encoded and
+//! discarded; and what part of ours is indexing and compressing the segments that are closed, beside the one that grows.
 
 #![expect(
     unreachable_pub,
@@ -31,6 +32,9 @@ use tokio::runtime::Runtime;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The configuration of a log whose segment takes all of a run.
+const NEVER_CLOSED: &str = "segment_bytes = 1_000_000_000_000";
 
 /// How much replies of the two sides may differ in length: by the digits of an index.
 const SLACK: usize = 8;
@@ -186,7 +190,7 @@ fn compare(
 }
 
 fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
-    let (folder, other) = (Folder::new(), Folder::new());
+    let [folder, open, other] = ["", NEVER_CLOSED, ""].map(Folder::new);
     let mut bare = Server::start("bare", "bare", &folder.tls(), &folder);
     let mut ours = Server::start("broker", "broker", &folder.config(), &folder);
     ours.key = runtime.block_on(folder.key()).secret;
@@ -205,7 +209,14 @@ fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
     let by_certificate = compare(both, "calls", false, pairs, seconds);
     drop(bare);
     let mut unlogged = Server::start("no log", "unlogged", &other.config(), &other);
-    unlogged.key = runtime.block_on(other.key()).secret;
-    let log = 1.0 - 1.0 / compare((&unlogged, &ours), "calls", true, pairs, seconds);
-    println!("ratio key={by_key:.2} certificate={by_certificate:.2} log={log:.2}");
+    let mut growing = Server::start("growing", "broker", &open.config(), &open);
+    for (server, folder) in [(&mut unlogged, &other), (&mut growing, &open)] {
+        server.key = runtime.block_on(folder.key()).secret;
+    }
+    let share = |without, with| 1.0 - 1.0 / compare((without, with), "calls", true, pairs, seconds);
+    let log = share(&unlogged, &growing);
+    let closed = share(&growing, &ours);
+    println!(
+        "ratio key={by_key:.2} certificate={by_certificate:.2} log={log:.2} closed={closed:.2}"
+    );
 }

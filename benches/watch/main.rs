@@ -220,7 +220,7 @@ fn memory(role: &Role) -> u64 {
 }
 
 fn drive(runtime: &Runtime, form: (usize, usize), pairs: usize, pushes: usize) {
-    let folder = Folder::new();
+    let folder = Folder::new("");
     let mut ours = Side::start("broker", "broker", &folder.config(), &folder, form);
     let mut bare = Side::start("bare", "bare", &folder.tls(), &folder, form);
     let revocation = RevocationClient::new(runtime.block_on(folder.channel()));
