@@ -7,6 +7,7 @@ mod clock;
 mod kill;
 mod load;
 mod log;
+mod not_durable;
 mod revocation;
 mod start;
 mod stop;
