@@ -292,3 +292,6 @@ impl RevocationAdmin {
         keys
     }
 }
+
+#[cfg(test)]
+mod tests;

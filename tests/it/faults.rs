@@ -4,6 +4,7 @@
 mod backup;
 mod calls;
 mod clock;
+mod estate;
 mod kill;
 mod load;
 mod log;

@@ -55,6 +55,13 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "kill -9 while an owner's keys are revoked one after the other",
+        "the next start revokes the rest, in the name of whoever began",
+        &[
+            "faults::estate::an_estate_that_a_crash_broke_off_is_revoked_to_its_end_by_the_next_start",
+        ],
+    ),
+    (
         "the file system becomes read-only",
         "no tokens, not ready; what verifiers need is served",
         &["faults::log::a_disk_that_becomes_read_only_stops_issuance_and_loses_nothing"],
