@@ -1,292 +1,12 @@
-//! What others do to the store in between, and an estate of which not every key can be revoked.
+//! What others do to the store in between, one that does not answer, and an estate of which not every key can be revoked.
+
+mod world;
 
 use super::estate::testing::{JOBS, job};
 use super::*;
-use crate::administration::Settled;
-use crate::audit::Context;
-use crate::authn::{Administrator, Face};
-use crate::clock::SystemRandomness;
-use crate::clock::guard::TimeGuard;
-use crate::clock::testing::TestClock;
-use crate::id::{Audience, Purpose};
-use crate::inventory::{ApiKey, Audiences, KEY_PREFIX, KeySpec, Keys};
-use crate::keys::{Kek, KeyRing, Rotation, SigningAlgorithm, Timing};
-use crate::limits;
-use crate::refusal::Fault;
-use crate::revocation::{Encode, End, Label};
 use crate::secret::api_key;
-use crate::store::embedded::EmbeddedStore;
-use crate::store::{
-    Batch, CommitError, Cursor, Entry, Event, Incarnation, Key, LoadError, LogPosition, Op,
-    OutboxEntry, Page, Reply, Store, StoreFault, Value, load_all,
-};
-use bytes::Bytes;
-use std::sync::{Mutex, OnceLock};
-use tokio::sync::mpsc;
-
-const NOW: i64 = 1_000_000;
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-/// A store that somebody else writes to as well.
-#[derive(Debug)]
-struct Shared {
-    store: EmbeddedStore,
-    /// Is committed right after this key was read.
-    between: Mutex<Option<(Key, Batch)>>,
-    /// Whoever writes this key is told that it changed meanwhile.
-    contested: Mutex<Option<Key>>,
-}
-
-impl Store for Shared {
-    fn revision(&self) -> Reply<'_, Result<Revision, StoreFault>> {
-        self.store.revision()
-    }
-
-    fn read<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreFault>> {
-        Box::pin(async move {
-            let read = self.store.read(key).await;
-            let between = self.between.lock().unwrap().take_if(|(of, _)| of == key);
-            if let Some((_, batch)) = between {
-                self.store.commit(batch).await.unwrap();
-            }
-            read
-        })
-    }
-
-    fn load<'a>(
-        &'a self,
-        prefix: &'a str,
-        from: Option<Cursor>,
-    ) -> Reply<'a, Result<Page, LoadError>> {
-        self.store.load(prefix, from)
-    }
-
-    fn commit(&self, batch: Batch) -> Reply<'_, Result<Revision, CommitError>> {
-        let contested = self.contested.lock().unwrap().clone();
-        let puts = |op: &Op| matches!(op, Op::Put(key, _) if Some(key) == contested.as_ref());
-        if batch.ops().iter().any(puts) {
-            return Box::pin(async { Err(CommitError::Conflict) });
-        }
-        self.store.commit(batch)
-    }
-
-    fn watch(&self, from: Revision) -> Reply<'_, Result<mpsc::Receiver<Event>, StoreFault>> {
-        self.store.watch(from)
-    }
-
-    fn outbox(&self, limit: usize) -> Reply<'_, Result<Vec<OutboxEntry>, StoreFault>> {
-        self.store.outbox(limit)
-    }
-
-    fn drained(&self, position: LogPosition) -> Reply<'_, Result<(), StoreFault>> {
-        self.store.drained(position)
-    }
-
-    fn log_position(&self) -> Reply<'_, Result<Option<LogPosition>, StoreFault>> {
-        self.store.log_position()
-    }
-}
-
-/// What is committed is in force once it is in memory.
-#[derive(Debug)]
-struct InMemory {
-    store: OnceLock<Arc<Shared>>,
-    keys: Arc<Keys>,
-}
-
-impl Settled for InMemory {
-    fn settles(&self) -> Result<(), Denial> {
-        Ok(())
-    }
-
-    fn settled(&self, _: Revision) -> Reply<'_, Result<(), Denial>> {
-        Box::pin(async {
-            let store = self.store.get().unwrap();
-            let entries = load_all(&**store, KEY_PREFIX).await.unwrap();
-            let reset = self.keys.reset(&entries);
-            reset.map_err(|error| Denial::failed(Fault::Internal, error))
-        })
-    }
-}
-
-/// Nobody watches.
-#[derive(Debug)]
-struct Unheard;
-
-impl Encode for Unheard {
-    fn part(&self, _: Vec<u8>, _: bool, _: Option<&End>) -> Bytes {
-        Bytes::new()
-    }
-
-    fn delta(&self, _: Vec<u8>, _: &Label) -> Bytes {
-        Bytes::new()
-    }
-
-    fn heartbeat(&self, _: &Label) -> Bytes {
-        Bytes::new()
-    }
-}
-
-struct World {
-    store: Arc<Shared>,
-    clock: Arc<TestClock>,
-    hot: Arc<HotSet>,
-    admin: RevocationAdmin,
-    _folder: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (clock, random) = (TestClock::at(NOW), SystemRandomness::shared());
-        let path = folder.path().join("store.db");
-        let store = EmbeddedStore::open(&path, clock.clone(), random.clone()).unwrap();
-        let store = Arc::new(Shared {
-            store,
-            between: Mutex::default(),
-            contested: Mutex::default(),
-        });
-        let hot = Arc::<HotSet>::default();
-        let issuer: Arc<str> = "https://cambist.example.org".into();
-        let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&hot)));
-        let settled = Arc::new(InMemory {
-            store: OnceLock::from(Arc::clone(&store)),
-            keys: Arc::clone(&keys),
-        });
-        let guard = Arc::new(TimeGuard::new(clock.clone(), None));
-        let changes = Changes::new(store.clone(), settled, guard, random.clone());
-        let changes = Arc::new(changes);
-        let timing = Timing::new(
-            limits::ROTATE_AFTER,
-            limits::MAX_LIFETIME,
-            limits::STALENESS,
-        );
-        let timing = timing.unwrap();
-        let kek = Kek::new(zeroize::Zeroizing::new([7; Kek::LENGTH])).unwrap();
-        let kek = Arc::new(kek);
-        let ring = Arc::new(KeyRing::new(Arc::clone(&kek), timing));
-        let algorithm = SigningAlgorithm::Es256;
-        let rotation = Rotation::new(store.clone(), kek, random, algorithm, timing);
-        let signing = SigningAdmin::new(rotation, ring, Arc::clone(&changes));
-        let audiences = Arc::<Audiences>::default();
-        let keys = KeyAdmin::new(keys, audiences, Arc::clone(&changes), limits::MAX_KEY_LIFE);
-        let label = || Label {
-            revision: Revision {
-                incarnation: Incarnation(1),
-                counter: 0,
-            },
-            as_of: None,
-        };
-        let admin = RevocationAdmin::new(
-            issuer,
-            Arc::clone(&hot),
-            Feed::new(Arc::clone(&hot), Box::new(Unheard), label),
-            Arc::new(keys),
-            Arc::new(signing),
-            changes,
-            Arc::default(),
-        );
-        Self {
-            store,
-            clock,
-            hot,
-            admin,
-            _folder: folder,
-        }
-    }
-
-    /// A key of an owner that was made so many seconds from now.
-    async fn key(&self, owner: &str, later: i64) -> KeyPublicId {
-        let (_, parsed) = api_key::generate(&*SystemRandomness::shared()).unwrap();
-        let key = ApiKey {
-            version: 1,
-            id: parsed.id,
-            digest: parsed.digest,
-            spec: KeySpec {
-                owner: Owner::parse(owner).unwrap(),
-                purpose: Purpose::parse("a test").unwrap(),
-                audiences: vec![Audience::parse("shop").unwrap()],
-                scopes: Default::default(),
-                expires: at(NOW + 1_000),
-                networks: Vec::new(),
-                uses: None,
-                tenant: None,
-                labels: Default::default(),
-            },
-            created: at(NOW + later),
-            state: KeyState::Active,
-            successor: None,
-        };
-        let value = Value::new(serde_json::to_vec(&key).unwrap()).unwrap();
-        self.put(stored_key(&key.id), value).await;
-        self.admin.changes.all_in_force().await.unwrap();
-        key.id
-    }
-
-    async fn put(&self, key: Key, value: Value) {
-        let batch = Batch::new().put(key, value).unwrap();
-        self.store.commit(batch).await.unwrap();
-    }
-
-    async fn is_revoked(&self, id: &KeyPublicId) -> bool {
-        let entry = self.store.read(&stored_key(id)).await.unwrap().unwrap();
-        let key: ApiKey = serde_json::from_slice(entry.value.as_bytes()).unwrap();
-        key.state == KeyState::Revoked
-    }
-
-    async fn are_revoked(&self, ids: &[KeyPublicId]) -> Vec<bool> {
-        let mut revoked = Vec::new();
-        for id in ids {
-            revoked.push(self.is_revoked(id).await);
-        }
-        revoked
-    }
-
-    async fn jobs(&self) -> usize {
-        load_all(&*self.store, JOBS).await.unwrap().len()
-    }
-
-    fn contest(&self, key: Option<Key>) {
-        *self.store.contested.lock().unwrap() = key;
-    }
-
-    /// A token's marker as it is stored.
-    fn marker(&self, token: &str, until: i64) -> (Key, StoredMarker) {
-        let thing = Thing::Token("https://cambist.example.org", token);
-        let marker = Marker {
-            id: thing.id(),
-            cover: Cover::all(Second::of(at(until))),
-        };
-        let told = Told {
-            kind: thing.kind().name().to_owned(),
-            thing: token.to_owned(),
-            reason: String::new(),
-            author: "uid:7".to_owned(),
-            at: at(NOW),
-        };
-        let key = StoredMarker::key(&marker.id).unwrap();
-        (key, StoredMarker { marker, told })
-    }
-}
-
-fn stored_key(id: &KeyPublicId) -> Key {
-    Key::new(&format!("{KEY_PREFIX}{id}")).unwrap()
-}
-
-fn author() -> Author {
-    Author {
-        who: Administrator::for_test(7).into(),
-        context: Context {
-            face: Face::Grpc,
-            peer: Arc::default(),
-            ask: None,
-            request: None,
-        },
-    }
-}
+use crate::store::{Batch, Key, Store as _, Value};
+use world::{NOW, World, at, author, stored_key};
 
 #[tokio::test]
 async fn a_marker_that_is_set_anew_while_it_is_removed_stays() {
@@ -359,4 +79,84 @@ async fn an_estate_that_a_crash_broke_off_is_gone_on_with() {
     world.admin.resume().await.unwrap();
     assert_eq!(world.are_revoked(&keys).await, [true, false]);
     assert_eq!(world.jobs().await, 1, "what cannot be read is left");
+}
+
+#[tokio::test]
+async fn where_the_store_does_not_answer_what_is_there_and_as_expected_ends_all_the_same() {
+    let world = World::new();
+    let [id, other] = [world.key("team", 0).await, world.key("team", 0).await];
+    let on = |revision: Option<u64>| Precondition {
+        idempotency_key: Some("once".parse().unwrap()),
+        expected_revision: revision,
+    };
+    let revoke = async |id: KeyPublicId, on: &Precondition| {
+        let what = Revocable::ApiKey(id);
+        world.admin.revoke(&what, "leaked", &author(), on).await
+    };
+    let seen = world.admin.keys.found(&id).unwrap().revision();
+    world.away(true);
+    let missing = KeyPublicId::parse("CambistTestKey01").unwrap();
+    let refused = revoke(missing, &on(None)).await.unwrap_err();
+    assert_eq!(refused.code(), "not_found");
+    let refused = revoke(id, &on(Some(seen + 1))).await.unwrap_err();
+    assert_eq!(refused.code(), "conflict");
+    // Nothing is in force, and nobody is kept from a token.
+    assert!(world.hot.markers().is_empty() && world.admin.undurable.is_empty());
+    assert!(!world.admin.undurable.any() && !world.admin.is_undurable(&id));
+
+    let revoked = revoke(id, &on(Some(seen))).await.unwrap();
+    assert_eq!((revoked.revision, revoked.markers.len()), (None, 1));
+    assert!(world.admin.is_undurable(&id) && !world.admin.is_undurable(&other));
+    assert!(world.admin.settle().await.is_err() && world.admin.undurable.any());
+    world.away(false);
+    world.admin.settle().await.unwrap();
+    assert!(world.is_revoked(&id).await && !world.admin.undurable.any());
+    assert!(!world.admin.is_undurable(&id));
+    assert!(world.hot.credential(CredentialId::ApiKey(id)));
+    assert!(!world.is_revoked(&other).await);
+}
+
+#[tokio::test]
+async fn a_leak_that_waits_to_be_written_is_told_once_and_in_the_words_of_its_reporter() {
+    let world = World::new();
+    let (id, text) = world.key_and_text("team", 0).await;
+    let sighting = |url: &str| Sighting {
+        url: url.to_owned(),
+        ..Sighting::default()
+    };
+    let on = Precondition {
+        idempotency_key: Some("once".parse().unwrap()),
+        expected_revision: None,
+    };
+    let report = async |url: &str| {
+        let place = sighting(url);
+        world
+            .admin
+            .leaked(&text, &place, &author(), &on)
+            .await
+            .unwrap()
+    };
+    world.away(true);
+    // However often, and wherever it is found meanwhile.
+    for url in ["https://first.example", "https://second.example"] {
+        assert!(matches!(report(url).await, Leaked::Revoked(_, None)));
+    }
+    assert_eq!(world.admin.undurable.len(), 1);
+    world.away(false);
+    world.admin.settle().await.unwrap();
+    let recorded = world.recorded(&id).await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    let holds = |text: &str| recorded[0].contains(text);
+    assert!(
+        holds("key.leaked") && holds("https://first.example"),
+        "{recorded:?}"
+    );
+    assert!(!holds(api_key::secret_part(text.expose()).unwrap()));
+    assert!(matches!(report("").await, Leaked::Before(_)));
+    // Whether this is a repeat cannot be said then; that the key is revoked can.
+    world.away(true);
+    assert!(matches!(report("").await, Leaked::Revoked(_, None)));
+    world.away(false);
+    world.admin.settle().await.unwrap();
+    assert_eq!(world.recorded(&id).await.len(), 1);
 }
