@@ -18,6 +18,6 @@ pub use keys::{KeyAdmin, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
 pub use revocations::{
-    Leak, Leaked, Reach, Revocable, RevocationAdmin, Revoked, Sighting, Undurable,
+    Leak, Leaked, Reach, Revocable, RevocationAdmin, Revoked, Sighting, Undurable, Writing,
 };
 pub use signing::SigningAdmin;

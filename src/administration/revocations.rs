@@ -11,7 +11,7 @@ mod revocable;
 mod stored;
 mod undurable;
 
-pub use leaked::{Leak, Leaked, Sighting};
+pub use leaked::{Leak, Leaked, Sighting, Writing};
 pub use revocable::{Reach, Revocable};
 pub use undurable::Undurable;
 
@@ -87,22 +87,36 @@ impl RevocationAdmin {
         let revoked = self.revoke_durably(what, reason, author, on).await;
         match revoked {
             Err(Denial::Failed { cause, .. }) => {
-                if let Some(id) = what.key() {
-                    self.keys.is_as_expected(id, on)?;
-                }
-                let markers = self.markers(what, reason, author)?;
-                tracing::error!(%cause, "a revocation is in force and not written");
-                // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
-                let noted = self.undurable.push(what, reason, author);
-                self.in_force_here(&markers);
-                noted?;
-                Ok(Revoked {
-                    markers,
-                    revision: None,
-                })
+                tracing::error!(%cause, "a revocation cannot be written");
+                self.revoke_unwritten(what, reason, author, on)
             }
             answered => answered,
         }
+    }
+
+    /// Puts a revocation in force that is yet to be written: [`RevocationAdmin::settle`] does that.
+    fn revoke_unwritten(
+        &self,
+        what: &Revocable,
+        reason: &str,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Revoked, Denial> {
+        if let Some(id) = what.key() {
+            self.keys.is_as_expected(id, on)?;
+        }
+        let markers = self.markers(what, reason, author)?;
+        tracing::error!("a revocation is in force and not written");
+        // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
+        let noted = self.undurable.push(what, reason, author);
+        let pinned = markers.iter().map(|stored| stored.marker);
+        pinned.for_each(|marker| self.hot.pin(marker));
+        self.feed.nudge();
+        noted?;
+        Ok(Revoked {
+            markers,
+            revision: None,
+        })
     }
 
     async fn revoke_durably(
@@ -179,13 +193,6 @@ impl RevocationAdmin {
             .map(|entry| Revocable::ApiKey(entry.key().id))
             .map(|key| self.told(&key, reason, author));
         Ok(keys.collect::<Result<Vec<_>, _>>()?.concat())
-    }
-
-    /// Puts markers into force where they cannot be written.
-    fn in_force_here(&self, markers: &[StoredMarker]) {
-        let pinned = markers.iter().map(|stored| stored.marker);
-        pinned.for_each(|marker| self.hot.pin(marker));
-        self.feed.nudge();
     }
 
     /// Whether a key is revoked here, and that is not written: what is stored of it says otherwise.

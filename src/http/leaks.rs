@@ -19,7 +19,7 @@
 //! told, follow once it is written; a report that comes again by then is answered with 200.
 
 use super::path_of;
-use crate::administration::{Author, Leaked, Precondition, Sighting, Who};
+use crate::administration::{Author, Leaked, Precondition, Sighting, Who, Writing};
 use crate::audit::Context;
 use crate::authn::{Face, Peer};
 use crate::exchange::Exchange;
@@ -140,7 +140,7 @@ impl LeakFace {
 
 /// Hands in what was found, one after the other. One that cannot be dealt with keeps no other.
 async fn revoke(desk: &Desk, alerts: &[Alert], author: &Author) -> Result<Vec<Feedback>, No> {
-    let (mut told, mut left) = (Vec::new(), None);
+    let (mut told, mut left, mut writing) = (Vec::new(), None, Writing::First);
     for alert in alerts {
         let sighting = Sighting {
             url: alert.url.clone(),
@@ -148,11 +148,13 @@ async fn revoke(desk: &Desk, alerts: &[Alert], author: &Author) -> Result<Vec<Fe
             reason: String::new(),
         };
         let on = Precondition::default();
-        let leaked = desk.report(&alert.token, &sighting, author, &on);
+        let leaked = desk.report(&alert.token, &sighting, author, &on, writing);
         let label = match leaked.await {
             Ok(Leaked::Revoked(_, at)) => {
                 if at.is_none() {
                     left.get_or_insert(No::NotDurable);
+                    // The rest is in force at once, however long a write takes to fail.
+                    writing = Writing::Later;
                 }
                 Label::TruePositive
             }

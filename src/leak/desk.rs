@@ -1,6 +1,6 @@
 //! Where leaked keys are handed in.
 
-use crate::administration::{Author, Leaked, Precondition, RevocationAdmin, Sighting};
+use crate::administration::{Author, Leaked, Precondition, RevocationAdmin, Sighting, Writing};
 use crate::refusal::Denial;
 use crate::secret::Secret;
 use std::fmt::Debug;
@@ -92,8 +92,10 @@ impl Desk {
         sighting: &Sighting,
         author: &Author,
         on: &Precondition,
+        writing: Writing,
     ) -> Result<Leaked, Denial> {
-        let told = self.revocations.leaked(text, sighting, author, on).await;
+        let told = self.revocations.leaked(text, sighting, author, on, writing);
+        let told = told.await;
         let outcome = Outcome::of(&told);
         self.observer.reported(outcome);
         let who = &author.who;

@@ -49,6 +49,15 @@ pub enum Leaked {
     Unknown,
 }
 
+/// When a leak is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Before it is answered.
+    First,
+    /// After it is in force: something else could not be written just now, and nobody waits for that once more.
+    Later,
+}
+
 impl RevocationAdmin {
     /// Revokes the key whose text this is, and with it every token made from it. The record says who reported it and where
     /// it was found, and never the text.
@@ -61,6 +70,7 @@ impl RevocationAdmin {
         sighting: &Sighting,
         author: &Author,
         on: &Precondition,
+        writing: Writing,
     ) -> Result<Leaked, Denial> {
         let Ok(shown) = api_key::parse(text.expose()) else {
             return Ok(Leaked::Unknown);
@@ -85,7 +95,10 @@ impl RevocationAdmin {
             reason => reason,
         };
         let what = Revocable::LeakedKey(id, sighting.kept(text));
-        let revoked = self.revoke(&what, reason, author, on).await?;
+        let revoked = match writing {
+            Writing::First => self.revoke(&what, reason, author, on).await?,
+            Writing::Later => self.revoke_unwritten(&what, reason, author, on)?,
+        };
         Ok(Leaked::Revoked(self.keys.found(&id)?, revoked.revision))
     }
 

@@ -130,11 +130,9 @@ async fn a_leak_that_waits_to_be_written_is_told_once_and_in_the_words_of_its_re
     };
     let report = async |url: &str| {
         let place = sighting(url);
-        world
-            .admin
-            .leaked(&text, &place, &author(), &on)
-            .await
-            .unwrap()
+        let (author, first) = (author(), Writing::First);
+        let leaked = world.admin.leaked(&text, &place, &author, &on, first);
+        leaked.await.unwrap()
     };
     world.away(true);
     // However often, and wherever it is found meanwhile.

@@ -1,7 +1,7 @@
 //! Calls on API keys, behind the service's methods.
 
 use super::{InventoryService, key};
-use crate::administration::{Author, Leaked, Precondition, Revocable, Sighting, Written};
+use crate::administration::{Author, Leaked, Precondition, Revocable, Sighting, Writing, Written};
 use crate::grpc::page::Page;
 use crate::grpc::{convert, precondition};
 use crate::id::{Audience, KeyPublicId};
@@ -197,7 +197,9 @@ impl InventoryService {
             source: String::new(),
             reason: convert::reason(&reason)?.to_owned(),
         };
-        let told = self.leaks.report(&secret, &sighting, author, &on).await?;
+        let first = Writing::First;
+        let report = self.leaks.report(&secret, &sighting, author, &on, first);
+        let told = report.await?;
         let already_revoked = matches!(told, Leaked::Before(_));
         let (entry, revision) = match told {
             Leaked::Revoked(entry, revision) => (entry, revision),
