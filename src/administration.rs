@@ -14,8 +14,10 @@ mod signing;
 
 pub use audiences::AudienceAdmin;
 pub use change::{Author, Changes, Committed, Note, Precondition, Settled, Who};
-pub use keys::{KeyAdmin, Leaked, Sighting, Written, suspend_limited};
+pub use keys::{KeyAdmin, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
-pub use revocations::{Reach, Revocable, RevocationAdmin, Revoked, Undurable};
+pub use revocations::{
+    Leak, Leaked, Reach, Revocable, RevocationAdmin, Revoked, Sighting, Undurable, Writing,
+};
 pub use signing::SigningAdmin;

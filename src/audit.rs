@@ -21,8 +21,8 @@
 //!
 //! [`Archivist`] compresses and indexes what a checkpoint is of, and [`search()`] reads of it what the index does not rule out.
 //!
-//! Who may read the log does so through [`Reading`]: nothing before it is durable, and nothing that is another's. [`search`],
-//! [`story`] and [`Follow`] need no more than segments, so that a copy of the files is read by the same code.
+//! Who may read the log does so through [`Reading`]: nothing before it is durable, and nothing that is another's. [`search()`],
+//! [`story()`] and [`Follow`] need no more than segments, so that a copy of the files is read by the same code.
 //!
 //! # What it proves, and to whom
 //!

@@ -52,7 +52,7 @@ use std::ffi::OsString;
 )]
 #[command(
     after_help = "Exit codes: 0 ok, 1 fault, 2 usage, 3 refused, 4 unreachable, 5 verification failed, \
-                        78 bad configuration."
+                        6 applied and not durable, 78 bad configuration."
 )]
 pub struct Cli {
     /// Print one JSON document instead of text

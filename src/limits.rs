@@ -365,6 +365,9 @@ pub const SINK_BEHIND: Duration = Duration::from_secs(5 * 60);
 pub const LEAK_WINDOW: Duration = Duration::from_secs(60);
 /// Leaks: how long a report waits for its place among those that are worked on.
 pub const LEAK_WAIT: Duration = Duration::from_secs(5);
+/// Leaks: after which time a reporter is asked to send a report again that could not be dealt with for a reason of ours: what
+/// cannot be written is tried each second.
+pub const LEAK_RETRY: Duration = Duration::from_secs(10);
 /// Leaks: shortest time between two attempts to fetch a reporter's keys, whatever is asked: GitHub answers an address that has
 /// no account 60 times an hour.
 pub const LEAK_KEYS_PACE: Duration = Duration::from_secs(5 * 60);

@@ -1,11 +1,9 @@
 //! Administrative acts on keys: each one batch with its record, answered when it is in force.
 
 mod batch;
-mod leaked;
 mod rules;
 
 pub use batch::suspend_limited;
-pub use leaked::{Leaked, Sighting};
 
 use super::change::{Author, Changes, Committed, Precondition, raced, too_large};
 use crate::id::KeyPublicId;
@@ -188,7 +186,7 @@ impl KeyAdmin {
     }
 
     /// The same, called `verb` on the record, where `change` says what it is.
-    async fn set(
+    pub(super) async fn set(
         &self,
         id: &KeyPublicId,
         state: KeyState,
@@ -252,6 +250,18 @@ impl KeyAdmin {
             })),
             Committed::Before(_) => self.delivered(id.as_str()).await.map(Some),
             Committed::Raced => Ok(None),
+        }
+    }
+
+    /// Whether whoever revokes a key saw it as it is now, or does not care; asked where the change itself cannot be made.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] where it was changed meanwhile, but for one that is revoked.
+    pub(super) fn is_as_expected(&self, id: &KeyPublicId, on: &Precondition) -> Result<(), Denial> {
+        let entry = self.found(id)?;
+        match entry.key().state {
+            KeyState::Revoked => Ok(()),
+            KeyState::Active | KeyState::Suspended => check_revision(&entry, on),
         }
     }
 

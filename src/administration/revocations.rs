@@ -5,16 +5,18 @@
 //! issued until it is written, and that is tried again and again.
 
 mod estate;
+mod leaked;
 mod own;
 mod revocable;
 mod stored;
 mod undurable;
 
+pub use leaked::{Leak, Leaked, Sighting, Writing};
 pub use revocable::{Reach, Revocable};
 pub use undurable::Undurable;
 
 use super::change::{Author, Changes, Precondition};
-use super::{KeyAdmin, SigningAdmin};
+use super::{KeyAdmin, SigningAdmin, Written};
 use crate::id::{CredentialId, KeyPublicId, Owner};
 use crate::inventory::{KeyEntry, KeyState};
 use crate::marker::{Cover, Marker, Second, Thing};
@@ -85,18 +87,36 @@ impl RevocationAdmin {
         let revoked = self.revoke_durably(what, reason, author, on).await;
         match revoked {
             Err(Denial::Failed { cause, .. }) => {
-                tracing::error!(%cause, "a revocation is in force and not written");
-                // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
-                let noted = self.undurable.push(what, reason, author);
-                let markers = self.in_force_here(what, reason, author)?;
-                noted?;
-                Ok(Revoked {
-                    markers,
-                    revision: None,
-                })
+                tracing::error!(%cause, "a revocation cannot be written");
+                self.revoke_unwritten(what, reason, author, on)
             }
             answered => answered,
         }
+    }
+
+    /// Puts a revocation in force that is yet to be written: [`RevocationAdmin::settle`] does that.
+    fn revoke_unwritten(
+        &self,
+        what: &Revocable,
+        reason: &str,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Revoked, Denial> {
+        if let Some(id) = what.key() {
+            self.keys.is_as_expected(id, on)?;
+        }
+        let markers = self.markers(what, reason, author)?;
+        tracing::error!("a revocation is in force and not written");
+        // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
+        let noted = self.undurable.push(what, reason, author);
+        let pinned = markers.iter().map(|stored| stored.marker);
+        pinned.for_each(|marker| self.hot.pin(marker));
+        self.feed.nudge();
+        noted?;
+        Ok(Revoked {
+            markers,
+            revision: None,
+        })
     }
 
     async fn revoke_durably(
@@ -107,7 +127,16 @@ impl RevocationAdmin {
         on: &Precondition,
     ) -> Result<Revoked, Denial> {
         match what {
-            Revocable::ApiKey(id) => self.revoke_key(id, reason, author, on).await,
+            Revocable::ApiKey(id) => {
+                let revoked = KeyState::Revoked;
+                let set = self.keys.set_state(id, revoked, reason, author, on);
+                let written = set.await?;
+                self.key_revoked(what, &written, reason, author)
+            }
+            Revocable::LeakedKey(id, leak) => {
+                let written = self.set_leaked(id, leak, reason, author, on).await?;
+                self.key_revoked(what, &written, reason, author)
+            }
             Revocable::SigningKey(id) => {
                 let compromised = Some(id.clone());
                 self.signing.rotate(compromised, reason, author, on).await?;
@@ -135,44 +164,42 @@ impl RevocationAdmin {
         })
     }
 
-    async fn revoke_key(
+    fn key_revoked(
         &self,
-        id: &KeyPublicId,
+        what: &Revocable,
+        written: &Written,
         reason: &str,
         author: &Author,
-        on: &Precondition,
     ) -> Result<Revoked, Denial> {
-        let state = self
-            .keys
-            .set_state(id, KeyState::Revoked, reason, author, on);
-        let written = state.await?;
         Ok(Revoked {
-            markers: self.told(&Revocable::ApiKey(*id), reason, author)?,
+            markers: self.told(what, reason, author)?,
             revision: Some(written.revision),
         })
     }
 
-    /// Puts markers into force where they cannot be written.
-    fn in_force_here(
+    /// All markers of a thing, also of one that has none of its own.
+    fn markers(
         &self,
         what: &Revocable,
         reason: &str,
         author: &Author,
     ) -> Result<Vec<StoredMarker>, Denial> {
-        let markers = match what {
-            Revocable::Owner(owner) => self
-                .estate(owner, self.changes.now_or_latest())
-                .iter()
-                .map(|entry| self.told(&Revocable::ApiKey(entry.key().id), reason, author))
-                .collect::<Result<Vec<_>, _>>()?
-                .concat(),
-            _ => self.told(what, reason, author)?,
+        let Revocable::Owner(owner) = what else {
+            return self.told(what, reason, author);
         };
-        markers
+        let keys = self.estate(owner, self.changes.now_or_latest());
+        let keys = keys
             .iter()
-            .for_each(|stored| self.hot.pin(stored.marker));
-        self.feed.nudge();
-        Ok(markers)
+            .map(|entry| Revocable::ApiKey(entry.key().id))
+            .map(|key| self.told(&key, reason, author));
+        Ok(keys.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// Whether a key is revoked here, and that is not written: what is stored of it says otherwise.
+    #[must_use]
+    pub fn is_undurable(&self, id: &KeyPublicId) -> bool {
+        let id = Thing::Credential(CredentialId::ApiKey(*id)).id();
+        self.undurable.any() && self.hot.is_pinned(&id)
     }
 
     /// The markers of a thing that has any of its own, with what is told of them.
@@ -228,7 +255,7 @@ impl RevocationAdmin {
                 let thing = Thing::TrustDomain(domain.as_str());
                 of(thing, (*reach).into(), Second::NEVER)
             }
-            Revocable::ApiKey(id) => {
+            Revocable::ApiKey(id) | Revocable::LeakedKey(id, _) => {
                 let end = self.keys.found(id)?.key().spec.expires;
                 let thing = Thing::Credential(CredentialId::ApiKey(*id));
                 of(thing, Second::NEVER, Second::end_of(end))
@@ -272,3 +299,6 @@ impl RevocationAdmin {
         keys
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,10 +60,14 @@ pub(super) fn routes(
     };
     let drain = world.lifecycle.shutdown().drain.clone();
     let exchanges = TokenExchangeService::new(Arc::clone(exchange), gate.clone(), drain);
-    let desk = Arc::new(Desk::new(Arc::clone(&acts.keys), Arc::clone(metrics) as _));
+    let desk = Arc::new(Desk::new(
+        Arc::clone(&acts.revocations),
+        Arc::clone(metrics) as _,
+    ));
     let inventory = InventoryService {
         gate: gate.clone(),
         keys: Arc::clone(&acts.keys),
+        revocations: Arc::clone(&acts.revocations),
         leaks: Arc::clone(&desk),
         audiences: Arc::new(AudienceAdmin::new(
             Arc::clone(&memory.audiences),

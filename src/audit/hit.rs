@@ -5,7 +5,7 @@ use super::read::{Entry, ReadError};
 use super::reading::Reading;
 use super::search::Order;
 use super::seen::Field;
-use super::story::is_of_domain;
+use super::story::{CERTIFICATE, is_of_domain};
 use crate::limits;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -105,7 +105,7 @@ impl Aim {
             Self::SigningKey(kid) => issue.kid == *kid,
             Self::Certificate(id) => {
                 let bound = issue.grant.bound.as_deref();
-                issue.lineage.c.contains(id) || bound == id.strip_prefix("x509:")
+                issue.lineage.c.contains(id) || bound == id.strip_prefix(CERTIFICATE)
             }
         }
     }

@@ -58,6 +58,8 @@ const COMPROMISE: &str = "signing_key.compromise";
 /// What revokes a token, a subject, and what else has a marker of its own; and what takes that back.
 const SET: &str = "marker.set";
 const REINSTATED: &str = "marker.reinstate";
+/// How the id of a credential begins that is a certificate; its SHA-256 follows.
+pub(super) const CERTIFICATE: &str = "x509:";
 /// What cuts off all tokens so far.
 const ROLLBACK: &str = "recovery.accept_rollback";
 
@@ -108,6 +110,8 @@ struct Told {
     #[serde(default)]
     lineage: Lineage,
     #[serde(default)]
+    grant: Granted,
+    #[serde(default)]
     made_from: BTreeMap<String, String>,
     #[serde(default)]
     sub: Option<String>,
@@ -127,6 +131,13 @@ struct Lineage {
     c: BTreeSet<String>,
     #[serde(default)]
     l: BTreeSet<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Granted {
+    /// The certificate that the token is bound to, by its SHA-256.
+    #[serde(default)]
+    bound: Option<String>,
 }
 
 impl Told {
@@ -165,7 +176,8 @@ impl Told {
 }
 
 impl Told {
-    /// Whether a marker, as its record tells of it, could cover the token: itself, what it descends from, whom it is for.
+    /// Whether a marker, as its record tells of it, could cover the token: itself, what it descends from, whom it is for, and
+    /// the certificate that it is bound to.
     fn could_be_covered_by(&self, marker: &str, target: &str) -> bool {
         let mut subjects = self.actors.iter().chain(&self.sub);
         let Some((kind, thing)) = target.split_once(':') else {
@@ -173,13 +185,19 @@ impl Told {
         };
         let is_one = match kind {
             "token" => self.jti.as_deref() == Some(thing),
-            "credential" => self.lineage.c.contains(thing),
+            "credential" => self.lineage.c.contains(thing) || self.is_bound_to(thing),
             "subject" => subjects.any(|sub| sub == thing),
             "trust_domain" => subjects.any(|sub| is_of_domain(sub, thing)),
             "issuer" => true,
             _ => false,
         };
         is_one || self.lineage.l.contains(marker)
+    }
+
+    /// Whether it is bound to a certificate, which need not be what it was made from.
+    fn is_bound_to(&self, credential: &str) -> bool {
+        let bound = self.grant.bound.as_deref();
+        bound.is_some() && bound == credential.strip_prefix(CERTIFICATE)
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Exit {
     Unreachable = 4,
     /// Something does not verify.
     Unverified = 5,
+    /// Done, and nowhere written: it is in force until the broker ends, and longer only if it is written before.
+    NotDurable = 6,
     /// The configuration is wrong (`EX_CONFIG` of sysexits).
     Configuration = 78,
 }

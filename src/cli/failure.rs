@@ -79,6 +79,13 @@ impl Failure {
         Self::new(Exit::Fault, "fault", what)
     }
 
+    /// What was to be revoked is, and a restart of the broker may forget it. The answer is printed before.
+    pub(super) fn not_durable() -> Self {
+        Self::new(Exit::NotDurable, "not_durable", "applied, not durable")
+            .why("it is in force, and the broker cannot write it; it issues nothing until it has")
+            .next("once the broker can write, or after a restart, say it again: repeating it is harmless")
+    }
+
     /// The broker's configuration is wrong.
     #[must_use]
     pub fn configuration(problems: Vec<Problem>) -> Self {

@@ -103,6 +103,9 @@ struct One {
     /// At which the change is in force.
     #[serde(skip_serializing_if = "String::is_empty")]
     revision: String,
+    /// Of a revocation: whether it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -167,7 +170,7 @@ async fn show(id: &str, connect: &ConnectArgs, world: &World) -> Result<(), Fail
     let id = public_id(id)?;
     let mut client = connect.connect().await?.inventory();
     let key = current(&mut client, id).await?;
-    print(key, String::new(), world)
+    print(key, At::default(), world)
 }
 
 async fn change(
@@ -190,7 +193,19 @@ async fn change(
     let (key, at) = changed
         .await
         .map_err(|status| Connection::unsure(&status, &idempotency_key))?;
-    print(key.ok_or_else(no_key)?, at, world)
+    let durable = at.durable;
+    print(key.ok_or_else(no_key)?, at, world)?;
+    match durable {
+        Some(false) => Err(Failure::not_durable()),
+        _ => Ok(()),
+    }
+}
+
+/// What is told of a change beside the key.
+#[derive(Default)]
+struct At {
+    revision: String,
+    durable: Option<bool>,
 }
 
 async fn apply(
@@ -200,7 +215,7 @@ async fn apply(
     reason: &str,
     idempotency_key: &str,
     expected_revision: u64,
-) -> Result<(Option<Key>, String), Status> {
+) -> Result<(Option<Key>, At), Status> {
     let (id, reason) = (id.to_string(), reason.to_owned());
     let idempotency_key = idempotency_key.to_owned();
     match change {
@@ -212,7 +227,7 @@ async fn apply(
                 expected_revision,
             };
             let answer = client.suspend_key(request).await?.into_inner();
-            Ok((answer.key, String::new()))
+            Ok((answer.key, At::default()))
         }
         Change::Resume => {
             let request = ResumeKeyRequest {
@@ -222,7 +237,7 @@ async fn apply(
                 expected_revision,
             };
             let answer = client.resume_key(request).await?.into_inner();
-            Ok((answer.key, String::new()))
+            Ok((answer.key, At::default()))
         }
         Change::Revoke => {
             let request = RevokeKeyRequest {
@@ -232,15 +247,20 @@ async fn apply(
                 expected_revision,
             };
             let answer = client.revoke_key(request).await?.into_inner();
-            Ok((answer.key, answer.revision))
+            let at = At {
+                revision: answer.revision,
+                durable: Some(answer.durable),
+            };
+            Ok((answer.key, at))
         }
     }
 }
 
-fn print(key: Key, revision: String, world: &World) -> Result<(), Failure> {
+fn print(key: Key, at: At, world: &World) -> Result<(), Failure> {
     let one = One {
         key: key.into(),
-        revision,
+        revision: at.revision,
+        durable: at.durable,
     };
     world.output.show(&one, || {
         let mut rows = one.key.fields(world.clock.now());

@@ -49,6 +49,8 @@ struct Reported {
     key: View,
     /// It had been revoked before, and nothing was done.
     already_revoked: bool,
+    /// It is in force and nowhere written, where this is not so.
+    durable: bool,
     /// At which the revocation is in force.
     #[serde(skip_serializing_if = "String::is_empty")]
     revision: String,
@@ -78,6 +80,7 @@ pub(super) async fn run(args: LeakArgs, world: &World) -> Result<(), Failure> {
     let reported = Reported {
         key: answer.key.ok_or_else(no_key)?.into(),
         already_revoked: answer.already_revoked,
+        durable: answer.durable,
         revision: answer.revision,
     };
     world.output.show(&reported, || {
@@ -88,5 +91,10 @@ pub(super) async fn run(args: LeakArgs, world: &World) -> Result<(), Failure> {
             false => "The key is revoked, and so is every token made from it.",
         };
         format!("{said}\n{}", fields(&rows))
-    })
+    })?;
+    if reported.durable {
+        Ok(())
+    } else {
+        Err(Failure::not_durable())
+    }
 }

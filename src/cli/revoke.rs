@@ -176,11 +176,6 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
         revision,
         durable,
     };
-    if !durable {
-        world.output.warn(
-            "applied, not durable: it is in force and nowhere written; nothing is issued until it is",
-        );
-    }
     world.output.show(&revoked, || {
         let now = world.clock.now();
         let rows = revoked
@@ -193,7 +188,12 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
             "" => markers,
             revision => format!("{markers}\nin force at {revision}"),
         }
-    })
+    })?;
+    if durable {
+        Ok(())
+    } else {
+        Err(Failure::not_durable())
+    }
 }
 
 fn print_hit(hit: Hit, world: &World) -> Result<(), Failure> {

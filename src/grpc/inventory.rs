@@ -6,7 +6,7 @@ mod signing;
 
 use super::page::Page;
 use super::{Gate, audience, convert, precondition};
-use crate::administration::{AudienceAdmin, KeyAdmin, Maintenance, SigningAdmin};
+use crate::administration::{AudienceAdmin, KeyAdmin, Maintenance, RevocationAdmin, SigningAdmin};
 use crate::id::Audience;
 use crate::inventory::KeyState;
 use crate::leak::Desk;
@@ -24,6 +24,8 @@ pub struct InventoryService {
     pub gate: Gate,
     /// API keys.
     pub keys: Arc<KeyAdmin>,
+    /// Ends them.
+    pub revocations: Arc<RevocationAdmin>,
     /// Those that leaked.
     pub leaks: Arc<Desk>,
     /// Audiences.
@@ -97,7 +99,7 @@ impl Inventory for InventoryService {
             expected_revision,
         } = request.into_inner();
         let on = precondition(&idempotency_key, expected_revision)?;
-        let (key, _) = self
+        let key = self
             .moved(&id, KeyState::Suspended, &reason, &author, &on)
             .await?;
         Ok(Response::new(pb::SuspendKeyResponse { key: Some(key) }))
@@ -115,7 +117,7 @@ impl Inventory for InventoryService {
             expected_revision,
         } = request.into_inner();
         let on = precondition(&idempotency_key, expected_revision)?;
-        let (key, _) = self
+        let key = self
             .moved(&id, KeyState::Active, &reason, &author, &on)
             .await?;
         Ok(Response::new(pb::ResumeKeyResponse { key: Some(key) }))
@@ -126,20 +128,9 @@ impl Inventory for InventoryService {
         request: Request<pb::RevokeKeyRequest>,
     ) -> Reply<pb::RevokeKeyResponse> {
         let author = self.gate.author(&request)?;
-        let pb::RevokeKeyRequest {
-            id,
-            reason,
-            idempotency_key,
-            expected_revision,
-        } = request.into_inner();
-        let on = precondition(&idempotency_key, expected_revision)?;
-        let (key, revision) = self
-            .moved(&id, KeyState::Revoked, &reason, &author, &on)
-            .await?;
-        Ok(Response::new(pb::RevokeKeyResponse {
-            key: Some(key),
-            revision: revision.to_string(),
-        }))
+        self.revoked(request.into_inner(), &author)
+            .await
+            .map(Response::new)
     }
 
     async fn report_leak(

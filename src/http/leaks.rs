@@ -9,12 +9,17 @@
 //! | 401 | it is not signed, not by a key that a reporter has published, or not over these bytes |
 //! | 413 | the body or the number of findings is over its bound |
 //! | 429 | too much that was not signed came from there |
-//! | 503 | not now: try again. What was revoked already is told as such then |
+//! | 503, and `Retry-After` | not now: send it again then |
 //!
 //! But for the first and the last, nothing is done.
+//!
+//! Every finding of a report is dealt with, whatever becomes of the others. Where nothing can be written, a key that was
+//! found is revoked all the same, and that is answered with 503 and "applied, not durable": whoever gets 2xx does not send a
+//! report again, and a broker that ends before it could write would have forgotten it. The record of it, and what its owner is
+//! told, follow once it is written; a report that comes again by then is answered with 200.
 
 use super::path_of;
-use crate::administration::{Author, Leaked, Precondition, Sighting, Who};
+use crate::administration::{Author, Leaked, Precondition, Sighting, Who, Writing};
 use crate::audit::Context;
 use crate::authn::{Face, Peer};
 use crate::exchange::Exchange;
@@ -34,6 +39,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::LengthLimitError;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -132,9 +138,9 @@ impl LeakFace {
     }
 }
 
-/// Hands in what was found, one after the other, until one of them cannot be dealt with.
+/// Hands in what was found, one after the other. One that cannot be dealt with keeps no other.
 async fn revoke(desk: &Desk, alerts: &[Alert], author: &Author) -> Result<Vec<Feedback>, No> {
-    let mut told = Vec::new();
+    let (mut told, mut left, mut writing) = (Vec::new(), None, Writing::First);
     for alert in alerts {
         let sighting = Sighting {
             url: alert.url.clone(),
@@ -142,14 +148,26 @@ async fn revoke(desk: &Desk, alerts: &[Alert], author: &Author) -> Result<Vec<Fe
             reason: String::new(),
         };
         let on = Precondition::default();
-        let leaked = desk.report(&alert.token, &sighting, author, &on);
-        let label = match leaked.await.map_err(|_| No::Failed)? {
-            Leaked::Revoked(_) | Leaked::Before(_) => Label::TruePositive,
-            Leaked::WrongSecret | Leaked::Unknown => Label::FalsePositive,
+        let leaked = desk.report(&alert.token, &sighting, author, &on, writing);
+        let label = match leaked.await {
+            Ok(Leaked::Revoked(_, at)) => {
+                if at.is_none() {
+                    left.get_or_insert(No::NotDurable);
+                    // The rest is in force at once, however long a write takes to fail.
+                    writing = Writing::Later;
+                }
+                Label::TruePositive
+            }
+            Ok(Leaked::Before(_)) => Label::TruePositive,
+            Ok(Leaked::WrongSecret | Leaked::Unknown) => Label::FalsePositive,
+            Err(_) => {
+                left = Some(No::Failed);
+                continue;
+            }
         };
         told.push(Feedback::new(alert, label));
     }
-    Ok(told)
+    left.map_or(Ok(told), Err)
 }
 
 async fn leaks(
@@ -215,6 +233,19 @@ enum No {
     Busy,
     /// On our side; the desk has told why.
     Failed,
+    /// Every key that was found is revoked, and for one at least that is not written.
+    NotDurable,
+}
+
+impl No {
+    /// When it may be otherwise.
+    fn again(&self) -> Option<Duration> {
+        match self {
+            Self::Unproven(Unproven::KeysUnavailable(again)) => Some(*again),
+            Self::Busy | Self::Failed | Self::NotDurable => Some(limits::LEAK_RETRY),
+            _ => None,
+        }
+    }
 }
 
 impl IntoResponse for No {
@@ -225,7 +256,7 @@ impl IntoResponse for No {
                 StatusCode::UNAUTHORIZED,
                 "the report is not signed: a key's identifier and a signature in base64 go in headers".to_owned(),
             ),
-            Self::Unproven(Unproven::KeysUnavailable) => (unavailable, Unproven::KeysUnavailable.to_string()),
+            Self::Unproven(why @ Unproven::KeysUnavailable(_)) => (unavailable, why.to_string()),
             Self::Unproven(why) => (StatusCode::UNAUTHORIZED, why.to_string()),
             Self::Invalid(InvalidReport::TooMany) => (StatusCode::PAYLOAD_TOO_LARGE, InvalidReport::TooMany.to_string()),
             Self::Invalid(why) => (StatusCode::BAD_REQUEST, why.to_string()),
@@ -240,13 +271,27 @@ impl IntoResponse for No {
                 unavailable,
                 "not every finding could be dealt with: report them again".to_owned(),
             ),
+            Self::NotDurable => (
+                unavailable,
+                "applied, not durable: the keys are revoked, and that is not written yet: report them again".to_owned(),
+            ),
         };
         let headers = [
             (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
             (header::CACHE_CONTROL, "no-store"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ];
-        (status, headers, format!("{word}\n")).into_response()
+        // In whole seconds, and none too early.
+        let again = self.again().map(|again| {
+            let seconds = again
+                .saturating_add(Duration::from_nanos(999_999_999))
+                .as_secs();
+            [(header::RETRY_AFTER, seconds.max(1).to_string())]
+        });
+        match again {
+            Some(again) => (status, headers, again, format!("{word}\n")).into_response(),
+            None => (status, headers, format!("{word}\n")).into_response(),
+        }
     }
 }
 
@@ -274,6 +319,42 @@ mod tests {
         assert_eq!(whole(most).await.unwrap().len(), limits::LEAK_REPORT);
         let more = Body::from(vec![b' '; limits::LEAK_REPORT + 1]);
         assert!(matches!(whole(more).await, Err(No::TooLarge)));
+    }
+
+    #[test]
+    fn what_is_not_now_says_when_and_nothing_else_does() {
+        let again = |no: No| {
+            let answer = no.into_response();
+            let again = answer.headers().get(header::RETRY_AFTER);
+            let again = again.map(|again| again.to_str().unwrap().to_owned());
+            assert_eq!(answer.status() == 503, again.is_some());
+            again
+        };
+        let unproven = |again| No::Unproven(Unproven::KeysUnavailable(again));
+        for (wait, seconds) in [
+            (0, "1"),
+            (1, "1"),
+            (1_000, "1"),
+            (1_001, "2"),
+            (300_000, "300"),
+        ] {
+            let wait = Duration::from_millis(wait);
+            assert_eq!(again(unproven(wait)).as_deref(), Some(seconds), "{wait:?}");
+        }
+        let retry = limits::LEAK_RETRY.as_secs().to_string();
+        for no in [No::Busy, No::Failed, No::NotDurable] {
+            assert_eq!(again(no).as_deref(), Some(&*retry));
+        }
+        for no in [
+            No::Unsigned,
+            No::Unproven(Unproven::UnknownKey),
+            No::Invalid(InvalidReport::TooMany),
+            No::TooLarge,
+            No::Broken,
+            No::TooMany,
+        ] {
+            assert_eq!(again(no), None);
+        }
     }
 
     #[test]

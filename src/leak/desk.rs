@@ -1,6 +1,6 @@
 //! Where leaked keys are handed in.
 
-use crate::administration::{Author, KeyAdmin, Leaked, Precondition, Sighting};
+use crate::administration::{Author, Leaked, Precondition, RevocationAdmin, Sighting, Writing};
 use crate::refusal::Denial;
 use crate::secret::Secret;
 use std::fmt::Debug;
@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub enum Outcome {
     /// The key is revoked now.
     Revoked,
+    /// It is revoked now, and that is not written yet.
+    NotDurable,
     /// It was before.
     AlreadyRevoked,
     /// The id is a key's, the secret is not.
@@ -23,8 +25,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every value, for metrics.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Revoked,
+        Self::NotDurable,
         Self::AlreadyRevoked,
         Self::WrongSecret,
         Self::Unknown,
@@ -36,6 +39,7 @@ impl Outcome {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
+            Self::NotDurable => "not_durable",
             Self::AlreadyRevoked => "already_revoked",
             Self::WrongSecret => "wrong_secret",
             Self::Unknown => "unknown",
@@ -45,7 +49,8 @@ impl Outcome {
 
     fn of(told: &Result<Leaked, Denial>) -> Self {
         match told {
-            Ok(Leaked::Revoked(_)) => Self::Revoked,
+            Ok(Leaked::Revoked(_, Some(_))) => Self::Revoked,
+            Ok(Leaked::Revoked(_, None)) => Self::NotDurable,
             Ok(Leaked::Before(_)) => Self::AlreadyRevoked,
             Ok(Leaked::WrongSecret) => Self::WrongSecret,
             Ok(Leaked::Unknown) => Self::Unknown,
@@ -63,36 +68,41 @@ pub trait Observer: Debug + Send + Sync {
 /// Takes leaked keys in, from whichever face.
 #[derive(Debug)]
 pub struct Desk {
-    keys: Arc<KeyAdmin>,
+    revocations: Arc<RevocationAdmin>,
     observer: Arc<dyn Observer>,
 }
 
 impl Desk {
-    /// One that revokes `keys`.
+    /// One that revokes by `revocations`.
     #[must_use]
-    pub fn new(keys: Arc<KeyAdmin>, observer: Arc<dyn Observer>) -> Self {
-        Self { keys, observer }
+    pub fn new(revocations: Arc<RevocationAdmin>, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            revocations,
+            observer,
+        }
     }
 
     /// Revokes the key whose text this is.
     ///
     /// # Errors
-    /// As [`KeyAdmin::revoke_leaked`].
+    /// As of [`RevocationAdmin::leaked`].
     pub async fn report(
         &self,
         text: &Secret,
         sighting: &Sighting,
         author: &Author,
         on: &Precondition,
+        writing: Writing,
     ) -> Result<Leaked, Denial> {
-        let told = self.keys.revoke_leaked(text, sighting, author, on).await;
+        let told = self.revocations.leaked(text, sighting, author, on, writing);
+        let told = told.await;
         let outcome = Outcome::of(&told);
         self.observer.reported(outcome);
         let who = &author.who;
         match &told {
-            Ok(Leaked::Revoked(written)) => {
-                let key = &written.key.key().id;
-                tracing::warn!(%key, %who, "a key was reported as leaked, and is revoked");
+            Ok(Leaked::Revoked(entry, at)) => {
+                let (key, durable) = (&entry.key().id, at.is_some());
+                tracing::warn!(%key, %who, durable, "a key was reported as leaked, and is revoked");
             }
             Ok(Leaked::Before(entry)) => {
                 let key = &entry.key().id;

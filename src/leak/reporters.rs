@@ -34,23 +34,26 @@ pub struct Signed<'a> {
 /// Why nobody is known to have signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
-    /// No reporter has a key of this name.
+    /// No reporter has a key of this name: all were asked just now.
     #[error("no reporter has published a key of this identifier")]
     UnknownKey,
     /// A key of this name did not make it.
     #[error("the signature is not over this body")]
     WrongSignature,
-    /// Whether somebody has a key of this name cannot be found out at the moment.
+    /// Whether somebody has a key of this name cannot be found out at the moment: the keys cannot be had, or not asked for so
+    /// soon again. After this time they are.
     #[error("the keys of reporters cannot be had at the moment")]
-    KeysUnavailable,
+    KeysUnavailable(Duration),
 }
 
 /// All of them. Their keys are kept, and fetched again when they are old, or when a report names one that is not among
 /// them: a name costs nothing to make up, so that no reporter's keys are fetched more often than once in
-/// [`limits::LEAK_KEYS_PACE`]. Keys that cannot be fetched again go on as they are.
+/// [`limits::LEAK_KEYS_PACE`]. Whoever names another one by then is told to come again when they may be: a reporter may have
+/// published it since. Keys that cannot be fetched again go on as they are.
 #[derive(Debug)]
 pub struct Reporters {
     all: Vec<Arc<Known>>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,7 @@ impl Reporters {
         };
         Self {
             all: all.into_iter().map(known).collect(),
+            clock: Arc::clone(clock),
         }
     }
 
@@ -99,17 +103,21 @@ impl Reporters {
     /// # Errors
     /// [`Unproven`].
     pub async fn signer(&self, signed: Signed<'_>) -> Result<Reporter, Unproven> {
+        let asked = self.clock.monotonic();
         self.fetch(limits::LEAK_KEYS_AGE).await;
         let found = self.look(signed);
         if found != Err(Unproven::UnknownKey) {
             return found;
         }
         self.fetch(Duration::ZERO).await;
-        match self.look(signed) {
-            Err(Unproven::UnknownKey) if !self.all.iter().all(|known| known.is_current()) => {
-                Err(Unproven::KeysUnavailable)
-            }
-            found => found,
+        let found = self.look(signed);
+        if found != Err(Unproven::UnknownKey) {
+            return found;
+        }
+        let older = self.all.iter().filter(|known| !known.is_since(asked));
+        match older.map(|known| known.due_in()).max() {
+            Some(again) => Err(Unproven::KeysUnavailable(again)),
+            None => found,
         }
     }
 
@@ -153,10 +161,19 @@ impl Known {
         Arc::clone(&self.state().keys)
     }
 
-    /// Whether the last attempt to fetch them was not in vain.
-    fn is_current(&self) -> bool {
+    /// Whether they were fetched since, and not in vain.
+    fn is_since(&self, asked: Duration) -> bool {
         let state = self.state();
-        state.fetched.is_some() && state.fetched >= state.tried
+        state.tried >= Some(asked) && state.fetched >= state.tried
+    }
+
+    /// How long it is until they may be asked for again.
+    fn due_in(&self) -> Duration {
+        let due = self.state().tried;
+        let due = due.map_or(Duration::ZERO, |at| {
+            at.saturating_add(limits::LEAK_KEYS_PACE)
+        });
+        due.saturating_sub(self.clock.monotonic())
     }
 
     /// Whether they are older than `age`, and may be asked for again already.

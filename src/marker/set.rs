@@ -3,7 +3,7 @@
 use super::{Cover, Fence, Marker, MarkerId, Part, Second};
 use dashmap::DashMap;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +17,17 @@ const SLOT: u32 = 16;
 #[derive(Debug)]
 pub struct MarkerSet {
     covers: DashMap<MarkerId, Cover, BuildHasherDefault<AsItIs>>,
-    /// The ids by when they end, so that those that end are found without looking at the others.
-    due: Mutex<BTreeMap<u32, Vec<MarkerId>>>,
+    /// Held while a marker changes, so that it knows each where it is.
+    due: Mutex<Due>,
+}
+
+/// The ids by when they end, so that those that end are found without looking at the others. Each is there once, however
+/// often its marker is prolonged, taken back and put again.
+#[derive(Debug, Default)]
+struct Due {
+    ids: BTreeSet<(u32, MarkerId)>,
+    /// The slots of those that were taken back: they are told of at their end, too.
+    taken_back: HashMap<MarkerId, u32, BuildHasherDefault<AsItIs>>,
 }
 
 impl Default for MarkerSet {
@@ -37,15 +46,13 @@ impl MarkerSet {
     pub fn put(&self, marker: Marker) -> bool {
         let Marker { id, cover } = marker;
         let is_nothing = cover.before == Second::ZERO;
+        let mut due = self.due();
         let old = match is_nothing {
             true => self.covers.remove(&id).map(|(_, old)| old),
             false => self.covers.insert(id, cover),
         };
-        let is_due = old.is_some_and(|old| slot(old.until) == slot(cover.until));
-        let ends = cover.until != Second::NEVER && cover.until != Second::ZERO;
-        if ends && !is_due {
-            self.due().entry(slot(cover.until)).or_default().push(id);
-        }
+        due.change(id, old.and_then(end), end(cover), is_nothing);
+        drop(due);
         match is_nothing {
             true => old.is_some(),
             false => old != Some(cover),
@@ -76,33 +83,19 @@ impl MarkerSet {
     /// are among them. Where it answers with fewer, there are no more.
     pub fn expire(&self, now: Timestamp, most: usize) -> Vec<MarkerId> {
         let last = slot(Second::of(now));
+        let mut due = self.due();
         let mut ended = Vec::new();
         while ended.len() < most {
-            let some = self.due_before(last, most.saturating_sub(ended.len()));
-            if some.is_empty() {
+            let Some(id) = due.take_before(last) else {
                 break;
+            };
+            // Never one that is still in force, whatever was noted of it.
+            let has_ended = |_: &MarkerId, cover: &Cover| slot(cover.until) < last;
+            if self.covers.remove_if(&id, has_ended).is_some() || !self.covers.contains_key(&id) {
+                ended.push(id);
             }
-            ended.extend(some.into_iter().filter(|id| {
-                // It may have been prolonged since.
-                let has_ended = |_: &MarkerId, cover: &Cover| slot(cover.until) < last;
-                self.covers.remove_if(id, has_ended).is_some() || !self.covers.contains_key(id)
-            }));
         }
         ended
-    }
-
-    /// Takes up to `most` ids out that were to end before a slot.
-    fn due_before(&self, slot: u32, most: usize) -> Vec<MarkerId> {
-        let mut due = self.due();
-        let Some(mut first) = due.first_entry().filter(|first| *first.key() < slot) else {
-            return Vec::new();
-        };
-        let ids = first.get_mut();
-        let some = ids.split_off(ids.len().saturating_sub(most));
-        if ids.is_empty() {
-            first.remove();
-        }
-        some
     }
 
     /// Calls `each` with every marker in force, in no order. What is put meanwhile may be among them.
@@ -127,9 +120,44 @@ impl MarkerSet {
         self.covers.is_empty()
     }
 
-    fn due(&self) -> MutexGuard<'_, BTreeMap<u32, Vec<MarkerId>>> {
+    fn due(&self) -> MutexGuard<'_, Due> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Due {
+    /// An id that was in force until the slot `old` ends with `new` now, or was taken back.
+    fn change(&mut self, id: MarkerId, old: Option<u32>, new: Option<u32>, is_nothing: bool) {
+        let old = old.or_else(|| self.taken_back.remove(&id));
+        if old != new {
+            if let Some(old) = old {
+                self.ids.remove(&(old, id));
+            }
+            if let Some(new) = new {
+                self.ids.insert((new, id));
+            }
+        }
+        if let Some(new) = new.filter(|_| is_nothing) {
+            self.taken_back.insert(id, new);
+        }
+    }
+
+    /// Takes an id out that ends before a slot.
+    fn take_before(&mut self, slot: u32) -> Option<MarkerId> {
+        let (due, id) = *self.ids.first()?;
+        if due >= slot {
+            return None;
+        }
+        self.ids.pop_first();
+        self.taken_back.remove(&id);
+        Some(id)
+    }
+}
+
+/// The slot in which a cover ends; none where it does not.
+fn end(cover: Cover) -> Option<u32> {
+    let ends = cover.until != Second::NEVER && cover.until != Second::ZERO;
+    ends.then(|| slot(cover.until))
 }
 
 /// The slot that a second lies in. What lies in an earlier one than now's has ended.
@@ -252,6 +280,65 @@ mod tests {
         assert_eq!(set.len(), 1);
         assert_eq!(set.expire(at(1_000), 4).len(), 1);
         assert!(set.is_empty() && set.expire(at(1_000), 4).is_empty());
+    }
+
+    /// How many ids are known to end.
+    fn due(set: &MarkerSet) -> usize {
+        let due = set.due();
+        assert!(due.taken_back.len() <= due.ids.len());
+        due.ids.len()
+    }
+
+    #[test]
+    fn an_id_is_due_once_however_often_its_end_moves() {
+        let set = MarkerSet::default();
+        let of = |before, until| marker(ISSUER, before, second(until));
+        for n in 1..10_000 {
+            // Later each time, to and fro, and taken back at one end and put again with another.
+            set.put(of(Second::NEVER, n * 16));
+            assert_eq!(due(&set), 1);
+            set.put(of(Second::NEVER, 160_000 + n % 2 * 16));
+            set.put(of(Second::ZERO, 160_000 + n % 3 * 16));
+            assert_eq!(due(&set), 1);
+        }
+        assert!(set.is_empty());
+        // What does not end, and what is taken back for good, is not waited for.
+        set.put(of(Second::NEVER, 100));
+        set.put(marker(ISSUER, Second::NEVER, Second::NEVER));
+        assert_eq!(due(&set), 0);
+        set.put(of(Second::NEVER, 100));
+        set.put(marker(ISSUER, Second::ZERO, Second::ZERO));
+        assert_eq!(due(&set), 0);
+        set.put(of(Second::ZERO, 100));
+        set.put(of(Second::NEVER, 50));
+        assert_eq!(set.expire(at(90), 10), [ISSUER.id()]);
+        assert_eq!(due(&set), 0);
+    }
+
+    #[test]
+    fn what_was_prolonged_costs_those_that_end_nothing() {
+        let set = MarkerSet::default();
+        let id = |n: u16| {
+            let mut bits = [0; 16];
+            bits[..2].copy_from_slice(&n.to_be_bytes());
+            MarkerId::new(bits)
+        };
+        let put = |n, until| {
+            let cover = Cover::all(second(until));
+            set.put(Marker { id: id(n), cover });
+        };
+        for n in 0..1_000 {
+            put(n, 100);
+        }
+        for n in 5..1_000 {
+            put(n, 10_000);
+        }
+        // Each step takes as many out as it tells of, and looks at no other.
+        assert_eq!(due(&set), 1_000);
+        assert_eq!(set.expire(at(1_000), 2), [id(0), id(1)]);
+        assert_eq!((due(&set), set.len()), (998, 998));
+        assert_eq!(set.expire(at(1_000), 4), [id(2), id(3), id(4)]);
+        assert_eq!((due(&set), set.len()), (995, 995));
     }
 
     #[test]

@@ -47,6 +47,12 @@ impl HotSet {
         });
     }
 
+    /// Whether a marker is in force that is not written.
+    #[must_use]
+    pub fn is_pinned(&self, id: &MarkerId) -> bool {
+        self.lock().pinned.contains_key(id)
+    }
+
     /// Everything that was pinned is written.
     pub fn unpin(&self) {
         self.lock().pinned.clear();

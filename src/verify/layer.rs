@@ -26,8 +26,15 @@ use tower::Service;
 /// Lets requests through that bring a good token, `Authorization: Bearer …` (RFC 6750 section 2.1), and puts its claims,
 /// [`Arc<AccessToken>`], into their extensions. For servers of gRPC (tonic) and of HTTP (axum, tower).
 ///
-/// Others are answered here: over HTTP with 401, 403 or, where it cannot be known whether the token is good, 503, and
-/// `WWW-Authenticate` (RFC 6750 section 3); over gRPC with `UNAUTHENTICATED`, `PERMISSION_DENIED` and `UNAVAILABLE`.
+/// Others are answered here, with `WWW-Authenticate` where a token would help (RFC 6750 section 3):
+///
+/// | HTTP | gRPC | when |
+/// |---|---|---|
+/// | 400, `invalid_request` | `UNAUTHENTICATED` | it is not one token: two headers, two tokens in one, or none after the scheme |
+/// | 401, `invalid_token` | `UNAUTHENTICATED` | the token is not accepted |
+/// | 401 | `UNAUTHENTICATED` | there is no bearer token |
+/// | 403, `insufficient_scope` | `PERMISSION_DENIED` | the token is good and lacks a scope: [`Layer::scopes`] |
+/// | 503, and `Retry-After` | `UNAVAILABLE` | it cannot be known at the moment whether the token is good |
 ///
 /// A token that is bound to a certificate (RFC 8705) passes from the connection that proved it. On a tonic server that ends
 /// TLS itself it is found; elsewhere the server puts [`PeerCertificate`] into the extensions of its requests, or

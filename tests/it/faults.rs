@@ -4,9 +4,11 @@
 mod backup;
 mod calls;
 mod clock;
+mod estate;
 mod kill;
 mod load;
 mod log;
+mod not_durable;
 mod revocation;
 mod start;
 mod stop;

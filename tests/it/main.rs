@@ -29,6 +29,7 @@ mod e2e;
 mod faults;
 mod feed;
 mod house;
+mod https;
 mod interop;
 mod jose;
 mod keys;

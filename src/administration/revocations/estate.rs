@@ -149,3 +149,25 @@ fn key(owner: &Owner) -> Result<Key, Denial> {
 fn committed<T>(outcome: Result<T, CommitError>) -> Result<T, Denial> {
     outcome.map_err(|error| Denial::failed(Fault::StoreUnavailable, error.to_string()))
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    pub(in super::super) const JOBS: &str = PREFIX;
+
+    /// An estate that is being revoked, as it is stored.
+    pub(in super::super) fn job(owner: &str, at: Timestamp) -> (Key, Value) {
+        let owner = Owner::parse(owner).unwrap();
+        let name = key(&owner).unwrap();
+        let job = Job {
+            version: 1,
+            owner,
+            reason: "gone".to_owned(),
+            author: "uid:7".to_owned(),
+            at,
+        };
+        let value = serde_json::to_vec(&job).unwrap();
+        (name, Value::new(value).unwrap())
+    }
+}

@@ -1,5 +1,6 @@
 //! What can be revoked, how far, and for how long.
 
+use super::leaked::Leak;
 use crate::id::{CredentialId, KeyId, KeyPublicId, Owner, TokenId, TrustDomain};
 use crate::limits;
 use crate::marker::{Second, Thing};
@@ -20,10 +21,27 @@ pub enum Revocable {
     TrustDomain(TrustDomain, Reach),
     /// An API key, and all tokens made from it.
     ApiKey(KeyPublicId),
+    /// The same of a key that was found where it should not be: where, for the record.
+    LeakedKey(KeyPublicId, Leak),
     /// A signing key, and all tokens that it signed.
     SigningKey(KeyId),
     /// All API keys of an owner.
     Owner(Owner),
+}
+
+impl Revocable {
+    /// The one API key that it is.
+    pub(super) fn key(&self) -> Option<&KeyPublicId> {
+        match self {
+            Self::ApiKey(id) | Self::LeakedKey(id, _) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether revoking one of them revokes the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self == other || (self.key().is_some() && self.key() == other.key())
+    }
 }
 
 /// How far the revocation of a subject or of a trust domain reaches.

@@ -43,7 +43,7 @@ impl Undurable {
         self.len() == 0
     }
 
-    /// Notes one, once.
+    /// Notes one, once, as whoever came first says it.
     ///
     /// # Errors
     /// [`Code::TooBusy`] past [`limits::UNDURABLE`]; the marker is in force all the same.
@@ -56,7 +56,7 @@ impl Undurable {
         let mut waiting = self.lock();
         // Whatever becomes of this one, nothing is issued until those that wait are written.
         self.any.store(true, Ordering::Release);
-        if waiting.iter().any(|one| one.what == *what) {
+        if waiting.iter().any(|one| one.what.is_same(what)) {
             return Ok(());
         }
         if waiting.len() >= limits::UNDURABLE {

@@ -106,6 +106,40 @@ async fn a_story_goes_up_to_the_first_and_down_to_the_last() {
 }
 
 #[tokio::test]
+async fn a_story_tells_of_the_certificate_that_a_token_is_bound_to() {
+    let device = Memory::new();
+    let log = open(&device).log;
+    // Of a key, and bound to the certificate that it was shown with.
+    issue(&log, 1, None, None).await;
+    let credentials = [
+        CredentialId::Certificate([9; 32]),
+        CredentialId::Certificate([8; 32]),
+        CredentialId::ApiKey(key_id()),
+    ];
+    for action in [SET, REINSTATED] {
+        for credential in credentials {
+            let target = format!("credential:{credential}");
+            let act = Act {
+                credential: Some(credential),
+                target: Some(&target),
+                change: Some(r#"{"marker":"AAAAAAAAAAAAAAAAAAAAAA"}"#),
+                ..Act::new(ActKind::Admin, action)
+            };
+            log.event(&act).await.unwrap();
+        }
+    }
+    use Relation::{Change, Token};
+    let expected = [
+        (0, Token),
+        (1, Change),
+        (3, Change),
+        (4, Change),
+        (6, Change),
+    ];
+    assert_eq!(parts(&told(&device, Filter::default(), 1)), expected);
+}
+
+#[tokio::test]
 async fn a_story_is_as_long_as_the_bound_and_says_when_there_is_more() {
     let device = Memory::new();
     let log = open(&device).log;

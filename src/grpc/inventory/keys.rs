@@ -1,16 +1,15 @@
 //! Calls on API keys, behind the service's methods.
 
 use super::{InventoryService, key};
-use crate::administration::{Author, Leaked, Precondition, Sighting, Written};
+use crate::administration::{Author, Leaked, Precondition, Revocable, Sighting, Writing, Written};
 use crate::grpc::page::Page;
 use crate::grpc::{convert, precondition};
 use crate::id::{Audience, KeyPublicId};
-use crate::inventory::{KeyEntry, KeyState};
+use crate::inventory::{KeyEntry, KeyState, Standing};
 use crate::limits;
 use crate::proto::{self as pb};
 use crate::refusal::{Code, Refusal};
 use crate::secret::Secret;
-use crate::store::Revision;
 use std::time::Duration;
 use tonic::Status;
 
@@ -22,7 +21,7 @@ impl InventoryService {
     /// A key's message, with what is left of its uses.
     pub(super) async fn described(&self, entry: &KeyEntry) -> Result<pb::Key, Status> {
         let left = self.keys.uses_left(entry).await?;
-        Ok(key::message(entry, left, self.gate.exchange.guard.wall()))
+        Ok(self.message(entry, left))
     }
 
     /// A written key and its secret, which is empty when it was delivered before.
@@ -45,7 +44,16 @@ impl InventoryService {
             tracing::warn!(code = denial.code(), "the uses of a key cannot be counted");
             entry.key().spec.uses
         });
-        key::message(entry, left, self.gate.exchange.guard.wall())
+        self.message(entry, left)
+    }
+
+    fn message(&self, entry: &KeyEntry, left: Option<u32>) -> pb::Key {
+        let mut message = key::message(entry, left, self.gate.exchange.guard.wall());
+        // What is in force counts, and not what is stored.
+        if self.revocations.is_undurable(&entry.key().id) {
+            message.state = Standing::Revoked.name().to_owned();
+        }
+        message
     }
 
     pub(super) async fn listed(
@@ -122,7 +130,7 @@ impl InventoryService {
         })
     }
 
-    /// Moves a key to another state.
+    /// Suspends or resumes a key.
     pub(super) async fn moved(
         &self,
         key: &str,
@@ -130,13 +138,40 @@ impl InventoryService {
         reason: &str,
         author: &Author,
         on: &Precondition,
-    ) -> Result<(pb::Key, Revision), Status> {
+    ) -> Result<pb::Key, Status> {
         convert::reason(reason)?;
         let written = self
             .keys
             .set_state(&id(key)?, state, reason, author, on)
             .await?;
-        Ok((self.written(&written.key).await, written.revision))
+        Ok(self.written(&written.key).await)
+    }
+
+    /// Revokes a key.
+    pub(super) async fn revoked(
+        &self,
+        request: pb::RevokeKeyRequest,
+        author: &Author,
+    ) -> Result<pb::RevokeKeyResponse, Status> {
+        let pb::RevokeKeyRequest {
+            id: key,
+            reason,
+            idempotency_key,
+            expected_revision,
+        } = request;
+        let on = precondition(&idempotency_key, expected_revision)?;
+        let (id, reason) = (id(&key)?, convert::reason(&reason)?);
+        let what = Revocable::ApiKey(id);
+        let revoked = self.revocations.revoke(&what, reason, author, &on).await?;
+        let entry = self.keys.found(&id)?;
+        Ok(pb::RevokeKeyResponse {
+            key: Some(self.written(&entry).await),
+            durable: revoked.revision.is_some(),
+            revision: revoked
+                .revision
+                .map(|at| at.to_string())
+                .unwrap_or_default(),
+        })
     }
 
     /// Revokes a key by its text.
@@ -162,8 +197,12 @@ impl InventoryService {
             source: String::new(),
             reason: convert::reason(&reason)?.to_owned(),
         };
-        let (entry, revision) = match self.leaks.report(&secret, &sighting, author, &on).await? {
-            Leaked::Revoked(written) => (written.key, Some(written.revision)),
+        let first = Writing::First;
+        let report = self.leaks.report(&secret, &sighting, author, &on, first);
+        let told = report.await?;
+        let already_revoked = matches!(told, Leaked::Before(_));
+        let (entry, revision) = match told {
+            Leaked::Revoked(entry, revision) => (entry, revision),
             Leaked::Before(entry) => (entry, None),
             Leaked::WrongSecret | Leaked::Unknown => {
                 return Err(Refusal::new(Code::NotFound, "no key has this text").into());
@@ -171,7 +210,8 @@ impl InventoryService {
         };
         Ok(pb::ReportLeakResponse {
             key: Some(self.written(&entry).await),
-            already_revoked: revision.is_none(),
+            already_revoked,
+            durable: already_revoked || revision.is_some(),
             revision: revision.map(|at| at.to_string()).unwrap_or_default(),
         })
     }

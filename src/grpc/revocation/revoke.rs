@@ -187,7 +187,9 @@ impl RevocationService {
             Revocable::TrustDomain(domain, reach) => {
                 Aim::TrustDomain(domain.as_str().to_owned(), at(reach))
             }
-            Revocable::ApiKey(id) => Aim::Credential(CredentialId::ApiKey(*id).to_string()),
+            Revocable::ApiKey(id) | Revocable::LeakedKey(id, _) => {
+                Aim::Credential(CredentialId::ApiKey(*id).to_string())
+            }
             Revocable::SigningKey(id) => Aim::SigningKey(id.to_string()),
             Revocable::Owner(owner) => Aim::Owner(owner.to_string()),
         };

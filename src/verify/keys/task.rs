@@ -73,7 +73,8 @@ impl<P: Publisher> Task<P> {
                     count(&self.shared.stats.fetches);
                     backoff.reset();
                     self.publish(set);
-                    renewal_age(self.max_age, draw(&*self.random))
+                    let age = renewal_age(self.max_age, draw(&*self.random));
+                    age.max(limits::KEYS_REFETCH)
                 }
                 Err(error) => {
                     count(&self.shared.stats.failures);

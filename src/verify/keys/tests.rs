@@ -114,6 +114,15 @@ async fn keys_are_fetched_anew_before_they_are_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_wants_no_age_at_all_does_not_set_the_pace() {
+    let script = Script::default().then(Answer::Keys(1));
+    let keys = Keys::start(script.clone(), Arc::new(Low), Duration::ZERO).unwrap();
+    assert!(keys.ready(Duration::from_secs(1)).await);
+    seconds(2 * limits::KEYS_REFETCH.as_secs() + 1).await;
+    assert_eq!(script.asked(), [0, 5, 10]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_keys_stay_in_use_when_a_fetch_fails() {
     let failing = (0..20).fold(Script::default().then(Answer::Keys(1)), |script, _| {
         script.then(Answer::Failure)

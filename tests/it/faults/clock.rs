@@ -3,11 +3,13 @@
 use super::load::{by_certificate, by_key, create_at};
 use crate::support::broker::{InProcess, Site, refusal};
 use crate::support::clock::testing::TestClock;
-use crate::support::edge::within;
+use crate::support::edge::{until, within};
 use crate::support::svid::{DAY, NOW};
 use cambist::clock::Clock as _;
+use cambist::proto::revocation_client::RevocationClient;
+use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
-    ConfirmClockRequest, ExchangeRequest, LeaseRequest, ListSigningKeysRequest,
+    ConfirmClockRequest, ExchangeRequest, LeaseRequest, ListSigningKeysRequest, RevokeRequest,
     RotateSigningKeyRequest,
 };
 use jiff::Timestamp;
@@ -184,4 +186,44 @@ async fn a_lease_that_cannot_be_renewed_ends_with_its_last_token() {
     // First, or a lease that goes on would outlive its test.
     broker.stop().await;
     assert_eq!(refusal(&end), "clock_unsteady");
+}
+
+/// It does not wait for the next attempt, nor for the end of its token, to tell why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_waits_for_the_broker_to_recover_ends_at_once_when_it_is_revoked() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    broker.issues(by_certificate()).await;
+    // Renewed after some four seconds; there are two more in which that is tried.
+    let lifetime = Some(prost_types::Duration {
+        seconds: 6,
+        nanos: 0,
+    });
+    let exchange = ExchangeRequest {
+        lifetime,
+        ..by_certificate()
+    };
+    let request = LeaseRequest {
+        exchange: Some(exchange),
+    };
+    let lease = broker.web().await.0.lease(request).await.unwrap();
+    let mut lease = lease.into_inner();
+    assert!(lease.message().await.unwrap().is_some());
+    clock.step(3600);
+    let unsteady = "exchanges_total{kind=\"certificate\",outcome=\"clock_unsteady\"}";
+    let tried = async || broker.metric(unsteady).await > Some(0);
+    until("a renewal that failed", tried).await;
+    let mut admin = RevocationClient::new(broker.local().await);
+    let request = RevokeRequest {
+        thing: Some(Thing::Subject("spiffe://example.org/web".to_owned())),
+        reason: "leaked".to_owned(),
+        ..RevokeRequest::default()
+    };
+    let revoked = admin.revoke(request).await;
+    let end = within("the lease to end", lease.message()).await;
+    // First, or a lease that goes on would outlive its test.
+    broker.stop().await;
+    assert!(revoked.unwrap().into_inner().durable);
+    let end = end.unwrap_err();
+    assert_eq!(refusal(&end), "revoked", "{end:?}");
 }

@@ -168,6 +168,8 @@ impl SmallDisk {
     /// A path as it looks from within.
     fn view(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.0.id()));
+        // A link on the way would lead out again.
+        let path = path.canonicalize().unwrap();
         root.join(path.strip_prefix("/").unwrap())
     }
 

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tonic::transport::Channel;
 
 /// The signal that a file grew over its limit is ignored, so that writes fail instead.
-const NO_SIGNAL: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+pub(super) const NO_SIGNAL: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
 
-async fn client(broker: &Broker) -> RevocationClient<Channel> {
+pub(super) async fn client(broker: &Broker) -> RevocationClient<Channel> {
     RevocationClient::new(broker.local().await)
 }
 
@@ -29,7 +29,7 @@ async fn revoke(client: &mut RevocationClient<Channel>, thing: Thing) -> RevokeR
     client.revoke(request).await.unwrap().into_inner()
 }
 
-async fn is_active(client: &mut RevocationClient<Channel>, token: &str) -> bool {
+pub(super) async fn is_active(client: &mut RevocationClient<Channel>, token: &str) -> bool {
     let request = CheckRequest {
         token: token.to_owned(),
         ..CheckRequest::default()

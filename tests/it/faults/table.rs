@@ -50,6 +50,15 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "applied, not durable: it is in force, no tokens, not ready; what is not written by the next start is said again",
         &[
             "faults::revocation::what_cannot_be_written_is_in_force_all_the_same_and_nothing_is_issued_until_it_is",
+            "faults::not_durable::a_key_that_is_revoked_or_reported_ends_though_nothing_can_be_written",
+            "faults::not_durable::what_tells_the_owner_of_a_leak_follows_once_it_is_written",
+        ],
+    ),
+    (
+        "kill -9 while an owner's keys are revoked one after the other",
+        "the next start revokes the rest, in the name of whoever began",
+        &[
+            "faults::estate::an_estate_that_a_crash_broke_off_is_revoked_to_its_end_by_the_next_start",
         ],
     ),
     (

@@ -242,7 +242,11 @@ impl Inventory for Admin {
         let r = request.into_inner();
         let key = self.change(&r.id, &r.idempotency_key, r.expected_revision, "revoked")?;
         let revision = "r-17".to_owned();
-        Ok(Response::new(RevokeKeyResponse { key, revision }))
+        Ok(Response::new(RevokeKeyResponse {
+            key,
+            revision,
+            durable: true,
+        }))
     }
 
     async fn report_leak(
@@ -256,6 +260,7 @@ impl Inventory for Admin {
             key,
             revision: "r-17".to_owned(),
             already_revoked: false,
+            durable: true,
         }))
     }
 

@@ -37,6 +37,12 @@ struct State {
     asked: Vec<String>,
     /// What is changed about the end of snapshots.
     spoilt: Option<fn(&mut SnapshotEnd)>,
+    /// Whoever comes is told that somebody is there, and nothing else.
+    keeps_to_itself: bool,
+    /// How whoever comes is turned away.
+    closed: Option<Status>,
+    /// By how many seconds it lags behind its clock.
+    lag: i64,
 }
 
 /// Markers in one part of a snapshot.
@@ -77,7 +83,7 @@ impl FeedServer {
     fn as_of(&self) -> Option<prost_types::Timestamp> {
         let now = self.0.clock.now();
         Some(prost_types::Timestamp {
-            seconds: now.as_second(),
+            seconds: now.as_second() - self.state().lag,
             nanos: now.subsec_nanosecond(),
         })
     }
@@ -131,6 +137,29 @@ impl FeedServer {
     /// Ends all that are watching.
     pub(crate) fn cut(&self) {
         self.state().watchers.clear();
+    }
+
+    /// Ends all that are watching, with this.
+    pub(crate) fn end(&self, status: &Status) {
+        for watcher in self.state().watchers.drain(..) {
+            // One that has left needs not be told.
+            let _ = watcher.send(Err(status.clone()));
+        }
+    }
+
+    /// Turns away whoever comes, or lets them in again.
+    pub(crate) fn close(&self, status: Option<Status>) {
+        self.state().closed = status;
+    }
+
+    /// Tells whoever comes nothing but that somebody is there, or everything again.
+    pub(crate) fn keep_to_itself(&self, keeps: bool) {
+        self.state().keeps_to_itself = keeps;
+    }
+
+    /// What it tells is as old as this from now on.
+    pub(crate) fn lag(&self, seconds: i64) {
+        self.state().lag = seconds;
     }
 
     /// Whoever comes back is told everything.
@@ -219,7 +248,11 @@ impl Tells for FeedServer {
         let known = from.parse().ok();
         let known = known.filter(|from| (state.oldest..=state.changes.len()).contains(from));
         state.asked.push(from);
+        if let Some(status) = &state.closed {
+            return Err(status.clone());
+        }
         let first = match known {
+            _ if state.keeps_to_itself => Vec::new(),
             Some(from) => {
                 let missed = state.changes[from..].iter().enumerate();
                 let missed = missed.map(|(place, markers)| {

@@ -10,11 +10,13 @@ use cambist::limits;
 use cambist::marker::{Kind, Thing};
 use cambist::proto::watch_response::Event;
 use cambist::proto::{Delta, WatchResponse};
+use cambist::refusal::{Code, Refusal};
 use cambist::verify::{Feed, VerifyError};
 use prost::Message as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_revoked_parent_takes_its_children_along_and_nothing_else() {
@@ -126,6 +128,93 @@ async fn a_snapshot_that_is_not_what_was_sent_leaves_the_old_state() {
     assert!(world.is_revoked(&bad) && world.passes(&good));
     // After what could not be, everything is asked for and nothing is gone on from.
     assert_eq!(world.server.asked().last().map(String::as_str), Some(""));
+}
+
+/// Changes that are not whole: nobody can say what they would have changed.
+fn torn() -> Event {
+    Event::Delta(Delta {
+        revision: "2".to_owned(),
+        markers: packed(&[idle(9)])[..23].to_vec().into(),
+        as_of: None,
+    })
+}
+
+#[tokio::test]
+async fn after_what_cannot_be_nothing_is_gone_on_from_before_everything_has_come_anew() {
+    let world = World::new().await;
+    world.server.revoke(Thing::Token(ISSUER, "bad"));
+    let bad = token("bad", &[]);
+    world.until_revoked(&bad).await;
+    let asked = async |times: usize| {
+        until("another feed", async || world.server.asked().len() == times).await;
+    };
+    // Whoever comes back is told nothing yet, and the connection is lost again.
+    world.server.keep_to_itself(true);
+    world.server.tell(&torn());
+    asked(2).await;
+    for times in 3..5 {
+        until("a sign of life", async || world.feed().status().connected).await;
+        world.server.cut();
+        asked(times).await;
+    }
+    // What was held before stays in use, and is not what the broker is asked to go on from.
+    assert_eq!(world.server.asked(), [""; 4]);
+    assert!(world.is_revoked(&bad));
+    world.server.keep_to_itself(false);
+    world.server.cut();
+    asked(5).await;
+    let patience = Duration::from_secs(60);
+    world.feed().caught_up(patience).await.unwrap();
+    world.server.cut();
+    asked(6).await;
+    assert_eq!(world.server.asked()[4..], ["", "1"]);
+    assert!(world.is_revoked(&bad));
+}
+
+#[tokio::test]
+async fn a_feed_that_tells_an_older_state_has_not_caught_up_whatever_it_says() {
+    let world = World::new().await;
+    let (good, bad) = (token("good", &[]), token("bad", &[]));
+    // The broker that answers now has lost sight of its store.
+    world.server.lag(100);
+    world.server.forget();
+    world.server.cut();
+    until("another feed", async || world.server.asked().len() == 2).await;
+    // What it tells after its snapshot and its heartbeat has come: so have they.
+    world.server.revoke(Thing::Token(ISSUER, "bad"));
+    world.until_revoked(&bad).await;
+    world.server.beat();
+    world.server.revoke(Thing::Token(ISSUER, "worse"));
+    world.until_revoked(&token("worse", &[])).await;
+    assert!(world.feed().status().connected);
+    assert!(world.feed().caught_up(Duration::ZERO).await.is_err());
+    world.clock.advance(61);
+    world.server.beat();
+    assert_eq!(world.check(&good, CLOSED), Err(VerifyError::Stale));
+    world.server.lag(0);
+    world.server.beat();
+    let patience = Duration::from_secs(60);
+    world.feed().caught_up(patience).await.unwrap();
+    assert!(world.passes(&good) && world.is_revoked(&bad));
+}
+
+/// A certificate that has ended is a reason to come back at once, with its successor; a refusal at the door is none.
+#[tokio::test]
+async fn whoever_was_served_until_now_comes_back_at_once_and_whoever_is_turned_away_does_not() {
+    let world = World::new().await;
+    let began = Instant::now();
+    let no = Refusal::new(Code::NotAuthorised, "its certificate has ended");
+    let no = tonic::Status::from(no);
+    world.server.close(Some(no.clone()));
+    world.server.end(&no);
+    until("another feed", async || world.server.asked().len() == 2).await;
+    let turned_away = Instant::now();
+    // After a refusal it stays away for five seconds at least.
+    assert!(turned_away - began < Duration::from_secs(5));
+    until("one more", async || world.server.asked().len() == 3).await;
+    assert!(turned_away.elapsed() >= Duration::from_millis(4_900));
+    let failure = world.feed().status().failure;
+    assert!(failure.is_some_and(|failure| failure.is_refusal()));
 }
 
 #[tokio::test]

@@ -1,17 +1,22 @@
 //! A key that was found where it should not be: recognised by its whole text, and revoked.
 
-use super::{KeyAdmin, Written};
+use super::{Revocable, RevocationAdmin};
+use crate::administration::Written;
 use crate::administration::change::{Author, Precondition};
+use crate::id::KeyPublicId;
 use crate::inventory::{KeyEntry, KeyState, Shown};
 use crate::limits;
 use crate::refusal::Denial;
 use crate::secret::{Secret, api_key, holds_credential};
+use crate::store::Revision;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the record calls it. A sink that takes only these tells owners of leaks.
 const LEAKED: &str = "key.leaked";
+/// The reason where nobody gives another one.
+const REASON: &str = "reported as leaked";
 /// What stands in the place of a text that would expose what it tells of.
 const WITHHELD: &str = "(withheld: it holds a credential)";
 
@@ -26,11 +31,16 @@ pub struct Sighting {
     pub reason: String,
 }
 
+/// Where a key was found, as it is kept: short, and without the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leak(BTreeMap<&'static str, String>);
+
 /// What became of a key's text that was handed in.
 #[derive(Debug)]
 pub enum Leaked {
-    /// It is a key's, which is revoked now.
-    Revoked(Box<Written>),
+    /// It is a key's, which is revoked now, and at which revision that is in force: none where it is in force here and not
+    /// written. The record, and what tells the owner, follow once it is.
+    Revoked(Arc<KeyEntry>, Option<Revision>),
     /// It is a key's that was revoked before: nothing more is done or recorded.
     Before(Arc<KeyEntry>),
     /// A key has this id and another secret. Who knows an id, which is public, does not thereby end the key.
@@ -39,50 +49,84 @@ pub enum Leaked {
     Unknown,
 }
 
-impl KeyAdmin {
+/// When a leak is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Before it is answered.
+    First,
+    /// After it is in force: something else could not be written just now, and nobody waits for that once more.
+    Later,
+}
+
+impl RevocationAdmin {
     /// Revokes the key whose text this is, and with it every token made from it. The record says who reported it and where
     /// it was found, and never the text.
     ///
     /// # Errors
-    /// A refusal, or a failure of ours.
-    pub async fn revoke_leaked(
+    /// As of [`RevocationAdmin::revoke`].
+    pub async fn leaked(
         &self,
         text: &Secret,
         sighting: &Sighting,
         author: &Author,
         on: &Precondition,
+        writing: Writing,
     ) -> Result<Leaked, Denial> {
         let Ok(shown) = api_key::parse(text.expose()) else {
             return Ok(Leaked::Unknown);
         };
-        let entry = match self.keys.recognise(&shown) {
+        let entry = match self.keys.keys().recognise(&shown) {
             Shown::Ours(entry) => entry,
             Shown::Wrong => return Ok(Leaked::WrongSecret),
             Shown::Unknown => return Ok(Leaked::Unknown),
         };
-        let id = &shown.id;
-        // A repeat is answered like the first.
-        let repeated = self.changes.repeated(LEAKED, id.as_str(), author, on);
-        if entry.key().state == KeyState::Revoked && repeated.await?.is_none() {
-            return Ok(Leaked::Before(entry));
+        let id = shown.id;
+        if entry.key().state == KeyState::Revoked {
+            // A repeat is answered like the first. Where that cannot be read, nobody knows.
+            let repeated = self.changes.repeated(LEAKED, id.as_str(), author, on);
+            match repeated.await {
+                Ok(None) => return Ok(Leaked::Before(entry)),
+                Err(refused @ Denial::Refused(_)) => return Err(refused),
+                Ok(Some(_)) | Err(Denial::Failed { .. }) => {}
+            }
         }
-        let places = [("url", &sighting.url), ("source", &sighting.source)];
-        let said = places.into_iter().filter(|(_, place)| !place.is_empty());
-        let leak: BTreeMap<_, _> = said
-            .map(|(name, place)| (name, Sighting::place(place, text)))
-            .collect();
         let reason = match &*sighting.reason {
-            "" => "reported as leaked",
+            "" => REASON,
             reason => reason,
         };
+        let what = Revocable::LeakedKey(id, sighting.kept(text));
+        let revoked = match writing {
+            Writing::First => self.revoke(&what, reason, author, on).await?,
+            Writing::Later => self.revoke_unwritten(&what, reason, author, on)?,
+        };
+        Ok(Leaked::Revoked(self.keys.found(&id)?, revoked.revision))
+    }
+
+    /// Writes it.
+    pub(super) async fn set_leaked(
+        &self,
+        id: &KeyPublicId,
+        leak: &Leak,
+        reason: &str,
+        author: &Author,
+        on: &Precondition,
+    ) -> Result<Written, Denial> {
         let state = KeyState::Revoked;
-        let change = json!({ "state": state, "reason": reason, "leak": leak });
-        let written = self.set(id, state, (LEAKED, &change), author, on).await?;
-        Ok(Leaked::Revoked(Box::new(written)))
+        let change = json!({ "state": state, "reason": reason, "leak": leak.0 });
+        let set = self.keys.set(id, state, (LEAKED, &change), author, on);
+        set.await
     }
 }
 
 impl Sighting {
+    /// What is kept of it.
+    fn kept(&self, key: &Secret) -> Leak {
+        let places = [("url", &self.url), ("source", &self.source)];
+        let said = places.into_iter().filter(|(_, place)| !place.is_empty());
+        let kept = said.map(|(name, place)| (name, Self::place(place, key)));
+        Leak(kept.collect())
+    }
+
     /// A text of somebody else's as it may be kept: short, on one line, and without the key that it tells of.
     fn place(text: &str, key: &Secret) -> String {
         let secret = api_key::secret_part(key.expose());

@@ -1,0 +1,160 @@
+//! What others do to the store in between, one that does not answer, and an estate of which not every key can be revoked.
+
+mod world;
+
+use super::estate::testing::{JOBS, job};
+use super::*;
+use crate::secret::api_key;
+use crate::store::{Batch, Key, Store as _, Value};
+use world::{NOW, World, at, author, stored_key};
+
+#[tokio::test]
+async fn a_marker_that_is_set_anew_while_it_is_removed_stays() {
+    let world = World::new();
+    for prolonged in [true, false] {
+        let (key, ended) = world.marker(&format!("{prolonged}"), NOW + 100);
+        world.put(key.clone(), ended.value().unwrap()).await;
+        world.hot.put(ended.marker);
+        let (_, anew) = world.marker(&format!("{prolonged}"), NOW + 100_000);
+        if prolonged {
+            let batch = Batch::new().put(key.clone(), anew.value().unwrap());
+            *world.store.between.lock().unwrap() = Some((key.clone(), batch.unwrap()));
+        }
+        world.admin.forget_ended(at(NOW + 1_000)).await.unwrap();
+        let left = world.store.read(&key).await.unwrap();
+        let left = left.map(|entry| StoredMarker::read(&entry).unwrap());
+        assert_eq!(left, prolonged.then_some(anew));
+        assert!(world.store.between.lock().unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_estate_is_what_there_was_when_it_began_and_a_key_that_is_refused_keeps_no_other() {
+    // Whichever of them is gone through first.
+    for refused in 0..3 {
+        let world = World::new();
+        let mut keys = Vec::new();
+        for later in [-1, 0, 0, 1] {
+            keys.push(world.key("team-left", later).await);
+        }
+        // As they are gone through.
+        keys[..3].sort();
+        keys.push(world.key("team-stays", 0).await);
+        world.contest(Some(stored_key(&keys[refused])));
+        let what = Revocable::Owner(Owner::parse("team-left").unwrap());
+        let on = Precondition::default();
+        let denied = world.admin.revoke(&what, "gone", &author(), &on).await;
+        assert_eq!(denied.unwrap_err().code(), "conflict");
+        let mut expected = vec![true, true, true, false, false];
+        expected[refused] = false;
+        assert_eq!(world.are_revoked(&keys).await, expected);
+        assert_eq!(world.jobs().await, 1, "it is not done");
+
+        world.clock.advance(10);
+        assert!(world.admin.resume().await.is_err());
+        assert_eq!(world.are_revoked(&keys).await, expected);
+        assert_eq!(world.jobs().await, 1);
+        world.contest(None);
+        world.admin.resume().await.unwrap();
+        expected[refused] = true;
+        let revoked = world.are_revoked(&keys).await;
+        assert_eq!(revoked, expected, "and none that is younger");
+        assert_eq!(world.jobs().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_estate_that_a_crash_broke_off_is_gone_on_with() {
+    let world = World::new();
+    let keys = [world.key("team", 0).await, world.key("team", 5).await];
+    let (key, value) = job("team", at(NOW + 4));
+    world.put(key, value).await;
+    world
+        .put(
+            Key::new(&format!("{JOBS}x")).unwrap(),
+            Value::new(*b"no job").unwrap(),
+        )
+        .await;
+    world.clock.advance(10);
+    world.admin.resume().await.unwrap();
+    assert_eq!(world.are_revoked(&keys).await, [true, false]);
+    assert_eq!(world.jobs().await, 1, "what cannot be read is left");
+}
+
+#[tokio::test]
+async fn where_the_store_does_not_answer_what_is_there_and_as_expected_ends_all_the_same() {
+    let world = World::new();
+    let [id, other] = [world.key("team", 0).await, world.key("team", 0).await];
+    let on = |revision: Option<u64>| Precondition {
+        idempotency_key: Some("once".parse().unwrap()),
+        expected_revision: revision,
+    };
+    let revoke = async |id: KeyPublicId, on: &Precondition| {
+        let what = Revocable::ApiKey(id);
+        world.admin.revoke(&what, "leaked", &author(), on).await
+    };
+    let seen = world.admin.keys.found(&id).unwrap().revision();
+    world.away(true);
+    let missing = KeyPublicId::parse("CambistTestKey01").unwrap();
+    let refused = revoke(missing, &on(None)).await.unwrap_err();
+    assert_eq!(refused.code(), "not_found");
+    let refused = revoke(id, &on(Some(seen + 1))).await.unwrap_err();
+    assert_eq!(refused.code(), "conflict");
+    // Nothing is in force, and nobody is kept from a token.
+    assert!(world.hot.markers().is_empty() && world.admin.undurable.is_empty());
+    assert!(!world.admin.undurable.any() && !world.admin.is_undurable(&id));
+
+    let revoked = revoke(id, &on(Some(seen))).await.unwrap();
+    assert_eq!((revoked.revision, revoked.markers.len()), (None, 1));
+    assert!(world.admin.is_undurable(&id) && !world.admin.is_undurable(&other));
+    assert!(world.admin.settle().await.is_err() && world.admin.undurable.any());
+    world.away(false);
+    world.admin.settle().await.unwrap();
+    assert!(world.is_revoked(&id).await && !world.admin.undurable.any());
+    assert!(!world.admin.is_undurable(&id));
+    assert!(world.hot.credential(CredentialId::ApiKey(id)));
+    assert!(!world.is_revoked(&other).await);
+}
+
+#[tokio::test]
+async fn a_leak_that_waits_to_be_written_is_told_once_and_in_the_words_of_its_reporter() {
+    let world = World::new();
+    let (id, text) = world.key_and_text("team", 0).await;
+    let sighting = |url: &str| Sighting {
+        url: url.to_owned(),
+        ..Sighting::default()
+    };
+    let on = Precondition {
+        idempotency_key: Some("once".parse().unwrap()),
+        expected_revision: None,
+    };
+    let report = async |url: &str| {
+        let place = sighting(url);
+        let (author, first) = (author(), Writing::First);
+        let leaked = world.admin.leaked(&text, &place, &author, &on, first);
+        leaked.await.unwrap()
+    };
+    world.away(true);
+    // However often, and wherever it is found meanwhile.
+    for url in ["https://first.example", "https://second.example"] {
+        assert!(matches!(report(url).await, Leaked::Revoked(_, None)));
+    }
+    assert_eq!(world.admin.undurable.len(), 1);
+    world.away(false);
+    world.admin.settle().await.unwrap();
+    let recorded = world.recorded(&id).await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    let holds = |text: &str| recorded[0].contains(text);
+    assert!(
+        holds("key.leaked") && holds("https://first.example"),
+        "{recorded:?}"
+    );
+    assert!(!holds(api_key::secret_part(text.expose()).unwrap()));
+    assert!(matches!(report("").await, Leaked::Before(_)));
+    // Whether this is a repeat cannot be said then; that the key is revoked can.
+    world.away(true);
+    assert!(matches!(report("").await, Leaked::Revoked(_, None)));
+    world.away(false);
+    world.admin.settle().await.unwrap();
+    assert_eq!(world.recorded(&id).await.len(), 1);
+}
