@@ -17,6 +17,8 @@ fn a_url_has_many_forms() {
         ("https://shop.example.org:/a/b", "/a/b"),
         ("https://shop.example.org/a/b?c=d", "/a/b"),
         ("https://shop.example.org/a/b#c", "/a/b"),
+        // What is ignored may be anything.
+        ("https://shop.example.org/a/b?c|d e#%", "/a/b"),
         ("https://shop.example.org/a/b?/c#d?e", "/a/b"),
         ("https://shop.example.org/%61/%7Eb", "/a/~b"),
         ("https://shop.example.org/a/~b", "/%61/%7eb"),
