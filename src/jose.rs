@@ -5,7 +5,8 @@
 //!
 //! - JSON serialisation, encryption, compression, detached payloads: their tokens are refused.
 //! - `none` and every HMAC: there is no such [`Algorithm`], so nothing can be confused into it.
-//! - Trust in what a token says of its own key: a token with `jwk`, `jku`, `x5u` or `x5c` is refused.
+//! - Trust in what a token says of its own key: a token with `jwk`, `jku`, `x5u` or `x5c` is refused. A proof of
+//!   possession (RFC 9449), whose `jwk` is what it proves, is another type: [`SelfSigned`].
 //!
 //! A token that was parsed is [`Unverified`] and shows nothing but what a key is chosen by; its claims appear
 //! only in a [`VerifiedJwt`], which only a verified signature makes.
@@ -18,6 +19,7 @@ mod jws;
 mod key;
 mod key_set;
 mod roca;
+mod self_signed;
 mod time_claims;
 
 pub use algorithm::Algorithm;
@@ -28,4 +30,5 @@ pub use jwk::Jwk;
 pub use jws::{Unbelieved, Unverified, VerifiedJws, VerifiedJwt};
 pub use key::VerifyingKey;
 pub use key_set::KeySet;
+pub use self_signed::SelfSigned;
 pub use time_claims::{NumericDate, Validity};

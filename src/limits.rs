@@ -452,5 +452,16 @@ pub const FEED_SILENCE: Duration = Duration::from_secs(30);
 /// Verifier: least time between the end of one fetch of the issuer's keys and the next that a token of an unknown key
 /// causes: whoever sends such tokens does not set the pace.
 pub const KEYS_REFETCH: Duration = Duration::from_secs(5);
+/// DPoP: longest proof in bytes: a key of [`RSA_BITS`], its signature, and some thousand bytes of URL.
+pub const DPOP_PROOF: usize = 8 * 1024;
+/// DPoP: longest id of a proof (`jti`) in bytes: several times what libraries make of 128 random bits.
+pub const DPOP_ID: usize = 256;
+/// DPoP: how old a proof may be when it arrives: the way of a request, and a clock that is behind.
+pub const DPOP_AGE: Duration = Duration::from_secs(60);
+/// DPoP: how far ahead of the clock a proof may have been made: for clocks that differ, not for proofs made in advance.
+pub const DPOP_AHEAD: Duration = Duration::from_secs(30);
+/// DPoP: most proofs that are remembered so that none passes twice; past it none passes at all. 11,000 good ones a second for
+/// [`DPOP_AGE`] and [`DPOP_AHEAD`] together, more than a core can check; some 60 MB.
+pub const DPOP_SEEN: usize = 1_000_000;
 /// Verifier: how long a token of an unknown key waits for that fetch.
 pub const KEYS_WAIT: Duration = Duration::from_secs(2);

@@ -3,7 +3,8 @@
 //! A [`Guard`] decides whether a token may pass: by the issuer's published keys, which [`Keys`] keeps current, by what is
 //! revoked, which [`Feed`] follows, and by who presents it. All of it is in memory: a check asks nobody, and goes on while
 //! the broker is out of reach, for as long as each use of it allows ([`Staleness`]). [`Layer`] puts it before a server of
-//! gRPC or HTTP. A [`Verifier`] looks at one token with keys at hand, and knows nothing of revocations.
+//! gRPC or HTTP. For tokens that are bound to a key of their holder (RFC 9449) it has [`Proofs`], which checks the proof that
+//! each request brings. A [`Verifier`] looks at one token with keys at hand, and knows nothing of revocations.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,6 +29,7 @@
 
 mod access_token;
 mod cache;
+mod dpop;
 mod error;
 mod feed;
 mod fetch;
@@ -40,6 +42,7 @@ mod stats;
 mod verifier;
 
 pub use access_token::{AccessToken, Actor, Binding};
+pub use dpop::{PlaceError, ProofError, Proofs, Shown};
 pub use error::VerifyError;
 pub use feed::{Feed, FeedBuilder, FeedStatus};
 pub use fetch::{FetchError, Fetcher};

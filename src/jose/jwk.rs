@@ -97,6 +97,10 @@ impl Jwk {
     /// # Errors
     /// [`JoseError::KeyRefused`] where a required member is missing or the key type is not known.
     pub fn thumbprint(&self) -> Result<String, JoseError> {
+        Ok(URL_SAFE_NO_PAD.encode(self.thumbprint_bytes()?))
+    }
+
+    pub(super) fn thumbprint_bytes(&self) -> Result<[u8; 32], JoseError> {
         let text = match self.kty.as_str() {
             "EC" => canonical(&[
                 ("crv", self.crv.as_ref()),
@@ -117,7 +121,9 @@ impl Jwk {
             _ => None,
         }
         .ok_or(JoseError::KeyRefused("incomplete, or of an unknown type"))?;
-        Ok(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes())))
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+        Ok(bytes)
     }
 }
 

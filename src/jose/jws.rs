@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// A token that was parsed and not verified. It shows nothing of what it claims.
@@ -68,8 +69,8 @@ struct Header<'a> {
     zip: bool,
     #[serde(default, deserialize_with = "present")]
     enc: bool,
-    #[serde(default, deserialize_with = "present")]
-    jwk: bool,
+    #[serde(borrow, default, deserialize_with = "non_null")]
+    jwk: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "present")]
     jku: bool,
     #[serde(default, deserialize_with = "present")]
@@ -86,6 +87,16 @@ impl<'a> Unverified<'a> {
     /// section 4.1.11: no extension is understood), `b64` (RFC 7797 section 7: never in a JWT), `zip` and `enc`, keys that
     /// the token brings itself, and algorithms that are not known.
     pub fn parse(token: &'a str) -> Result<Self, JoseError> {
+        match Self::parse_with_key(token)? {
+            (token, None) => Ok(token),
+            (_, Some(_)) => Err(JoseError::HeaderRefused("jwk")),
+        }
+    }
+
+    /// As [`Unverified::parse`], with the key that it brings itself, as it stands in its `jwk`.
+    pub(super) fn parse_with_key(
+        token: &'a str,
+    ) -> Result<(Self, Option<Box<RawValue>>), JoseError> {
         if token.len() > limits::TOKEN {
             return Err(JoseError::TooLarge);
         }
@@ -99,8 +110,9 @@ impl<'a> Unverified<'a> {
             return Err(JoseError::HeaderRefused("too long"));
         }
         let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
-        let (algorithm, key_id, typ) = read_header(&header)?;
-        Ok(Self {
+        let (algorithm, key_id, typ, jwk) = read_header(&header)?;
+        let jwk = jwk.map(RawValue::to_owned);
+        let token = Self {
             signing_input,
             header,
             algorithm,
@@ -108,7 +120,12 @@ impl<'a> Unverified<'a> {
             typ,
             payload,
             signature,
-        })
+        };
+        Ok((token, jwk))
+    }
+
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// Verifies the signature with the key that the token names.
@@ -219,9 +236,14 @@ fn decode(part: &str) -> Result<Vec<u8>, JoseError> {
         .map_err(|_| JoseError::Malformed("not canonical base64url"))
 }
 
-type Choice = (Algorithm, Option<KeyId>, Option<String>);
+type Choice<'a> = (
+    Algorithm,
+    Option<KeyId>,
+    Option<String>,
+    Option<&'a RawValue>,
+);
 
-fn read_header(bytes: &[u8]) -> Result<Choice, JoseError> {
+fn read_header(bytes: &[u8]) -> Result<Choice<'_>, JoseError> {
     let header: Header<'_> =
         from_slice(bytes).map_err(|_| JoseError::Malformed("the header is not strict JSON"))?;
     let refused = [
@@ -229,7 +251,6 @@ fn read_header(bytes: &[u8]) -> Result<Choice, JoseError> {
         (header.b64, "b64"),
         (header.zip, "zip"),
         (header.enc, "enc"),
-        (header.jwk, "jwk"),
         (header.jku, "jku"),
         (header.x5u, "x5u"),
         (header.x5c, "x5c"),
@@ -243,5 +264,6 @@ fn read_header(bytes: &[u8]) -> Result<Choice, JoseError> {
         .map(|kid| KeyId::parse(&kid))
         .transpose()
         .map_err(|_| JoseError::HeaderRefused("kid"))?;
-    Ok((algorithm, key_id, header.typ.map(Cow::into_owned)))
+    let typ = header.typ.map(Cow::into_owned);
+    Ok((algorithm, key_id, typ, header.jwk))
 }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 /// SHA-256 of a token's text: nothing that is kept could be presented.
 pub(super) type Print = [u8; 32];
 
-/// What was found out about a token that does not change: neither times, nor presenter, nor what is revoked.
+/// What was found out about a token that does not change: neither times, nor presenter and proof, nor what is revoked.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) token: Arc<AccessToken>,
+    pub(super) print: Print,
     pub(super) validity: Validity,
     pub(super) fence: Fence,
     /// The key set that it was verified with.

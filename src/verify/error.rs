@@ -1,5 +1,6 @@
 //! Why a token is not accepted.
 
+use super::dpop::ProofError;
 use crate::jose::JoseError;
 use crate::marker::{Kind, MarkerId};
 
@@ -18,6 +19,12 @@ pub enum VerifyError {
     /// It is bound to a key that its presenter did not prove.
     #[error("the token is bound to a key that was not proven")]
     Confirmation,
+    /// A proof of possession came with it, and it is bound to nothing.
+    #[error("the token is not bound to the key of a proof, nor to any other")]
+    Unbound,
+    /// It is bound to a key, and the proof that its presenter has it is not accepted.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// It, or something that it stands or falls with, is revoked.
     #[error("revoked: marker {marker} covers its {name}", name = kind.name())]
     Revoked {
@@ -36,7 +43,7 @@ pub enum VerifyError {
 
 impl VerifyError {
     /// Every code there is.
-    pub const CODES: [&'static str; 14] = [
+    pub const CODES: [&'static str; 18] = [
         "malformed",
         "key_unknown",
         "key_refused",
@@ -51,6 +58,10 @@ impl VerifyError {
         "revoked",
         "stale",
         "no_keys",
+        "unbound",
+        "proof",
+        "proof_replayed",
+        "proofs_full",
     ];
 
     /// The name in metrics: stable.
@@ -78,13 +89,30 @@ impl VerifyError {
             Self::Revoked { .. } => 11,
             Self::Stale => 12,
             Self::NoKeys => 13,
+            Self::Unbound => 14,
+            Self::Proof(error) => match error {
+                ProofError::NotOne
+                | ProofError::TooLarge
+                | ProofError::Jwt(_)
+                | ProofError::Method
+                | ProofError::Url
+                | ProofError::Token
+                | ProofError::Old
+                | ProofError::Early => 15,
+                ProofError::Replayed => 16,
+                ProofError::Full => 17,
+            },
         }
     }
 
-    /// Whether it says nothing of the token: somebody else was not to be reached, and later the answer may be another.
+    /// Whether it says nothing of the token: somebody else was not to be reached, or others came in too great a number, and
+    /// later the answer may be another.
     #[must_use]
     pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Stale | Self::NoKeys)
+        matches!(
+            self,
+            Self::Stale | Self::NoKeys | Self::Proof(ProofError::Full)
+        )
     }
 }
 
@@ -115,6 +143,10 @@ mod tests {
             ),
             (VerifyError::Stale, "stale"),
             (VerifyError::NoKeys, "no_keys"),
+            (VerifyError::Unbound, "unbound"),
+            (VerifyError::Proof(ProofError::Method), "proof"),
+            (VerifyError::Proof(ProofError::Replayed), "proof_replayed"),
+            (VerifyError::Proof(ProofError::Full), "proofs_full"),
         ];
         assert_eq!(told.len(), VerifyError::CODES.len());
         for (error, code) in told {

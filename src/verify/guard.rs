@@ -5,6 +5,7 @@ mod tests;
 
 use super::access_token::AccessToken;
 use super::cache::{Entry, Verified, print};
+use super::dpop::Proofs;
 use super::error::VerifyError;
 use super::feed::Feed;
 use super::keys::Keys;
@@ -23,7 +24,7 @@ use std::time::Duration;
 /// clone.
 ///
 /// What was verified once is remembered, up to [`limits::VERIFIED_BYTES`], for as long as the issuer has the same keys. What
-/// is remembered is never a "yes": times, presenter and revocations are looked at in each check, at the end of it, whether
+/// is remembered is never a "yes": times, presenter, its proof and revocations are looked at in each check, at the end of it, whether
 /// the token was remembered or had to be verified. So a verification that took long and ends after the token was revoked
 /// brings nothing back: its result is held against the markers after it was made, and so is each later use of it. A check
 /// that begins after a marker is in force here does not pass what the marker covers.
@@ -35,6 +36,7 @@ struct Inner {
     rules: Rules,
     keys: Keys,
     feed: Feed,
+    proofs: Option<Proofs>,
     verified: Verified,
     stats: Stats,
 }
@@ -46,6 +48,7 @@ pub struct GuardBuilder {
     rules: Rules,
     keys: Keys,
     feed: Feed,
+    proofs: Option<Proofs>,
     remembered: u64,
 }
 
@@ -56,6 +59,7 @@ impl Guard {
             rules: Rules::new(issuer, audience),
             keys,
             feed,
+            proofs: None,
             remembered: limits::VERIFIED_BYTES,
         }
     }
@@ -134,6 +138,7 @@ impl Guard {
         let (believed, validity) = self.0.rules.believe(token, &keys.set)?;
         let entry = Arc::new(Entry {
             fence: believed.fence(),
+            print,
             token: Arc::new(believed),
             validity,
             generation: keys.generation,
@@ -145,7 +150,8 @@ impl Guard {
         Ok(entry)
     }
 
-    /// What may change from one use to the next. The markers last: whatever came before took its time.
+    /// What may change from one use to the next. The markers after all that takes time; then nothing is left but to spend the
+    /// proof, so that no refusal spends it, and nobody fills with proofs what they are remembered in but by good tokens.
     fn admit(
         &self,
         entry: &Entry,
@@ -154,17 +160,20 @@ impl Guard {
     ) -> Result<(), VerifyError> {
         let now = self.0.feed.clock().now();
         entry.validity.check(now, self.0.rules.leeway)?;
-        check_presenter(entry.token.binding, presenter)?;
+        let proof = check_presenter(&entry.print, entry.token.binding, presenter, now)?;
         let age = self.0.feed.check(&entry.fence)?;
         let is_fresh = age.is_some_and(|age| age <= staleness.bound);
         match staleness.beyond {
-            _ if is_fresh => Ok(()),
-            Beyond::Refuse => Err(VerifyError::Stale),
-            Beyond::Accept => {
-                count(&self.0.stats.accepted_stale);
-                Ok(())
-            }
+            Beyond::Refuse if !is_fresh => return Err(VerifyError::Stale),
+            Beyond::Refuse | Beyond::Accept => {}
         }
+        if let Some(proof) = proof {
+            proof.spend(now)?;
+        }
+        if !is_fresh {
+            count(&self.0.stats.accepted_stale);
+        }
+        Ok(())
     }
 
     /// Whom tokens must be for.
@@ -183,6 +192,12 @@ impl Guard {
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// What checks proofs of possession, if tokens that are bound to keys may come.
+    #[must_use]
+    pub fn proofs(&self) -> Option<&Proofs> {
+        self.0.proofs.as_ref()
     }
 
     /// What was counted.
@@ -225,6 +240,12 @@ impl GuardBuilder {
         self
     }
 
+    /// Has a [`super::Layer`] with this guard take tokens that are bound to keys, each request with a proof (RFC 9449).
+    pub fn proofs(mut self, proofs: Proofs) -> Self {
+        self.proofs = Some(proofs);
+        self
+    }
+
     /// The guard.
     #[must_use]
     pub fn build(self) -> Guard {
@@ -232,6 +253,7 @@ impl GuardBuilder {
             rules: self.rules,
             keys: self.keys,
             feed: self.feed,
+            proofs: self.proofs,
             verified: Verified::new(self.remembered),
             stats: Stats::default(),
         }))

@@ -1,21 +1,23 @@
 //! A layer for servers: no request passes without a good token.
 
 mod answer;
-mod bearer;
 mod caller;
+mod credentials;
 #[cfg(test)]
 mod tests;
 
 pub use caller::{Caller, PeerCertificate};
 
 use super::access_token::AccessToken;
-use super::error::VerifyError;
 use super::guard::Guard;
 use super::staleness::Staleness;
+use super::verifier::Presenter;
 use crate::id::ScopeSet;
 use answer::Refusal;
 use caller::Find;
-use http::{Extensions, HeaderMap, Request, Response};
+use credentials::Scheme;
+use http::request::Parts;
+use http::{Extensions, Request, Response};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +41,11 @@ use tower::Service;
 /// A token that is bound to a certificate (RFC 8705) passes from the connection that proved it. On a tonic server that ends
 /// TLS itself it is found; elsewhere the server puts [`PeerCertificate`] into the extensions of its requests, or
 /// [`Layer::caller`] finds it.
+///
+/// Where the guard has [`super::Proofs`], a token that is bound to a key passes with a proof of it: `Authorization: DPoP …` and
+/// `DPoP: …` (RFC 9449 section 7.1), the proof for the URL of the request, for gRPC that of the method by POST. As a bearer
+/// token it is refused (section 7.2), and so is with a proof what is not bound to its key. Answers say
+/// `WWW-Authenticate: DPoP …` then, with `error="invalid_dpop_proof"` if it is the proof that is refused, and the algorithms.
 #[derive(Clone, Debug)]
 pub struct Layer(Arc<Settings>);
 
@@ -81,19 +88,23 @@ impl Layer {
 }
 
 impl Settings {
-    async fn check(
-        &self,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-    ) -> Result<Arc<AccessToken>, Refusal> {
-        let token = bearer::token(headers)?;
-        let caller = self.caller.find(extensions);
-        let checked = self.guard.check(token, caller.presenter(), self.staleness);
-        let token = checked.await.map_err(Refusal::of)?;
+    async fn check(&self, request: &Parts) -> Result<Arc<AccessToken>, Refusal> {
+        let (scheme, token) = credentials::token(&request.headers)?;
+        let caller = self.caller.find(&request.extensions);
+        let presenter = match scheme {
+            Scheme::Bearer => caller.presenter(),
+            // Without proofs there is no such scheme here.
+            Scheme::Dpop => {
+                let proofs = self.guard.proofs().ok_or(Refusal::Nothing)?;
+                Presenter::Proof(proofs.shown(request))
+            }
+        };
+        let checked = self.guard.check(token, presenter, self.staleness).await;
+        let token = checked.map_err(|error| Refusal::Token(scheme, error))?;
         if self.scopes.is_subset(&token.scopes) {
             Ok(token)
         } else {
-            Err(Refusal::Scope)
+            Err(Refusal::Scope(scheme))
         }
     }
 }
@@ -145,7 +156,7 @@ where
             let (mut parts, body) = request.into_parts();
             // Whatever stands there came from before the check.
             parts.extensions.remove::<Arc<AccessToken>>();
-            match settings.check(&parts.headers, &parts.extensions).await {
+            match settings.check(&parts).await {
                 Ok(token) => {
                     parts.extensions.insert(token);
                     ready.call(Request::from_parts(parts, body)).await
@@ -153,11 +164,5 @@ where
                 Err(refusal) => Ok(refusal.answer(&parts.headers, &settings)),
             }
         })
-    }
-}
-
-impl Refusal {
-    fn of(error: VerifyError) -> Self {
-        Self::Token(error)
     }
 }

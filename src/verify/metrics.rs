@@ -1,5 +1,6 @@
 //! What was counted, in the text format of `OpenMetrics`.
 
+use super::dpop::Proofs;
 use super::error::VerifyError;
 use super::guard::Guard;
 use prometheus_client::collector::Collector;
@@ -92,6 +93,11 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, guard: &Guard) -> fmt::Result {
         ),
         ("remembered", "Tokens that are remembered", remembered),
         ("remembered_bytes", "About what they take", bytes),
+        (
+            "proofs_remembered",
+            "Proofs of possession that passed and could not be told from new ones if they were forgotten",
+            whole(guard.proofs().map_or(0, Proofs::remembered)),
+        ),
     ];
     for (name, help, value) in gauges {
         show(encoder, name, help, None, &ConstGauge::new(value))?;

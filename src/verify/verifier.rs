@@ -1,6 +1,8 @@
 //! Checking access tokens (RFC 9068 section 4).
 
 use super::access_token::{AccessToken, Binding, Text};
+use super::cache::{Print, print};
+use super::dpop::{Proof, Shown};
 use super::error::VerifyError;
 use crate::id::Audience;
 use crate::jose::{KeySet, Unverified, Validity};
@@ -31,8 +33,8 @@ pub(super) struct Rules {
 pub enum Presenter<'a> {
     /// It proved the key of the certificate with this SHA-256.
     Certificate(&'a [u8; 32]),
-    /// It proved the key with this thumbprint (RFC 7638), as by a DPoP proof that the caller of the check has checked.
-    Key(&'a [u8; 32]),
+    /// It shows this proof that it has a key (RFC 9449), which is checked with the token, and passes once.
+    Proof(Shown<'a>),
     /// It proved no key: a bound token is refused.
     NoCertificate,
     /// The token is looked at, not acted on: a binding is reported and not checked.
@@ -64,10 +66,13 @@ impl Verifier {
         presenter: Presenter<'_>,
         now: Timestamp,
     ) -> Result<AccessToken, VerifyError> {
-        let (token, validity) = self.rules.believe(token, &self.keys)?;
+        let (believed, validity) = self.rules.believe(token, &self.keys)?;
         validity.check(now, self.rules.leeway)?;
-        check_presenter(token.binding, presenter)?;
-        Ok(token)
+        let proof = check_presenter(&print(token), believed.binding, presenter, now)?;
+        if let Some(proof) = proof {
+            proof.spend(now)?;
+        }
+        Ok(believed)
     }
 }
 
@@ -101,21 +106,30 @@ impl Rules {
     }
 }
 
-/// Whether the presenter is the one that a token is bound to.
-pub(super) fn check_presenter(
+/// Whether the presenter is the one that a token with this hash is bound to. A proof is good then, and has to be spent.
+///
+/// Who shows a proof has only what is bound to its key: a token that is bound to nothing, or to a certificate, is not what
+/// it was shown for (RFC 9449 section 4.3, number 12b). And what is bound to a key is nobody's without one (section 7.2).
+pub(super) fn check_presenter<'a>(
+    token: &Print,
     binding: Binding,
-    presenter: Presenter<'_>,
-) -> Result<(), VerifyError> {
+    presenter: Presenter<'a>,
+    now: Timestamp,
+) -> Result<Option<Proof<'a>>, VerifyError> {
     let proven = match (binding, presenter) {
-        (Binding::Bearer, _) | (_, Presenter::NotChecked) => true,
-        (Binding::Certificate(bound), Presenter::Certificate(proven))
-        | (Binding::Key(bound), Presenter::Key(proven)) => bound.ct_eq(proven).into(),
-        (Binding::Certificate(_), Presenter::Key(_) | Presenter::NoCertificate)
+        (_, Presenter::NotChecked) => true,
+        (Binding::Key(bound), Presenter::Proof(shown)) => {
+            return shown.check(token, &bound, now).map(Some);
+        }
+        (Binding::Bearer, Presenter::Proof(_)) => return Err(VerifyError::Unbound),
+        (Binding::Bearer, Presenter::Certificate(_) | Presenter::NoCertificate) => true,
+        (Binding::Certificate(bound), Presenter::Certificate(proven)) => bound.ct_eq(proven).into(),
+        (Binding::Certificate(_), Presenter::Proof(_) | Presenter::NoCertificate)
         | (Binding::Key(_), Presenter::Certificate(_) | Presenter::NoCertificate)
         | (Binding::Unknown, _) => false,
     };
     if proven {
-        Ok(())
+        Ok(None)
     } else {
         Err(VerifyError::Confirmation)
     }

@@ -4,7 +4,7 @@
 
 mod audit;
 mod exchange;
-mod foreign;
+pub(crate) mod foreign;
 mod issuer;
 mod log;
 mod verifiers;

@@ -1,5 +1,6 @@
 //! The users' side: tokens checked where they arrive, keys fetched from an issuer, revocations followed.
 
+mod dpop;
 mod feed;
 mod hour;
 mod layer;

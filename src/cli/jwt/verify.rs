@@ -125,7 +125,9 @@ fn refused(error: VerifyError) -> Failure {
         VerifyError::Token(_)
         | VerifyError::Issuer
         | VerifyError::Audience
-        | VerifyError::Confirmation => {
+        | VerifyError::Confirmation
+        | VerifyError::Unbound
+        | VerifyError::Proof(_) => {
             Failure::new(Exit::Unverified, "unverified", "the token does not verify").why(error)
         }
     }

@@ -1,6 +1,7 @@
 //! Decisions, on a clock that tests move and with a feed that they hand messages.
 
 mod model;
+mod proofs;
 
 use super::super::verifier::Presenter;
 use super::*;
@@ -132,11 +133,7 @@ fn times_and_presenters_of_what_is_remembered_are_looked_at_too() {
     let token = signed("a", &bound);
     let by = |presenter| world.guard.check_now(&token, presenter, FRESH);
     assert!(by(Presenter::Certificate(&mine)).is_ok());
-    let presenters = [
-        Presenter::Certificate(&theirs),
-        Presenter::Key(&mine),
-        Presenter::NoCertificate,
-    ];
+    let presenters = [Presenter::Certificate(&theirs), Presenter::NoCertificate];
     for presenter in presenters {
         assert_eq!(by(presenter), Err(VerifyError::Confirmation));
     }
@@ -150,24 +147,6 @@ fn times_and_presenters_of_what_is_remembered_are_looked_at_too() {
     assert_eq!(world.guard.remembered(), 0, "it gave up its place");
     assert_eq!(by(Presenter::Certificate(&mine)), Err(late));
     assert_eq!(world.guard.remembered(), 0, "and does not come back");
-}
-
-#[test]
-fn a_token_bound_to_a_key_is_only_its_holders() {
-    let world = World::fed();
-    let thumbprint = [9; 32];
-    let mut bound = claims("t");
-    bound["cnf"] = json!({"jkt": URL_SAFE_NO_PAD.encode(thumbprint)});
-    let token = signed("a", &bound);
-    let by = |presenter| world.guard.check_now(&token, presenter, FRESH);
-    assert!(by(Presenter::Key(&thumbprint)).is_ok());
-    for presenter in [
-        Presenter::Key(&[0; 32]),
-        Presenter::Certificate(&thumbprint),
-        Presenter::NoCertificate,
-    ] {
-        assert_eq!(by(presenter), Err(VerifyError::Confirmation));
-    }
 }
 
 #[test]

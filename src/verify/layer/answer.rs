@@ -1,6 +1,8 @@
-//! How a "no" is said: by RFC 6750 section 3 over HTTP, with a status over gRPC.
+//! How a "no" is said: by RFC 6750 section 3 and RFC 9449 section 7.1 over HTTP, with a status over gRPC.
 
 use super::Settings;
+use super::credentials::Scheme;
+use crate::verify::dpop::ALGORITHM_NAMES;
 use crate::verify::error::VerifyError;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -9,14 +11,14 @@ use tonic::{Code, Status};
 /// Why a request does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It brings no bearer token at all.
+    /// It brings no token at all.
     Nothing,
     /// It brings one in a way that it must not be brought.
-    Request,
-    /// The token is not accepted.
-    Token(VerifyError),
+    Request(Scheme),
+    /// The token is not accepted, or not with its proof.
+    Token(Scheme, VerifyError),
     /// The token is good, and says too little.
-    Scope,
+    Scope(Scheme),
 }
 
 /// When to come again after a moment in which nothing could be known.
@@ -24,7 +26,7 @@ const RETRY_SECONDS: &str = "5";
 
 impl Refusal {
     pub(super) fn answer<R: Default>(self, asked: &HeaderMap, settings: &Settings) -> Response<R> {
-        let challenge = self.challenge(settings);
+        let challenges = self.challenges(settings);
         let mut response = if is_grpc(asked) {
             Status::new(self.code(), self.words()).into_http()
         } else {
@@ -36,41 +38,41 @@ impl Refusal {
             }
             response
         };
-        if let Some(challenge) = challenge {
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        for challenge in challenges {
+            response.headers_mut().append(WWW_AUTHENTICATE, challenge);
         }
         response
     }
 
     fn is_outage(self) -> bool {
-        matches!(self, Self::Token(error) if error.is_outage())
+        matches!(self, Self::Token(_, error) if error.is_outage())
     }
 
     fn status(self) -> StatusCode {
         match self {
-            Self::Request => StatusCode::BAD_REQUEST,
-            Self::Scope => StatusCode::FORBIDDEN,
-            Self::Token(_) if self.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Nothing | Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::Scope(_) => StatusCode::FORBIDDEN,
+            Self::Token(..) if self.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Nothing | Self::Token(..) => StatusCode::UNAUTHORIZED,
         }
     }
 
     fn code(self) -> Code {
         match self {
-            Self::Scope => Code::PermissionDenied,
-            Self::Token(_) if self.is_outage() => Code::Unavailable,
-            Self::Nothing | Self::Request | Self::Token(_) => Code::Unauthenticated,
+            Self::Scope(_) => Code::PermissionDenied,
+            Self::Token(..) if self.is_outage() => Code::Unavailable,
+            Self::Nothing | Self::Request(_) | Self::Token(..) => Code::Unauthenticated,
         }
     }
 
     /// For whoever brought the token. Which marker revokes it is for those who administer markers.
     fn words(self) -> String {
         match self {
-            Self::Nothing => "no bearer token".to_owned(),
-            Self::Request => "not one bearer token".to_owned(),
-            Self::Token(VerifyError::Revoked { .. }) => "the token is revoked".to_owned(),
-            Self::Token(error) => error.to_string(),
-            Self::Scope => "the token lacks a scope".to_owned(),
+            Self::Nothing => "no token".to_owned(),
+            Self::Request(_) => "not one token".to_owned(),
+            Self::Token(_, VerifyError::Revoked { .. }) => "the token is revoked".to_owned(),
+            Self::Token(_, error) => error.to_string(),
+            Self::Scope(_) => "the token lacks a scope".to_owned(),
         }
     }
 
@@ -78,27 +80,52 @@ impl Refusal {
         match self {
             // RFC 6750 section 3.1: who brought nothing is told nothing but how to.
             Self::Nothing => None,
-            Self::Request => Some("invalid_request"),
-            Self::Token(_) => Some("invalid_token"),
-            Self::Scope => Some("insufficient_scope"),
+            Self::Request(_) => Some("invalid_request"),
+            Self::Token(_, VerifyError::Proof(_)) => Some("invalid_dpop_proof"),
+            Self::Token(..) => Some("invalid_token"),
+            Self::Scope(_) => Some("insufficient_scope"),
         }
     }
 
-    /// `WWW-Authenticate`; none where a token would not help.
-    fn challenge(self, settings: &Settings) -> Option<HeaderValue> {
-        if self.is_outage() {
-            return None;
-        }
+    /// `WWW-Authenticate`, the scheme that was used first; none where a token would not help.
+    fn challenges(self, settings: &Settings) -> Vec<HeaderValue> {
+        let schemes: &[Scheme] = match self {
+            _ if self.is_outage() => &[],
+            Self::Nothing => &Scheme::ALL,
+            // The token may be one that a proof would do for (RFC 9449 section 7.2).
+            Self::Token(Scheme::Bearer, VerifyError::Confirmation) => &Scheme::ALL,
+            Self::Request(Scheme::Bearer)
+            | Self::Token(Scheme::Bearer, _)
+            | Self::Scope(Scheme::Bearer) => &[Scheme::Bearer],
+            Self::Request(Scheme::Dpop)
+            | Self::Token(Scheme::Dpop, _)
+            | Self::Scope(Scheme::Dpop) => &[Scheme::Dpop],
+        };
+        let known = schemes
+            .iter()
+            .filter(|scheme| **scheme == Scheme::Bearer || settings.guard.proofs().is_some());
+        let used = schemes.first();
+        let challenges = known.filter_map(|scheme| {
+            let text = self.challenge(*scheme, used == Some(scheme), settings);
+            HeaderValue::try_from(text).ok()
+        });
+        challenges.collect()
+    }
+
+    fn challenge(self, scheme: Scheme, is_used: bool, settings: &Settings) -> String {
         let realm = quoted(settings.guard.audience().as_str());
-        let mut text = format!("Bearer realm=\"{realm}\"");
-        if let Some(error) = self.error() {
+        let mut text = format!("{} realm=\"{realm}\"", scheme.name());
+        if let Some(error) = self.error().filter(|_| is_used) {
             let words = quoted(&self.words());
             text = format!("{text}, error=\"{error}\", error_description=\"{words}\"");
         }
-        if self == Self::Scope {
+        if matches!(self, Self::Scope(_)) {
             text = format!("{text}, scope=\"{}\"", settings.scopes);
         }
-        HeaderValue::try_from(text).ok()
+        match scheme {
+            Scheme::Bearer => text,
+            Scheme::Dpop => format!("{text}, algs=\"{ALGORITHM_NAMES}\""),
+        }
     }
 }
 

@@ -13,8 +13,6 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 pub enum Caller {
     /// The key of the certificate with this SHA-256.
     Certificate([u8; 32]),
-    /// The key with this thumbprint (RFC 7638).
-    Key([u8; 32]),
     /// Nothing.
     Unproven,
 }
@@ -40,7 +38,6 @@ impl Caller {
     pub(super) const fn presenter(&self) -> Presenter<'_> {
         match self {
             Self::Certificate(digest) => Presenter::Certificate(digest),
-            Self::Key(thumbprint) => Presenter::Key(thumbprint),
             Self::Unproven => Presenter::NoCertificate,
         }
     }

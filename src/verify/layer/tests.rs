@@ -1,7 +1,7 @@
 //! How a token is brought; whole servers are in the integration tests.
 
 use super::answer::Refusal;
-use super::bearer::token;
+use super::credentials::{Scheme, token};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -14,21 +14,28 @@ fn with(values: &[&str]) -> HeaderMap {
 }
 
 #[test]
-fn one_bearer_token_is_found() {
+fn one_token_is_found_with_its_scheme() {
     for value in [
         "Bearer a.b.c",
         "bearer a.b.c",
         "BEARER  a.b.c",
         "bEaReR a.b.c ",
     ] {
-        assert_eq!(token(&with(&[value])), Ok("a.b.c"), "{value}");
+        let headers = with(&[value]);
+        let found = token(&headers);
+        assert_eq!(found, Ok((Scheme::Bearer, "a.b.c")), "{value}");
+    }
+    for value in ["DPoP a.b.c", "dpop a.b.c", "DPOP   a.b.c "] {
+        let headers = with(&[value]);
+        let found = token(&headers);
+        assert_eq!(found, Ok((Scheme::Dpop, "a.b.c")), "{value}");
     }
 }
 
 #[test]
 fn none_or_more_than_one_is_not() {
     assert_eq!(token(&with(&[])), Err(Refusal::Nothing));
-    for value in ["Basic YTpi", "", "Bearera.b.c", "DPoP a.b.c"] {
+    for value in ["Basic YTpi", "", "Bearera.b.c", "DPoPa.b.c"] {
         assert_eq!(token(&with(&[value])), Err(Refusal::Nothing), "{value}");
     }
     for values in [
@@ -40,6 +47,14 @@ fn none_or_more_than_one_is_not() {
         &["Bearer a", "Bearer a"],
         &["Bearer a", "Basic YTpi"],
     ] {
-        assert_eq!(token(&with(values)), Err(Refusal::Request), "{values:?}");
+        let refused = Err(Refusal::Request(Scheme::Bearer));
+        assert_eq!(token(&with(values)), refused, "{values:?}");
     }
+    for values in [&["DPoP"][..], &["DPoP a b"], &["dpop a,b"]] {
+        let refused = Err(Refusal::Request(Scheme::Dpop));
+        assert_eq!(token(&with(values)), refused, "{values:?}");
+    }
+    let headers = with(&["DPoP a", "Bearer a"]);
+    let two = token(&headers);
+    assert_eq!(two, Err(Refusal::Request(Scheme::Bearer)));
 }

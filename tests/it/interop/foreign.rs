@@ -88,6 +88,13 @@ impl Foreign {
         run(command, "").await
     }
 
+    /// Makes a key for proofs of possession, or calls a server with them; Node has a library for it.
+    pub(crate) async fn dpop(self, ca: &Path, arguments: &[&str], input: &str) -> Said {
+        let mut command = self.script("dpop");
+        command.args(arguments).env("NODE_EXTRA_CA_CERTS", ca);
+        run(command, input).await
+    }
+
     /// Queries the log: yes with the records.
     pub(crate) async fn audit(self, arguments: &[&str]) -> Said {
         let mut command = self.script("audit");

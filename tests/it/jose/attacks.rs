@@ -4,7 +4,8 @@ use crate::support::jws::Signer;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::jose::{
-    JoseError, Jwk, KeySet, NumericDate, Unverified, Validity, VerifyingKey, from_slice,
+    Algorithm, JoseError, Jwk, KeySet, NumericDate, SelfSigned, Unverified, Validity, VerifyingKey,
+    from_slice,
 };
 use cambist::limits;
 use jiff::Timestamp;
@@ -87,6 +88,37 @@ fn headers_that_ask_for_more_are_refused() {
             assert_eq!(refused, Err(JoseError::HeaderRefused(member)), "{header}");
         }
     }
+}
+
+/// The key that a token brings says whose it is to nobody but those who look for that key.
+#[test]
+fn a_token_with_its_own_key_is_of_another_type() {
+    let jwk = SIGNER.jwk();
+    let with = |jwk: &Value| {
+        let header = json!({"alg": "ES256", "typ": "dpop+jwt", "jwk": jwk});
+        SIGNER.sign(&header.to_string(), "{}")
+    };
+    let token = with(&jwk);
+    let parse = |token: &str| SelfSigned::parse(token, &[Algorithm::Es256]).map(|_| ());
+    assert_eq!(
+        Unverified::parse(&token).unwrap_err(),
+        JoseError::HeaderRefused("jwk")
+    );
+    assert_eq!(parse(&TOKEN), Err(JoseError::HeaderRefused("no jwk")));
+    let other = SelfSigned::parse(&token, &[Algorithm::Ed25519]).map(|_| ());
+    assert_eq!(other, Err(JoseError::HeaderRefused("alg")));
+    let signed = SelfSigned::parse(&token, &[Algorithm::Es256]).unwrap();
+    let key: Jwk = serde_json::from_value(jwk.clone()).unwrap();
+    let thumbprint = URL_SAFE_NO_PAD.encode(signed.thumbprint());
+    assert_eq!(thumbprint, key.thumbprint().unwrap());
+    assert_eq!(signed.verify().unwrap().payload(), b"{}");
+    let foreign = with(&Signer::new().jwk());
+    let foreign = SelfSigned::parse(&foreign, &[Algorithm::Es256]).unwrap();
+    assert_eq!(foreign.verify().unwrap_err(), JoseError::BadSignature);
+    let mut private = jwk;
+    private["d"] = json!("AAAA");
+    let shown = JoseError::KeyRefused("a private key was shown");
+    assert_eq!(parse(&with(&private)), Err(shown));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use cambist::proto::ExplainRequest;
 use cambist::proto::token_exchange_client::TokenExchangeClient;
 use cambist::proto::token_exchange_server::TokenExchangeServer;
 use cambist::verify::{AccessToken, Caller, Layer, PeerCertificate};
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -45,7 +45,15 @@ fn bound(id: &str, clients: &Authority) -> (Identity, String) {
 
 /// A gRPC server behind the layer, that refuses to answer whom it does not know.
 async fn grpc(world: &World, layer: Layer, clients: Option<&Authority>) -> Listening {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    grpc_at(bind().await, world, layer, clients)
+}
+
+pub(super) fn grpc_at(
+    listener: TcpListener,
+    world: &World,
+    layer: Layer,
+    clients: Option<&Authority>,
+) -> Listening {
     let config = server_config(&world.identity, clients, b"h2");
     let known = |request: Request<()>| match request.extensions().get::<Arc<AccessToken>>() {
         Some(token) if token.issuer == ISSUER => Ok(request),
@@ -62,10 +70,22 @@ async fn grpc(world: &World, layer: Layer, clients: Option<&Authority>) -> Liste
 
 /// An HTTP server behind the layer, that answers with what the token says.
 async fn web(world: &World, layer: Layer, clients: Option<&Authority>) -> Listening {
+    web_at(bind().await, world, layer, clients)
+}
+
+pub(super) async fn bind() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+pub(super) fn web_at(
+    listener: TcpListener,
+    world: &World,
+    layer: Layer,
+    clients: Option<&Authority>,
+) -> Listening {
     async fn who(Extension(token): Extension<Arc<AccessToken>>) -> String {
         format!("{} {}", token.sub, token.scopes)
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = server_config(&world.identity, clients, b"http/1.1");
     let router = Router::new().route("/who", get(who)).layer(layer);
     listen_on(listener, config, |mut incoming| async move {
@@ -85,7 +105,7 @@ async fn web(world: &World, layer: Layer, clients: Option<&Authority>) -> Listen
 }
 
 /// What a client that trusts the world's authority and shows this is set to.
-fn client_config(world: &World, identity: Option<&Identity>) -> ClientConfig {
+pub(super) fn client_config(world: &World, identity: Option<&Identity>) -> ClientConfig {
     let root = CertificateDer::from_pem_slice(world.authority.pem().as_bytes()).unwrap();
     let builder = cambist::https::believing([root]).unwrap();
     match identity {
@@ -100,14 +120,26 @@ fn client_config(world: &World, identity: Option<&Identity>) -> ClientConfig {
 }
 
 async fn ask(server: &Listening, config: ClientConfig, tokens: &[&str]) -> Answer {
+    let headers: Vec<_> = tokens
+        .iter()
+        .map(|token| ("authorization", *token))
+        .collect();
+    ask_with(server, config, &headers).await
+}
+
+pub(super) async fn ask_with(
+    server: &Listening,
+    config: ClientConfig,
+    headers: &[(&str, &str)],
+) -> Answer {
     let stream = TcpStream::connect(server.address).await.unwrap();
     let stream = tls(stream, config).await.unwrap();
     let mut client = Client::h1(stream).await.unwrap();
     let mut request = http::Request::builder()
         .uri("/who")
         .header("host", "localhost");
-    for token in tokens {
-        request = request.header(AUTHORIZATION, *token);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     client
         .send(request.body(Full::new(Bytes::new())).unwrap())
