@@ -33,8 +33,8 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The configuration of a log whose segment takes all of a run.
-const NEVER_CLOSED: &str = "segment_bytes = 1_000_000_000_000";
+/// The configuration of a log whose segments are closed as seldom as may be: once a run or twice.
+const SELDOM_CLOSED: &str = "segment_bytes = 1_073_741_824";
 
 /// How much replies of the two sides may differ in length: by the digits of an index.
 const SLACK: usize = 8;
@@ -190,7 +190,7 @@ fn compare(
 }
 
 fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
-    let [folder, open, other] = ["", NEVER_CLOSED, ""].map(Folder::new);
+    let [folder, open, other] = ["", SELDOM_CLOSED, ""].map(Folder::new);
     let mut bare = Server::start("bare", "bare", &folder.tls(), &folder);
     let mut ours = Server::start("broker", "broker", &folder.config(), &folder);
     ours.key = runtime.block_on(folder.key()).secret;
