@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
 
 /// Markers in one part.
 const PART: usize = 2_730;
@@ -85,13 +86,13 @@ fn parts(markers: usize) -> Vec<SnapshotPart> {
 struct Snapshot(Arc<Vec<SnapshotPart>>);
 
 impl Tells for Snapshot {
-    fn watched(&self, _from: String) -> Told {
+    fn watched(&self, _from: String) -> Result<Told, Status> {
         let parts = Arc::clone(&self.0);
         let told = tokio_stream::iter(0..parts.len()).map(move |place| {
             let event = Some(Event::Snapshot(parts[place].clone()));
             Ok(WatchResponse { event })
         });
         // Then it is silent, for as long as a bench takes.
-        Box::pin(told.chain(tokio_stream::pending()))
+        Ok(Box::pin(told.chain(tokio_stream::pending())))
     }
 }

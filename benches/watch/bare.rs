@@ -53,11 +53,11 @@ fn snapshot() -> WatchResponse {
 }
 
 impl Tells for Bare {
-    fn watched(&self, _from: String) -> Told {
+    fn watched(&self, _from: String) -> Result<Told, Status> {
         let first = tokio_stream::once(Ok(snapshot()));
         let later = BroadcastStream::new(self.0.subscribe());
         let later = later.map(|sent| sent.map_err(|_| Status::data_loss("too slow")));
-        Box::pin(first.chain(later))
+        Ok(Box::pin(first.chain(later)))
     }
 }
 

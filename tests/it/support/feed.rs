@@ -242,7 +242,7 @@ impl State {
 }
 
 impl Tells for FeedServer {
-    fn watched(&self, from: String) -> Told {
+    fn watched(&self, from: String) -> Result<Told, Status> {
         let as_of = self.as_of();
         let mut state = self.state();
         let known = from.parse().ok();
@@ -275,6 +275,6 @@ impl Tells for FeedServer {
             sender.send(said(event)).unwrap();
         }
         state.watchers.push(sender);
-        Box::pin(UnboundedReceiverStream::new(receiver))
+        Ok(Box::pin(UnboundedReceiverStream::new(receiver)))
     }
 }

@@ -14,8 +14,8 @@ pub(crate) type Told = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> 
 
 /// Tells those who watch.
 pub(crate) trait Tells: Send + Sync + 'static {
-    /// Somebody watches, from a revision on.
-    fn watched(&self, from: String) -> Told;
+    /// Somebody wants to watch, from a revision on.
+    fn watched(&self, from: String) -> Result<Told, Status>;
 }
 
 /// The service.
@@ -32,7 +32,7 @@ impl<T: Tells> Revocation for OnlyWatched<T> {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Told>, Status> {
         let from = request.into_inner().from_revision;
-        Ok(Response::new(self.0.watched(from)))
+        self.0.watched(from).map(Response::new)
     }
 
     async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
