@@ -17,5 +17,5 @@ pub use change::{Author, Changes, Committed, Note, Precondition, Settled, Who};
 pub use keys::{KeyAdmin, Leaked, Sighting, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
-pub use revocations::{Reach, Revocable, RevocationAdmin, Revoked, Undurable};
+pub use revocations::{InHand, Reach, Revocable, RevocationAdmin, Revoked, Undurable};
 pub use signing::SigningAdmin;

@@ -66,7 +66,7 @@ fn parts(markers: usize) -> Vec<SnapshotPart> {
     for chunk in all.chunks(PART).chain([&[][..]]) {
         let mut bytes = Vec::new();
         chunk.iter().for_each(|marker| pack(marker, &mut bytes));
-        digest.update(&bytes);
+        digest.update(aws_lc_rs::digest::digest(&SHA256, &bytes).as_ref());
         parts.push(SnapshotPart {
             markers: bytes.into(),
             first: parts.is_empty(),
@@ -82,6 +82,7 @@ fn parts(markers: usize) -> Vec<SnapshotPart> {
                 seconds: SystemClock::shared().now().as_second(),
                 nanos: 0,
             }),
+            view: Vec::new(),
         });
     }
     parts

@@ -54,6 +54,7 @@ fn snapshot() -> WatchResponse {
             count: 0,
             digest: vec![7; 32],
             as_of: Some(SystemTime::now().into()),
+            view: Vec::new(),
         }),
     }))
 }

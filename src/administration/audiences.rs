@@ -34,7 +34,8 @@ impl AudienceAdmin {
         &self.audiences
     }
 
-    /// Registers an audience, or changes one at the revision that the caller saw.
+    /// Registers an audience, or changes one at the revision that the caller saw. A tenant it may lose, and not get: tokens
+    /// of others may be alive for it, and who serves it would no longer be told of their revocation.
     ///
     /// # Errors
     /// A refusal, or a failure of ours.
@@ -67,6 +68,14 @@ impl AudienceAdmin {
         let (action, name) = (PUT, spec.name.as_str());
         let head = self.changes.head(COLLECTION).await?;
         let is = self.stored_revision(&spec.name)?;
+        let old = is.and_then(|_| self.audiences.find(&spec.name));
+        if let (Some(old), Some(tenant)) = (old, &spec.tenant)
+            && old.spec.tenant.as_ref() != Some(tenant)
+        {
+            let cause = "an audience may become one that all share, and not one of a tenant or of another: register one of \
+                         another name";
+            return Err(invalid("tenant", cause));
+        }
         self.audiences
             .check(spec)
             .map_err(|error| invalid("audience", error))?;

@@ -12,16 +12,16 @@ const SHARDS: usize = 4096;
 /// Markers whose ends lie within so many seconds are dropped together.
 const SLOT: u32 = 16;
 
-/// Markers in force. A check takes one short lock for each part of its fence; it sees every marker that was put before it
-/// began.
+/// Markers in force, each with something small that is kept beside its cover. A check takes one short lock for each part of
+/// its fence; it sees every marker that was put before it began.
 #[derive(Debug)]
-pub struct MarkerSet {
-    covers: DashMap<MarkerId, Cover, BuildHasherDefault<AsItIs>>,
+pub struct MarkerSet<T = ()> {
+    covers: DashMap<MarkerId, (Cover, T), BuildHasherDefault<AsItIs>>,
     /// The ids by when they end, so that those that end are found without looking at the others.
     due: Mutex<BTreeMap<u32, Vec<MarkerId>>>,
 }
 
-impl Default for MarkerSet {
+impl<T> Default for MarkerSet<T> {
     fn default() -> Self {
         let hasher = BuildHasherDefault::default();
         Self {
@@ -35,27 +35,40 @@ impl MarkerSet {
     /// Puts a marker in force in place of the one of that id, or takes it back where it covers nothing. Answers whether
     /// that changed anything.
     pub fn put(&self, marker: Marker) -> bool {
+        self.put_with(marker, ())
+    }
+}
+
+impl<T: Copy + PartialEq> MarkerSet<T> {
+    /// As [`MarkerSet::put`], with what is kept beside it.
+    pub fn put_with(&self, marker: Marker, beside: T) -> bool {
         let Marker { id, cover } = marker;
         let is_nothing = cover.before == Second::ZERO;
         let old = match is_nothing {
             true => self.covers.remove(&id).map(|(_, old)| old),
-            false => self.covers.insert(id, cover),
+            false => self.covers.insert(id, (cover, beside)),
         };
-        let is_due = old.is_some_and(|old| slot(old.until) == slot(cover.until));
+        let is_due = old.is_some_and(|(old, _)| slot(old.until) == slot(cover.until));
         let ends = cover.until != Second::NEVER && cover.until != Second::ZERO;
         if ends && !is_due {
             self.due().entry(slot(cover.until)).or_default().push(id);
         }
         match is_nothing {
             true => old.is_some(),
-            false => old != Some(cover),
+            false => old != Some((cover, beside)),
         }
     }
 
     /// What is in force of an id.
     #[must_use]
     pub fn get(&self, id: &MarkerId) -> Option<Cover> {
-        self.covers.get(id).map(|cover| *cover)
+        self.find(id).map(|(cover, _)| cover)
+    }
+
+    /// What is in force of an id, and what is kept beside it.
+    #[must_use]
+    pub fn find(&self, id: &MarkerId) -> Option<(Cover, T)> {
+        self.covers.get(id).map(|found| *found)
     }
 
     /// The first part of a fence that a marker covers.
@@ -68,8 +81,8 @@ impl MarkerSet {
     /// Whether a marker covers this.
     #[must_use]
     pub fn covers(&self, part: &Part) -> bool {
-        let cover = self.covers.get(&part.id);
-        cover.is_some_and(|cover| cover.before >= part.since)
+        let found = self.covers.get(&part.id);
+        found.is_some_and(|found| found.0.before >= part.since)
     }
 
     /// Drops markers that have ended by `now`, at most `most` at once, and answers which: those that were taken back before
@@ -84,7 +97,7 @@ impl MarkerSet {
             }
             ended.extend(some.into_iter().filter(|id| {
                 // It may have been prolonged since.
-                let has_ended = |_: &MarkerId, cover: &Cover| slot(cover.until) < last;
+                let has_ended = |_: &MarkerId, found: &(Cover, T)| slot(found.0.until) < last;
                 self.covers.remove_if(id, has_ended).is_some() || !self.covers.contains_key(id)
             }));
         }
@@ -105,13 +118,12 @@ impl MarkerSet {
         some
     }
 
-    /// Calls `each` with every marker in force, in no order. What is put meanwhile may be among them.
-    pub fn for_each(&self, mut each: impl FnMut(Marker)) {
+    /// Calls `each` with every marker in force and what is kept beside it, in no order. What is put meanwhile may be among
+    /// them.
+    pub fn for_each(&self, mut each: impl FnMut(Marker, T)) {
         for entry in &self.covers {
-            each(Marker {
-                id: *entry.key(),
-                cover: *entry.value(),
-            });
+            let (id, (cover, beside)) = (*entry.key(), *entry.value());
+            each(Marker { id, cover }, beside);
         }
     }
 
@@ -260,6 +272,21 @@ mod tests {
         set.put(marker(ISSUER, Second::ZERO, second(100)));
         assert!(set.is_empty());
         assert_eq!(set.expire(at(1_000), 4), [ISSUER.id()]);
+    }
+
+    #[test]
+    fn what_is_kept_beside_a_marker_changes_with_it() {
+        let set = MarkerSet::<u16>::default();
+        let marker = marker(ISSUER, Second::NEVER, Second::NEVER);
+        assert!(set.put_with(marker, 1));
+        assert!(!set.put_with(marker, 1));
+        assert!(set.put_with(marker, 2));
+        assert_eq!(set.find(&marker.id), Some((marker.cover, 2)));
+        let mut all = Vec::new();
+        set.for_each(|marker, beside| all.push((marker, beside)));
+        assert_eq!(all, [(marker, 2)]);
+        // Ten million stay under a gigabyte: so much in the table, and what says when they end.
+        assert_eq!(size_of::<(MarkerId, (Cover, u16))>(), 28);
     }
 
     /// Whoever is told that a marker is in force finds it, whatever else happens to the set.

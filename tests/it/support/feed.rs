@@ -155,6 +155,9 @@ impl FeedServer {
     }
 }
 
+/// What every snapshot is of.
+const VIEW: &[u8] = b"all of it";
+
 /// The marker that revokes all of a thing, for ever.
 pub(crate) fn all(thing: Thing<'_>) -> Marker {
     let cover = Cover::all(Second::NEVER);
@@ -192,19 +195,21 @@ impl State {
 
     fn snapshot(&self, as_of: Option<prost_types::Timestamp>) -> Vec<Event> {
         let markers: Vec<_> = self.in_force.values().copied().collect();
-        let bytes = packed(&markers);
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+        let mut chunks: Vec<_> = markers.chunks(PART).map(packed).collect();
+        chunks.push(Vec::new());
+        let digest = |bytes: &[u8]| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let digests = chunks.iter().map(|chunk| digest(chunk).as_ref().to_vec());
+        let digest = digest(&digests.collect::<Vec<_>>().concat());
         let mut end = SnapshotEnd {
             revision: self.changes.len().to_string(),
             count: markers.len().try_into().unwrap(),
             digest: digest.as_ref().to_vec(),
             as_of,
+            view: VIEW.to_vec(),
         };
         if let Some(spoil) = self.spoilt {
             spoil(&mut end);
         }
-        let mut chunks: Vec<_> = markers.chunks(PART).map(packed).collect();
-        chunks.push(Vec::new());
         let last = chunks.len() - 1;
         let part = |(place, bytes): (usize, Vec<u8>)| {
             Event::Snapshot(SnapshotPart {
@@ -225,10 +230,14 @@ impl Revocation for FeedServer {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let from = request.into_inner().from_revision;
+        let WatchRequest {
+            from_revision: from,
+            view,
+        } = request.into_inner();
         let as_of = self.as_of();
         let mut state = self.state();
-        let known = from.parse().ok();
+        // Who does not say what it has all of, has nothing.
+        let known = from.parse().ok().filter(|_| view == VIEW);
         let known = known.filter(|from| (state.oldest..=state.changes.len()).contains(from));
         state.asked.push(from);
         let first = match known {
