@@ -4,6 +4,7 @@
 
 mod audiences;
 mod change;
+mod former;
 mod head;
 mod idempotency;
 mod keys;
@@ -14,6 +15,7 @@ mod signing;
 
 pub use audiences::AudienceAdmin;
 pub use change::{Author, Changes, Committed, Note, Precondition, Settled, Who};
+pub use former::keep_tenants;
 pub use keys::{KeyAdmin, Leaked, Sighting, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};

@@ -112,9 +112,13 @@ impl Follower {
 
     /// Takes messages until something holds of what it has.
     async fn until(&mut self, holds: impl Fn(&Self) -> bool) {
-        while !holds(self) {
-            self.take().await.unwrap();
-        }
+        // Heartbeats alone would go on for ever.
+        let taking = async {
+            while !holds(self) {
+                self.take().await.unwrap();
+            }
+        };
+        within("what it waits for", taking).await;
     }
 
     /// Whether it has a revision whole.

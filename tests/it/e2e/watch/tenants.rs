@@ -205,7 +205,7 @@ async fn who_serves_other_tenants_than_before_gets_a_snapshot_of_theirs() {
     follower.until(|follower| follower.snapshots == 3).await;
     assert_eq!(follower.set.len(), 1);
     // Another of the same tenant tells nothing new.
-    put(&world.broker, "press", "a", "a", 0).await.unwrap();
+    put(&world.broker, "news", "a", "a", 0).await.unwrap();
     let (c, _) = world.key("a").await;
     let reached = revoke(&world.broker, &c).await;
     follower
@@ -259,4 +259,13 @@ async fn an_audience_becomes_shared_by_all_and_never_one_tenants() {
     let shared = put(broker, "press", "", "a", same).await.unwrap();
     let told = put(broker, "press", "a", "a", shared).await.unwrap_err();
     assert_eq!(refusal(&told), "invalid_request");
+    // Nor one that takes its name.
+    delete(broker, "press").await;
+    let told = put(broker, "press", "a", "a", 0).await.unwrap_err();
+    assert_eq!(refusal(&told), "conflict");
+    put(broker, "press", "", "a", 0).await.unwrap();
+    delete(broker, "till-a").await;
+    let told = put(broker, "till-a", "b", "a", 0).await.unwrap_err();
+    assert_eq!(refusal(&told), "conflict");
+    put(broker, "till-a", "a", "a", 0).await.unwrap();
 }
