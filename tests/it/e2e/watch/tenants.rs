@@ -167,7 +167,7 @@ async fn nobody_is_sent_what_is_revoked_of_another_tenants() {
 
 #[tokio::test]
 async fn what_is_revoked_by_its_name_as_well_is_told_to_all() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let token = world.token("a").await;
     let mut other = world.follower("b").await;
     let (id, at) = world.revoke(Named::Token(token.access_token.clone())).await;
@@ -176,8 +176,12 @@ async fn what_is_revoked_by_its_name_as_well_is_told_to_all() {
     let (same, at) = world.revoke(Named::TokenId(token.token_id)).await;
     assert_eq!(same, id);
     other.reaches(&at, &[&id], &[]).await;
-    // And it stays so, whoever shows it once more.
-    world.revoke(Named::Token(token.access_token)).await;
+    // And it stays so, whoever shows it once more, and after a crash.
+    let (_, at) = world.revoke(Named::Token(token.access_token)).await;
+    world.broker.kill9().await;
+    world.broker.restart().await;
+    let mut other = world.follower("b").await;
+    other.reaches(&at, &[&id], &[]).await;
     let reinstate = ReinstateRequest {
         marker_id: id,
         reason: "tests".to_owned(),
