@@ -4,6 +4,7 @@
 
 mod audiences;
 mod change;
+mod former;
 mod head;
 mod idempotency;
 mod keys;
@@ -14,10 +15,11 @@ mod signing;
 
 pub use audiences::AudienceAdmin;
 pub use change::{Author, Changes, Committed, Note, Precondition, Settled, Who};
+pub use former::keep_tenants;
 pub use keys::{KeyAdmin, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
 pub use revocations::{
-    Leak, Leaked, Reach, Revocable, RevocationAdmin, Revoked, Sighting, Undurable, Writing,
+    InHand, Leak, Leaked, Reach, Revocable, RevocationAdmin, Revoked, Sighting, Undurable, Writing,
 };
 pub use signing::SigningAdmin;

@@ -27,7 +27,7 @@ mod testing;
 mod verified;
 mod workload_cert;
 
-pub use admin::{Administrator, Administrators, Duty, Reader, Sight};
+pub use admin::{Administrator, Administrators, Duty, Follower, Reader, Sight};
 pub use inspected::{Held, HeldThing};
 pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};

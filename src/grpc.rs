@@ -19,7 +19,7 @@ pub use revocation::{RevocationService, Wire, watched};
 
 use crate::administration::{Author, Precondition};
 use crate::audit::Context;
-use crate::authn::{Administrators, Duty, Face, Peer, Reader};
+use crate::authn::{Administrators, Duty, Face, Follower, Peer, Reader};
 use crate::exchange::Exchange;
 use crate::policy::Ask;
 use crate::refusal::Refusal;
@@ -102,8 +102,8 @@ impl Gate {
             .map_err(|refusal| self.refused(refusal, &context(Arc::clone(peer), None)))
     }
 
-    /// Whether somebody may watch what is revoked, now; anybody else is refused, on the record.
-    fn watcher(&self, peer: &Arc<Peer>) -> Result<(), Status> {
+    /// Somebody who may watch what is revoked, now; anybody else is refused, on the record.
+    fn watcher(&self, peer: &Arc<Peer>) -> Result<Follower, Status> {
         let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
         authn
             .watcher(peer, &self.administrators, now)

@@ -62,6 +62,11 @@ pub const UNDURABLE: usize = 10_000;
 pub const MARKERS_EXPIRED: usize = 4_096;
 /// Watchers of revocations at a time: every verifier of a large fleet, at a few kilobytes each.
 pub const WATCHERS: usize = 20_000;
+/// Watchers at a time that are one principal: a large fleet with one SPIFFE ID, and never the places of all the others.
+pub const WATCHERS_PER_PRINCIPAL: usize = WATCHERS / 4;
+/// Tenants that the feed tells apart: what it keeps of each and of who watches is small, and is kept. The markers of further
+/// ones go to all who watch.
+pub const WATCH_TENANTS: usize = 4_096;
 /// How often watchers are told how fresh what they have is: a fraction of the staleness that verifiers bear.
 pub const WATCH_HEARTBEAT: Duration = Duration::from_secs(5);
 /// How soon watchers are told of a revision that no delta comes with, if one before it may have told of it: whoever revoked
@@ -446,7 +451,7 @@ pub const VERIFIED_BYTES: u64 = 64 * 1024 * 1024;
 pub const FEED_MARKERS: usize = 16_000_000;
 /// Verifier: largest message of the feed in bytes: what clients in other languages take unless told otherwise.
 pub const FEED_MESSAGE: usize = 4 * 1024 * 1024;
-/// Verifier: longest revision in bytes; it is kept, and sent back to go on from it.
+/// Verifier: longest revision, and longest name of a view, in bytes; they are kept, and sent back to go on from there.
 pub const FEED_REVISION: usize = 256;
 /// Verifier: how long a feed may be silent before it is given up for another, by default. Heartbeats come far more often.
 pub const FEED_SILENCE: Duration = Duration::from_secs(30);

@@ -2,8 +2,10 @@
 
 mod feed;
 mod hot;
+mod partition;
 mod stored;
 
 pub use feed::{Counts, Encode, End, Feed, Label, Watcher};
 pub use hot::HotSet;
+pub use partition::{Partition, View};
 pub use stored::{BadMarker, PREFIX, StoredMarker, Told, marker};

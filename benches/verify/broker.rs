@@ -7,7 +7,7 @@ use cambist::clock::{Clock as _, SystemClock};
 use cambist::marker::{Cover, Marker, MarkerId, Second, pack};
 use cambist::proto::revocation_server::RevocationServer;
 use cambist::proto::watch_response::Event;
-use cambist::proto::{SnapshotEnd, SnapshotPart, WatchResponse};
+use cambist::proto::{SnapshotEnd, SnapshotPart, WatchRequest, WatchResponse};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -62,7 +62,7 @@ fn parts(markers: usize) -> Vec<SnapshotPart> {
     for chunk in all.chunks(PART).chain([&[][..]]) {
         let mut bytes = Vec::new();
         chunk.iter().for_each(|marker| pack(marker, &mut bytes));
-        digest.update(&bytes);
+        digest.update(aws_lc_rs::digest::digest(&SHA256, &bytes).as_ref());
         parts.push(SnapshotPart {
             markers: bytes.into(),
             first: parts.is_empty(),
@@ -78,6 +78,7 @@ fn parts(markers: usize) -> Vec<SnapshotPart> {
                 seconds: SystemClock::shared().now().as_second(),
                 nanos: 0,
             }),
+            view: Vec::new(),
         });
     }
     parts
@@ -86,7 +87,7 @@ fn parts(markers: usize) -> Vec<SnapshotPart> {
 struct Snapshot(Arc<Vec<SnapshotPart>>);
 
 impl Tells for Snapshot {
-    fn watched(&self, _from: String) -> Result<Told, Status> {
+    fn watched(&self, _: WatchRequest) -> Result<Told, Status> {
         let parts = Arc::clone(&self.0);
         let told = tokio_stream::iter(0..parts.len()).map(move |place| {
             let event = Some(Event::Snapshot(parts[place].clone()));

@@ -6,7 +6,7 @@ use crate::only_watched::{OnlyWatched, Tells, Told};
 use cambist::limits;
 use cambist::proto::revocation_server::RevocationServer;
 use cambist::proto::watch_response::Event;
-use cambist::proto::{Delta, Heartbeat, SnapshotEnd, SnapshotPart, WatchResponse};
+use cambist::proto::{Delta, Heartbeat, SnapshotEnd, SnapshotPart, WatchRequest, WatchResponse};
 use std::path::Path;
 use std::time::SystemTime;
 use tokio::sync::broadcast;
@@ -48,12 +48,13 @@ fn snapshot() -> WatchResponse {
             count: 0,
             digest: vec![7; 32],
             as_of: Some(SystemTime::now().into()),
+            view: Vec::new(),
         }),
     }))
 }
 
 impl Tells for Bare {
-    fn watched(&self, _from: String) -> Result<Told, Status> {
+    fn watched(&self, _: WatchRequest) -> Result<Told, Status> {
         let first = tokio_stream::once(Ok(snapshot()));
         let later = BroadcastStream::new(self.0.subscribe());
         let later = later.map(|sent| sent.map_err(|_| Status::data_loss("too slow")));

@@ -1,6 +1,7 @@
 //! Administrative acts on audiences.
 
 use super::change::{Author, Changes, Committed, Note, Precondition, invalid, raced, too_large};
+use super::former;
 use crate::audit::ActKind;
 use crate::id::Audience;
 use crate::inventory::{AUDIENCE_PREFIX, AudienceEntry, AudienceSpec, Audiences};
@@ -34,7 +35,9 @@ impl AudienceAdmin {
         &self.audiences
     }
 
-    /// Registers an audience, or changes one at the revision that the caller saw.
+    /// Registers an audience, or changes one at the revision that the caller saw. A tenant it may lose, and not get: tokens
+    /// of others may be alive for it, and who serves it would no longer be told of their revocation. Neither may one that
+    /// takes the name of another, until a day after that was removed.
     ///
     /// # Errors
     /// A refusal, or a failure of ours.
@@ -67,6 +70,18 @@ impl AudienceAdmin {
         let (action, name) = (PUT, spec.name.as_str());
         let head = self.changes.head(COLLECTION).await?;
         let is = self.stored_revision(&spec.name)?;
+        if is.is_none() {
+            // What was removed is in memory no longer, so it is stored what it was.
+            former::check(self.changes.store(), spec, self.changes.now_or_latest()).await?;
+        }
+        let old = is.and_then(|_| self.audiences.find(&spec.name));
+        if let (Some(old), Some(tenant)) = (old, &spec.tenant)
+            && old.spec.tenant.as_ref() != Some(tenant)
+        {
+            let cause = "an audience may become one that all share, and not one of a tenant or of another: register one of \
+                         another name";
+            return Err(invalid("tenant", cause));
+        }
         self.audiences
             .check(spec)
             .map_err(|error| invalid("audience", error))?;
@@ -115,9 +130,10 @@ impl AudienceAdmin {
         }
         let spec = self.found(name)?;
         let batch = || {
-            Batch::new()
+            let batch = Batch::new()
                 .expect(store_key(name)?, Expect::Unmodified(is))?
-                .delete(store_key(name)?)
+                .delete(store_key(name)?)?;
+            former::removed(batch, &spec.spec, self.changes.now_or_latest())
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{name}");

@@ -1,6 +1,7 @@
 //! Repeats of a write: recognised by its caller's name for it, and answered like the first.
 
 use super::change::{Author, Changes, Precondition, too_large, unread};
+use super::former;
 use crate::id::IdempotencyKey;
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
@@ -95,16 +96,24 @@ impl Changes {
         Ok(vec![Op::Put(key, value)])
     }
 
-    /// Removes the entries that no longer count. `now` is the time guard's: expiry is told by a clock that can be
+    /// Removes the entries that no longer count, and what is stored of audiences that were. `now` is the time guard's: expiry is told by a clock that can be
     /// trusted, or not at all.
     ///
     /// # Errors
     /// When the store does not answer, or an entry was renewed meanwhile; what is left goes the next time.
     pub async fn forget_lapsed(&self, now: Timestamp) -> Result<(), Denial> {
+        self.forget(IDEMPOTENCY_PREFIX, counts, now).await?;
+        self.forget(former::PREFIX, former::counts, now).await
+    }
+
+    async fn forget(
+        &self,
+        prefix: &str,
+        counts: fn(&Entry, Timestamp) -> bool,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
         let failed = |cause: String| Denial::failed(Fault::StoreUnavailable, cause);
-        let entries = load_all(self.store(), IDEMPOTENCY_PREFIX)
-            .await
-            .map_err(unread)?;
+        let entries = load_all(self.store(), prefix).await.map_err(unread)?;
         let lapsed: Vec<_> = entries.iter().filter(|entry| !counts(entry, now)).collect();
         // Each takes a compare and a deletion.
         for some in lapsed.chunks(limits::STORE_BATCH / 2) {

@@ -12,12 +12,12 @@ mod stored;
 mod undurable;
 
 pub use leaked::{Leak, Leaked, Sighting, Writing};
-pub use revocable::{Reach, Revocable};
+pub use revocable::{InHand, Reach, Revocable};
 pub use undurable::Undurable;
 
 use super::change::{Author, Changes, Precondition};
 use super::{KeyAdmin, SigningAdmin, Written};
-use crate::id::{CredentialId, KeyPublicId, Owner};
+use crate::id::{CredentialId, KeyPublicId, Owner, Tenant};
 use crate::inventory::{KeyEntry, KeyState};
 use crate::marker::{Cover, Marker, Second, Thing};
 use crate::refusal::{Code, Denial};
@@ -109,8 +109,9 @@ impl RevocationAdmin {
         tracing::error!("a revocation is in force and not written");
         // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
         let noted = self.undurable.push(what, reason, author);
-        let pinned = markers.iter().map(|stored| stored.marker);
-        pinned.for_each(|marker| self.hot.pin(marker));
+        for stored in &markers {
+            self.hot.pin(stored.marker, stored.tenant.as_ref());
+        }
         self.feed.nudge();
         noted?;
         Ok(Revoked {
@@ -211,10 +212,12 @@ impl RevocationAdmin {
     ) -> Result<Vec<StoredMarker>, Denial> {
         let at = self.changes.now_or_latest();
         let token: String;
+        let tenant = self.tenant(what);
         let of = |thing: Thing<'_>, before: Second, until: Second| {
             let (id, cover) = (thing.id(), Cover { before, until });
             vec![StoredMarker {
                 marker: Marker { id, cover },
+                tenant,
                 told: Told {
                     kind: thing.kind().name().to_owned(),
                     thing: thing.name().into_owned(),
@@ -225,9 +228,9 @@ impl RevocationAdmin {
             }]
         };
         Ok(match what {
-            Revocable::Token(id, end) => {
+            Revocable::Token(id, known) => {
                 token = id.to_string();
-                let end = end.unwrap_or_else(|| longest(at));
+                let end = known.map_or_else(|| longest(at), |known| known.end);
                 of(
                     Thing::Token(&self.issuer, &token),
                     Second::NEVER,
@@ -263,6 +266,20 @@ impl RevocationAdmin {
             Revocable::SigningKey(id) => of(Thing::SigningKey(id), Second::NEVER, Second::NEVER),
             Revocable::Owner(_) => Vec::new(),
         })
+    }
+
+    /// Whose a thing is, where it is certain that nobody else could be shown what it covers: see [`crate::revocation::Partition`].
+    fn tenant(&self, what: &Revocable) -> Option<Tenant> {
+        let key = match what {
+            Revocable::ApiKey(id) => id,
+            Revocable::Token(_, Some(known)) => match &known.root {
+                Some(CredentialId::ApiKey(id)) => id,
+                Some(CredentialId::Certificate(_)) | None => return None,
+            },
+            _ => return None,
+        };
+        let entry = self.keys.keys().find(key)?;
+        entry.key().spec.tenant.clone()
     }
 
     /// Writes what could not be written. Called regularly.

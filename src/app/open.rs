@@ -2,7 +2,7 @@
 
 use super::parties::{Contradicted, Parties};
 use super::{World, files, publishing, recovery, state, watching};
-use crate::administration::PolicyAdmin;
+use crate::administration::{PolicyAdmin, keep_tenants};
 use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
@@ -10,6 +10,7 @@ use crate::inventory::{Audiences, Keys};
 use crate::keys::{Kek, KeyRing, Timing};
 use crate::limits;
 use crate::policy::Policies;
+use crate::refusal::Denial;
 use crate::revocation::{Feed, HotSet};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::replica::Replica;
@@ -146,6 +147,13 @@ pub(super) async fn remember(
     let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&opened.hot)));
     let audiences = Arc::<Audiences>::default();
     audiences.configure(config.audiences.clone())?;
+    let now = opened.guard.now();
+    let now = now.unwrap_or_else(|_| opened.guard.latest());
+    match keep_tenants(&*opened.store, &config.audiences, now).await {
+        Ok(()) => {}
+        Err(Denial::Refused(refusal)) => anyhow::bail!("{}", refusal.detail()),
+        Err(failed) => return Err(failed.into()),
+    }
     let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
     files::follow_policies(config, world, &policies, metrics)?;
     let policy_admin = Arc::new(PolicyAdmin::new(Arc::clone(&policies)));

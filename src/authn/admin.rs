@@ -3,9 +3,11 @@
 use super::{Authn, Peer, workload_cert};
 use crate::id::{Owner, SpiffeId};
 use crate::refusal::{Code, Refusal};
+use crate::revocation::View;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// The configured administrators.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +47,28 @@ impl Reader {
 }
 
 impl fmt::Display for Reader {
+    /// As of an [`Administrator`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
+}
+
+/// A caller that may watch what is revoked. Only [`Authn::watcher`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follower {
+    name: Name,
+    view: View,
+}
+
+impl Follower {
+    /// What it is told.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+impl fmt::Display for Follower {
     /// As of an [`Administrator`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.name.fmt(f)
@@ -149,7 +173,8 @@ impl Authn {
         }
     }
 
-    /// Whether the peer may watch what is revoked: whoever reads the log, and every principal that serves an audience.
+    /// Whether the peer may watch what is revoked: whoever reads the log, and every principal that serves an audience. Who
+    /// reads all of the log is told everything; everybody else, what they serve.
     ///
     /// # Errors
     /// As [`Authn::administrator`].
@@ -158,13 +183,17 @@ impl Authn {
         peer: &Peer,
         allowed: &Administrators,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Follower, Refusal> {
         let certificate = peer.certificate.as_ref();
-        let serves = certificate.is_some_and(|found| self.audiences.is_served(found.spiffe_id()));
-        match self.reader(peer, allowed, now) {
-            Err(_) if serves => self.workload(peer, now).map(drop),
-            reader => reader.map(drop),
-        }
+        let served = certificate.and_then(|found| self.audiences.served(found.spiffe_id()));
+        let (name, view) = match (self.reader(peer, allowed, now), served) {
+            (Ok(reader), _) if reader.sight == Sight::Everything => (reader.name, View::All),
+            (Ok(reader), Some(view)) => (reader.name, view),
+            (Ok(reader), None) => (reader.name, View::Only(Arc::default())),
+            (Err(_), Some(view)) => (self.workload(peer, now)?, view),
+            (Err(refusal), None) => return Err(refusal),
+        };
+        Ok(Follower { name, view })
     }
 
     /// The name of a certificate that still stands.

@@ -125,7 +125,7 @@ impl RevocationService {
 }
 
 fn marker(stored: &StoredMarker) -> pb::Marker {
-    let StoredMarker { marker, told } = stored;
+    let StoredMarker { marker, told, .. } = stored;
     let cover = marker.cover;
     let before = Some(cover.before).filter(|before| *before != Second::ZERO);
     pb::Marker {

@@ -1,11 +1,12 @@
 //! Audiences in memory: from configuration and from the store, found by name or alias.
 
 use super::AudienceSpec;
-use crate::id::{Audience, SpiffeId};
+use crate::id::{Audience, SpiffeId, Tenant};
 use crate::limits;
+use crate::revocation::View;
 use crate::store::{Entry, Op, Value};
 use arc_swap::ArcSwap;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Store prefix of audiences.
@@ -46,8 +47,8 @@ type ByName = HashMap<Audience, Arc<AudienceEntry>>;
 #[derive(Debug, Default)]
 struct Index {
     by_name: ByName,
-    /// Everybody who serves an audience.
-    servers: HashSet<Box<str>>,
+    /// Everybody who serves an audience, and what they are told of what is revoked.
+    servers: HashMap<Box<str>, View>,
 }
 
 /// All audiences. Reads are lock-free; a change builds the map anew, off the hot path.
@@ -70,10 +71,10 @@ impl Audiences {
         self.index.load().by_name.get(name).cloned()
     }
 
-    /// Whether a workload is among those that serve an audience.
+    /// What a workload that serves an audience is told of what is revoked; none of one that serves none.
     #[must_use]
-    pub fn is_served(&self, by: &SpiffeId) -> bool {
-        self.index.load().servers.contains(by.as_str())
+    pub fn served(&self, by: &SpiffeId) -> Option<View> {
+        self.index.load().servers.get(by.as_str()).cloned()
     }
 
     /// All audiences by name, from the one after `after`.
@@ -166,10 +167,14 @@ impl Audiences {
     }
 }
 
+/// The tenants of the audiences that somebody serves; none where one of them is shared by all.
+type Served = Option<BTreeSet<Tenant>>;
+
 fn build(sources: &Sources) -> Result<Index, InvalidAudience> {
     let configured = sources.configured.iter().map(|spec| (spec, None));
     let stored = sources.stored.values().map(|(spec, at)| (spec, Some(*at)));
-    let mut index = Index::default();
+    let mut by_name = ByName::default();
+    let mut served = HashMap::<&str, Served>::new();
     for (spec, revision) in configured.chain(stored) {
         check_alone(spec)?;
         let entry = Arc::new(AudienceEntry {
@@ -177,15 +182,29 @@ fn build(sources: &Sources) -> Result<Index, InvalidAudience> {
             revision,
         });
         for name in std::iter::once(&spec.name).chain(&spec.aliases) {
-            let old = index.by_name.insert(name.clone(), Arc::clone(&entry));
+            let old = by_name.insert(name.clone(), Arc::clone(&entry));
             if old.is_some() {
                 return Err(InvalidAudience::Ambiguous(name.clone()));
             }
         }
-        let servers = spec.servers.iter().map(|server| server.as_str().into());
-        index.servers.extend(servers);
+        for server in &spec.servers {
+            let tenants = served
+                .entry(server)
+                .or_insert_with(|| Some(BTreeSet::new()));
+            match (tenants.as_mut(), &spec.tenant) {
+                (Some(tenants), Some(tenant)) => drop(tenants.insert(tenant.clone())),
+                _ => *tenants = None,
+            }
+        }
     }
-    Ok(index)
+    let servers = served.into_iter().map(|(server, tenants)| {
+        let view = tenants.map_or(View::All, |tenants| View::Only(Arc::new(tenants)));
+        (server.into(), view)
+    });
+    Ok(Index {
+        by_name,
+        servers: servers.collect(),
+    })
 }
 
 /// Whether an audience can be registered, whatever others there are.
@@ -255,22 +274,50 @@ mod tests {
         assert_eq!(find("https://shop.example.com/"), None);
     }
 
+    /// One that the till serves.
+    fn served(name: &str, tenant: Option<&str>) -> AudienceSpec {
+        AudienceSpec {
+            servers: vec!["spiffe://example.org/till".to_owned()],
+            tenant: tenant.map(|name| Tenant::parse(name).unwrap()),
+            ..spec(name, &[])
+        }
+    }
+
+    fn till() -> SpiffeId {
+        SpiffeId::parse("spiffe://example.org/till").unwrap()
+    }
+
     #[test]
     fn who_serves_an_audience_is_known_until_it_does_no_longer() {
         let audiences = Audiences::default();
-        let served = AudienceSpec {
-            servers: vec!["spiffe://example.org/till".to_owned()],
-            ..spec("shop", &[])
-        };
-        let id = |text| SpiffeId::parse(text).unwrap();
-        let till = id("spiffe://example.org/till");
         audiences
-            .configure(vec![spec("bank", &[]), served])
+            .configure(vec![spec("bank", &[]), served("shop", None)])
             .unwrap();
-        assert!(audiences.is_served(&till));
-        assert!(!audiences.is_served(&id("spiffe://example.org/tills")));
+        assert_eq!(audiences.served(&till()), Some(View::All));
+        let other = SpiffeId::parse("spiffe://example.org/tills").unwrap();
+        assert_eq!(audiences.served(&other), None);
         audiences.configure(vec![spec("shop", &[])]).unwrap();
-        assert!(!audiences.is_served(&till));
+        assert_eq!(audiences.served(&till()), None);
+    }
+
+    #[test]
+    fn who_serves_tenants_alone_is_told_of_those_and_who_serves_all_of_everything() {
+        let view = |specs: &[(&str, Option<&str>)]| {
+            let audiences = Audiences::default();
+            let specs = specs.iter().map(|(name, tenant)| served(name, *tenant));
+            audiences.configure(specs.collect()).unwrap();
+            audiences.served(&till()).unwrap()
+        };
+        let only = |names: &[&str]| {
+            let names = names.iter().map(|name| Tenant::parse(name).unwrap());
+            View::Only(Arc::new(names.collect()))
+        };
+        let (a, b) = (("one", Some("a")), ("two", Some("b")));
+        assert_eq!(view(&[a]), only(&["a"]));
+        assert_eq!(view(&[a, b, ("three", Some("a"))]), only(&["a", "b"]));
+        for shared in [[a, ("two", None)], [("one", None), b]] {
+            assert_eq!(view(&shared), View::All);
+        }
     }
 
     #[test]

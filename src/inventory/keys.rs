@@ -291,8 +291,8 @@ impl Keys {
             KeyState::Active => self.hot.release(credential),
             KeyState::Suspended | KeyState::Revoked => {
                 // No token made from it outlives it (invariant 2), so the marker need not either.
-                self.hot
-                    .revoke(credential, Second::end_of(key.spec.expires));
+                let (end, tenant) = (key.spec.expires, key.spec.tenant.as_ref());
+                self.hot.revoke_of(credential, Second::end_of(end), tenant);
             }
         }
         let sub = self.sub(&key.id);

@@ -12,11 +12,11 @@ const SHARDS: usize = 4096;
 /// Markers whose ends lie within so many seconds are dropped together.
 const SLOT: u32 = 16;
 
-/// Markers in force. A check takes one short lock for each part of its fence; it sees every marker that was put before it
-/// began.
+/// Markers in force, each with something small that is kept beside its cover. A check takes one short lock for each part of
+/// its fence; it sees every marker that was put before it began.
 #[derive(Debug)]
-pub struct MarkerSet {
-    covers: DashMap<MarkerId, Cover, BuildHasherDefault<AsItIs>>,
+pub struct MarkerSet<T = ()> {
+    covers: DashMap<MarkerId, (Cover, T), BuildHasherDefault<AsItIs>>,
     /// Held while a marker changes, so that it knows each where it is.
     due: Mutex<Due>,
 }
@@ -30,7 +30,7 @@ struct Due {
     taken_back: HashMap<MarkerId, u32, BuildHasherDefault<AsItIs>>,
 }
 
-impl Default for MarkerSet {
+impl<T> Default for MarkerSet<T> {
     fn default() -> Self {
         let hasher = BuildHasherDefault::default();
         Self {
@@ -44,25 +44,43 @@ impl MarkerSet {
     /// Puts a marker in force in place of the one of that id, or takes it back where it covers nothing. Answers whether
     /// that changed anything.
     pub fn put(&self, marker: Marker) -> bool {
+        self.put_with(marker, ())
+    }
+}
+
+impl<T: Copy + PartialEq> MarkerSet<T> {
+    /// As [`MarkerSet::put`], with what is kept beside it.
+    pub fn put_with(&self, marker: Marker, beside: T) -> bool {
         let Marker { id, cover } = marker;
         let is_nothing = cover.before == Second::ZERO;
         let mut due = self.due();
         let old = match is_nothing {
             true => self.covers.remove(&id).map(|(_, old)| old),
-            false => self.covers.insert(id, cover),
+            false => self.covers.insert(id, (cover, beside)),
         };
-        due.change(id, old.and_then(end), end(cover), is_nothing);
+        due.change(
+            id,
+            old.and_then(|(old, _)| end(old)),
+            end(cover),
+            is_nothing,
+        );
         drop(due);
         match is_nothing {
             true => old.is_some(),
-            false => old != Some(cover),
+            false => old != Some((cover, beside)),
         }
     }
 
     /// What is in force of an id.
     #[must_use]
     pub fn get(&self, id: &MarkerId) -> Option<Cover> {
-        self.covers.get(id).map(|cover| *cover)
+        self.find(id).map(|(cover, _)| cover)
+    }
+
+    /// What is in force of an id, and what is kept beside it.
+    #[must_use]
+    pub fn find(&self, id: &MarkerId) -> Option<(Cover, T)> {
+        self.covers.get(id).map(|found| *found)
     }
 
     /// The first part of a fence that a marker covers.
@@ -75,8 +93,8 @@ impl MarkerSet {
     /// Whether a marker covers this.
     #[must_use]
     pub fn covers(&self, part: &Part) -> bool {
-        let cover = self.covers.get(&part.id);
-        cover.is_some_and(|cover| cover.before >= part.since)
+        let found = self.covers.get(&part.id);
+        found.is_some_and(|found| found.0.before >= part.since)
     }
 
     /// Drops markers that have ended by `now`, at most `most` at once, and answers which: those that were taken back before
@@ -90,7 +108,7 @@ impl MarkerSet {
                 break;
             };
             // Never one that is still in force, whatever was noted of it.
-            let has_ended = |_: &MarkerId, cover: &Cover| slot(cover.until) < last;
+            let has_ended = |_: &MarkerId, found: &(Cover, T)| slot(found.0.until) < last;
             if self.covers.remove_if(&id, has_ended).is_some() || !self.covers.contains_key(&id) {
                 ended.push(id);
             }
@@ -98,13 +116,12 @@ impl MarkerSet {
         ended
     }
 
-    /// Calls `each` with every marker in force, in no order. What is put meanwhile may be among them.
-    pub fn for_each(&self, mut each: impl FnMut(Marker)) {
+    /// Calls `each` with every marker in force and what is kept beside it, in no order. What is put meanwhile may be among
+    /// them.
+    pub fn for_each(&self, mut each: impl FnMut(Marker, T)) {
         for entry in &self.covers {
-            each(Marker {
-                id: *entry.key(),
-                cover: *entry.value(),
-            });
+            let (id, (cover, beside)) = (*entry.key(), *entry.value());
+            each(Marker { id, cover }, beside);
         }
     }
 
@@ -347,6 +364,21 @@ mod tests {
         set.put(marker(ISSUER, Second::ZERO, second(100)));
         assert!(set.is_empty());
         assert_eq!(set.expire(at(1_000), 4), [ISSUER.id()]);
+    }
+
+    #[test]
+    fn what_is_kept_beside_a_marker_changes_with_it() {
+        let set = MarkerSet::<u16>::default();
+        let marker = marker(ISSUER, Second::NEVER, Second::NEVER);
+        assert!(set.put_with(marker, 1));
+        assert!(!set.put_with(marker, 1));
+        assert!(set.put_with(marker, 2));
+        assert_eq!(set.find(&marker.id), Some((marker.cover, 2)));
+        let mut all = Vec::new();
+        set.for_each(|marker, beside| all.push((marker, beside)));
+        assert_eq!(all, [(marker, 2)]);
+        // Ten million stay under a gigabyte: so much in the table, and what says when they end.
+        assert_eq!(size_of::<(MarkerId, (Cover, u16))>(), 28);
     }
 
     /// Whoever is told that a marker is in force finds it, whatever else happens to the set.

@@ -4,6 +4,9 @@
 //! number; a watcher is a place in the ring, and nothing is buffered for one that reads slowly. One whose place has left
 //! the ring gets a snapshot again, of which one is kept at a time for all who need one.
 //!
+//! Each delta and each part of a snapshot is of one partition (`partition.rs`), and a watcher passes over those that are not
+//! for it. What a snapshot says of itself in the end is of those parts that were sent.
+//!
 //! # What a revision promises
 //!
 //! Whoever has taken everything up to a message that is labelled with a revision has every marker of that revision.
@@ -12,6 +15,11 @@
 //! was put: the last delta of a marker is what is in force, whoever put it, and taking one twice does no harm. What
 //! was put without a revision ([`Feed::nudge`]) has the label of the revision before it; so whoever resumes at a revision is
 //! sent the deltas of that one again.
+//!
+//! Of deltas that are made together only the last one has the new label. A watcher that passes over that one, after it was sent
+//! another of them, is sent a heartbeat with the label in its place; one that was sent none hears of it with the next heartbeat
+//! for all. Who watches other tenants' markers than before begins anew with a snapshot, and is not one who comes back: its
+//! revision says what it has of another [`View`].
 
 mod ring;
 mod snapshot;
@@ -23,15 +31,16 @@ pub use snapshot::End;
 pub use stats::Counts;
 pub use watcher::Watcher;
 
-use super::HotSet;
+use super::{HotSet, Partition, View};
 use crate::limits;
-use crate::marker::{Cover, Marker, MarkerId, Second, pack};
-use crate::refusal::{Code, Refusal};
+use crate::marker::{MarkerId, pack};
+use crate::refusal::Refusal;
 use crate::store::Revision;
 use crate::store::recovery::CUTOFF;
 use crate::store::replica::Replica;
 use bytes::Bytes;
 use jiff::Timestamp;
+use ring::Delta;
 use state::State;
 use stats::{Seat, Stats};
 use std::fmt;
@@ -70,6 +79,7 @@ impl Label {
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     watchers: usize,
+    per_principal: usize,
     /// Bytes of deltas.
     deltas: usize,
     /// Bytes of deltas that may come after a small snapshot before it is made anew.
@@ -80,6 +90,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             watchers: limits::WATCHERS,
+            per_principal: limits::WATCHERS_PER_PRINCIPAL,
             deltas: limits::WATCH_DELTAS_BYTES,
             catch_up: limits::SNAPSHOT_CATCH_UP,
         }
@@ -88,7 +99,7 @@ impl Default for Bounds {
 
 /// How what is sent is written.
 pub trait Encode: fmt::Debug + Send + Sync {
-    /// A part of a snapshot, with its packed markers; the last part says what was sent.
+    /// A part of a snapshot, with its packed markers; the last part has none, and says what was sent.
     fn part(&self, markers: Vec<u8>, is_first: bool, end: Option<&End>) -> Bytes;
     /// Packed markers that changed.
     fn delta(&self, markers: Vec<u8>, label: &Label) -> Bytes;
@@ -104,7 +115,7 @@ pub struct Feed(Arc<Shared>);
 struct Shared {
     hot: Arc<HotSet>,
     encode: Box<dyn Encode>,
-    watchers: usize,
+    bounds: Bounds,
     state: RwLock<State>,
     /// Wakes the watchers: there is something new.
     ticks: watch::Sender<u64>,
@@ -158,7 +169,7 @@ impl Feed {
         Self(Arc::new(Shared {
             hot,
             encode,
-            watchers: bounds.watchers,
+            bounds,
             state: RwLock::new(State::new(label, beat, bounds)),
             ticks: watch::Sender::new(0),
             ready: watch::Sender::new(0),
@@ -168,14 +179,19 @@ impl Feed {
         }))
     }
 
-    /// Somebody who watches, from a revision on that it has whole, or from the beginning.
+    /// The principal `who` watches what is in its view, from a revision on of which it has all that is, or from the
+    /// beginning.
     ///
     /// # Errors
-    /// [`Code::TooBusy`] past [`limits::WATCHERS`].
-    pub fn watch(&self, from: Option<Revision>) -> Result<Watcher, Refusal> {
-        let seat = Seat::take(&self.0.stats, self.0.watchers)
-            .ok_or_else(|| Refusal::new(Code::TooBusy, "as many watch as may at a time"))?;
-        Ok(Watcher::new(Arc::clone(&self.0), seat, from))
+    /// [`crate::refusal::Code::TooBusy`] past [`limits::WATCHERS`], and past [`limits::WATCHERS_PER_PRINCIPAL`] of its own.
+    pub fn watch(
+        &self,
+        who: &str,
+        view: &View,
+        from: Option<Revision>,
+    ) -> Result<Watcher, Refusal> {
+        let seat = Seat::take(&self.0.stats, who, &self.0.bounds)?;
+        Ok(Watcher::new(Arc::clone(&self.0), seat, view, from))
     }
 
     /// Something was put into the hot set that no revision will tell of, or not now: it is sent at once.
@@ -232,21 +248,24 @@ impl Feed {
 
     /// Sends what has changed.
     fn advance(&self, label: Label) {
-        let changes = self.0.hot.changes();
-        let mut ids: Vec<MarkerId> = changes.iter().map(|marker| marker.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let changes = self.0.hot.changes().into_iter();
+        let mut changes: Vec<_> = changes.map(|(id, of)| (of, id)).collect();
+        changes.sort_unstable();
         let before = self.0.state().label;
         let mut deltas = Vec::new();
-        let mut chunks = ids.chunks(limits::DELTA_MARKERS).peekable();
+        let mut chunks = changes
+            .chunk_by(|(one, _), (other, _)| one == other)
+            .flat_map(|alike| alike.chunks(limits::DELTA_MARKERS))
+            .peekable();
         while let Some(chunk) = chunks.next() {
+            let is_last = chunks.peek().is_none();
             // Only with the last one is the revision reached.
-            let reached = if chunks.peek().is_some() {
-                before
-            } else {
-                label
-            };
-            deltas.push(self.0.encode.delta(self.packed(chunk), &reached));
+            let reached = if is_last { label } else { before };
+            deltas.push(Delta {
+                partition: chunk.first().map_or(Partition::SHARED, |(of, _)| *of),
+                is_last,
+                frame: self.0.encode.delta(self.packed(chunk), &reached),
+            });
         }
         let is_something = !deltas.is_empty();
         self.0.change().advance(label, deltas);
@@ -256,14 +275,10 @@ impl Feed {
     }
 
     /// What is so of these markers.
-    fn packed(&self, ids: &[MarkerId]) -> Vec<u8> {
+    fn packed(&self, changed: &[(Partition, MarkerId)]) -> Vec<u8> {
         let mut packed = Vec::new();
-        for id in ids {
-            let cover = self.0.hot.markers().get(id).unwrap_or(Cover {
-                before: Second::ZERO,
-                until: Second::ZERO,
-            });
-            pack(&Marker { id: *id, cover }, &mut packed);
+        for (of, id) in changed {
+            pack(&self.0.hot.told(id, *of), &mut packed);
         }
         packed
     }
@@ -297,8 +312,8 @@ impl Feed {
 impl Shared {
     fn take_snapshot(&self) {
         let begin = self.state().begin_snapshot();
-        let frames = snapshot::frames(self.hot.markers(), &*self.encode, &begin.label);
-        self.change().put_snapshot(begin, frames);
+        let parts = snapshot::parts(self.hot.markers(), &*self.encode);
+        self.change().put_snapshot(begin, parts);
         self.stats.count_snapshot();
     }
 }

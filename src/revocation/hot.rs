@@ -1,6 +1,8 @@
 //! The hot set: the markers in force on this node, and what has changed of them since the feed last looked.
 
-use crate::id::CredentialId;
+use super::View;
+use super::partition::{Chosen, Partition, Partitions};
+use crate::id::{CredentialId, Tenant};
 use crate::limits;
 use crate::marker::{Cover, Fence, Marker, MarkerId, MarkerSet, Part, Second, Thing};
 use jiff::Timestamp;
@@ -12,7 +14,8 @@ use tokio::sync::watch;
 /// it (DESIGN.md section 3).
 #[derive(Debug, Default)]
 pub struct HotSet {
-    markers: MarkerSet,
+    markers: MarkerSet<Partition>,
+    partitions: Partitions,
     /// Changes for the feed; none are kept before there is one.
     changes: Mutex<Changes>,
     /// Is told of every change.
@@ -21,30 +24,32 @@ pub struct HotSet {
 
 #[derive(Debug, Default)]
 struct Changes {
-    told: Option<Vec<Marker>>,
+    /// Which markers changed, and who is to be told.
+    told: Option<HashMap<MarkerId, Partition>>,
     /// In force whatever is put, because they are not written yet.
-    pinned: HashMap<MarkerId, Cover>,
+    pinned: HashMap<MarkerId, (Cover, Partition)>,
 }
 
+/// Nothing is covered, ever.
+const NOTHING: Cover = Cover {
+    before: Second::ZERO,
+    until: Second::ZERO,
+};
+
 impl HotSet {
-    /// Puts a marker in force in place of the one of that id, or takes it back where it covers nothing.
+    /// Puts a marker of no tenant in force, in place of the one of that id, or takes it back where it covers nothing.
     pub fn put(&self, marker: Marker) {
-        self.put_with(marker, |_| {});
+        self.put_of(marker, None);
+    }
+
+    /// As [`HotSet::put`], one of a tenant. One that is in force of another tenant, or of none, is of none.
+    pub fn put_of(&self, marker: Marker, tenant: Option<&Tenant>) {
+        self.put_with(marker, tenant, false);
     }
 
     /// Puts a marker in force that is not written: whatever is put of its id until [`HotSet::unpin`], it covers as much.
-    pub fn pin(&self, marker: Marker) {
-        self.put_with(marker, |changes| {
-            let none = Cover {
-                before: Second::ZERO,
-                until: Second::ZERO,
-            };
-            let cover = changes.pinned.entry(marker.id).or_insert(none);
-            *cover = cover.merge(marker.cover);
-            if let Some(old) = self.markers.get(&marker.id) {
-                *cover = cover.merge(old);
-            }
-        });
+    pub fn pin(&self, marker: Marker, tenant: Option<&Tenant>) {
+        self.put_with(marker, tenant, true);
     }
 
     /// Whether a marker is in force that is not written.
@@ -58,16 +63,34 @@ impl HotSet {
         self.lock().pinned.clear();
     }
 
-    fn put_with(&self, mut marker: Marker, first: impl FnOnce(&mut Changes)) {
+    fn put_with(&self, mut marker: Marker, tenant: Option<&Tenant>, is_pinned: bool) {
+        let mut of = self.partitions.of(tenant);
         // Held meanwhile, so that changes are told in the order in which they came into force.
         let mut changes = self.lock();
-        first(&mut changes);
-        if let Some(pinned) = changes.pinned.get(&marker.id) {
-            marker.cover = marker.cover.merge(*pinned);
+        let old = self.markers.find(&marker.id);
+        if is_pinned {
+            let pinned = changes.pinned.entry(marker.id).or_insert((NOTHING, of));
+            let in_force = old.map_or(NOTHING, |(cover, _)| cover);
+            pinned.0 = pinned.0.merge(marker.cover).merge(in_force);
+            pinned.1 = pinned.1.join(of);
         }
-        if self.markers.put(marker) {
+        if let Some((cover, pinned)) = changes.pinned.get(&marker.id) {
+            marker.cover = marker.cover.merge(*cover);
+            of = of.join(*pinned);
+        }
+        let is_taken_back = marker.cover.before == Second::ZERO;
+        of = match old {
+            // Those are told who have it.
+            Some((_, old)) if is_taken_back => old,
+            Some((_, old)) => of.join(old),
+            None => of,
+        };
+        if let Some(told) = changes.told.as_ref().and_then(|told| told.get(&marker.id)) {
+            of = of.join(*told);
+        }
+        if self.markers.put_with(marker, of) {
             if let Some(told) = changes.told.as_mut() {
-                told.push(marker);
+                told.insert(marker.id, of);
             }
             drop(changes);
             self.changed.send_replace(());
@@ -84,22 +107,21 @@ impl HotSet {
         self.changed.subscribe()
     }
 
-    /// Revokes a thing altogether.
+    /// Revokes a thing altogether, for everybody who watches.
     pub fn revoke(&self, thing: Thing<'_>, until: Second) {
+        self.revoke_of(thing, until, None);
+    }
+
+    /// Revokes a thing altogether that is of a tenant.
+    pub fn revoke_of(&self, thing: Thing<'_>, until: Second, tenant: Option<&Tenant>) {
         let cover = Cover::all(until);
         let id = thing.id();
-        self.put(Marker { id, cover });
+        self.put_of(Marker { id, cover }, tenant);
     }
 
     /// Takes back what was said of a thing.
     pub fn release(&self, thing: Thing<'_>) {
-        let (id, cover) = (
-            thing.id(),
-            Cover {
-                before: Second::ZERO,
-                until: Second::ZERO,
-            },
-        );
+        let (id, cover) = (thing.id(), NOTHING);
         self.put(Marker { id, cover });
     }
 
@@ -122,14 +144,26 @@ impl HotSet {
 
     /// The markers.
     #[must_use]
-    pub fn markers(&self) -> &MarkerSet {
+    pub fn markers(&self) -> &MarkerSet<Partition> {
         &self.markers
     }
 
-    /// What changed since this was last asked, in order; the first time, from when on changes are kept.
-    pub fn changes(&self) -> Vec<Marker> {
+    /// Which markers changed since this was last asked, and who is to be told; the first time, from when on changes are kept.
+    pub(super) fn changes(&self) -> HashMap<MarkerId, Partition> {
         let mut changes = self.lock();
-        changes.told.replace(Vec::new()).unwrap_or_default()
+        changes.told.replace(HashMap::new()).unwrap_or_default()
+    }
+
+    /// What is so of a marker for those who are told of a partition: that it is not in force, where it is another tenant's.
+    pub(super) fn told(&self, id: &MarkerId, of: Partition) -> Marker {
+        let found = self.markers.find(id);
+        let theirs = found.filter(|(_, is)| *is == Partition::SHARED || *is == of);
+        let cover = theirs.map_or(NOTHING, |(cover, _)| cover);
+        Marker { id: *id, cover }
+    }
+
+    pub(super) fn chosen(&self, view: &View) -> Chosen {
+        self.partitions.chosen(view)
     }
 }
 
@@ -178,7 +212,7 @@ mod tests {
         };
         let before = || set.markers().get(&thing.id()).map(|cover| cover.before);
         set.put(marker(Second::FIRST));
-        set.pin(marker(Second::NEVER));
+        set.pin(marker(Second::NEVER), None);
         set.put(marker(Second::FIRST));
         set.release(thing);
         assert_eq!(before(), Some(Second::NEVER));
@@ -189,28 +223,99 @@ mod tests {
         assert_eq!(before(), None);
     }
 
+    fn tenant(name: &str) -> Tenant {
+        Tenant::parse(name).unwrap()
+    }
+
+    fn marker(thing: Thing<'_>, before: Second) -> Marker {
+        let (id, until) = (thing.id(), Second::NEVER);
+        let cover = Cover { before, until };
+        Marker { id, cover }
+    }
+
     #[test]
-    fn changes_are_told_once_in_order_from_the_first_time_they_are_asked_for() {
+    fn what_changed_is_told_once_from_the_first_time_it_is_asked_for() {
         let set = HotSet::default();
-        let marker = |thing: Thing<'_>, before| Marker {
-            id: thing.id(),
-            cover: Cover {
-                before,
-                until: Second::NEVER,
-            },
-        };
         let (a, b) = (Thing::Issuer("a"), Thing::Issuer("b"));
         set.put(marker(a, Second::FIRST));
-        assert_eq!(set.changes(), []);
-        let all = [
+        assert!(set.changes().is_empty());
+        for one in [
             marker(b, Second::NEVER),
             marker(a, Second::NEVER),
             marker(b, Second::ZERO),
-        ];
-        all.iter().for_each(|marker| set.put(*marker));
+        ] {
+            set.put(one);
+        }
+        let shared = |thing: Thing<'_>| (thing.id(), Partition::SHARED);
+        assert_eq!(set.changes(), HashMap::from([a, b].map(shared)));
         // Nothing new.
         set.put(marker(a, Second::NEVER));
-        assert_eq!(set.changes(), all);
-        assert_eq!(set.changes(), []);
+        assert!(set.changes().is_empty());
+    }
+
+    #[test]
+    fn what_is_of_a_tenant_is_told_to_those_who_have_it() {
+        let set = HotSet::default();
+        let thing = Thing::Issuer("a");
+        let (one, other) = (tenant("one"), tenant("other"));
+        let of = |tenant| set.partitions.of(Some(tenant));
+        let told = || set.changes().get(&thing.id()).copied();
+        set.changes();
+        set.put_of(marker(thing, Second::NEVER), Some(&one));
+        assert_eq!(told(), Some(of(&one)));
+        // It is taken back, by whomever.
+        set.release(thing);
+        assert_eq!(told(), Some(of(&one)));
+        // Both at once, of two tenants: those who had it are told, and those who have it now.
+        set.put_of(marker(thing, Second::NEVER), Some(&one));
+        set.release(thing);
+        set.put_of(marker(thing, Second::NEVER), Some(&other));
+        assert_eq!(told(), Some(Partition::SHARED));
+        let found = set.markers().find(&thing.id()).unwrap();
+        assert_eq!(found.1, Partition::SHARED);
+    }
+
+    #[test]
+    fn what_is_put_with_a_tenant_and_without_is_of_none() {
+        let (one, other) = (tenant("one"), tenant("other"));
+        let both = [
+            (Some(&one), None),
+            (None, Some(&one)),
+            (Some(&one), Some(&other)),
+        ];
+        for (first, second) in both {
+            for is_pinned in [false, true] {
+                let set = HotSet::default();
+                set.changes();
+                let marker = marker(Thing::Issuer("a"), Second::NEVER);
+                match is_pinned {
+                    true => set.pin(marker, first),
+                    false => set.put_of(marker, first),
+                }
+                set.changes();
+                set.put_of(marker, second);
+                let told = set.changes();
+                // Whoever was not told of it is told now.
+                let is_news = first.is_some();
+                assert_eq!(told.contains_key(&marker.id), is_news);
+                let (_, is) = set.markers().find(&marker.id).unwrap();
+                assert_eq!(is, Partition::SHARED, "{first:?} {second:?}");
+            }
+        }
+    }
+
+    /// What is told of it may be made a moment after it changed.
+    #[test]
+    fn nobody_is_told_of_a_marker_that_has_become_another_tenants() {
+        let set = HotSet::default();
+        let (one, other) = (tenant("one"), tenant("other"));
+        let marker = marker(Thing::Issuer("a"), Second::NEVER);
+        set.put_of(marker, Some(&one));
+        let told = |tenant| set.told(&marker.id, set.partitions.of(tenant)).cover;
+        assert_eq!(told(Some(&one)), marker.cover);
+        assert_eq!(told(Some(&other)), NOTHING);
+        assert_eq!(told(None), NOTHING);
+        set.put(marker);
+        assert_eq!(told(Some(&other)), marker.cover);
     }
 }

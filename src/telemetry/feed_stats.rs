@@ -42,6 +42,11 @@ impl Collector for FeedStats {
                 "Watchers that fell behind and began again with a snapshot",
                 counts.lagged,
             ),
+            (
+                "watch_refused",
+                "Watchers turned away while as many watched as may, of all or of one principal",
+                counts.refused,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

@@ -1,4 +1,4 @@
-//! The feed: every marker in force, in memory, and how old that knowledge can be.
+//! The feed: every marker in force that is ours to see, in memory, and how old that knowledge can be.
 
 mod fresh;
 mod held;
@@ -77,7 +77,8 @@ pub struct FeedBuilder {
 
 impl Feed {
     /// A feed from this broker. Who connects must serve an audience there, read its log or administer it, and says so with
-    /// the certificate of the endpoint.
+    /// the certificate of the endpoint. It is told what is revoked of the tenants of the audiences that it serves, and so has
+    /// to serve each one that tokens are checked for with this feed.
     pub fn builder(endpoint: Endpoint) -> FeedBuilder {
         FeedBuilder {
             endpoint,

@@ -9,7 +9,7 @@ use cambist::limits;
 use cambist::marker::{Second, Thing, unpack};
 use cambist::proto::WatchResponse;
 use cambist::proto::watch_response::Event;
-use cambist::revocation::{Feed, HotSet, Label};
+use cambist::revocation::{Feed, HotSet, Label, View};
 use cambist::store::{Incarnation, Revision};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -60,7 +60,7 @@ async fn who_does_not_read_gets_a_snapshot_again_and_nothing_is_kept_for_it() {
         |_| {},
         |router| {
             let watch = move || async move {
-                let watcher = served.watch(None).unwrap();
+                let watcher = served.watch("somebody", &View::All, None).unwrap();
                 Body::from_stream(watcher.map(Ok::<_, Infallible>))
             };
             router.route("/watch", get(watch))
@@ -114,11 +114,11 @@ async fn who_does_not_read_gets_a_snapshot_again_and_nothing_is_kept_for_it() {
     reached.send_modify(|revision| revision.counter += 1);
     let counter = reached.borrow().counter;
     until("the feed to have come to the end", async || {
-        feed.watch(Some(at(counter)))
+        feed.watch("somebody", &View::All, Some(at(counter)))
             .is_ok_and(|watcher| format!("{watcher:?}").contains("Delta"))
     })
     .await;
-    while set.len() < count {
+    while set.len() < count || began < 2 {
         let frame = within("a frame", body.frame()).await.unwrap().unwrap();
         read.extend_from_slice(frame.data_ref().unwrap());
         for event in messages(&mut read) {

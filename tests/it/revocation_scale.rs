@@ -6,6 +6,7 @@
 
 use crate::support::{long, myself};
 use cambist::clock::{Clock, SystemClock, SystemRandomness};
+use cambist::id::Tenant;
 use cambist::marker::{Cover, Fence, Kind, Marker, MarkerId, Part, Second, Thing};
 use cambist::revocation::{HotSet, StoredMarker, Told};
 use cambist::store::embedded::EmbeddedStore;
@@ -26,6 +27,10 @@ fn marker(number: usize, until: Second) -> StoredMarker {
             id: thing.id(),
             cover: Cover::all(until),
         },
+        // Some are a tenant's, and some are not.
+        tenant: number
+            .is_multiple_of(2)
+            .then(|| Tenant::parse("retail").unwrap()),
         told: Told {
             kind: thing.kind().name().to_owned(),
             thing: id.clone(),

@@ -1,6 +1,6 @@
 //! What a holder gives up of its own.
 
-use super::{Revocable, RevocationAdmin, Revoked};
+use super::{InHand, Revocable, RevocationAdmin, Revoked};
 use crate::administration::change::{Author, Precondition};
 use crate::authn::{Held, HeldThing};
 use crate::id::CredentialId;
@@ -58,7 +58,10 @@ impl RevocationAdmin {
                     Some(CredentialId::ApiKey(id)) => Revocable::ApiKey(id),
                     // Its end is not told by its tokens.
                     Some(CredentialId::Certificate(digest)) => Revocable::Certificate(digest, None),
-                    None => Revocable::Token(id, Some(expires_at)),
+                    None => {
+                        let end = expires_at;
+                        Revocable::Token(id, Some(InHand { end, root }))
+                    }
                 }
             }
             HeldThing::Credential(CredentialId::ApiKey(id), _) => Revocable::ApiKey(id),

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 /// A thing that can be revoked, as whoever revokes it has it in hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocable {
-    /// A token, and all that descend from it; with its end, where that is known.
-    Token(TokenId, Option<Timestamp>),
+    /// A token, and all that descend from it; with what it says, where that is known.
+    Token(TokenId, Option<InHand>),
     /// A certificate by its SHA-256, and all tokens that are made from it or bound to it; with its end, where that is known.
     Certificate([u8; 32], Option<Timestamp>),
     /// A subject, as tokens name it.
@@ -42,6 +42,15 @@ impl Revocable {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self == other || (self.key().is_some() && self.key() == other.key())
     }
+}
+
+/// What is known of a token by having it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InHand {
+    /// Its end.
+    pub end: Timestamp,
+    /// The credential that its ancestry begins with.
+    pub root: Option<CredentialId>,
 }
 
 /// How far the revocation of a subject or of a trust domain reaches.

@@ -23,7 +23,7 @@ impl RevocationAdmin {
         on: &Precondition,
     ) -> Result<StoredMarker, Denial> {
         let action = "marker.set";
-        let wanted = new.marker.cover;
+        let (wanted, whose) = (new.marker.cover, new.tenant.clone());
         let key = StoredMarker::key(&new.marker.id).map_err(too_large)?;
         let name = new.marker.id.to_string();
         if self
@@ -38,6 +38,7 @@ impl RevocationAdmin {
             let entry = self.changes.store().read(&key).await.map_err(unread)?;
             let mut expect = Expect::Absent;
             new.marker.cover = wanted;
+            new.tenant.clone_from(&whose);
             if let Some(entry) = entry {
                 expect = Expect::Unmodified(entry.modified);
                 // One that cannot be read is written anew.
@@ -46,7 +47,9 @@ impl RevocationAdmin {
                     .filter(|old| !old.is_reinstated());
                 if let Some(old) = old {
                     new.marker.cover = old.marker.cover.merge(wanted);
-                    if new.marker.cover == old.marker.cover {
+                    // What is of two is of none.
+                    new.tenant = new.tenant.filter(|new| old.tenant.as_ref() == Some(new));
+                    if new.marker.cover == old.marker.cover && new.tenant == old.tenant {
                         return Ok(old);
                     }
                 }
@@ -190,7 +193,7 @@ struct Noted {
 }
 
 fn noted(action: &'static str, stored: &StoredMarker, state: &str) -> Noted {
-    let StoredMarker { marker, told } = stored;
+    let StoredMarker { marker, told, .. } = stored;
     let Cover { before, until } = marker.cover;
     let is_credential = told.kind == Kind::Credential.name();
     Noted {

@@ -1,7 +1,7 @@
 //! `Revocation.Revoke`: what is asked for, by whom, and the answer.
 
 use super::{RevocationService, marker};
-use crate::administration::{Author, Precondition, Reach, Revocable, Revoked, Who};
+use crate::administration::{Author, InHand, Precondition, Reach, Revocable, Revoked, Who};
 use crate::audit::{Aim, Hit};
 use crate::authn::{Credential, Peer, TokenType};
 use crate::grpc::convert::{instant, invalid, open, reason};
@@ -124,7 +124,12 @@ impl RevocationService {
             Thing::Token(text) => {
                 let token = self.gate.exchange.authn.recognise(&Secret::new(text), now);
                 let token = token.map_err(|refusal| invalid("token", refusal.detail()))?;
-                Revocable::Token(token.claims().id, Some(token.claims().expires_at))
+                let claims = token.claims();
+                let known = InHand {
+                    end: claims.expires_at,
+                    root: claims.lineage.credentials.first().copied(),
+                };
+                Revocable::Token(claims.id, Some(known))
             }
             Thing::TokenId(id) => {
                 let id = TokenId::parse(open("token_id", &id)?);

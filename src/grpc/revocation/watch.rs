@@ -9,7 +9,7 @@ use crate::authn::Peer;
 use crate::grpc::{Gate, peer};
 use crate::proto as pb;
 use crate::refusal::{Denial, Fault};
-use crate::revocation::Watcher;
+use crate::revocation::{View, Watcher};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
@@ -29,12 +29,16 @@ pub(super) fn open(
     request: &Request<pb::WatchRequest>,
 ) -> Result<Response<WatchStream>, Status> {
     let peer = peer(request)?;
-    service.gate.watcher(&peer)?;
-    // A revision that we do not know is as good as none.
-    let from = request.get_ref().from_revision.parse().ok();
+    let follower = service.gate.watcher(&peer)?;
+    let view = follower.view().clone();
+    let asked = request.get_ref();
+    // A revision that we do not know is as good as none, and so is what was told of another view.
+    let from = asked.from_revision.parse().ok();
+    let from = from.filter(|_| asked.view == view.token());
     let answer = Answer {
-        watcher: service.feed.watch(from)?,
+        watcher: service.feed.watch(&follower.to_string(), &view, from)?,
         asked: None,
+        view,
         gate: service.gate.clone(),
         peer,
         is_over: false,
@@ -65,26 +69,34 @@ struct Handed(Arc<Mutex<Option<Answer>>>);
 /// The body of an answer.
 struct Answer {
     watcher: Watcher,
-    /// The heartbeat at which it was last asked whether the caller may.
+    /// The heartbeat at which it was last asked whether the caller may, and what.
     asked: Option<u64>,
+    /// What it is told.
+    view: View,
     gate: Gate,
     peer: Arc<Peer>,
     is_over: bool,
 }
 
 impl Answer {
-    /// Asks anew whether the caller may, once a heartbeat.
-    fn may(&mut self) -> Result<(), Status> {
+    /// Asks anew whether the caller may, once a heartbeat. Answers whether what it is told is another now.
+    fn may(&mut self) -> Result<bool, Status> {
         let beats = Some(self.watcher.beats());
         if self.asked == beats {
-            return Ok(());
+            return Ok(false);
         }
         // It was asked when the call began.
         let is_first = std::mem::replace(&mut self.asked, beats).is_none();
         if is_first {
-            return Ok(());
+            return Ok(false);
         }
-        self.gate.watcher(&self.peer)
+        let follower = self.gate.watcher(&self.peer)?;
+        let is_another = self.view != *follower.view();
+        if is_another {
+            self.view = follower.view().clone();
+            self.watcher.look(&self.view);
+        }
+        Ok(is_another)
     }
 
     fn end(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {
@@ -106,10 +118,15 @@ impl http_body::Body for Answer {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let polled = Pin::new(&mut self.watcher).poll_next(cx);
-        if let Err(status) = self.may() {
-            return Poll::Ready(Some(self.end(&status)));
-        }
+        let polled = loop {
+            let polled = Pin::new(&mut self.watcher).poll_next(cx);
+            match self.may() {
+                Ok(false) => break polled,
+                // What came is of what it was told before.
+                Ok(true) => {}
+                Err(status) => return Poll::Ready(Some(self.end(&status))),
+            }
+        };
         Poll::Ready(Some(match ready!(polled) {
             Some(frame) => Ok(Frame::data(frame)),
             None => {

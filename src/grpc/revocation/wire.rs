@@ -24,6 +24,7 @@ impl Encode for Wire {
                 count: end.count,
                 digest: end.digest.to_vec(),
                 as_of: end.label.as_of.map(timestamp),
+                view: end.view.to_vec(),
             }),
         }))
     }

@@ -1,5 +1,6 @@
 //! The deltas that are kept for those who come back or fall behind.
 
+use crate::revocation::Partition;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -11,7 +12,7 @@ const AROUND: usize = 64;
 pub(super) struct Ring {
     /// Bytes that are kept at most.
     most: usize,
-    deltas: VecDeque<Delta>,
+    deltas: VecDeque<Kept>,
     /// The number of the last one; the first that there ever was has number 1.
     last: u64,
     /// Bytes of those that are kept.
@@ -20,9 +21,18 @@ pub(super) struct Ring {
     total: u64,
 }
 
+/// Changes of one partition, as they are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Delta {
+    pub(super) partition: Partition,
+    /// Whether it is the last of those that come together, and says what all of them have reached.
+    pub(super) is_last: bool,
+    pub(super) frame: Bytes,
+}
+
 #[derive(Debug)]
-struct Delta {
-    frame: Bytes,
+struct Kept {
+    delta: Delta,
     /// The revision with which it came.
     counter: u64,
 }
@@ -30,10 +40,10 @@ struct Delta {
 /// What comes after a delta.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum After {
-    /// This one.
-    Next(Bytes),
-    /// Nothing yet.
-    Nothing,
+    /// The one of this number.
+    Next(u64, Delta),
+    /// Nothing yet, up to the one of this number.
+    Nothing(u64),
     /// What is no longer kept.
     Gone,
 }
@@ -58,20 +68,20 @@ impl Ring {
     }
 
     /// Appends a delta, and drops the oldest ones for it. Answers the counter of the last that was dropped.
-    pub(super) fn push(&mut self, frame: Bytes, counter: u64) -> Option<u64> {
-        let size = cost(&frame);
+    pub(super) fn push(&mut self, delta: Delta, counter: u64) -> Option<u64> {
+        let size = cost(&delta);
         self.last = self.last.saturating_add(1);
         self.bytes = self.bytes.saturating_add(size);
         self.total = self
             .total
             .saturating_add(size.try_into().unwrap_or(u64::MAX));
-        self.deltas.push_back(Delta { frame, counter });
+        self.deltas.push_back(Kept { delta, counter });
         let mut dropped = None;
         while self.bytes > self.most {
             let Some(oldest) = self.deltas.pop_front() else {
                 break;
             };
-            self.bytes = self.bytes.saturating_sub(cost(&oldest.frame));
+            self.bytes = self.bytes.saturating_sub(cost(&oldest.delta));
             dropped = Some(oldest.counter);
         }
         dropped
@@ -83,14 +93,17 @@ impl Ring {
         self.last.saturating_sub(kept)
     }
 
-    pub(super) fn after(&self, number: u64) -> After {
+    /// The first one after `number` whose partition somebody `sees`.
+    pub(super) fn after(&self, number: u64, sees: impl Fn(Partition) -> bool) -> After {
         let Some(place) = number.checked_sub(self.start()) else {
             return After::Gone;
         };
         let place = usize::try_from(place).unwrap_or(usize::MAX);
-        match self.deltas.get(place) {
-            Some(delta) => After::Next(delta.frame.clone()),
-            None => After::Nothing,
+        let later = self.deltas.range(place.min(self.deltas.len())..);
+        let mut numbered = (number.saturating_add(1)..).zip(later);
+        match numbered.find(|(_, kept)| sees(kept.delta.partition)) {
+            Some((number, kept)) => After::Next(number, kept.delta.clone()),
+            None => After::Nothing(self.last),
         }
     }
 
@@ -107,8 +120,8 @@ impl Ring {
     }
 }
 
-fn cost(frame: &Bytes) -> usize {
-    frame.len().saturating_add(AROUND)
+fn cost(delta: &Delta) -> usize {
+    delta.frame.len().saturating_add(AROUND)
 }
 
 #[cfg(test)]
@@ -116,8 +129,39 @@ mod tests {
     use super::*;
     use crate::limits;
 
-    fn frame(size: usize) -> Bytes {
-        vec![0; size].into()
+    fn frame(size: usize) -> Delta {
+        of(Partition::SHARED, size)
+    }
+
+    fn of(partition: Partition, size: usize) -> Delta {
+        Delta {
+            partition,
+            is_last: true,
+            frame: vec![0; size].into(),
+        }
+    }
+
+    /// What comes next for somebody who sees everything.
+    fn next(ring: &Ring, number: u64) -> After {
+        ring.after(number, |_| true)
+    }
+
+    #[test]
+    fn what_is_not_for_somebody_is_passed_over() {
+        use crate::revocation::partition::Partitions;
+        let all = Partitions::default();
+        let [a, b] = ["a", "b"].map(|name| all.of(crate::id::Tenant::parse(name).ok().as_ref()));
+        let mut ring = Ring::new(limits::WATCH_DELTAS_BYTES);
+        for (partition, size) in [(a, 1), (b, 2), (Partition::SHARED, 3), (b, 4)] {
+            ring.push(of(partition, size), 1);
+        }
+        let sees = |partition| partition != b;
+        assert_eq!(ring.after(0, sees), After::Next(1, of(a, 1)));
+        let shared = After::Next(3, of(Partition::SHARED, 3));
+        assert_eq!(ring.after(1, sees), shared);
+        assert_eq!(ring.after(2, sees), shared);
+        assert_eq!(ring.after(3, sees), After::Nothing(4));
+        assert_eq!(ring.after(9, sees), After::Nothing(4));
     }
 
     #[test]
@@ -125,15 +169,15 @@ mod tests {
         let most = limits::WATCH_DELTAS_BYTES;
         let half = most / 2 - AROUND;
         let mut ring = Ring::new(most);
-        assert_eq!(ring.after(0), After::Nothing);
+        assert_eq!(next(&ring, 0), After::Nothing(0));
         assert_eq!(ring.push(frame(half), 1), None);
         assert_eq!(ring.push(frame(half), 2), None);
         assert_eq!((ring.start(), ring.last()), (0, 2));
-        assert_eq!(ring.after(0), After::Next(frame(half)));
+        assert_eq!(next(&ring, 0), After::Next(1, frame(half)));
         assert_eq!(ring.push(frame(half + 1), 3), Some(2));
-        assert_eq!(ring.after(0), After::Gone);
-        assert_eq!(ring.after(2), After::Next(frame(half + 1)));
-        assert_eq!(ring.after(3), After::Nothing);
+        assert_eq!(next(&ring, 0), After::Gone);
+        assert_eq!(next(&ring, 2), After::Next(3, frame(half + 1)));
+        assert_eq!(next(&ring, 3), After::Nothing(3));
         assert_eq!(ring.start(), 2);
         // Nothing is kept that is too large by itself.
         assert_eq!(ring.push(frame(2 * half + AROUND), 4), Some(3));

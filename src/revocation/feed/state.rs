@@ -1,9 +1,10 @@
 //! What watchers share.
 
-use super::ring::{After, Ring};
-use super::snapshot::Snapshot;
+use super::ring::{After, Delta, Ring};
+use super::snapshot::{Part, Snapshot};
 use super::{Bounds, Label};
 use crate::limits;
+use crate::revocation::partition::Chosen;
 use crate::store::Revision;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,10 @@ pub(super) struct State {
     pub(super) beat: Beat,
     snapshot: Option<Snapshot>,
     snapshots: u64,
+    /// How often a label was taken.
+    steps: u64,
+    /// The step that the next snapshot must be of, at least.
+    wanted: u64,
     /// Nobody is told anything any more.
     pub(super) ended: bool,
 }
@@ -45,7 +50,8 @@ pub(super) struct Beat {
 /// Where a snapshot begins.
 #[derive(Debug)]
 pub(super) struct Begin {
-    pub(super) label: Label,
+    label: Label,
+    step: u64,
     number: u64,
     total: u64,
 }
@@ -69,12 +75,14 @@ impl State {
             },
             snapshot: None,
             snapshots: 0,
+            steps: 0,
+            wanted: 0,
             ended: false,
         }
     }
 
     /// Takes the deltas that come with a label.
-    pub(super) fn advance(&mut self, label: Label, deltas: Vec<Bytes>) {
+    pub(super) fn advance(&mut self, label: Label, deltas: Vec<Delta>) {
         let (before, now) = (self.label.revision, label.revision);
         if !now.covers(&before) {
             // The counters of what is kept say nothing any more.
@@ -84,13 +92,20 @@ impl State {
         let is_new = now != before;
         self.owes_word |= is_new && self.is_told && deltas.is_empty();
         self.is_told = !deltas.is_empty() || (self.is_told && !is_new);
-        for frame in deltas {
-            let dropped = self.ring.push(frame, now.counter);
+        for delta in deltas {
+            let dropped = self.ring.push(delta, now.counter);
             if let Some(dropped) = dropped.filter(|_| self.ring.start() > self.foreign) {
                 self.floor = self.floor.max(dropped.saturating_add(1));
             }
         }
         self.label = label;
+        self.steps = self.steps.saturating_add(1);
+    }
+
+    /// Somebody who was told things wants a snapshot, and none that goes back behind those. Answers of which step it must be.
+    pub(super) fn want_snapshot(&mut self) -> u64 {
+        self.wanted = self.steps;
+        self.steps
     }
 
     /// Takes a heartbeat. A snapshot that nobody was sent anything of for some heartbeats goes.
@@ -121,15 +136,18 @@ impl State {
         Some((self.ring.before(from.counter, self.foreign), beat))
     }
 
-    pub(super) fn after(&self, number: u64) -> After {
-        self.ring.after(number)
+    pub(super) fn after(&self, number: u64, chosen: &Chosen) -> After {
+        self.ring.after(number, |partition| chosen.sees(partition))
     }
 
-    /// The snapshot, if it is one to begin with: the deltas since are kept, and are not more than it is itself.
-    pub(super) fn fit_snapshot(&self) -> Option<&Snapshot> {
+    /// The snapshot, if it is one to begin with, of this step at least: the deltas since are kept, and are not more than it
+    /// is itself.
+    pub(super) fn fit_snapshot(&self, least: u64) -> Option<&Snapshot> {
         self.snapshot.as_ref().filter(|snapshot| {
             let since = self.ring.total().saturating_sub(snapshot.total);
-            self.continues(snapshot) && since <= snapshot.bytes.max(self.catch_up)
+            snapshot.step >= least
+                && self.continues(snapshot)
+                && since <= snapshot.bytes.max(self.catch_up)
         })
     }
 
@@ -145,7 +163,7 @@ impl State {
 
     /// Drops the snapshot for another one, unless it is fit.
     pub(super) fn make_room(&mut self) -> bool {
-        let is_needed = self.fit_snapshot().is_none();
+        let is_needed = self.fit_snapshot(self.wanted).is_none();
         if is_needed {
             self.snapshot = None;
         }
@@ -156,20 +174,23 @@ impl State {
     pub(super) fn begin_snapshot(&self) -> Begin {
         Begin {
             label: self.label,
+            step: self.steps,
             number: self.ring.last(),
             total: self.ring.total(),
         }
     }
 
-    pub(super) fn put_snapshot(&mut self, begin: Begin, frames: Vec<Bytes>) {
+    pub(super) fn put_snapshot(&mut self, begin: Begin, parts: Vec<Part>) {
         self.snapshots = self.snapshots.saturating_add(1);
-        let bytes = frames.iter().map(Bytes::len).sum::<usize>();
+        let bytes = parts.iter().map(|part| part.frame.len()).sum::<usize>();
         self.snapshot = Some(Snapshot {
             number: self.snapshots,
+            label: begin.label,
+            step: begin.step,
             at: begin.number,
             total: begin.total,
             bytes: bytes.try_into().unwrap_or(u64::MAX),
-            frames,
+            parts,
             used: AtomicU64::new(self.beat.number),
         });
     }

@@ -3,9 +3,12 @@
 mod model;
 mod running;
 mod snapshots;
+mod tenants;
 
 use super::*;
-use crate::marker::{Thing, unpack};
+use crate::id::Tenant;
+use crate::marker::{Cover, Marker, Second, Thing, unpack};
+use crate::refusal::Code;
 use crate::store::Incarnation;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::collections::BTreeMap;
@@ -91,8 +94,13 @@ impl Site {
         Self { hot, kept, feed }
     }
 
+    /// As somebody who is told everything.
     fn watch(&self, from: Option<Revision>) -> Watcher {
-        self.feed.watch(from).unwrap()
+        self.view(&View::All, from)
+    }
+
+    fn view(&self, view: &View, from: Option<Revision>) -> Watcher {
+        self.feed.watch("somebody", view, from).unwrap()
     }
 
     fn revoke(&self, id: &str) {
@@ -123,6 +131,10 @@ impl Site {
 struct Client {
     set: BTreeMap<MarkerId, Cover>,
     coming: Option<Vec<u8>>,
+    /// The digests of the parts so far.
+    digests: Vec<u8>,
+    /// What it was told that its set is of.
+    view: Option<[u8; 16]>,
     label: Option<Label>,
     /// Since it came the last time.
     stream: Option<Revision>,
@@ -146,17 +158,20 @@ impl Client {
             Message::Part(markers, is_first, end) => {
                 if is_first {
                     self.coming = Some(Vec::new());
+                    self.digests.clear();
                 }
+                self.digests.extend(digest(&SHA256, &markers).as_ref());
                 let coming = self.coming.as_mut().unwrap();
                 coming.extend(markers);
                 let Some(end) = end else {
                     return false;
                 };
-                assert_eq!(digest(&SHA256, coming).as_ref(), end.digest);
+                assert_eq!(digest(&SHA256, &self.digests).as_ref(), end.digest);
                 let all = unpack(coming).unwrap();
                 self.set = all.map(|marker| (marker.id, marker.cover)).collect();
                 assert_eq!(u64::try_from(self.set.len()).unwrap(), end.count);
                 self.coming = None;
+                self.view = Some(end.view);
                 self.label = Some(end.label);
             }
             Message::Delta(markers, label) => {
@@ -187,7 +202,7 @@ impl Client {
 
 fn set(hot: &HotSet) -> BTreeMap<MarkerId, Cover> {
     let mut all = BTreeMap::new();
-    hot.markers().for_each(|marker| {
+    hot.markers().for_each(|marker, _| {
         all.insert(marker.id, marker.cover);
     });
     all
@@ -222,12 +237,14 @@ fn snapshots_and_deltas_come_in_parts_of_so_many_and_not_one_more() {
         assert_eq!(client.set.len(), count);
         let mut other = site.watch(None);
         let mut firsts = Vec::new();
-        while let Some(Message::Part(_, is_first, end)) = site.next(&mut other) {
+        while let Some(Message::Part(markers, is_first, end)) = site.next(&mut other) {
             firsts.push(is_first);
-            assert_eq!(end.is_some(), firsts.len() == parts);
+            // The last one has none, and says what was sent.
+            assert_eq!(end.is_some(), firsts.len() == parts + 1);
+            assert_eq!(end.is_some(), markers.is_empty());
         }
         assert!(firsts[0] && firsts[1..].iter().all(|is_first| !is_first));
-        assert_eq!(firsts.len(), parts);
+        assert_eq!(firsts.len(), parts + 1);
     }
 }
 
@@ -239,15 +256,35 @@ fn so_many_watch_at_a_time_and_those_who_leave_make_room() {
         watchers: 3,
         ..bounds
     });
-    let mut all: Vec<_> = (0..3).map(|_| site.watch(None)).collect();
+    let watch = |who: &str| site.feed.watch(who, &View::All, None);
+    let mut all: Vec<_> = ["a", "b", "c"].map(|who| watch(who).unwrap()).into();
     assert_eq!(site.feed.counts().watchers, 3);
-    let refusal = site.feed.watch(None).unwrap_err();
-    assert_eq!(refusal.code(), Code::TooBusy);
+    assert_eq!(watch("d").unwrap_err().code(), Code::TooBusy);
+    assert_eq!(site.feed.counts().refused, 1);
     all.pop();
-    all.push(site.watch(None));
+    all.push(watch("d").unwrap());
+    assert_eq!(site.feed.counts().watchers, 3);
 }
 
-/// Parts of one are never taken for parts of another.
+#[test]
+fn one_principal_takes_so_many_seats_and_not_one_more() {
+    let site = Site::new(Bounds::default());
+    let watch = |who: &str| site.feed.watch(who, &View::All, None);
+    let take = || watch("fleet").unwrap();
+    let mut fleet: Vec<_> = (0..limits::WATCHERS_PER_PRINCIPAL)
+        .map(|_| take())
+        .collect();
+    assert_eq!(watch("fleet").unwrap_err().code(), Code::TooBusy);
+    assert_eq!(site.feed.counts().refused, 1);
+    let other = watch("other").unwrap();
+    fleet.pop();
+    fleet.push(take());
+    assert_eq!(watch("fleet").unwrap_err().code(), Code::TooBusy);
+    drop((fleet, other));
+    assert_eq!(site.feed.counts().watchers, 0);
+    drop(watch("fleet").unwrap());
+}
+
 /// Only what is so in the end is told of a marker that changed more than once.
 #[test]
 fn a_delta_has_each_marker_once_as_it_is_now() {
@@ -339,6 +376,7 @@ fn a_heartbeat_never_goes_back() {
     assert_eq!(beat, label(2));
     // Who gets a snapshot that was made for others is told at once how fresh it is now.
     let mut late = site.watch(None);
+    assert!(matches!(site.next(&mut late), Some(Message::Part(..))));
     assert!(matches!(site.next(&mut late), Some(Message::Part(..))));
     assert!(matches!(site.next(&mut late), Some(Message::Delta(..))));
     assert!(matches!(site.next(&mut late), Some(Message::Beat(_))));

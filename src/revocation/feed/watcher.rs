@@ -1,8 +1,11 @@
 //! Somebody who watches: a place among what is kept for all.
 
-use super::Shared;
 use super::ring::After;
+use super::state::State;
 use super::stats::Seat;
+use super::{Encode, Shared};
+use crate::revocation::View;
+use crate::revocation::partition::Chosen;
 use crate::store::Revision;
 use bytes::Bytes;
 use std::fmt;
@@ -18,11 +21,14 @@ use tokio_stream::wrappers::WatchStream;
 pub struct Watcher {
     shared: Arc<Shared>,
     seat: Seat,
+    /// What it is told of.
+    chosen: Chosen,
+    /// And what that is called.
+    view: [u8; 16],
     place: Place,
-    /// The last heartbeat that it was sent, or needs not be.
-    beat: u64,
-    /// It has not been told yet that it has caught up with what there was before it came.
-    owed: bool,
+    /// The step that a snapshot for it must be of, at least.
+    least: u64,
+    told: Told,
     /// How many heartbeats there were when it was last asked for something.
     beats: u64,
     ticks: WatchStream<u64>,
@@ -35,10 +41,44 @@ pub struct Watcher {
 enum Place {
     /// It needs a snapshot.
     Nowhere,
-    /// It has so many parts of the snapshot of that number.
-    Snapshot { number: u64, parts: usize },
-    /// It has the deltas up to this one.
+    /// It has what there is for it of the snapshot of that number before the part at `next`.
+    Snapshot { number: u64, next: usize },
+    /// It has those of the deltas up to this one that are for it.
     Delta(u64),
+}
+
+/// What it was told last.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The last delta that it was sent, or after which it began.
+    delta: u64,
+    /// The last heartbeat that it was sent, or needs not be.
+    beat: u64,
+    /// It has not been told yet that it has caught up with what there was before it came.
+    owed: bool,
+    /// It was sent a delta that does not say what is reached, and the one that does is not for it.
+    partly: bool,
+}
+
+impl Told {
+    /// What it is told that has every delta for it.
+    fn word(&mut self, state: &State, encode: &dyn Encode) -> Step {
+        if self.owed || self.partly {
+            // How far that is, and how fresh, in words of its own: the last heartbeat may be older than what it has.
+            (self.owed, self.partly) = (false, false);
+            self.beat = state.beat.number;
+            return Step::Send(encode.heartbeat(&state.label));
+        }
+        if self.beat == state.beat.number {
+            return Step::Wait;
+        }
+        self.beat = state.beat.number;
+        match state.beat.after >= self.delta {
+            true => Step::Send(state.beat.frame.clone()),
+            // What it was sent since has told more.
+            false => Step::Again,
+        }
+    }
 }
 
 /// What is to be done for it.
@@ -50,26 +90,47 @@ enum Step {
 }
 
 impl Watcher {
-    pub(super) fn new(shared: Arc<Shared>, seat: Seat, from: Option<Revision>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        seat: Seat,
+        view: &View,
+        from: Option<Revision>,
+    ) -> Self {
         // Before it is looked how far it is, so that nothing comes unseen.
         let ticks = WatchStream::from_changes(shared.ticks.subscribe());
-        let (place, beat) = {
+        let chosen = shared.hot.chosen(view);
+        let (place, delta, beat) = {
             let state = shared.state();
             match from.and_then(|from| state.resume(from)) {
-                Some((number, beat)) => (Place::Delta(number), beat),
-                None => (Place::Nowhere, state.beat.number),
+                Some((number, beat)) => (Place::Delta(number), number, beat),
+                None => (Place::Nowhere, 0, state.beat.number),
             }
         };
         Self {
             shared,
             seat,
+            chosen,
+            view: view.token(),
             place,
-            beat,
-            owed: true,
+            least: 0,
+            told: Told {
+                delta,
+                beat,
+                owed: true,
+                partly: false,
+            },
             beats: 0,
             ticks,
             ready: None,
         }
+    }
+
+    /// What it is told of has changed: it is sent a snapshot of that next, whatever it was sent before.
+    pub fn look(&mut self, view: &View) {
+        self.chosen = self.shared.hot.chosen(view);
+        self.view = view.token();
+        self.place = Place::Nowhere;
+        self.least = self.shared.change().want_snapshot();
     }
 
     /// How many heartbeats there had been when it was last asked for something, whether or not it was sent them.
@@ -85,26 +146,18 @@ impl Watcher {
             return Step::End;
         }
         match self.place {
-            Place::Delta(number) => match state.after(number) {
-                After::Next(frame) => {
-                    self.place = Place::Delta(number.saturating_add(1));
+            Place::Delta(number) => match state.after(number, &self.chosen) {
+                After::Next(number, delta) => {
+                    self.place = Place::Delta(number);
+                    self.told.delta = number;
+                    self.told.partly = !delta.is_last;
                     self.seat.stats().count_delta();
-                    Step::Send(frame)
+                    Step::Send(delta.frame)
                 }
-                After::Nothing if self.owed => {
-                    // How far that is, and how fresh, in words of its own: the last heartbeat may be older than what it has.
-                    self.owed = false;
-                    self.beat = state.beat.number;
-                    Step::Send(self.shared.encode.heartbeat(&state.label))
-                }
-                After::Nothing if self.beat == state.beat.number => Step::Wait,
-                After::Nothing => {
-                    self.beat = state.beat.number;
-                    // What came since has told more.
-                    match state.beat.after == number {
-                        true => Step::Send(state.beat.frame.clone()),
-                        false => Step::Again,
-                    }
+                After::Nothing(last) => {
+                    // What is not for it may go without its being behind.
+                    self.place = Place::Delta(last);
+                    self.told.word(&state, &*self.shared.encode)
                 }
                 After::Gone => {
                     self.seat.stats().count_lagged();
@@ -112,30 +165,32 @@ impl Watcher {
                     Step::Again
                 }
             },
-            Place::Snapshot { number, parts } => {
-                let snapshot = state.snapshot(number);
-                let Some((snapshot, frame)) =
-                    snapshot.and_then(|found| Some((found, found.frames.get(parts)?)))
-                else {
+            Place::Snapshot { number, next } => {
+                let Some(snapshot) = state.snapshot(number) else {
                     self.seat.stats().count_lagged();
                     self.place = Place::Nowhere;
                     return Step::Again;
                 };
                 snapshot.used.store(state.beat.number, Ordering::Relaxed);
-                let parts = parts.saturating_add(1);
-                if parts == snapshot.frames.len() {
-                    self.place = Place::Delta(snapshot.at);
-                    // The snapshot may have been made for others, long ago.
-                    self.owed = true;
-                } else {
-                    self.place = Place::Snapshot { number, parts };
+                match snapshot.part(next, &self.chosen) {
+                    Some((part, next)) => {
+                        self.place = Place::Snapshot { number, next };
+                        Step::Send(part.frame.clone())
+                    }
+                    None => {
+                        self.place = Place::Delta(snapshot.at);
+                        self.told.delta = snapshot.at;
+                        // The snapshot may have been made for others, long ago.
+                        self.told.owed = true;
+                        let end = snapshot.end(&self.chosen, self.view);
+                        Step::Send(self.shared.encode.part(Vec::new(), false, Some(&end)))
+                    }
                 }
-                Step::Send(frame.clone())
             }
-            Place::Nowhere => match state.fit_snapshot() {
+            Place::Nowhere => match state.fit_snapshot(self.least) {
                 Some(snapshot) => {
                     let number = snapshot.number;
-                    self.place = Place::Snapshot { number, parts: 0 };
+                    self.place = Place::Snapshot { number, next: 0 };
                     self.ready = None;
                     Step::Again
                 }
@@ -186,7 +241,7 @@ impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watcher")
             .field("place", &self.place)
-            .field("beat", &self.beat)
+            .field("told", &self.told)
             .finish_non_exhaustive()
     }
 }

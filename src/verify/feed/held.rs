@@ -6,7 +6,7 @@
 
 use super::fresh::{Fresh, Pace, Reading};
 use super::snapshot::Coming;
-use super::told::{Fault, instant, is_taken_back, markers, revision};
+use super::told::{Fault, instant, is_taken_back, markers, revision, view};
 use crate::clock::Clock;
 use crate::limits;
 use crate::marker::{Marker, MarkerSet};
@@ -22,6 +22,8 @@ use std::time::Duration;
 pub(super) struct View {
     pub(super) markers: Arc<MarkerSet>,
     pub(super) revision: Arc<str>,
+    /// What of all markers they are, as the broker calls it.
+    pub(super) of: Arc<[u8]>,
     /// None where the broker was not sure of anything yet.
     pub(super) fresh: Option<Fresh>,
 }
@@ -119,6 +121,7 @@ impl<'a> Reader<'a> {
         let coming = coming.ok_or(Fault("the end of a snapshot that has none"))?;
         let view = View {
             revision: revision(&end.revision)?,
+            of: view(&end.view)?,
             fresh: self.fresh(end.as_of)?,
             markers: Arc::new(coming.end(&end)?),
         };
@@ -192,6 +195,7 @@ impl<'a> Reader<'a> {
         let view = View {
             markers: Arc::clone(&old.markers),
             revision: to,
+            of: Arc::clone(&old.of),
             fresh,
         };
         // Only once all has come that there is is it known to have caught up.

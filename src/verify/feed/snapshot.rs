@@ -3,12 +3,13 @@
 use super::told::{Fault, markers};
 use crate::marker::MarkerSet;
 use crate::proto;
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
 /// The parts so far.
 pub(super) struct Coming {
     set: MarkerSet,
+    /// Over the digests of the parts.
     digest: Context,
     count: usize,
     most: usize,
@@ -34,7 +35,7 @@ impl Coming {
             }
             self.set.put(marker);
         }
-        self.digest.update(bytes);
+        self.digest.update(digest(&SHA256, bytes).as_ref());
         Ok(())
     }
 

@@ -69,11 +69,11 @@ impl Task {
         let mut stub =
             RevocationClient::new(channel).max_decoding_message_size(limits::FEED_MESSAGE);
         let from = self.held.view.load_full().filter(|_| resume);
-        let from = from.map(|view| view.revision.to_string());
         let resumed = from.is_some();
-        let request = WatchRequest {
-            from_revision: from.unwrap_or_default(),
-        };
+        let request = from.map_or_else(WatchRequest::default, |from| WatchRequest {
+            from_revision: from.revision.to_string(),
+            view: from.of.to_vec(),
+        });
         match tokio::time::timeout(limits::CLIENT_CALL, stub.watch(request)).await {
             Ok(answer) => Ok((answer?.into_inner(), resumed)),
             Err(_) => Err(Error::Unreachable("no answer in time".into())),

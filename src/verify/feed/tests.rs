@@ -50,12 +50,20 @@ fn time(at: Timestamp) -> Option<prost_types::Timestamp> {
     })
 }
 
+/// Over the digests of parts.
+fn over(parts: &[&[Marker]]) -> Vec<u8> {
+    let parts = parts.iter().map(|part| digest(&SHA256, &packed(part)));
+    let all: Vec<u8> = parts.flat_map(|part| part.as_ref().to_vec()).collect();
+    digest(&SHA256, &all).as_ref().to_vec()
+}
+
 fn end(revision: &str, all: &[Marker], as_of: Timestamp) -> SnapshotEnd {
     SnapshotEnd {
         revision: revision.to_owned(),
         count: all.len().try_into().unwrap(),
-        digest: digest(&SHA256, &packed(all)).as_ref().to_vec(),
+        digest: over(&[all]),
         as_of: time(as_of),
+        view: b"view".to_vec(),
     }
 }
 
@@ -69,6 +77,13 @@ fn part(markers: &[Marker], first: bool, end: Option<SnapshotEnd>) -> Event {
 
 fn whole(revision: &str, markers: &[Marker], as_of: Timestamp) -> Event {
     part(markers, true, Some(end(revision, markers, as_of)))
+}
+
+/// The rest of a snapshot whose first part has so many of them.
+fn rest(revision: &str, all: &[Marker], first: usize, as_of: Timestamp) -> Event {
+    let mut end = end(revision, all, as_of);
+    end.digest = over(&[&all[..first], &all[first..]]);
+    part(&all[first..], false, Some(end))
 }
 
 fn delta(revision: &str, markers: &[Marker], as_of: Timestamp) -> Event {
@@ -155,9 +170,7 @@ fn a_snapshot_counts_once_it_is_whole_and_takes_the_place_of_all() {
     // Somebody is there, and that says nothing yet.
     reader.take(beat("a", now)).unwrap();
     assert_eq!(world.age(), None);
-    reader
-        .take(part(&all[2..], false, Some(end("a", &all, now))))
-        .unwrap();
+    reader.take(rest("a", &all, 2, now)).unwrap();
     assert_eq!(world.covered(), [1, 2, 3]);
     assert_eq!((world.age(), world.revision()), (Some(0), Some("a".into())));
 
@@ -171,7 +184,7 @@ fn a_snapshot_counts_once_it_is_whole_and_takes_the_place_of_all() {
     );
     assert_eq!(world.age(), Some(5), "and nothing says that it is fresh");
     let all = [marker(4), marker(5)];
-    let done = reader.take(part(&all[1..], false, Some(end("b", &all, world.now()))));
+    let done = reader.take(rest("b", &all, 1, world.now()));
     assert!(matches!(done, Ok(Done::Replaced(Some(_)))));
     assert_eq!(world.covered(), [4, 5]);
     assert_eq!((world.age(), world.revision()), (Some(0), Some("b".into())));
@@ -476,14 +489,9 @@ fn nothing_passes_between_one_set_and_the_next() {
         });
         for round in 0..200_u8 {
             let mut reader = world.reader(false);
-            reader
-                .take(part(&[marker(round.max(3))], true, None))
-                .unwrap();
             let all = [marker(round.max(3)), marker(1)];
-            let now = world.now();
-            reader
-                .take(part(&all[1..], false, Some(end("n", &all, now))))
-                .unwrap();
+            reader.take(part(&all[..1], true, None)).unwrap();
+            reader.take(rest("n", &all, 1, world.now())).unwrap();
         }
         done.store(true, std::sync::atomic::Ordering::Release);
         assert!(looking.join().unwrap() > 0);

@@ -42,6 +42,14 @@ pub(super) fn revision(text: &str) -> Result<Arc<str>, Fault> {
     Ok(text.into())
 }
 
+/// What a snapshot is of; a broker that tells everybody everything calls it nothing.
+pub(super) fn view(token: &[u8]) -> Result<Arc<[u8]>, Fault> {
+    if token.len() > limits::FEED_REVISION {
+        return Err(Fault("no usable view"));
+    }
+    Ok(token.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +60,7 @@ mod tests {
         assert!(!of(0));
         assert!(of(limits::FEED_REVISION));
         assert!(!of(limits::FEED_REVISION + 1));
+        assert!(view(&[0; limits::FEED_REVISION]).is_ok());
+        assert!(view(&[0; limits::FEED_REVISION + 1]).is_err());
     }
 }

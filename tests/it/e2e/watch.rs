@@ -1,5 +1,7 @@
 //! Following what is revoked.
 
+mod tenants;
+
 use crate::support::broker::{Broker, audience, refusal, spec};
 use crate::support::edge::{until, within};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -11,8 +13,9 @@ use cambist::proto::{
     DeleteAudienceRequest, PutAudienceRequest, ResumeKeyRequest, RevokeKeyRequest,
     SuspendKeyRequest, WatchRequest, WatchResponse,
 };
+use cambist::revocation::View;
 use cambist::store::Revision;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -20,23 +23,38 @@ use tonic::{Status, Streaming};
 struct Follower {
     stream: Streaming<WatchResponse>,
     set: BTreeMap<MarkerId, Cover>,
+    /// Every marker that it was ever sent.
+    sent: BTreeSet<MarkerId>,
     coming: Vec<u8>,
+    /// The digests of the parts so far.
+    digests: Vec<u8>,
     revision: String,
+    /// What it is told of, as the broker calls it.
+    view: Vec<u8>,
     /// Whether it began with a snapshot.
     snapshots: usize,
 }
 
 impl Follower {
     async fn start(channel: Channel, from: &str) -> Result<Self, Status> {
+        Self::back(channel, from, &View::All.token()).await
+    }
+
+    /// Goes on from what it was told of a view.
+    async fn back(channel: Channel, from: &str, view: &[u8]) -> Result<Self, Status> {
         let request = WatchRequest {
             from_revision: from.to_owned(),
+            view: view.to_vec(),
         };
         let stream = RevocationClient::new(channel).watch(request).await?;
         Ok(Self {
             stream: stream.into_inner(),
             set: BTreeMap::new(),
+            sent: BTreeSet::new(),
             coming: Vec::new(),
+            digests: Vec::new(),
             revision: String::new(),
+            view: Vec::new(),
             snapshots: 0,
         })
     }
@@ -52,19 +70,29 @@ impl Follower {
     async fn take(&mut self) -> Result<Event, Status> {
         let message = within("a message", self.stream.message()).await?;
         let event = message.expect("it ended without a word").event.unwrap();
+        let markers = match &event {
+            Event::Snapshot(part) => &part.markers[..],
+            Event::Delta(delta) => &delta.markers[..],
+            Event::Heartbeat(_) => &[],
+        };
+        let sent = unpack(markers).unwrap().map(|marker| marker.id);
+        self.sent.extend(sent);
         match &event {
             Event::Snapshot(part) => {
                 if part.first {
                     self.coming.clear();
+                    self.digests.clear();
                 }
+                self.digests.extend(digest(&SHA256, &part.markers).as_ref());
                 self.coming.extend_from_slice(&part.markers);
                 if let Some(end) = &part.end {
-                    assert_eq!(digest(&SHA256, &self.coming).as_ref(), end.digest);
+                    assert_eq!(digest(&SHA256, &self.digests).as_ref(), end.digest);
                     let all = unpack(&self.coming).unwrap();
                     self.set = all.map(|marker| (marker.id, marker.cover)).collect();
                     assert_eq!(u64::try_from(self.set.len()).unwrap(), end.count);
                     assert!(end.as_of.is_some());
                     self.revision.clone_from(&end.revision);
+                    self.view.clone_from(&end.view);
                     self.snapshots += 1;
                 }
             }
@@ -84,9 +112,13 @@ impl Follower {
 
     /// Takes messages until something holds of what it has.
     async fn until(&mut self, holds: impl Fn(&Self) -> bool) {
-        while !holds(self) {
-            self.take().await.unwrap();
-        }
+        // Heartbeats alone would go on for ever.
+        let taking = async {
+            while !holds(self) {
+                self.take().await.unwrap();
+            }
+        };
+        within("what it waits for", taking).await;
     }
 
     /// Whether it has a revision whole.
@@ -132,7 +164,10 @@ async fn an_empty_set_is_told_and_then_how_fresh_it_is() {
         panic!("no snapshot");
     };
     assert!(only.first && only.markers.is_empty());
-    assert_eq!(only.end.unwrap().count, 0);
+    let Event::Snapshot(last) = follower.take().await.unwrap() else {
+        panic!("no end of the snapshot");
+    };
+    assert_eq!(last.end.unwrap().count, 0);
     let Event::Heartbeat(beat) = follower.take().await.unwrap() else {
         panic!("no heartbeat");
     };

@@ -7,7 +7,7 @@ use cambist::clock::Clock;
 use cambist::marker::{Cover, Marker, MarkerId, Second, Thing, pack};
 use cambist::proto::revocation_server::RevocationServer;
 use cambist::proto::watch_response::Event;
-use cambist::proto::{Delta, Heartbeat, SnapshotEnd, SnapshotPart, WatchResponse};
+use cambist::proto::{Delta, Heartbeat, SnapshotEnd, SnapshotPart, WatchRequest, WatchResponse};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
@@ -179,6 +179,9 @@ impl FeedServer {
     }
 }
 
+/// What every snapshot is of.
+const VIEW: &[u8] = b"all of it";
+
 /// The marker that revokes all of a thing, for ever.
 pub(crate) fn all(thing: Thing<'_>) -> Marker {
     let cover = Cover::all(Second::NEVER);
@@ -216,19 +219,21 @@ impl State {
 
     fn snapshot(&self, as_of: Option<prost_types::Timestamp>) -> Vec<Event> {
         let markers: Vec<_> = self.in_force.values().copied().collect();
-        let bytes = packed(&markers);
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+        let mut chunks: Vec<_> = markers.chunks(PART).map(packed).collect();
+        chunks.push(Vec::new());
+        let digest = |bytes: &[u8]| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let digests = chunks.iter().map(|chunk| digest(chunk).as_ref().to_vec());
+        let digest = digest(&digests.collect::<Vec<_>>().concat());
         let mut end = SnapshotEnd {
             revision: self.changes.len().to_string(),
             count: markers.len().try_into().unwrap(),
             digest: digest.as_ref().to_vec(),
             as_of,
+            view: VIEW.to_vec(),
         };
         if let Some(spoil) = self.spoilt {
             spoil(&mut end);
         }
-        let mut chunks: Vec<_> = markers.chunks(PART).map(packed).collect();
-        chunks.push(Vec::new());
         let last = chunks.len() - 1;
         let part = |(place, bytes): (usize, Vec<u8>)| {
             Event::Snapshot(SnapshotPart {
@@ -242,10 +247,15 @@ impl State {
 }
 
 impl Tells for FeedServer {
-    fn watched(&self, from: String) -> Result<Told, Status> {
+    fn watched(&self, request: WatchRequest) -> Result<Told, Status> {
+        let WatchRequest {
+            from_revision: from,
+            view,
+        } = request;
         let as_of = self.as_of();
         let mut state = self.state();
-        let known = from.parse().ok();
+        // Who does not say what it has all of, has nothing.
+        let known = from.parse().ok().filter(|_| view == VIEW);
         let known = known.filter(|from| (state.oldest..=state.changes.len()).contains(from));
         state.asked.push(from);
         if let Some(status) = &state.closed {

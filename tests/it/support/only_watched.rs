@@ -14,8 +14,8 @@ pub(crate) type Told = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> 
 
 /// Tells those who watch.
 pub(crate) trait Tells: Send + Sync + 'static {
-    /// Somebody wants to watch, from a revision on.
-    fn watched(&self, from: String) -> Result<Told, Status>;
+    /// Somebody wants to watch.
+    fn watched(&self, request: WatchRequest) -> Result<Told, Status>;
 }
 
 /// The service.
@@ -31,8 +31,7 @@ impl<T: Tells> Revocation for OnlyWatched<T> {
     type WatchStream = Told;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Told>, Status> {
-        let from = request.into_inner().from_revision;
-        self.0.watched(from).map(Response::new)
+        self.0.watched(request.into_inner()).map(Response::new)
     }
 
     async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {

@@ -305,7 +305,15 @@ impl World {
             at: at(NOW),
         };
         let key = StoredMarker::key(&marker.id).unwrap();
-        (key, StoredMarker { marker, told })
+        let tenant = None;
+        (
+            key,
+            StoredMarker {
+                marker,
+                told,
+                tenant,
+            },
+        )
     }
 }
 

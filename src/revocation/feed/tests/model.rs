@@ -1,13 +1,14 @@
-//! Whatever happens, in whatever order: what watchers have in the end is what is in force, and each label is true when
-//! it comes.
+//! Whatever happens, in whatever order: what watchers have in the end is what is in force of what is theirs to see, each
+//! label is true when it comes, and nobody is ever sent what is another tenant's.
 
 use super::*;
+use crate::revocation::partition::Chosen;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A marker is put, or taken back.
-    Put(u8, bool),
+    /// A marker is put, of one of the tenants, or taken back.
+    Put(u8, usize, bool),
     /// All that was put so far is of the next revision.
     Revision,
     /// What was put is told of without one.
@@ -21,14 +22,29 @@ enum Step {
     Back(usize),
     /// It comes back with nothing.
     Anew(usize),
+    /// It is told of one of the views from now on.
+    Look(usize, usize),
 }
 
 const WATCHERS: usize = 3;
 const IDS: u8 = 12;
+/// Whose markers are.
+const TENANTS: [Option<&str>; 4] = [None, None, Some("a"), Some("b")];
+/// Who sees them.
+const VIEWS: usize = 4;
+
+fn views() -> [View; VIEWS] {
+    let only = |names: &[&str]| {
+        let names = names.iter().map(|name| Tenant::parse(name).unwrap());
+        View::Only(Arc::new(names.collect()))
+    };
+    [View::All, only(&["a"]), only(&["b"]), only(&["a", "b"])]
+}
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..IDS, prop::bool::weighted(0.7)).prop_map(|(id, is_put)| Step::Put(id, is_put)),
+        8 => (0..IDS, 0..TENANTS.len(), prop::bool::weighted(0.7))
+            .prop_map(|(id, tenant, is_put)| Step::Put(id, tenant, is_put)),
         5 => Just(Step::Revision),
         2 => Just(Step::Nudge),
         1 => Just(Step::Incarnation),
@@ -36,11 +52,12 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..WATCHERS, 1..6_u8).prop_map(|(who, count)| Step::Read(who, count)),
         2 => (0..WATCHERS).prop_map(Step::Back),
         1 => (0..WATCHERS).prop_map(Step::Anew),
+        1 => (0..WATCHERS, 0..VIEWS).prop_map(|(who, view)| Step::Look(who, view)),
     ]
 }
 
 /// What each marker was, one after the other.
-type History = BTreeMap<MarkerId, Vec<Option<Cover>>>;
+type History = BTreeMap<MarkerId, Vec<Option<(Cover, Partition)>>>;
 
 /// How many of them each revision has at least.
 type Reached = BTreeMap<(u128, u64), BTreeMap<MarkerId, usize>>;
@@ -51,7 +68,13 @@ struct Model {
     history: History,
     reached: Reached,
     puts: u32,
-    watchers: Vec<(Watcher, Client)>,
+    watchers: Vec<Watching>,
+}
+
+struct Watching {
+    watcher: Watcher,
+    client: Client,
+    view: View,
 }
 
 impl Model {
@@ -62,9 +85,12 @@ impl Model {
             catch_up: 300,
             ..Bounds::default()
         });
-        let watchers = (0..WATCHERS)
-            .map(|_| (site.watch(None), Client::default()))
-            .collect();
+        let watchers = views().into_iter().take(WATCHERS).map(|view| Watching {
+            watcher: site.view(&view, None),
+            client: Client::default(),
+            view,
+        });
+        let watchers = watchers.collect();
         Self {
             site,
             now: revision(1, 1),
@@ -75,7 +101,7 @@ impl Model {
         }
     }
 
-    fn put(&mut self, id: u8, is_put: bool) {
+    fn put(&mut self, id: u8, tenant: usize, is_put: bool) {
         self.puts += 1;
         let id = name(&id.to_string());
         let bytes = if is_put { self.puts } else { 0 };
@@ -83,9 +109,11 @@ impl Model {
             before: Second::from_bytes(bytes.to_be_bytes()),
             until: Second::NEVER,
         };
-        self.site.hot.put(Marker { id, cover });
+        let tenant = TENANTS[tenant].map(|name| Tenant::parse(name).unwrap());
+        let hot = &self.site.hot;
+        hot.put_of(Marker { id, cover }, tenant.as_ref());
         let all = self.history.entry(id).or_insert_with(|| vec![None]);
-        all.push(is_put.then_some(cover));
+        all.push(hot.markers().find(&id));
     }
 
     fn advance(&mut self, now: Revision) {
@@ -102,7 +130,7 @@ impl Model {
 
     fn apply(&mut self, step: Step) {
         match step {
-            Step::Put(id, is_put) => self.put(id, is_put),
+            Step::Put(id, tenant, is_put) => self.put(id, tenant, is_put),
             Step::Revision => self.advance(revision(self.now.incarnation.0, self.now.counter + 1)),
             Step::Nudge => self.advance(self.now),
             Step::Incarnation => {
@@ -116,39 +144,79 @@ impl Model {
                 }
             }
             Step::Back(who) => {
-                let (watcher, client) = &mut self.watchers[who];
+                let Watching {
+                    watcher,
+                    client,
+                    view,
+                } = &mut self.watchers[who];
                 client.coming = None;
                 client.stream = None;
-                *watcher = self.site.watch(client.label.map(|label| label.revision));
+                // As the face has it: who has another view has nothing that it could go on from.
+                let is_same = client.view == Some(view.token());
+                let from = client.label.filter(|_| is_same).map(|label| label.revision);
+                *watcher = self.site.view(view, from);
             }
-            Step::Anew(who) => self.watchers[who] = (self.site.watch(None), Client::default()),
+            Step::Anew(who) => {
+                let one = &mut self.watchers[who];
+                one.watcher = self.site.view(&one.view, None);
+                one.client = Client::default();
+            }
+            Step::Look(who, view) => {
+                let one = &mut self.watchers[who];
+                let view = views()[view].clone();
+                if view != one.view {
+                    one.watcher.look(&view);
+                    one.view = view;
+                }
+            }
         }
     }
 
     fn read(&mut self, who: usize) -> bool {
-        let (watcher, client) = &mut self.watchers[who];
+        let Watching {
+            watcher,
+            client,
+            view,
+        } = &mut self.watchers[who];
         let Some(message) = self.site.next(watcher) else {
             return false;
         };
+        let sent = match &message {
+            Message::Part(markers, ..) | Message::Delta(markers, _) => markers.clone(),
+            Message::Beat(_) => Vec::new(),
+        };
+        let chosen = self.site.hot.chosen(view);
+        for marker in unpack(&sent).unwrap() {
+            // It was theirs at some time, if only to be taken back.
+            let all = self.history[&marker.id].iter().flatten();
+            let mut theirs = all.filter(|(_, of)| chosen.sees(*of));
+            assert!(theirs.any(|(cover, _)| marker.cover.before == Second::ZERO || *cover == marker.cover));
+        }
         if client.take(message) {
             let client = client.clone();
-            self.holds(&client);
+            self.holds(&client, &chosen);
         }
         true
     }
 
     /// Everything of the revision that it was told is reached is there, or something newer.
-    fn holds(&self, client: &Client) {
+    fn holds(&self, client: &Client, chosen: &Chosen) {
         let at = client.label.unwrap().revision;
         for (id, from) in &self.reached[&(at.incarnation.0, at.counter)] {
             let has = client.set.get(id).copied();
-            assert!(self.history[id][*from..].contains(&has), "{at}");
+            let mut later = self.history[id][*from..].iter().map(|is| seen(*is, chosen));
+            assert!(later.any(|is| is == has), "{at}");
         }
     }
 }
 
+fn seen(is: Option<(Cover, Partition)>, chosen: &Chosen) -> Option<Cover> {
+    let theirs = is.filter(|(_, of)| chosen.sees(*of));
+    theirs.map(|(cover, _)| cover)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn in_the_end_everybody_has_what_is_in_force(steps in prop::collection::vec(step(), 1..80)) {
@@ -159,8 +227,15 @@ proptest! {
         model.apply(Step::Revision);
         for who in 0..WATCHERS {
             while model.read(who) {}
-            let (_, client) = &model.watchers[who];
-            prop_assert_eq!(&client.set, &set(&model.site.hot));
+            let Watching { client, view, .. } = &model.watchers[who];
+            let chosen = model.site.hot.chosen(view);
+            let mut theirs = BTreeMap::new();
+            model.site.hot.markers().for_each(|marker, of| {
+                if chosen.sees(of) {
+                    theirs.insert(marker.id, marker.cover);
+                }
+            });
+            prop_assert_eq!(&client.set, &theirs);
             prop_assert!(client.coming.is_none());
         }
     }

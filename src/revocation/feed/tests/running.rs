@@ -38,10 +38,10 @@ impl Running {
     /// A watcher that has the snapshot and the first heartbeat.
     async fn watcher(&self) -> Watcher {
         let mut watcher = self.site.watch(None);
-        assert!(matches!(
-            self.next(&mut watcher).await,
-            Message::Part(_, true, Some(_))
-        ));
+        let first = self.next(&mut watcher).await;
+        assert!(matches!(first, Message::Part(_, true, None)));
+        let end = self.next(&mut watcher).await;
+        assert!(matches!(end, Message::Part(_, false, Some(_))));
         assert!(matches!(self.next(&mut watcher).await, Message::Beat(_)));
         watcher
     }

@@ -2,15 +2,25 @@
 
 use super::*;
 
+/// What a snapshot says of itself, whose markers have come.
+fn end(site: &Site, watcher: &mut Watcher) -> End {
+    match site.next(watcher) {
+        Some(Message::Part(markers, false, Some(end))) if markers.is_empty() => end,
+        other => panic!("not the end of a snapshot: {other:?}"),
+    }
+}
+
 #[test]
-fn an_empty_set_is_a_snapshot_of_one_part() {
+fn an_empty_set_is_a_snapshot_of_nothing() {
     let site = Site::new(Bounds::default());
     let mut watcher = site.watch(None);
-    let Some(Message::Part(markers, true, Some(end))) = site.next(&mut watcher) else {
-        panic!("not a whole snapshot");
-    };
-    assert_eq!((markers.len(), end.count, end.label), (0, 0, label(1)));
-    assert_eq!(end.digest, *digest(&SHA256, b"").as_ref());
+    let first = site.next(&mut watcher);
+    assert!(matches!(first, Some(Message::Part(markers, true, None)) if markers.is_empty()));
+    let end = end(&site, &mut watcher);
+    assert_eq!((end.count, end.label), (0, label(1)));
+    let empty = digest(&SHA256, b"");
+    let both = [empty.as_ref(), empty.as_ref()].concat();
+    assert_eq!(end.digest, *digest(&SHA256, &both).as_ref());
     // And that this is all.
     assert!(matches!(site.next(&mut watcher), Some(Message::Beat(at)) if at == label(1)));
     assert!(site.next(&mut watcher).is_none());
@@ -24,9 +34,9 @@ fn who_begins_with_an_old_snapshot_is_told_when_it_has_caught_up() {
     site.revoke("a");
     site.feed.advance(label(2));
     let mut late = site.watch(None);
-    let Some(Message::Part(_, _, Some(end))) = site.next(&mut late) else {
-        panic!("not a whole snapshot");
-    };
+    let first = site.next(&mut late);
+    assert!(matches!(first, Some(Message::Part(_, true, None))));
+    let end = end(&site, &mut late);
     assert_eq!((end.count, end.label), (0, label(1)));
     assert!(matches!(site.next(&mut late), Some(Message::Delta(_, at)) if at == label(2)));
     assert!(matches!(site.next(&mut late), Some(Message::Beat(at)) if at == label(2)));
@@ -105,7 +115,8 @@ fn a_snapshot_that_somebody_reads_stays() {
     (0..2 * limits::SNAPSHOT_PART + 1).for_each(|n| site.revoke(&n.to_string()));
     site.feed.advance(label(2));
     let (mut watcher, mut client) = (site.watch(None), Client::default());
-    for _ in 0..3 {
+    // Three parts, and the end.
+    for _ in 0..4 {
         client.take(site.next(&mut watcher).unwrap());
         (0..limits::SNAPSHOT_IDLE_BEATS).for_each(|_| site.feed.beat());
     }
