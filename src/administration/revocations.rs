@@ -271,7 +271,7 @@ impl RevocationAdmin {
     /// Whose a thing is, where it is certain that nobody else could be shown what it covers: see [`crate::revocation::Partition`].
     fn tenant(&self, what: &Revocable) -> Option<Tenant> {
         let key = match what {
-            Revocable::ApiKey(id) => id,
+            Revocable::ApiKey(id) | Revocable::LeakedKey(id, _) => id,
             Revocable::Token(_, Some(known)) => match &known.root {
                 Some(CredentialId::ApiKey(id)) => id,
                 Some(CredentialId::Certificate(_)) | None => return None,

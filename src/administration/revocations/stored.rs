@@ -5,7 +5,7 @@ use crate::administration::change::{
     Author, Committed, Note, Precondition, raced, too_large, unread,
 };
 use crate::audit::ActKind;
-use crate::id::CredentialId;
+use crate::id::{CredentialId, Tenant};
 use crate::limits;
 use crate::marker::{Cover, Kind, MarkerId, Second};
 use crate::refusal::{Code, Denial, Fault, Refusal};
@@ -189,11 +189,16 @@ struct Noted {
     action: &'static str,
     target: String,
     credential: Option<CredentialId>,
+    tenant: Option<Tenant>,
     change: serde_json::Value,
 }
 
 fn noted(action: &'static str, stored: &StoredMarker, state: &str) -> Noted {
-    let StoredMarker { marker, told, .. } = stored;
+    let StoredMarker {
+        marker,
+        told,
+        tenant,
+    } = stored;
     let Cover { before, until } = marker.cover;
     let is_credential = told.kind == Kind::Credential.name();
     Noted {
@@ -202,6 +207,7 @@ fn noted(action: &'static str, stored: &StoredMarker, state: &str) -> Noted {
         credential: is_credential
             .then(|| CredentialId::parse(&told.thing).ok())
             .flatten(),
+        tenant: tenant.clone(),
         change: json!({
             "marker": marker.id.to_string(), "state": state, "before": before.instant(), "until": until.instant(),
             "reason": told.reason,
@@ -217,7 +223,7 @@ impl Noted {
             target: &self.target,
             credential: self.credential,
             owner: None,
-            tenant: None,
+            tenant: self.tenant.as_ref(),
             change: self.change.clone(),
         }
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::support::broker::{api_key, ask};
 use cambist::proto::revoke_request::Thing as Named;
 use cambist::proto::{ExchangeResponse, KeySpec, ReinstateRequest, RevokeRequest};
+use serde_json::Value;
 
 /// An audience of `tenant`, and somebody who serves it.
 async fn put(
@@ -130,6 +131,9 @@ async fn nobody_is_sent_what_is_revoked_of_another_tenants() {
         let token = world.token(tenant).await;
         ids.push(world.revoke(Named::Token(token.access_token)).await.0);
     }
+    let of_a = |record: &Value| record["action"] == "marker.set" && record["tenant"] == "a";
+    let set = world.broker.record(of_a).await;
+    assert_eq!(set["change"]["marker"], *ids[1]);
     // By its name alone nobody can tell.
     let token = world.token("b").await;
     let (bare, reached) = world.revoke(Named::TokenId(token.token_id)).await;
