@@ -9,7 +9,8 @@ mod uses;
 
 pub use audience::AudienceSpec;
 pub use audiences::{
-    AudienceEntry, Audiences, InvalidAudience, PREFIX as AUDIENCE_PREFIX, check_alone,
+    AudienceEntry, Audiences, FORMER_PREFIX, InvalidAudience, PREFIX as AUDIENCE_PREFIX,
+    check_alone,
 };
 pub use key::{ApiKey, KeySpec, KeyState};
 pub use keys::{KeyEntry, Keys, PREFIX as KEY_PREFIX, Shown, Standing, Usage};

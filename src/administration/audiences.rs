@@ -130,10 +130,10 @@ impl AudienceAdmin {
         }
         let spec = self.found(name)?;
         let batch = || {
-            let batch = Batch::new()
+            // What it was first: whoever serves it is told no less in between.
+            former::removed(Batch::new(), &spec.spec, self.changes.now_or_latest())?
                 .expect(store_key(name)?, Expect::Unmodified(is))?
-                .delete(store_key(name)?)?;
-            former::removed(batch, &spec.spec, self.changes.now_or_latest())
+                .delete(store_key(name)?)
         };
         let batch = batch().map_err(too_large)?;
         let target = format!("audience:{name}");

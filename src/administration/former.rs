@@ -7,21 +7,21 @@
 
 use super::change::{too_large, unread};
 use crate::id::{Audience, Tenant};
-use crate::inventory::AudienceSpec;
+use crate::inventory::{AudienceSpec, FORMER_PREFIX};
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, Entry, Key, Store, TooLarge, Value, load_all};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Store prefix of what audiences were.
-pub(super) const PREFIX: &str = "former/";
-
 /// What one was.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 struct Former {
     version: u8,
     tenant: Option<Tenant>,
+    /// Who served it: they are told what is revoked of it until then, if they serve any other.
+    #[serde(default)]
+    servers: Vec<String>,
     /// When nothing from then can be alive any more; the end of time where it still is in the configuration.
     until: Timestamp,
 }
@@ -31,6 +31,7 @@ impl Former {
         Self {
             version: 1,
             tenant: spec.tenant.clone(),
+            servers: spec.servers.clone(),
             until,
         }
     }
@@ -120,9 +121,13 @@ pub async fn keep_tenants(
         .iter()
         .map(|spec| (spec.name.clone(), Former::of(spec, Timestamp::MAX)))
         .collect();
-    for entry in load_all(store, PREFIX).await.map_err(unread)? {
+    for entry in load_all(store, FORMER_PREFIX).await.map_err(unread)? {
         let mut former = Former::read(&entry)?;
-        let name = entry.key.as_str().strip_prefix(PREFIX).unwrap_or_default();
+        let name = entry
+            .key
+            .as_str()
+            .strip_prefix(FORMER_PREFIX)
+            .unwrap_or_default();
         match configured.iter().find(|spec| spec.name.as_str() == name) {
             Some(spec) => {
                 former.admits(spec, now)?;
@@ -136,11 +141,13 @@ pub async fn keep_tenants(
             None => {}
         }
     }
-    for some in new.chunks(limits::STORE_BATCH) {
+    for some in new.chunks(limits::STORE_BATCH_BYTES / (2 * limits::AUDIENCE_SPEC)) {
         let batch = some.iter().try_fold(Batch::new(), |batch, (name, former)| {
             batch.put(key(name)?, former.value()?)
         });
-        let committed = store.commit(batch.map_err(too_large)?).await;
+        // Also on a full disk: who cannot start cannot revoke.
+        let batch = batch.map_err(too_large)?.reserved();
+        let committed = store.commit(batch).await;
         committed.map_err(|error| Denial::failed(Fault::StoreUnavailable, error.to_string()))?;
     }
     Ok(())
@@ -148,7 +155,7 @@ pub async fn keep_tenants(
 
 /// Names are bounded so that they fit into a store key.
 fn key(name: &Audience) -> Result<Key, TooLarge> {
-    Key::new(&format!("{PREFIX}{name}"))
+    Key::new(&format!("{FORMER_PREFIX}{name}"))
 }
 
 #[cfg(test)]
@@ -189,7 +196,7 @@ mod tests {
             let told = check(&store, &b, at(1_000 + LIFE - 1)).await.unwrap_err();
             assert_eq!(told.code(), Code::Conflict.code());
             check(&store, &b, at(1_000 + LIFE)).await.unwrap();
-            let entry = &load_all(&store, PREFIX).await.unwrap()[0];
+            let entry = &load_all(&store, FORMER_PREFIX).await.unwrap()[0];
             assert!(counts(entry, at(1_000 + LIFE - 1)) && !counts(entry, at(1_000 + LIFE)));
         }
         store.close().await;
@@ -214,7 +221,7 @@ mod tests {
         keep(&b, 3_000 + LIFE).await.unwrap();
         keep(&[spec(None)], 3_000 + LIFE).await.unwrap();
         keep(&b, 3_000 + LIFE).await.unwrap_err();
-        assert_eq!(load_all(&store, PREFIX).await.unwrap().len(), 1);
+        assert_eq!(load_all(&store, FORMER_PREFIX).await.unwrap().len(), 1);
         store.close().await;
     }
 }

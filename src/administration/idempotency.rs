@@ -3,6 +3,7 @@
 use super::change::{Author, Changes, Precondition, too_large, unread};
 use super::former;
 use crate::id::IdempotencyKey;
+use crate::inventory::FORMER_PREFIX;
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, Entry, Expect, Key, Op, TooLarge, Value, load_all};
@@ -103,7 +104,7 @@ impl Changes {
     /// When the store does not answer, or an entry was renewed meanwhile; what is left goes the next time.
     pub async fn forget_lapsed(&self, now: Timestamp) -> Result<(), Denial> {
         self.forget(IDEMPOTENCY_PREFIX, counts, now).await?;
-        self.forget(former::PREFIX, former::counts, now).await
+        self.forget(FORMER_PREFIX, former::counts, now).await
     }
 
     async fn forget(

@@ -1,7 +1,7 @@
 //! What follows the store: each prefix and who takes its changes.
 
 use crate::administration::{POLICY_PREFIX, PolicyAdmin};
-use crate::inventory::{AUDIENCE_PREFIX, Audiences, KEY_PREFIX, Keys};
+use crate::inventory::{AUDIENCE_PREFIX, Audiences, FORMER_PREFIX, KEY_PREFIX, Keys};
 use crate::keys::{KeyRing, Life, PREFIX as SIGNING_PREFIX};
 use crate::marker::{Cover, Marker, Second, Thing};
 use crate::revocation::HotSet;
@@ -54,6 +54,7 @@ pub(super) fn followers(
 ) -> Vec<Arc<dyn Apply>> {
     let (k, ka) = (Arc::clone(keys), Arc::clone(keys));
     let (a, aa) = (Arc::clone(audiences), Arc::clone(audiences));
+    let (f, fa) = (Arc::clone(audiences), Arc::clone(audiences));
     let (p, pa) = (Arc::clone(policies), Arc::clone(policies));
     let (r, ra) = (Arc::clone(ring), Arc::clone(ring));
     let (h, ha) = (Arc::clone(hot), Arc::clone(hot));
@@ -69,6 +70,11 @@ pub(super) fn followers(
             AUDIENCE_PREFIX,
             move |e| a.reset(e),
             move |op, at| aa.apply(op, at.counter),
+        ),
+        follower(
+            FORMER_PREFIX,
+            move |entries| f.reset_former(entries),
+            move |op, _| fa.apply_former(op),
         ),
         follower(
             POLICY_PREFIX,

@@ -4,13 +4,17 @@ use super::AudienceSpec;
 use crate::id::{Audience, SpiffeId, Tenant};
 use crate::limits;
 use crate::revocation::View;
-use crate::store::{Entry, Op, Value};
+use crate::store::{Entry, Key, Op, Value};
 use arc_swap::ArcSwap;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Store prefix of audiences.
 pub const PREFIX: &str = "audience/";
+/// Store prefix of what audiences were, for as long as tokens from then may be alive.
+pub const FORMER_PREFIX: &str = "former/";
 
 /// A registered audience and where it comes from.
 #[derive(Debug)]
@@ -62,6 +66,15 @@ pub struct Audiences {
 struct Sources {
     configured: Vec<AudienceSpec>,
     stored: BTreeMap<Audience, (AudienceSpec, u64)>,
+    former: BTreeMap<Key, Former>,
+}
+
+/// Who served an audience, of whose tokens some may be alive.
+#[derive(Clone, Debug, Deserialize)]
+struct Former {
+    tenant: Option<Tenant>,
+    #[serde(default)]
+    servers: Vec<String>,
 }
 
 impl Audiences {
@@ -125,7 +138,7 @@ impl Audiences {
         let parsed = entries
             .iter()
             .map(|entry| parse(&entry.value).map(|spec| (spec, entry.modified)));
-        let parsed: Vec<_> = parsed.collect::<Result<_, String>>()?;
+        let parsed: Vec<(AudienceSpec, u64)> = parsed.collect::<Result<_, String>>()?;
         let stored = parsed
             .into_iter()
             .map(|(spec, at)| (spec.name.clone(), (spec, at)))
@@ -141,7 +154,7 @@ impl Audiences {
     pub fn apply(&self, op: &Op, revision: u64) -> Result<(), String> {
         let changed = match op {
             Op::Put(_, value) => {
-                let spec = parse(value)?;
+                let spec: AudienceSpec = parse(value)?;
                 self.change(|sources| {
                     sources.stored.insert(spec.name.clone(), (spec, revision));
                 })
@@ -152,6 +165,34 @@ impl Audiences {
                     sources.stored.remove(name);
                 })
             }
+        };
+        changed.map_err(|error| error.to_string())
+    }
+
+    /// Takes over all that is stored of what audiences were.
+    ///
+    /// # Errors
+    /// What is wrong; nothing is changed then.
+    pub fn reset_former(&self, entries: &[Entry]) -> Result<(), String> {
+        let former = entries
+            .iter()
+            .map(|entry| Ok((entry.key.clone(), parse(&entry.value)?)));
+        let former = former.collect::<Result<_, String>>()?;
+        self.change(|sources| sources.former = former)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Takes over one change of that.
+    ///
+    /// # Errors
+    /// What is wrong; the old state stays.
+    pub fn apply_former(&self, op: &Op) -> Result<(), String> {
+        let changed = match op {
+            Op::Put(key, value) => {
+                let former = parse(value)?;
+                self.change(|sources| drop(sources.former.insert(key.clone(), former)))
+            }
+            Op::Delete(key) => self.change(|sources| drop(sources.former.remove(key))),
         };
         changed.map_err(|error| error.to_string())
     }
@@ -169,6 +210,14 @@ impl Audiences {
 
 /// The tenants of the audiences that somebody serves; none where one of them is shared by all.
 type Served = Option<BTreeSet<Tenant>>;
+
+/// With an audience more, of this tenant or shared by all.
+fn widen(served: &mut Served, tenant: Option<&Tenant>) {
+    match (served.as_mut(), tenant) {
+        (Some(tenants), Some(tenant)) => drop(tenants.insert(tenant.clone())),
+        _ => *served = None,
+    }
+}
 
 fn build(sources: &Sources) -> Result<Index, InvalidAudience> {
     let configured = sources.configured.iter().map(|spec| (spec, None));
@@ -191,9 +240,14 @@ fn build(sources: &Sources) -> Result<Index, InvalidAudience> {
             let tenants = served
                 .entry(server)
                 .or_insert_with(|| Some(BTreeSet::new()));
-            match (tenants.as_mut(), &spec.tenant) {
-                (Some(tenants), Some(tenant)) => drop(tenants.insert(tenant.clone())),
-                _ => *tenants = None,
+            widen(tenants, spec.tenant.as_ref());
+        }
+    }
+    for Former { tenant, servers } in sources.former.values() {
+        for server in servers {
+            // Tokens from then may still be shown to it. One that serves nothing any more is told nothing, and knows that.
+            if let Some(tenants) = served.get_mut(server.as_str()) {
+                widen(tenants, tenant.as_ref());
             }
         }
     }
@@ -232,7 +286,7 @@ pub fn check_alone(spec: &AudienceSpec) -> Result<(), InvalidAudience> {
     }
 }
 
-fn parse(value: &Value) -> Result<AudienceSpec, String> {
+fn parse<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     serde_json::from_slice(value.as_bytes()).map_err(|error| error.to_string())
 }
 

@@ -23,7 +23,8 @@
 //!
 //! So none of them is of A. That rests on three things that never change: a key's tenant is what it was made with; an
 //! audience that is changed keeps its tenant or is shared by all from then on, as does one that takes the name of another
-//! while tokens for that may be alive (`administration/former.rs`); and a verifier serves each audience that it checks tokens for. A token
+//! while tokens for that may be alive (`administration/former.rs`); and a verifier serves each audience that it checks tokens
+//! for: one that is removed counts for its servers as long as its tokens may be alive (`inventory/audiences.rs`). A token
 //! whose ancestry begins with a certificate has no tenant, and gets only to audiences that are shared: whoever serves one is
 //! sent everything, the markers of its actors' keys among it.
 //!

@@ -206,10 +206,13 @@ async fn who_serves_other_tenants_than_before_gets_a_snapshot_of_theirs() {
     let (a, b) = (marker(&a).to_string(), marker(&b).to_string());
     follower.reaches(&reached, &[&a], &[&b]).await;
     assert_eq!(follower.snapshots, 1);
-    put(&world.broker, "press", "b", "a", 0).await.unwrap();
+    let press = put(&world.broker, "press", "b", "a", 0).await.unwrap();
     follower.until(|follower| follower.snapshots == 2).await;
     follower.reaches(&reached, &[&a, &b], &[]).await;
-    delete(&world.broker, "press").await;
+    // Somebody else serves it from now on.
+    put(&world.broker, "press", "b", "other", press)
+        .await
+        .unwrap();
     follower.until(|follower| follower.snapshots == 3).await;
     assert_eq!(follower.set.len(), 1);
     // Another of the same tenant tells nothing new.
@@ -223,6 +226,35 @@ async fn who_serves_other_tenants_than_before_gets_a_snapshot_of_theirs() {
         while !matches!(follower.take().await, Ok(Event::Heartbeat(_))) {}
     }
     assert_eq!(follower.snapshots, 3);
+}
+
+/// Tokens for it are good as long as they live.
+#[tokio::test]
+async fn who_served_an_audience_that_is_removed_is_told_of_its_tokens_all_the_same() {
+    let mut world = World::new().await;
+    put(&world.broker, "mall", "", "a", 0).await.unwrap();
+    let mut follower = world.follower("a").await;
+    let (early, _) = world.key("b").await;
+    revoke(&world.broker, &early).await;
+    delete(&world.broker, "mall").await;
+    // It is looked anew what it serves.
+    for _ in 0..2 {
+        while !matches!(follower.take().await, Ok(Event::Heartbeat(_))) {}
+    }
+    let (late, _) = world.key("b").await;
+    let reached = revoke(&world.broker, &late).await;
+    let ids = [early, late].map(|id| marker(&id).to_string());
+    let has = [ids[0].as_str(), &ids[1]];
+    follower.reaches(&reached, &has, &[]).await;
+    assert_eq!(follower.snapshots, 1);
+    world.broker.kill9().await;
+    world.broker.restart().await;
+    let mut anew = world.follower("a").await;
+    anew.reaches(&reached, &has, &[]).await;
+    // Who served nothing of the kind is told nothing of it.
+    put(&world.broker, "stall", "a", "c", 0).await.unwrap();
+    let mut other = world.follower("c").await;
+    other.reaches(&reached, &[], &has).await;
 }
 
 #[tokio::test]
