@@ -321,6 +321,9 @@ pub const STORE_HEARTBEAT: Duration = Duration::from_secs(1);
 pub const STORE_SNAPSHOT_IDLE: Duration = Duration::from_secs(30);
 /// Store: how long a statement waits for another program that looks into the file.
 pub const STORE_BUSY: Duration = Duration::from_secs(5);
+/// Administration: how long a commit may take until its outcome counts as unknown; a revocation is then in force without it.
+/// Longer than [`STORE_BUSY`], and shorter than callers wait.
+pub const STORE_COMMIT: Duration = Duration::from_secs(10);
 /// Replica: first and longest pause before the store is asked again.
 pub const REPLICA_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Time that a TLS handshake may take.

@@ -7,11 +7,13 @@ use crate::authn::Administrator;
 use crate::clock::Random;
 use crate::clock::guard::TimeGuard;
 use crate::id::{CredentialId, IdempotencyKey, Owner, Reporter, Tenant};
+use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, CommitError, Expect, Op, Reply, Revision, Store, StoreFault, TooLarge};
 use jiff::Timestamp;
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// Waits until a committed revision is applied on this node and its record is durable in the log.
 pub trait Settled: Debug + Send + Sync {
@@ -273,7 +275,10 @@ impl Changes {
             }
             .map_err(too_large)?;
         }
-        match self.store.commit(batch).await {
+        let committed = timeout(limits::STORE_COMMIT, self.store.commit(batch)).await;
+        // It may be committed yet.
+        let unknown = |_| Err(CommitError::Unknown("it does not answer".to_owned()));
+        match committed.unwrap_or_else(unknown) {
             Ok(revision) => {
                 self.in_force(revision).await?;
                 Ok(Committed::Now(revision))

@@ -298,11 +298,16 @@ impl RevocationAdmin {
                         "what was revoked is no longer there"
                     );
                 }
-                Err(failed) => return Err(failed),
+                Err(failed) => {
+                    // One that can never be written keeps no other one waiting.
+                    self.undurable.postpone();
+                    return Err(failed);
+                }
             }
             self.undurable.pop();
         }
-        self.hot.unpin();
+        // Whoever pins has had it wait before: nothing is let go of that is not written.
+        self.undurable.if_empty(|| self.hot.unpin());
         Ok(())
     }
 

@@ -284,6 +284,9 @@ async fn finish(subjects: &Subjects) {
     if let Err(error) = flush_usage(&exchange.keys, &**store).await {
         tracing::warn!(%error, "usage counters of this run are lost");
     }
+    if let Err(denial) = subjects.revocations.settle().await {
+        tracing::error!(%denial, "a revocation is written nowhere: it has to be said again after the start");
+    }
     keep_mark(subjects).await;
     if let Err(denial) = exchange
         .log

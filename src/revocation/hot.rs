@@ -74,11 +74,17 @@ impl HotSet {
             pinned.0 = pinned.0.merge(marker.cover).merge(in_force);
             pinned.1 = pinned.1.join(of);
         }
+        let mut is_taken_back = marker.cover.before == Second::ZERO;
         if let Some((cover, pinned)) = changes.pinned.get(&marker.id) {
             marker.cover = marker.cover.merge(*cover);
-            of = of.join(*pinned);
+            // What is taken back says nothing of whose it is.
+            of = if is_taken_back {
+                *pinned
+            } else {
+                of.join(*pinned)
+            };
+            is_taken_back = marker.cover.before == Second::ZERO;
         }
-        let is_taken_back = marker.cover.before == Second::ZERO;
         of = match old {
             // Those are told who have it.
             Some((_, old)) if is_taken_back => old,
@@ -251,6 +257,19 @@ mod tests {
         // Nothing new.
         set.put(marker(a, Second::NEVER));
         assert!(set.changes().is_empty());
+    }
+
+    #[test]
+    fn a_tenants_marker_that_is_not_written_stays_the_tenants_whatever_is_put() {
+        let set = HotSet::default();
+        let one = tenant("one");
+        let thing = Thing::Issuer("a");
+        let (id, cover) = (thing.id(), Cover::all(Second::NEVER));
+        set.pin(Marker { id, cover }, Some(&one));
+        // As of a key that is loaded again, and is not known to be revoked.
+        set.release(thing);
+        let (_, of) = set.markers.find(&id).unwrap();
+        assert_eq!(of, set.partitions.of(Some(&one)));
     }
 
     #[test]

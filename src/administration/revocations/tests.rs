@@ -4,8 +4,11 @@ mod world;
 
 use super::estate::testing::{JOBS, job};
 use super::*;
+use crate::limits;
 use crate::secret::api_key;
 use crate::store::{Batch, Key, Store as _, Value};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use world::{NOW, World, at, author, stored_key};
 
 #[tokio::test]
@@ -114,6 +117,48 @@ async fn where_the_store_does_not_answer_what_is_there_and_as_expected_ends_all_
     assert!(!world.admin.is_undurable(&id));
     assert!(world.hot.credential(CredentialId::ApiKey(id)));
     assert!(!world.is_revoked(&other).await);
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_waited_for_so_long_and_no_longer() {
+    let world = World::new();
+    let id = world.key("team", 0).await;
+    let (what, on) = (Revocable::ApiKey(id), Precondition::default());
+    world.store.hangs.store(true, Ordering::Release);
+    // Time passes only while there is nothing else to do.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let revoked = world.admin.revoke(&what, "leaked", &author(), &on).await;
+    assert!(began.elapsed() >= limits::STORE_COMMIT);
+    assert!(began.elapsed() < limits::STORE_COMMIT + Duration::from_secs(1));
+    tokio::time::resume();
+    assert_eq!(revoked.unwrap().revision, None);
+    assert!(world.hot.credential(CredentialId::ApiKey(id)) && world.admin.undurable.any());
+    world.store.hangs.store(false, Ordering::Release);
+    world.admin.settle().await.unwrap();
+    assert!(world.is_revoked(&id).await && !world.admin.undurable.any());
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_keeps_nothing_else_waiting() {
+    let world = World::new();
+    let keys = [world.key("team", 0).await, world.key("team", 0).await];
+    world.away(true);
+    for id in keys {
+        let (what, on) = (Revocable::ApiKey(id), Precondition::default());
+        let revoked = world.admin.revoke(&what, "leaked", &author(), &on).await;
+        assert_eq!(revoked.unwrap().revision, None);
+    }
+    world.away(false);
+    world.contest(Some(stored_key(&keys[0])));
+    for _ in 0..2 {
+        assert!(world.admin.settle().await.is_err());
+    }
+    assert_eq!(world.are_revoked(&keys).await, [false, true]);
+    assert!(world.admin.is_undurable(&keys[0]) && world.admin.undurable.any());
+    world.contest(None);
+    world.admin.settle().await.unwrap();
+    assert_eq!(world.are_revoked(&keys).await, [true, true]);
 }
 
 #[tokio::test]

@@ -84,6 +84,22 @@ impl Undurable {
         }
     }
 
+    /// The first one cannot be written: others come first from now on.
+    pub(super) fn postpone(&self) {
+        let mut waiting = self.lock();
+        if !waiting.is_empty() {
+            waiting.rotate_left(1);
+        }
+    }
+
+    /// Calls `then` if nothing waits; nothing begins to meanwhile.
+    pub(super) fn if_empty(&self, then: impl FnOnce()) {
+        let waiting = self.lock();
+        if waiting.is_empty() {
+            then();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

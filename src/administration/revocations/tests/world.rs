@@ -41,6 +41,8 @@ pub(super) struct Shared {
     contested: Mutex<Option<Key>>,
     /// Whether it does not answer.
     away: AtomicBool,
+    /// Whether what is committed hangs.
+    pub(super) hangs: AtomicBool,
 }
 
 impl Shared {
@@ -85,6 +87,9 @@ impl Store for Shared {
         let puts = |op: &Op| matches!(op, Op::Put(key, _) if Some(key) == contested.as_ref());
         if let Err(StoreFault(why)) = self.answers() {
             return Box::pin(async { Err(CommitError::Refused(why)) });
+        }
+        if self.hangs.load(Ordering::Acquire) {
+            return Box::pin(std::future::pending());
         }
         if batch.ops().iter().any(puts) {
             return Box::pin(async { Err(CommitError::Conflict) });
@@ -168,6 +173,7 @@ impl World {
             between: Mutex::default(),
             contested: Mutex::default(),
             away: AtomicBool::default(),
+            hangs: AtomicBool::default(),
         });
         let hot = Arc::<HotSet>::default();
         let issuer: Arc<str> = "https://cambist.example.org".into();
