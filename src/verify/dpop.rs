@@ -24,7 +24,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use jiff::Timestamp;
 use place::Place;
-use seen::{Id, Seen};
+use seen::{Id, Key, Seen};
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
@@ -54,7 +54,8 @@ const HEADER: &str = "dpop";
 ///
 /// What is remembered is bounded ([`limits::DPOP_SEEN`], or less) and only in this process. Where that is full, no proof
 /// passes until some of what is remembered is too old to pass again: forgetting one would let it pass twice. It takes good
-/// tokens and their keys to fill it, since nothing else is remembered. Servers that stand in for one another under one URL
+/// tokens to fill it, since nothing else is remembered, and tokens of several keys, since one key has only its share
+/// ([`limits::DPOP_SEEN_SHARE`]); past that its own proofs do not pass, and others do. Servers that stand in for one another under one URL
 /// do not know of each other's: a proof that was caught on its way passes once at each of them.
 #[derive(Clone)]
 pub struct Proofs(Arc<Inner>);
@@ -108,7 +109,12 @@ impl Proofs {
         Self::remembering(url, limits::DPOP_SEEN)
     }
 
-    /// As [`Proofs::at`], and remembers so many at most; more than [`limits::DPOP_SEEN`] is cut to it.
+    /// As [`Proofs::at`], and remembers so many at most; more than [`limits::DPOP_SEEN`] is cut to it, and none is raised to
+    /// one. One key has at most one in [`limits::DPOP_SEEN_SHARE`] of them.
+    ///
+    /// So that no good proof is turned away for want of room, it has to be at least the good requests of a second times the
+    /// seconds of [`limits::DPOP_AGE`] and [`limits::DPOP_AHEAD`] together, 90; and [`limits::DPOP_SEEN_SHARE`] times as many
+    /// as that of the one key that asks most.
     ///
     /// # Errors
     /// As [`Proofs::at`].
@@ -225,11 +231,14 @@ fn second(date: NumericDate) -> i64 {
 /// A proof's id is its own among those of one key: what others call theirs is nothing to it.
 fn id(thumbprint: &[u8; 32], jti: &str) -> Id {
     let hash = digest(&SHA256, &[thumbprint, jti.as_bytes()].concat());
-    let mut id = Id::default();
-    for (to, from) in id.iter_mut().zip(hash.as_ref()) {
-        *to = *from;
+    Id {
+        key: first(thumbprint),
+        name: first(hash.as_ref()),
     }
-    id
+}
+
+fn first(bytes: &[u8]) -> Key {
+    bytes.first_chunk().copied().unwrap_or_default()
 }
 
 impl fmt::Debug for Proofs {

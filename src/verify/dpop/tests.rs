@@ -65,6 +65,13 @@ fn a_good_proof_passes_once() {
     let another = HOLDER.proof(&with("jti", json!("two")));
     assert_eq!(pass(&proofs, &[&another], NOW), Ok(()));
     assert_eq!(proofs.remembered(), 2);
+    // The whole share of one key leaves room for another's.
+    let proofs = Proofs::remembering(BASE, limits::DPOP_SEEN_SHARE).unwrap();
+    assert_eq!(pass(&proofs, &[&GOOD], NOW), Ok(()));
+    assert_eq!(
+        pass(&proofs, &[&another], NOW),
+        Err(ProofError::Full.into())
+    );
     // What another key's holder calls its proof is nothing to this one's.
     let other = Holder::new();
     let (request, proof) = (
