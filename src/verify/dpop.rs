@@ -72,15 +72,26 @@ pub struct Shown<'a> {
     text: Option<&'a str>,
     method: &'a str,
     path: &'a str,
+    spent: Option<&'a Spent>,
 }
 
 /// A proof that is good for its request, its token and the key that the token is bound to, and has yet to be spent. Only
 /// [`Shown::check`] makes one.
 #[must_use = "a proof that is not spent passes again"]
 pub(super) struct Proof<'a> {
-    seen: &'a Seen,
+    proofs: &'a Proofs,
     id: Id,
     issued: NumericDate,
+    /// It was spent for this very request before.
+    is_spent: bool,
+}
+
+/// That a proof was spent for a request: in the extensions of that request, where nobody else can put one. A second check of
+/// the request (a layer within a layer) is not refused what the first one took, and checks all else anew.
+#[derive(Clone)]
+pub(super) struct Spent {
+    proofs: Proofs,
+    id: Id,
 }
 
 /// What a proof says (RFC 9449 section 4.2). `exp` and `nbf` are in none that libraries make, and mean what they mean in
@@ -138,6 +149,7 @@ impl Proofs {
             text,
             method: request.method.as_str(),
             path: request.uri.path(),
+            spent: request.extensions.get(),
         }
     }
 
@@ -180,10 +192,12 @@ impl<'a> Shown<'a> {
         if claims.jti.is_empty() || claims.jti.len() > limits::DPOP_ID {
             return Err(ProofError::Jwt(JoseError::BadClaims("jti")).into());
         }
+        let id = id(bound_to, &claims.jti);
         Ok(Proof {
-            seen: &self.proofs.0.seen,
-            id: id(bound_to, &claims.jti),
+            proofs: self.proofs,
+            id,
             issued: claims.iat,
+            is_spent: self.spent.is_some_and(|spent| spent.is(self.proofs, id)),
         })
     }
 
@@ -200,9 +214,21 @@ impl<'a> Shown<'a> {
 }
 
 impl Proof<'_> {
-    /// Remembers it. It passes if it has not passed before (RFC 9449 section 11.1).
-    pub(super) fn spend(self, now: Timestamp) -> Result<(), ProofError> {
-        self.seen.spend(self.id, second(self.issued), now)
+    /// Remembers it. It passes if it has not passed before (RFC 9449 section 11.1), but for the same request.
+    pub(super) fn spend(self, now: Timestamp) -> Result<Spent, ProofError> {
+        let Self { proofs, id, .. } = self;
+        if !self.is_spent {
+            proofs.0.seen.spend(id, second(self.issued), now)?;
+        }
+        let proofs = proofs.clone();
+        Ok(Spent { proofs, id })
+    }
+}
+
+impl Spent {
+    /// Whether it is this proof, and was spent where these are remembered: to others it may be new.
+    fn is(&self, proofs: &Proofs, id: Id) -> bool {
+        Arc::ptr_eq(&self.proofs.0, &proofs.0) && self.id == id
     }
 }
 

@@ -9,6 +9,7 @@ mod tests;
 pub use caller::{Caller, PeerCertificate};
 
 use super::access_token::AccessToken;
+use super::dpop::Spent;
 use super::guard::Guard;
 use super::staleness::Staleness;
 use super::verifier::Presenter;
@@ -46,6 +47,9 @@ use tower::Service;
 /// `DPoP: …` (RFC 9449 section 7.1), the proof for the URL of the request, for gRPC that of the method by POST. As a bearer
 /// token it is refused (section 7.2), and so is with a proof what is not bound to its key. Answers say
 /// `WWW-Authenticate: DPoP …` then, with `error="invalid_dpop_proof"` if it is the proof that is refused, and the algorithms.
+///
+/// A layer may be within another, as `Router::route_layer` of axum puts it with more scopes: each checks all of it, and with
+/// one guard, or one [`super::Proofs`], the proof of a request is spent once.
 #[derive(Clone, Debug)]
 pub struct Layer(Arc<Settings>);
 
@@ -88,7 +92,7 @@ impl Layer {
 }
 
 impl Settings {
-    async fn check(&self, request: &Parts) -> Result<Arc<AccessToken>, Refusal> {
+    async fn check(&self, request: &Parts) -> Result<(Arc<AccessToken>, Option<Spent>), Refusal> {
         let (scheme, token) = credentials::token(&request.headers)?;
         let caller = self.caller.find(&request.extensions);
         let presenter = match scheme {
@@ -99,10 +103,10 @@ impl Settings {
                 Presenter::Proof(proofs.shown(request))
             }
         };
-        let checked = self.guard.check(token, presenter, self.staleness).await;
-        let token = checked.map_err(|error| Refusal::Token(scheme, error))?;
+        let passed = self.guard.pass(token, presenter, self.staleness).await;
+        let (token, spent) = passed.map_err(|error| Refusal::Token(scheme, error))?;
         if self.scopes.is_subset(&token.scopes) {
-            Ok(token)
+            Ok((token, spent))
         } else {
             Err(Refusal::Scope(scheme))
         }
@@ -157,8 +161,12 @@ where
             // Whatever stands there came from before the check.
             parts.extensions.remove::<Arc<AccessToken>>();
             match settings.check(&parts).await {
-                Ok(token) => {
+                Ok((token, spent)) => {
                     parts.extensions.insert(token);
+                    // For a layer further in, which checks the same request.
+                    if let Some(spent) = spent {
+                        parts.extensions.insert(spent);
+                    }
                     ready.call(Request::from_parts(parts, body)).await
                 }
                 Err(refusal) => Ok(refusal.answer(&parts.headers, &settings)),

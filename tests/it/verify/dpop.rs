@@ -3,6 +3,7 @@
 //! The server is known as `https://shop.example.org`, though it is asked at another address here: what it is called from
 //! outside is told to it, and not taken from requests.
 
+mod nested;
 mod strangers;
 
 use super::layer::{ask_with, bind, client_config, grpc_at, web_at};
