@@ -93,7 +93,8 @@ impl Layer {
 
 impl Settings {
     async fn check(&self, request: &Parts) -> Result<(Arc<AccessToken>, Option<Spent>), Refusal> {
-        let (scheme, token) = credentials::token(&request.headers)?;
+        let known = Scheme::known(self.guard.proofs().is_some());
+        let (scheme, token) = credentials::token(&request.headers, known)?;
         let caller = self.caller.find(&request.extensions);
         let presenter = match scheme {
             Scheme::Bearer => caller.presenter(),
