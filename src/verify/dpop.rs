@@ -48,11 +48,14 @@ const HEADER: &str = "dpop";
 /// remember together.
 ///
 /// A proof is a JWT that the caller signs for each request: with the key that its token is bound to, for the method and the
-/// URL of the request, and for the token. It passes once, and only while it is new ([`limits::DPOP_AGE`],
-/// [`limits::DPOP_AHEAD`]), signed by ES256, Ed25519, PS256 or RS256. Nonces of the server (sections 8 and 9), by which a
+/// URL of the request, and for the token. It says nothing of the query, the headers and the body: who gets hold of a proof
+/// before it arrives can send it with others. It passes once, and only while it is new, signed by ES256, Ed25519, PS256 or
+/// RS256: for [`limits::DPOP_AGE`] from when it says that it was made, which may be [`limits::DPOP_AHEAD`] ahead, so for 90
+/// seconds at most. Nonces of the server (sections 8 and 9), by which a
 /// client could be kept from making proofs in advance, are not asked for.
 ///
-/// What is remembered is bounded ([`limits::DPOP_SEEN`], or less) and only in this process. Where that is full, no proof
+/// What is remembered is bounded ([`limits::DPOP_SEEN`], or less) and only in this process, for as long as that runs: after
+/// a restart a proof that passed before it passes once more, if it is still new. Where that is full, no proof
 /// passes until some of what is remembered is too old to pass again: forgetting one would let it pass twice. It takes good
 /// tokens to fill it, since nothing else is remembered, and tokens of several keys, since one key has only its share
 /// ([`limits::DPOP_SEEN_SHARE`]); past that its own proofs do not pass, and others do. Servers that stand in for one another under one URL
@@ -153,7 +156,7 @@ impl Proofs {
         }
     }
 
-    /// How many proofs are remembered.
+    /// How many proofs are remembered: those that might pass again, and some that are too old to, until others come.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.0.seen.len()

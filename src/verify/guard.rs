@@ -165,7 +165,7 @@ impl Guard {
     }
 
     /// What may change from one use to the next. The markers after all that takes time; then nothing is left but to spend the
-    /// proof, so that no refusal spends it, and nobody fills with proofs what they are remembered in but by good tokens.
+    /// proof, so that no refusal of ours spends it, and nobody fills with proofs what they are remembered in but by good tokens.
     fn admit(
         &self,
         entry: &Entry,

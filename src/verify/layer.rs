@@ -35,7 +35,7 @@ use tower::Service;
 /// |---|---|---|
 /// | 400, `invalid_request` | `UNAUTHENTICATED` | it is not one token: two headers, two tokens in one, or none after the scheme |
 /// | 401, `invalid_token` | `UNAUTHENTICATED` | the token is not accepted |
-/// | 401 | `UNAUTHENTICATED` | there is no bearer token |
+/// | 401 | `UNAUTHENTICATED` | there is no token, of any scheme that is taken here |
 /// | 403, `insufficient_scope` | `PERMISSION_DENIED` | the token is good and lacks a scope: [`Layer::scopes`] |
 /// | 503, and `Retry-After` | `UNAVAILABLE` | it cannot be known at the moment whether the token is good |
 ///
@@ -47,6 +47,7 @@ use tower::Service;
 /// `DPoP: …` (RFC 9449 section 7.1), the proof for the URL of the request, for gRPC that of the method by POST. As a bearer
 /// token it is refused (section 7.2), and so is with a proof what is not bound to its key. Answers say
 /// `WWW-Authenticate: DPoP …` then, with `error="invalid_dpop_proof"` if it is the proof that is refused, and the algorithms.
+/// Scopes are looked at last: a request that lacks one has spent its proof.
 ///
 /// A layer may be within another, as `Router::route_layer` of axum puts it with more scopes: each checks all of it, and with
 /// one guard, or one [`super::Proofs`], the proof of a request is spent once.
