@@ -106,6 +106,10 @@ fn what_is_sent_as_it_is_and_what_is_encoded_are_one() {
             "{named} {asked}"
         );
     }
+    // That is how it arrives.
+    let odd = "/[a]|b/\u{e9}\u{1f600}";
+    let arrived = http::Uri::try_from(odd).unwrap();
+    assert_eq!(arrived.path(), odd);
     // What is encoded is not encoded again, nor is anything but the path.
     for (url, path) in [
         ("/%255Ba", "/[a"),
