@@ -469,8 +469,12 @@ pub const DPOP_ID: usize = 256;
 pub const DPOP_AGE: Duration = Duration::from_secs(60);
 /// DPoP: how far ahead of the clock a proof may have been made: for clocks that differ, not for proofs made in advance.
 pub const DPOP_AHEAD: Duration = Duration::from_secs(30);
-/// DPoP: most proofs that are remembered so that none passes twice; past it none passes at all. 11,000 good ones a second for
-/// [`DPOP_AGE`] and [`DPOP_AHEAD`] together, more than a core can check; some 60 MB.
+/// DPoP: most proofs that are remembered so that none passes twice; past it none passes at all. A proof is remembered for
+/// [`DPOP_AGE`] and [`DPOP_AHEAD`] together at most, so 11,000 good ones a second are always room enough: what some cores can
+/// check, not what a large machine can. Some 70 MB, and 30 more where each is of another key.
 pub const DPOP_SEEN: usize = 1_000_000;
+/// DPoP: one key has at most one in so many of those that may be remembered, rounded up: who has one good token must not be
+/// able to shut out all others. Of [`DPOP_SEEN`] that is 1,300 a second, more than one caller is likely to ask.
+pub const DPOP_SEEN_SHARE: usize = 8;
 /// Verifier: how long a token of an unknown key waits for that fetch.
 pub const KEYS_WAIT: Duration = Duration::from_secs(2);

@@ -7,6 +7,9 @@ use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+/// How many bytes a point of Ed25519 is written in.
+const ED25519_POINT: usize = 32;
+
 /// A public key that passed every check of its kind, with the one algorithm that it verifies.
 #[derive(Clone, Debug)]
 pub struct VerifyingKey {
@@ -146,6 +149,11 @@ fn parse(jwk: &Jwk, algorithm: Algorithm) -> Result<ParsedPublicKey, JoseError> 
         return Err(JoseError::KeyRefused("alg and key type differ"));
     }
     let x = octets(jwk.x.as_ref())?;
+    // RFC 8032 section 5.1.5. What is longer may be a key in DER, which is another text, and so another thumbprint, of the
+    // same point, and a point that nobody looked at.
+    if x.len() != ED25519_POINT {
+        return Err(JoseError::KeyRefused("coordinate length"));
+    }
     if is_small_order(&x) {
         return Err(JoseError::KeyRefused("a point of small order"));
     }

@@ -24,7 +24,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use jiff::Timestamp;
 use place::Place;
-use seen::{Id, Seen};
+use seen::{Id, Key, Seen};
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
@@ -48,13 +48,17 @@ const HEADER: &str = "dpop";
 /// remember together.
 ///
 /// A proof is a JWT that the caller signs for each request: with the key that its token is bound to, for the method and the
-/// URL of the request, and for the token. It passes once, and only while it is new ([`limits::DPOP_AGE`],
-/// [`limits::DPOP_AHEAD`]), signed by ES256, Ed25519, PS256 or RS256. Nonces of the server (sections 8 and 9), by which a
+/// URL of the request, and for the token. It says nothing of the query, the headers and the body: who gets hold of a proof
+/// before it arrives can send it with others. It passes once, and only while it is new, signed by ES256, Ed25519, PS256 or
+/// RS256: for [`limits::DPOP_AGE`] from when it says that it was made, which may be [`limits::DPOP_AHEAD`] ahead, so for 90
+/// seconds at most. Nonces of the server (sections 8 and 9), by which a
 /// client could be kept from making proofs in advance, are not asked for.
 ///
-/// What is remembered is bounded ([`limits::DPOP_SEEN`], or less) and only in this process. Where that is full, no proof
+/// What is remembered is bounded ([`limits::DPOP_SEEN`], or less) and only in this process, for as long as that runs: after
+/// a restart a proof that passed before it passes once more, if it is still new. Where that is full, no proof
 /// passes until some of what is remembered is too old to pass again: forgetting one would let it pass twice. It takes good
-/// tokens and their keys to fill it, since nothing else is remembered. Servers that stand in for one another under one URL
+/// tokens to fill it, since nothing else is remembered, and tokens of several keys, since one key has only its share
+/// ([`limits::DPOP_SEEN_SHARE`]); past that its own proofs do not pass, and others do. Servers that stand in for one another under one URL
 /// do not know of each other's: a proof that was caught on its way passes once at each of them.
 #[derive(Clone)]
 pub struct Proofs(Arc<Inner>);
@@ -71,15 +75,26 @@ pub struct Shown<'a> {
     text: Option<&'a str>,
     method: &'a str,
     path: &'a str,
+    spent: Option<&'a Spent>,
 }
 
 /// A proof that is good for its request, its token and the key that the token is bound to, and has yet to be spent. Only
 /// [`Shown::check`] makes one.
 #[must_use = "a proof that is not spent passes again"]
 pub(super) struct Proof<'a> {
-    seen: &'a Seen,
+    proofs: &'a Proofs,
     id: Id,
     issued: NumericDate,
+    /// It was spent for this very request before.
+    is_spent: bool,
+}
+
+/// That a proof was spent for a request: in the extensions of that request, where nobody else can put one. A second check of
+/// the request (a layer within a layer) is not refused what the first one took, and checks all else anew.
+#[derive(Clone)]
+pub(super) struct Spent {
+    proofs: Proofs,
+    id: Id,
 }
 
 /// What a proof says (RFC 9449 section 4.2). `exp` and `nbf` are in none that libraries make, and mean what they mean in
@@ -108,7 +123,12 @@ impl Proofs {
         Self::remembering(url, limits::DPOP_SEEN)
     }
 
-    /// As [`Proofs::at`], and remembers so many at most; more than [`limits::DPOP_SEEN`] is cut to it.
+    /// As [`Proofs::at`], and remembers so many at most; more than [`limits::DPOP_SEEN`] is cut to it, and none is raised to
+    /// one. One key has at most one in [`limits::DPOP_SEEN_SHARE`] of them.
+    ///
+    /// So that no good proof is turned away for want of room, it has to be at least the good requests of a second times the
+    /// seconds of [`limits::DPOP_AGE`] and [`limits::DPOP_AHEAD`] together, 90; and [`limits::DPOP_SEEN_SHARE`] times as many
+    /// as that of the one key that asks most.
     ///
     /// # Errors
     /// As [`Proofs::at`].
@@ -132,10 +152,11 @@ impl Proofs {
             text,
             method: request.method.as_str(),
             path: request.uri.path(),
+            spent: request.extensions.get(),
         }
     }
 
-    /// How many proofs are remembered.
+    /// How many proofs are remembered: those that might pass again, and some that are too old to, until others come.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.0.seen.len()
@@ -174,10 +195,12 @@ impl<'a> Shown<'a> {
         if claims.jti.is_empty() || claims.jti.len() > limits::DPOP_ID {
             return Err(ProofError::Jwt(JoseError::BadClaims("jti")).into());
         }
+        let id = id(bound_to, &claims.jti);
         Ok(Proof {
-            seen: &self.proofs.0.seen,
-            id: id(bound_to, &claims.jti),
+            proofs: self.proofs,
+            id,
             issued: claims.iat,
+            is_spent: self.spent.is_some_and(|spent| spent.is(self.proofs, id)),
         })
     }
 
@@ -194,9 +217,21 @@ impl<'a> Shown<'a> {
 }
 
 impl Proof<'_> {
-    /// Remembers it. It passes if it has not passed before (RFC 9449 section 11.1).
-    pub(super) fn spend(self, now: Timestamp) -> Result<(), ProofError> {
-        self.seen.spend(self.id, second(self.issued), now)
+    /// Remembers it. It passes if it has not passed before (RFC 9449 section 11.1), but for the same request.
+    pub(super) fn spend(self, now: Timestamp) -> Result<Spent, ProofError> {
+        let Self { proofs, id, .. } = self;
+        if !self.is_spent {
+            proofs.0.seen.spend(id, second(self.issued), now)?;
+        }
+        let proofs = proofs.clone();
+        Ok(Spent { proofs, id })
+    }
+}
+
+impl Spent {
+    /// Whether it is this proof, and was spent where these are remembered: to others it may be new.
+    fn is(&self, proofs: &Proofs, id: Id) -> bool {
+        Arc::ptr_eq(&self.proofs.0, &proofs.0) && self.id == id
     }
 }
 
@@ -225,11 +260,14 @@ fn second(date: NumericDate) -> i64 {
 /// A proof's id is its own among those of one key: what others call theirs is nothing to it.
 fn id(thumbprint: &[u8; 32], jti: &str) -> Id {
     let hash = digest(&SHA256, &[thumbprint, jti.as_bytes()].concat());
-    let mut id = Id::default();
-    for (to, from) in id.iter_mut().zip(hash.as_ref()) {
-        *to = *from;
+    Id {
+        key: first(thumbprint),
+        name: first(hash.as_ref()),
     }
-    id
+}
+
+fn first(bytes: &[u8]) -> Key {
+    bytes.first_chunk().copied().unwrap_or_default()
 }
 
 impl fmt::Debug for Proofs {

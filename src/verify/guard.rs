@@ -5,7 +5,7 @@ mod tests;
 
 use super::access_token::AccessToken;
 use super::cache::{Entry, Verified, print};
-use super::dpop::Proofs;
+use super::dpop::{Proofs, Spent};
 use super::error::VerifyError;
 use super::feed::Feed;
 use super::keys::Keys;
@@ -40,6 +40,9 @@ struct Inner {
     verified: Verified,
     stats: Stats,
 }
+
+/// What passed, and the proof that was spent for it, if any was.
+type Passed = (Arc<AccessToken>, Option<Spent>);
 
 /// Settings of a [`Guard`].
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl Guard {
             self.0.keys.want();
         }
         self.stats().checked(&result);
-        result
+        result.map(|(token, _)| token)
     }
 
     /// As [`Guard::check_now`], but where the token is of a key that is not known, it waits until the issuer's keys have been
@@ -95,6 +98,17 @@ impl Guard {
         presenter: Presenter<'_>,
         staleness: Staleness,
     ) -> Result<Arc<AccessToken>, VerifyError> {
+        let passed = self.pass(token, presenter, staleness).await?;
+        Ok(passed.0)
+    }
+
+    /// As [`Guard::check`], and says which proof it spent.
+    pub(super) async fn pass(
+        &self,
+        token: &str,
+        presenter: Presenter<'_>,
+        staleness: Staleness,
+    ) -> Result<Passed, VerifyError> {
         let mut result = self.decide(token, presenter, staleness);
         if is_for_want_of_keys(&result) && self.0.keys.refetch().await {
             result = self.decide(token, presenter, staleness);
@@ -108,10 +122,10 @@ impl Guard {
         token: &str,
         presenter: Presenter<'_>,
         staleness: Staleness,
-    ) -> Result<Arc<AccessToken>, VerifyError> {
+    ) -> Result<Passed, VerifyError> {
         let entry = self.entry(token)?;
-        self.admit(&entry, presenter, staleness)?;
-        Ok(Arc::clone(&entry.token))
+        let spent = self.admit(&entry, presenter, staleness)?;
+        Ok((Arc::clone(&entry.token), spent))
     }
 
     /// What holds of a token whenever and by whomever it is presented: remembered, or found out now.
@@ -151,13 +165,13 @@ impl Guard {
     }
 
     /// What may change from one use to the next. The markers after all that takes time; then nothing is left but to spend the
-    /// proof, so that no refusal spends it, and nobody fills with proofs what they are remembered in but by good tokens.
+    /// proof, so that no refusal of ours spends it, and nobody fills with proofs what they are remembered in but by good tokens.
     fn admit(
         &self,
         entry: &Entry,
         presenter: Presenter<'_>,
         staleness: Staleness,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<Option<Spent>, VerifyError> {
         let now = self.0.feed.clock().now();
         entry.validity.check(now, self.0.rules.leeway)?;
         let proof = check_presenter(&entry.print, entry.token.binding, presenter, now)?;
@@ -167,13 +181,11 @@ impl Guard {
             Beyond::Refuse if !is_fresh => return Err(VerifyError::Stale),
             Beyond::Refuse | Beyond::Accept => {}
         }
-        if let Some(proof) = proof {
-            proof.spend(now)?;
-        }
+        let spent = proof.map(|proof| proof.spend(now)).transpose()?;
         if !is_fresh {
             count(&self.0.stats.accepted_stale);
         }
-        Ok(())
+        Ok(spent)
     }
 
     /// Whom tokens must be for.

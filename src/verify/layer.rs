@@ -9,6 +9,7 @@ mod tests;
 pub use caller::{Caller, PeerCertificate};
 
 use super::access_token::AccessToken;
+use super::dpop::Spent;
 use super::guard::Guard;
 use super::staleness::Staleness;
 use super::verifier::Presenter;
@@ -34,7 +35,7 @@ use tower::Service;
 /// |---|---|---|
 /// | 400, `invalid_request` | `UNAUTHENTICATED` | it is not one token: two headers, two tokens in one, or none after the scheme |
 /// | 401, `invalid_token` | `UNAUTHENTICATED` | the token is not accepted |
-/// | 401 | `UNAUTHENTICATED` | there is no bearer token |
+/// | 401 | `UNAUTHENTICATED` | there is no token, of any scheme that is taken here |
 /// | 403, `insufficient_scope` | `PERMISSION_DENIED` | the token is good and lacks a scope: [`Layer::scopes`] |
 /// | 503, and `Retry-After` | `UNAVAILABLE` | it cannot be known at the moment whether the token is good |
 ///
@@ -46,6 +47,10 @@ use tower::Service;
 /// `DPoP: …` (RFC 9449 section 7.1), the proof for the URL of the request, for gRPC that of the method by POST. As a bearer
 /// token it is refused (section 7.2), and so is with a proof what is not bound to its key. Answers say
 /// `WWW-Authenticate: DPoP …` then, with `error="invalid_dpop_proof"` if it is the proof that is refused, and the algorithms.
+/// Scopes are looked at last: a request that lacks one has spent its proof.
+///
+/// A layer may be within another, as `Router::route_layer` of axum puts it with more scopes: each checks all of it, and with
+/// one guard, or one [`super::Proofs`], the proof of a request is spent once.
 #[derive(Clone, Debug)]
 pub struct Layer(Arc<Settings>);
 
@@ -88,8 +93,9 @@ impl Layer {
 }
 
 impl Settings {
-    async fn check(&self, request: &Parts) -> Result<Arc<AccessToken>, Refusal> {
-        let (scheme, token) = credentials::token(&request.headers)?;
+    async fn check(&self, request: &Parts) -> Result<(Arc<AccessToken>, Option<Spent>), Refusal> {
+        let known = Scheme::known(self.guard.proofs().is_some());
+        let (scheme, token) = credentials::token(&request.headers, known)?;
         let caller = self.caller.find(&request.extensions);
         let presenter = match scheme {
             Scheme::Bearer => caller.presenter(),
@@ -99,10 +105,10 @@ impl Settings {
                 Presenter::Proof(proofs.shown(request))
             }
         };
-        let checked = self.guard.check(token, presenter, self.staleness).await;
-        let token = checked.map_err(|error| Refusal::Token(scheme, error))?;
+        let passed = self.guard.pass(token, presenter, self.staleness).await;
+        let (token, spent) = passed.map_err(|error| Refusal::Token(scheme, error))?;
         if self.scopes.is_subset(&token.scopes) {
-            Ok(token)
+            Ok((token, spent))
         } else {
             Err(Refusal::Scope(scheme))
         }
@@ -157,8 +163,12 @@ where
             // Whatever stands there came from before the check.
             parts.extensions.remove::<Arc<AccessToken>>();
             match settings.check(&parts).await {
-                Ok(token) => {
+                Ok((token, spent)) => {
                     parts.extensions.insert(token);
+                    // For a layer further in, which checks the same request.
+                    if let Some(spent) = spent {
+                        parts.extensions.insert(spent);
+                    }
                     ready.call(Request::from_parts(parts, body)).await
                 }
                 Err(refusal) => Ok(refusal.answer(&parts.headers, &settings)),

@@ -95,7 +95,7 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, guard: &Guard) -> fmt::Result {
         ("remembered_bytes", "About what they take", bytes),
         (
             "proofs_remembered",
-            "Proofs of possession that passed and could not be told from new ones if they were forgotten",
+            "Proofs of possession that passed and are remembered, some of them until others come",
             whole(guard.proofs().map_or(0, Proofs::remembered)),
         ),
     ];

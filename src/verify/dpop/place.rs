@@ -3,6 +3,7 @@
 use fluent_uri::Uri;
 use fluent_uri::component::Scheme;
 use fluent_uri::normalize::Normalizer;
+use std::borrow::Cow;
 
 /// The URL by which callers reach a server, in normal form.
 #[derive(Debug)]
@@ -33,16 +34,20 @@ impl Place {
     }
 
     /// Whether `url` is that of a request for `path` here, its query and fragment aside (RFC 9449 section 4.3), both in
-    /// normal form (RFC 3986 sections 6.2.2 and 6.2.3).
+    /// normal form (RFC 3986 sections 6.2.2 and 6.2.3), and with what clients and servers let stand in a path and that RFC
+    /// does not encoded in both.
+    ///
+    /// A request for a path with dots to go up or nowhere is for no URL: clients do not send them, and who answers may take
+    /// them for names.
     pub(super) fn is_named(&self, url: &str, path: &str) -> bool {
-        // Dots in a request's path lead nowhere out of what is ours.
-        let asked = path
-            .starts_with('/')
-            .then(|| format!("{}{path}", self.origin));
-        let Some(asked) = asked.and_then(|asked| Target::parse(&asked)) else {
+        if !path.starts_with('/') || path.split('/').any(is_dots) {
+            return false;
+        }
+        let asked = format!("{}{path}", self.origin);
+        let Some(asked) = Target::parse(&encoded(&asked)) else {
             return false;
         };
-        Target::parse(url).is_some_and(|named| {
+        Target::parse(&encoded(url)).is_some_and(|named| {
             let inner = match named.path.strip_prefix(&self.prefix) {
                 // What is under a prefix has its root there, with a slash or without.
                 Some("") => Some("/"),
@@ -53,11 +58,53 @@ impl Place {
     }
 }
 
+/// Whether a segment is one that URLs are resolved by (RFC 3986 section 3.3), in any of its forms.
+fn is_dots(segment: &str) -> bool {
+    let plain = segment.replace("%2e", ".").replace("%2E", ".");
+    matches!(plain.as_str(), "." | "..")
+}
+
+/// The URL without query and fragment, and with whatever RFC 3986 does not let stand in a path encoded in its path. What is
+/// encoded stays as it is; and so does a backslash, which is a slash to some, and what no client sends: they are refused.
+fn encoded(url: &str) -> Cow<'_, str> {
+    let url = without_query(url);
+    let path = url.find("://").and_then(|scheme| {
+        let rest = url.get(scheme.saturating_add(3)..)?;
+        Some(url.len() - rest.len() + rest.find('/')?)
+    });
+    let Some((before, path)) = path.and_then(|at| url.split_at_checked(at)) else {
+        return Cow::Borrowed(url);
+    };
+    let stays = |c: char| {
+        matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '%' | '\\')
+            || "/-._~!$&'()*+,;=:@".contains(c)
+            || c.is_control()
+    };
+    if path.chars().all(stays) {
+        return Cow::Borrowed(url);
+    }
+    let mut text = before.to_owned();
+    for c in path.chars() {
+        if stays(c) {
+            text.push(c);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    Cow::Owned(text)
+}
+
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
 impl Target {
     /// Any http or https URL (RFC 9110 section 4.2) that names nobody as its user.
     fn parse(text: &str) -> Option<Self> {
-        let text = text.split(['?', '#']).next().unwrap_or_default();
-        let uri = Uri::parse(text).ok()?;
+        let uri = Uri::parse(without_query(text)).ok()?;
         let normalizer = Normalizer::new().default_port_with(default_port);
         let uri = normalizer.normalize(&uri).ok()?;
         default_port(uri.scheme())?;

@@ -3,18 +3,29 @@
 use super::error::ProofError;
 use crate::limits;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Half of a SHA-256, of a key's thumbprint and what it calls the proof.
-pub(super) type Id = [u8; 16];
+/// A key, by the first bytes of its thumbprint: whoever has one that begins alike shares its room, and nothing else.
+pub(super) type Key = [u8; 8];
+
+/// A proof, by its key and what that calls it. Short, since many are remembered: two that are taken for one are one refusal
+/// too many, and never one too few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Id {
+    pub(super) key: Key,
+    /// The first bytes of a SHA-256, of the key's whole thumbprint and the proof's `jti`.
+    pub(super) name: [u8; 8],
+}
 
 /// How many are forgotten, at most, when one is added: more than one, so that it always gets ahead of what comes in.
 const FORGOTTEN: usize = 16;
 
-/// What is remembered, up to so many. Nothing makes room but time.
+/// What is remembered, up to so many, and up to a share of them of one key. Nothing makes room but time.
 pub(super) struct Seen {
     most: usize,
+    share: usize,
     held: Mutex<Held>,
 }
 
@@ -22,19 +33,25 @@ struct Held {
     ids: HashSet<Id>,
     /// The same by the second that they were made in.
     by_second: BTreeMap<i64, Vec<Id>>,
+    /// How many of each key; none has none.
+    by_key: HashMap<Key, usize>,
     /// The last second of which something was forgotten. Whatever is as old does not pass, even when the clock is set back.
     forgotten: i64,
 }
 
 impl Seen {
+    /// Remembers so many; one at least, since otherwise nothing ever passed.
     pub(super) fn new(most: usize) -> Self {
+        let most = most.max(1);
         let held = Held {
             ids: HashSet::new(),
             by_second: BTreeMap::new(),
+            by_key: HashMap::new(),
             forgotten: i64::MIN,
         };
         Self {
             most,
+            share: most.div_ceil(limits::DPOP_SEEN_SHARE),
             held: Mutex::new(held),
         }
     }
@@ -49,9 +66,11 @@ impl Seen {
         if held.ids.contains(&id) {
             return Err(ProofError::Replayed);
         }
-        if held.ids.len() >= self.most {
+        let of_key = held.by_key.get(&id.key).copied().unwrap_or_default();
+        if held.ids.len() >= self.most || of_key >= self.share {
             return Err(ProofError::Full);
         }
+        held.by_key.insert(id.key, of_key.saturating_add(1));
         held.ids.insert(id);
         held.by_second.entry(made).or_default().push(id);
         Ok(())
@@ -64,6 +83,12 @@ impl Seen {
     #[cfg(test)]
     pub(super) fn most(&self) -> usize {
         self.most
+    }
+
+    /// How many of each key are counted.
+    #[cfg(test)]
+    pub(super) fn of_keys(&self) -> Vec<usize> {
+        self.held().by_key.values().copied().collect()
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -85,6 +110,15 @@ impl Held {
             match oldest.get_mut().pop() {
                 Some(id) => {
                     self.ids.remove(&id);
+                    let of_key = self
+                        .by_key
+                        .entry(id.key)
+                        .and_modify(|count| *count = count.saturating_sub(1));
+                    if let Entry::Occupied(count) = of_key
+                        && *count.get() == 0
+                    {
+                        count.remove();
+                    }
                 }
                 None => {
                     oldest.remove();

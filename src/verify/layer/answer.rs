@@ -101,9 +101,8 @@ impl Refusal {
             | Self::Token(Scheme::Dpop, _)
             | Self::Scope(Scheme::Dpop) => &[Scheme::Dpop],
         };
-        let known = schemes
-            .iter()
-            .filter(|scheme| **scheme == Scheme::Bearer || settings.guard.proofs().is_some());
+        let taken = Scheme::known(settings.guard.proofs().is_some());
+        let known = schemes.iter().filter(|scheme| taken.contains(scheme));
         let used = schemes.first();
         let challenges = known.filter_map(|scheme| {
             let text = self.challenge(*scheme, used == Some(scheme), settings);

@@ -16,6 +16,15 @@ pub(super) enum Scheme {
 impl Scheme {
     pub(super) const ALL: [Self; 2] = [Self::Bearer, Self::Dpop];
 
+    /// Those that a server takes: a proof only where something checks it.
+    pub(super) const fn known(has_proofs: bool) -> &'static [Self] {
+        if has_proofs {
+            &Self::ALL
+        } else {
+            &[Self::Bearer]
+        }
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Bearer => "Bearer",
@@ -24,8 +33,11 @@ impl Scheme {
     }
 }
 
-/// The one token that the headers hold, and its scheme.
-pub(super) fn token(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
+/// The one token that the headers hold, and its scheme. Any but these is one that nobody here ever heard of.
+pub(super) fn token<'a>(
+    headers: &'a HeaderMap,
+    known: &[Scheme],
+) -> Result<(Scheme, &'a str), Refusal> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let value = match (all.next(), all.next()) {
         (None, _) => return Err(Refusal::Nothing),
@@ -37,9 +49,9 @@ pub(super) fn token(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
         .to_str()
         .map_err(|_| Refusal::Request(Scheme::Bearer))?;
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let mut known = Scheme::ALL.into_iter();
+    let mut known = known.iter();
     let scheme = known.find(|scheme| name.eq_ignore_ascii_case(scheme.name()));
-    let scheme = scheme.ok_or(Refusal::Nothing)?;
+    let scheme = *scheme.ok_or(Refusal::Nothing)?;
     // RFC 9110 section 11.4: one or more spaces after the scheme.
     let token = rest.trim_matches(' ');
     if token.is_empty() || token.contains([' ', ',']) {

@@ -1,7 +1,7 @@
 //! How a token is brought; whole servers are in the integration tests.
 
 use super::answer::Refusal;
-use super::credentials::{Scheme, token};
+use super::credentials::{self, Scheme};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -11,6 +11,23 @@ fn with(values: &[&str]) -> HeaderMap {
         headers.append(AUTHORIZATION, value.parse().unwrap());
     }
     headers
+}
+
+/// Where there are proofs.
+fn token(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
+    credentials::token(headers, Scheme::known(true))
+}
+
+#[test]
+fn where_nothing_checks_proofs_there_is_no_such_scheme() {
+    for value in ["DPoP a.b.c", "DPoP", "DPoP a b", "dpop a,b"] {
+        let headers = with(&[value]);
+        let found = credentials::token(&headers, Scheme::known(false));
+        assert_eq!(found, Err(Refusal::Nothing), "{value}");
+    }
+    let headers = with(&["Bearer a.b.c"]);
+    let found = credentials::token(&headers, Scheme::known(false));
+    assert_eq!(found, Ok((Scheme::Bearer, "a.b.c")));
 }
 
 #[test]

@@ -324,6 +324,24 @@ fn weak_keys_are_refused() {
             "{point:?}"
         );
     }
+    // The same point in DER, which a library reads as well: of small order, and a good one.
+    let der = |point: &[u8]| {
+        let prefix = [0x30, 42, 0x30, 5, 6, 3, 0x2B, 0x65, 0x70, 3, 33, 0];
+        let x = URL_SAFE_NO_PAD.encode([&prefix, point].concat());
+        json!({"kty": "OKP", "crv": "Ed25519", "x": x})
+    };
+    let mut small = [0; 32];
+    small[0] = 1;
+    // The public key of RFC 8037 appendix A.2.
+    let good = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": good});
+    assert_eq!(admit(jwk), Ok(()));
+    let good = URL_SAFE_NO_PAD.decode(good).unwrap();
+    let short = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&good[1..])});
+    for jwk in [der(&small), der(&good), short] {
+        let refused = Err(JoseError::KeyRefused("coordinate length"));
+        assert_eq!(admit(jwk.clone()), refused, "{jwk}");
+    }
     let mut private = SIGNER.jwk();
     private["d"] = json!("AAAA");
     assert_eq!(

@@ -3,6 +3,7 @@
 //! The server is known as `https://shop.example.org`, though it is asked at another address here: what it is called from
 //! outside is told to it, and not taken from requests.
 
+mod nested;
 mod strangers;
 
 use super::layer::{ask_with, bind, client_config, grpc_at, web_at};
@@ -204,9 +205,12 @@ async fn a_token_comes_by_the_scheme_that_it_is_for() {
         proof(&holder, "3", "GET", &who, &good),
     );
     let headers = [("authorization", with.as_str()), ("dpop", &shown)];
-    let (status, headers, _) = ask_with(&server, client_config(&world, None), &headers).await;
-    assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert_eq!(challenges(&headers), [format!("Bearer {realm}")]);
+    let malformed = ["DPoP", "DPoP a b"].map(|text| [("authorization", text), ("dpop", &shown)]);
+    for headers in malformed.into_iter().chain([headers]) {
+        let (status, headers, _) = ask_with(&server, client_config(&world, None), &headers).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(challenges(&headers), [format!("Bearer {realm}")]);
+    }
 }
 
 async fn call(server: &Listening, world: &World, token: &str, proof: &str) -> Result<(), Status> {

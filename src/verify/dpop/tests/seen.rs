@@ -10,8 +10,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const AGE: i64 = limits::DPOP_AGE.as_secs().cast_signed();
 
+/// One of a key of its own.
 fn id(n: usize) -> Id {
-    u128::try_from(n).unwrap().to_be_bytes()
+    of_key(n, n)
+}
+
+fn of_key(key: usize, n: usize) -> Id {
+    Id {
+        key: key.to_be_bytes(),
+        name: n.to_be_bytes(),
+    }
 }
 
 #[test]
@@ -38,6 +46,35 @@ fn nobody_is_told_to_remember_more() {
     };
     assert_eq!(most(limits::DPOP_SEEN + 1), limits::DPOP_SEEN);
     assert_eq!(most(7), 7);
+    // With room for none nothing would ever pass.
+    assert_eq!(most(0), 1);
+}
+
+#[test]
+fn one_key_has_its_share_and_no_more() {
+    let share = limits::DPOP_SEEN / limits::DPOP_SEEN_SHARE;
+    let seen = Seen::new(limits::DPOP_SEEN);
+    for n in 0..share {
+        assert_eq!(seen.spend(of_key(1, n), 1000, at(1000)), Ok(()));
+    }
+    let more = of_key(1, share);
+    assert_eq!(seen.spend(more, 1000, at(1000)), Err(ProofError::Full));
+    let again = seen.spend(of_key(1, 0), 1000, at(1000));
+    assert_eq!(again, Err(ProofError::Replayed));
+    assert_eq!(seen.spend(of_key(2, share), 1000, at(1000)), Ok(()));
+    // What is forgotten makes room, and nothing is left of a key that has none.
+    assert_eq!(
+        seen.spend(more, 1000 + AGE, at(1000 + AGE)),
+        Err(ProofError::Full)
+    );
+    assert_eq!(seen.spend(more, 1001 + AGE, at(1001 + AGE)), Ok(()));
+    assert_eq!(seen.len(), seen.of_keys().iter().sum::<usize>());
+    let small = Seen::new(limits::DPOP_SEEN_SHARE + 1);
+    for (n, expected) in [(0, Ok(())), (1, Ok(())), (2, Err(ProofError::Full))] {
+        assert_eq!(small.spend(of_key(1, n), 1000, at(1000)), expected);
+    }
+    assert_eq!(small.spend(of_key(2, 0), 1061, at(1061)), Ok(()));
+    assert_eq!(small.of_keys(), [1]);
 }
 
 #[test]
@@ -86,8 +123,12 @@ proptest! {
         // What is older is not let this far by the check of its times.
         for (n, made, step) in steps.into_iter().filter(|(_, made, _)| *made >= -AGE) {
             now = (now + step).max(200);
-            let result = seen.spend(id(n), now + made, at(now));
+            let result = seen.spend(of_key(n % 3, n), now + made, at(now));
             prop_assert!(result.is_err() || passed.insert((n, now + made)), "{n} again");
+            let of_keys = seen.of_keys();
+            prop_assert_eq!(of_keys.iter().sum::<usize>(), seen.len());
+            let share = most.div_ceil(limits::DPOP_SEEN_SHARE);
+            prop_assert!(of_keys.iter().all(|count| (1..=share).contains(count)));
             prop_assert!(seen.len() <= most);
         }
     }

@@ -142,7 +142,7 @@ fn no_refusal_spends_a_proof() {
 
 #[test]
 fn where_no_more_can_be_remembered_nothing_is_said_of_the_token() {
-    let shop = Shop::new(2);
+    let shop = Shop::new(2 * limits::DPOP_SEEN_SHARE);
     let token = bound(&shop.holder, "t");
     for id in ["1", "2"] {
         assert_eq!(shop.ask(&token, &shop.proof(&token, id)), Ok(()));
