@@ -62,8 +62,9 @@ pub const UNDURABLE: usize = 10_000;
 pub const MARKERS_EXPIRED: usize = 4_096;
 /// Watchers of revocations at a time: every verifier of a large fleet, at a few kilobytes each.
 pub const WATCHERS: usize = 20_000;
-/// Watchers at a time that are one principal: a large fleet with one SPIFFE ID, and never the places of all the others.
-pub const WATCHERS_PER_PRINCIPAL: usize = WATCHERS / 4;
+/// Watchers at a time that are one principal: a fleet of ten thousand with one SPIFFE ID, and never the places of all the
+/// others.
+pub const WATCHERS_PER_PRINCIPAL: usize = WATCHERS / 2;
 /// Tenants that the feed tells apart: what it keeps of each and of who watches is small, and is kept. The markers of further
 /// ones go to all who watch.
 pub const WATCH_TENANTS: usize = 4_096;
