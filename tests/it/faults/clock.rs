@@ -9,12 +9,13 @@ use cambist::clock::Clock as _;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
-    ConfirmClockRequest, ExchangeRequest, LeaseRequest, ListSigningKeysRequest, RevokeRequest,
-    RotateSigningKeyRequest,
+    ConfirmClockRequest, ExchangeRequest, LeaseRequest, LeaseResponse, ListSigningKeysRequest,
+    RevokeRequest, RotateSigningKeyRequest,
 };
 use jiff::Timestamp;
 use std::fs;
 use std::sync::Arc;
+use tonic::Streaming;
 
 /// The secret of a new key.
 async fn unlimited(site: &Site, now: i64) -> String {
@@ -153,15 +154,9 @@ async fn a_compromised_key_is_withdrawn_under_a_clock_that_is_not_steady() {
     broker.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_cannot_be_renewed_ends_with_its_last_token() {
-    let (site, clock) = (Site::new(), TestClock::at(NOW));
-    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
-    broker.issues(by_certificate()).await;
-    let lifetime = Some(prost_types::Duration {
-        seconds: 2,
-        nanos: 0,
-    });
+/// A lease of tokens that live so many seconds, of which the first has come.
+async fn leased(broker: &InProcess, seconds: i64) -> Streaming<LeaseResponse> {
+    let lifetime = Some(prost_types::Duration { seconds, nanos: 0 });
     let exchange = ExchangeRequest {
         lifetime,
         ..by_certificate()
@@ -172,6 +167,15 @@ async fn a_lease_that_cannot_be_renewed_ends_with_its_last_token() {
     let lease = broker.web().await.0.lease(request).await.unwrap();
     let mut lease = lease.into_inner();
     assert!(lease.message().await.unwrap().is_some());
+    lease
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_cannot_be_renewed_ends_with_its_last_token() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    broker.issues(by_certificate()).await;
+    let mut lease = leased(&broker, 2).await;
     clock.step(3600);
     let end = within("the lease to end", async {
         loop {
@@ -195,20 +199,7 @@ async fn a_lease_that_waits_for_the_broker_to_recover_ends_at_once_when_it_is_re
     let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
     broker.issues(by_certificate()).await;
     // Renewed after some four seconds; there are two more in which that is tried.
-    let lifetime = Some(prost_types::Duration {
-        seconds: 6,
-        nanos: 0,
-    });
-    let exchange = ExchangeRequest {
-        lifetime,
-        ..by_certificate()
-    };
-    let request = LeaseRequest {
-        exchange: Some(exchange),
-    };
-    let lease = broker.web().await.0.lease(request).await.unwrap();
-    let mut lease = lease.into_inner();
-    assert!(lease.message().await.unwrap().is_some());
+    let mut lease = leased(&broker, 6).await;
     clock.step(3600);
     let unsteady = "exchanges_total{kind=\"certificate\",outcome=\"clock_unsteady\"}";
     let tried = async || broker.metric(unsteady).await > Some(0);
