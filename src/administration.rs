@@ -9,6 +9,7 @@ mod head;
 mod idempotency;
 mod keys;
 mod maintenance;
+mod parting;
 mod policies;
 mod revocations;
 mod signing;
@@ -18,6 +19,7 @@ pub use change::{Author, Changes, Committed, Note, Precondition, Settled, Who};
 pub use former::keep_tenants;
 pub use keys::{KeyAdmin, Written, suspend_limited};
 pub use maintenance::{Copied, Maintenance};
+pub use parting::parted_from;
 pub use policies::{PREFIX as POLICY_PREFIX, PolicyAdmin};
 pub use revocations::{
     InHand, Leak, Leaked, Reach, Revocable, RevocationAdmin, Revoked, Sighting, Undurable, Writing,

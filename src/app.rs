@@ -235,6 +235,7 @@ fn exchange(
             Arc::clone(trust),
             OwnTokens::new(Arc::clone(mint.issuer()), Arc::clone(&memory.ring)),
             Arc::clone(&opened.hot),
+            memory.parted_from,
         ),
         audiences: Arc::clone(&memory.audiences),
         keys: Arc::clone(&memory.keys),

@@ -51,6 +51,7 @@ pub struct Authn {
     trust: Arc<TrustStore>,
     tokens: OwnTokens,
     hot: Arc<HotSet>,
+    parted_from: Timestamp,
     no_labels: Arc<BTreeMap<Label, Label>>,
 }
 
@@ -99,7 +100,7 @@ impl Rejected {
 }
 
 impl Authn {
-    /// Authentication over the given state.
+    /// Authentication over the given state. Before `parted_from`, whoever watches is told everything.
     #[must_use]
     pub fn new(
         keys: Arc<Keys>,
@@ -107,6 +108,7 @@ impl Authn {
         trust: Arc<TrustStore>,
         tokens: OwnTokens,
         hot: Arc<HotSet>,
+        parted_from: Timestamp,
     ) -> Self {
         Self {
             keys,
@@ -114,6 +116,7 @@ impl Authn {
             trust,
             tokens,
             hot,
+            parted_from,
             no_labels: Arc::default(),
         }
     }

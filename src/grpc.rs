@@ -104,9 +104,9 @@ impl Gate {
 
     /// Somebody who may watch what is revoked, now; anybody else is refused, on the record.
     fn watcher(&self, peer: &Arc<Peer>) -> Result<Follower, Status> {
-        let (authn, now) = (&self.exchange.authn, self.exchange.guard.wall());
+        let (authn, time) = (&self.exchange.authn, &self.exchange.guard);
         authn
-            .watcher(peer, &self.administrators, now)
+            .watcher(peer, &self.administrators, time)
             .map_err(|refusal| self.refused(refusal, &context(Arc::clone(peer), None)))
     }
 

@@ -83,6 +83,12 @@ pub const SNAPSHOT_PART: usize = DELTA_MARKERS;
 /// Bytes of deltas that a watcher may be sent on top of a snapshot before another one is made for it; as many as the
 /// snapshot has, where that is more.
 pub const SNAPSHOT_CATCH_UP: u64 = 1024 * 1024;
+/// Snapshots in memory at a time, one that is being made among them: the newest, and one that somebody still reads.
+pub const SNAPSHOTS: usize = 2;
+/// How long a snapshot that is being read is kept from when a newer one is begun, whoever needs yet another. In that time ten
+/// million markers come over 64 Mbit/s; and it is half of the staleness that verifiers bear, so that whoever waits has the other
+/// half.
+pub const SNAPSHOT_TURN: Duration = Duration::from_secs(30);
 /// Heartbeats for which a snapshot is kept that nobody is sent anything of: watchers come in waves.
 pub const SNAPSHOT_IDLE_BEATS: u64 = 12;
 /// Most credentials (`c`) and most ancestors (`l`) that a token's `cmb` claim holds.

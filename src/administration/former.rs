@@ -3,7 +3,8 @@
 //! Who serves audiences of a tenant alone is not told what is revoked of others (`revocation/partition.rs`), because no token
 //! of others is for these. An audience of the same name that was another tenant's, or that all shared, may have left some.
 //! So what each was is stored, from its removal on and, of one that comes from configuration, all along; and nobody gets
-//! its name for a tenant that it was not of until none of them can be alive.
+//! its name for a tenant that it was not of until none of them can be alive. What of this is lost when a backup is put back,
+//! nobody needs for as long (`parting.rs`).
 
 use super::change::{too_large, unread};
 use crate::id::{Audience, Tenant};
@@ -73,7 +74,7 @@ impl Former {
 }
 
 /// When nothing can be alive any more that is issued up to `now`.
-fn end(now: Timestamp) -> Timestamp {
+pub(super) fn end(now: Timestamp) -> Timestamp {
     let life = limits::LONGEST_LIFETIME.saturating_add(limits::VERIFIER_LEEWAY);
     now.saturating_add(life).unwrap_or(Timestamp::MAX)
 }

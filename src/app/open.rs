@@ -2,7 +2,7 @@
 
 use super::parties::{Contradicted, Parties};
 use super::{World, files, publishing, recovery, state, watching};
-use crate::administration::{PolicyAdmin, keep_tenants};
+use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
 use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
@@ -17,6 +17,7 @@ use crate::store::replica::Replica;
 use crate::store::{Store, mark};
 use crate::telemetry::Metrics;
 use anyhow::Context as _;
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// Everything that holds state, opened and brought up to date.
@@ -37,6 +38,8 @@ pub(super) struct Opened {
 pub(super) struct Memory {
     pub(super) keys: Arc<Keys>,
     pub(super) audiences: Arc<Audiences>,
+    /// From when on tenants part what watchers are told.
+    pub(super) parted_from: Timestamp,
     pub(super) policies: Arc<Policies>,
     pub(super) policy_admin: Arc<PolicyAdmin>,
     pub(super) ring: Arc<KeyRing>,
@@ -154,6 +157,8 @@ pub(super) async fn remember(
         Err(Denial::Refused(refusal)) => anyhow::bail!("{}", refusal.detail()),
         Err(failed) => return Err(failed.into()),
     }
+    let lineage = opened.store.lineage().await?;
+    let parted_from = parted_from(&*opened.store, &lineage, now).await?;
     let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
     files::follow_policies(config, world, &policies, metrics)?;
     let policy_admin = Arc::new(PolicyAdmin::new(Arc::clone(&policies)));
@@ -179,6 +184,7 @@ pub(super) async fn remember(
     Ok(Memory {
         keys,
         audiences,
+        parted_from,
         policies,
         policy_admin,
         ring,

@@ -105,9 +105,7 @@ async fn replay(
         changes = lost.len(),
         "the store is behind the log: revocations and spends are done again"
     );
-    if lost.renew {
-        store.renew().await?;
-    }
+    store.renew().await?;
     let position = LogPosition {
         log: end.log,
         sequence: end.sequence,

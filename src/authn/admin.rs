@@ -1,6 +1,7 @@
 //! Who may administer, until governance comes: named user ids on the Unix socket, and named SPIFFE IDs.
 
 use super::{Authn, Peer, workload_cert};
+use crate::clock::guard::TimeGuard;
 use crate::id::{Owner, SpiffeId};
 use crate::refusal::{Code, Refusal};
 use crate::revocation::View;
@@ -174,7 +175,7 @@ impl Authn {
     }
 
     /// Whether the peer may watch what is revoked: whoever reads the log, and every principal that serves an audience. Who
-    /// reads all of the log is told everything; everybody else, what they serve.
+    /// reads all of the log is told everything; everybody else, what they serve, once tenants part what is told.
     ///
     /// # Errors
     /// As [`Authn::administrator`].
@@ -182,8 +183,9 @@ impl Authn {
         &self,
         peer: &Peer,
         allowed: &Administrators,
-        now: Timestamp,
+        time: &TimeGuard,
     ) -> Result<Follower, Refusal> {
+        let now = time.wall();
         let certificate = peer.certificate.as_ref();
         let served = certificate.and_then(|found| self.audiences.served(found.spiffe_id()));
         let (name, view) = match (self.reader(peer, allowed, now), served) {
@@ -193,6 +195,9 @@ impl Authn {
             (Err(_), Some(view)) => (self.workload(peer, now)?, view),
             (Err(refusal), None) => return Err(refusal),
         };
+        // Only a clock that can be trusted tells that tokens have ended, and that stays so if it no longer can.
+        let is_parted = time.mark().unwrap_or(Timestamp::MIN) >= self.parted_from;
+        let view = if is_parted { view } else { View::All };
         Ok(Follower { name, view })
     }
 

@@ -50,6 +50,7 @@ pub(super) fn authn(change: impl FnOnce(&mut ApiKey)) -> (Authn, Arc<KeyEntry>, 
     .unwrap();
     let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
     let tokens = OwnTokens::new(ISSUER.into(), ring);
-    let authn = Authn::new(keys, Arc::default(), Arc::default(), tokens, Arc::default());
+    let (audiences, trust, hot) = Default::default();
+    let authn = Authn::new(keys, audiences, trust, tokens, hot, Timestamp::MIN);
     (authn, entry, secret)
 }

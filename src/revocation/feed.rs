@@ -2,7 +2,8 @@
 //!
 //! What is sent is encoded once, however many are sent it. Changes are kept as deltas in a ring of so many bytes, each with a
 //! number; a watcher is a place in the ring, and nothing is buffered for one that reads slowly. One whose place has left
-//! the ring gets a snapshot again, of which one is kept at a time for all who need one.
+//! the ring gets a snapshot again: the newest, which is kept for all who need one. One that somebody reads is kept beside it, for
+//! a time, so that whoever reads it comes to its end however often others need a newer one (`state.rs`).
 //!
 //! Each delta and each part of a snapshot is of one partition (`partition.rs`), and a watcher passes over those that are not
 //! for it. What a snapshot says of itself in the end is of those parts that were sent.
@@ -41,12 +42,12 @@ use crate::store::replica::Replica;
 use bytes::Bytes;
 use jiff::Timestamp;
 use ring::Delta;
-use state::State;
+use state::{Room, State};
 use stats::{Seat, Stats};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How far what is sent goes.
@@ -290,11 +291,20 @@ impl Feed {
         self.0.tick();
     }
 
-    /// Makes snapshots, each when it is needed.
+    /// Makes snapshots, each when it is needed and there is room for it.
     async fn build(&self, now: impl Fn() -> Label) {
+        let mut ticks = self.0.ticks.subscribe();
         loop {
             self.0.wanted.notified().await;
-            if self.0.change().make_room() {
+            let mut room = Room::None;
+            let looked = ticks.wait_for(|_| {
+                room = self.0.change().make_room(Instant::now());
+                room != Room::None
+            });
+            if looked.await.is_err() {
+                return;
+            }
+            if room == Room::Made {
                 // As fresh as can be. Whether a word is owed for that, the other half of this task tells.
                 self.advance(now());
                 self.nudge();

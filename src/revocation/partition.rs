@@ -28,6 +28,12 @@
 //! whose ancestry begins with a certificate has no tenant, and gets only to audiences that are shared: whoever serves one is
 //! sent everything, the markers of its actors' keys among it.
 //!
+//! What audiences are and were, and who serves and served them, is stored, and what of that is later than a backup is lost
+//! when the backup is put back: none of the three is sure then. So nothing is hidden from anybody until no token can be alive
+//! that was issued before the first start with what was put back (`administration/parting.rs`). Whatever is registered
+//! meanwhile, be it under a name that was another's, is parted only after that, when no token from back then is left. A
+//! rollback that is accepted is treated alike, though its cut-off goes to all, and covers those tokens by itself.
+//!
 //! # What is learnt
 //!
 //! A watcher that is not sent a marker gets no message for it; that something happened shows in the revision of the next

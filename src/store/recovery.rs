@@ -1,7 +1,9 @@
 //! Recovery: what a store that was put back from a backup lacks, and how the log gives it back.
 //!
 //! Store and log each hold the other's last position. Before anything is served, [`decide`] compares them. When the store
-//! is behind, [`redo`] collects from the log the changes that must never be lost, and gives batches that make them again.
+//! is behind, [`redo`] collects from the log the changes that must never be lost, and gives batches that make them again. They
+//! are made in a new incarnation: counters of this one may have been served with other content, and that its data is not all
+//! that there was stays known.
 //!
 //! Redoing is monotone: only changes of revisions that the store does not hold are made, of each key only the last, and
 //! those values may stand for ever ([`Batch::put_lasting`]). A revoked thing stays revoked, and a use stays spent,
@@ -154,8 +156,6 @@ pub enum RedoError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redo {
     changes: BTreeMap<Key, Op>,
-    /// Whether a new incarnation must be begun first, because counters of this one were served with other content.
-    pub renew: bool,
     /// Counter of the last change of the store that the log has: what waits in the outbox up to there it has too, because
     /// an outbox is drained in order.
     pub held: u64,
@@ -194,7 +194,6 @@ pub fn redo<E: fmt::Display>(
             redo.held = redo.held.max(member.rev.counter);
             continue;
         }
-        redo.renew |= member.rev.incarnation == store.revision.incarnation;
         for Effect(op) in member.effect {
             if store.log.is_none() && op.key().as_str() == CUTOFF {
                 return Err(RedoError::Lost(sequence));

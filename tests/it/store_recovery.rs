@@ -170,9 +170,7 @@ impl Log {
                 .filter(|(sequence, _)| *sequence >= from_sequence);
             let members = from.cloned().map(Ok::<_, Infallible>);
             let missing = redo(&lineage, end.taken.unwrap(), members).unwrap();
-            if missing.renew {
-                store.renew().await.unwrap();
-            }
+            store.renew().await.unwrap();
             let held = missing.held;
             for batch in missing.batches().unwrap() {
                 store.commit(batch).await.unwrap();

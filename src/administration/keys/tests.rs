@@ -54,6 +54,7 @@ fn author(keys: &Arc<Keys>, audiences: &Arc<Audiences>) -> Author {
         Arc::new(TrustStore::new()),
         OwnTokens::new(issuer, ring),
         Arc::default(),
+        Timestamp::MIN,
     );
     let peer = Arc::new(Peer {
         uid: Some(0),

@@ -93,6 +93,11 @@ impl Ring {
         self.last.saturating_sub(kept)
     }
 
+    /// Whether whoever has come to this number can go on.
+    pub(super) fn continues(&self, number: u64) -> bool {
+        number >= self.start()
+    }
+
     /// The first one after `number` whose partition somebody `sees`.
     pub(super) fn after(&self, number: u64, sees: impl Fn(Partition) -> bool) -> After {
         let Some(place) = number.checked_sub(self.start()) else {

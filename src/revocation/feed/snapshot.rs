@@ -27,8 +27,6 @@ pub struct End {
 /// A snapshot, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    /// Which one it is.
-    pub(super) number: u64,
     pub(super) label: Label,
     /// How many labels had been taken when it was begun.
     pub(super) step: u64,

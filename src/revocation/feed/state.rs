@@ -7,7 +7,9 @@ use crate::limits;
 use crate::revocation::partition::Chosen;
 use crate::store::Revision;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::Instant;
 
 /// How far the feed is, and what it has for those who watch.
 #[derive(Debug)]
@@ -26,8 +28,11 @@ pub(super) struct State {
     ring: Ring,
     catch_up: u64,
     pub(super) beat: Beat,
-    snapshot: Option<Snapshot>,
-    snapshots: u64,
+    /// Never more than [`limits::SNAPSHOTS`], one that is being made among them; the newest is the last. What watchers have
+    /// of them keeps none, and shows which of them are being read.
+    pub(super) snapshots: Vec<Arc<Snapshot>>,
+    /// When there was room for the newest one.
+    begun: Option<Instant>,
     /// How often a label was taken.
     steps: u64,
     /// The step that the next snapshot must be of, at least.
@@ -45,6 +50,17 @@ pub(super) struct Beat {
     pub(super) after: u64,
     label: Label,
     pub(super) frame: Bytes,
+}
+
+/// Whether there is room for another snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// None is needed: there is one that is fit.
+    Needless,
+    /// There is, and it is to be taken.
+    Made,
+    /// Not yet: as many as may be are being read.
+    None,
 }
 
 /// Where a snapshot begins.
@@ -73,8 +89,8 @@ impl State {
                 label,
                 frame,
             },
-            snapshot: None,
-            snapshots: 0,
+            snapshots: Vec::new(),
+            begun: None,
             steps: 0,
             wanted: 0,
             ended: false,
@@ -118,8 +134,8 @@ impl State {
         };
         self.owes_word = false;
         let last = self.beat.number.saturating_sub(limits::SNAPSHOT_IDLE_BEATS);
-        let used = |snapshot: &mut Snapshot| snapshot.used.load(Ordering::Relaxed) >= last;
-        self.snapshot.take_if(|snapshot| !used(snapshot));
+        self.snapshots
+            .retain(|snapshot| snapshot.used.load(Ordering::Relaxed) >= last);
     }
 
     /// The delta and the heartbeat after which whoever has a revision whole goes on; none where that is not known or no
@@ -140,10 +156,10 @@ impl State {
         self.ring.after(number, |partition| chosen.sees(partition))
     }
 
-    /// The snapshot, if it is one to begin with, of this step at least: the deltas since are kept, and are not more than it
-    /// is itself.
-    pub(super) fn fit_snapshot(&self, least: u64) -> Option<&Snapshot> {
-        self.snapshot.as_ref().filter(|snapshot| {
+    /// The newest snapshot, if it is one to begin with, of this step at least: the deltas since are kept, and are not more
+    /// than it is itself.
+    pub(super) fn fit_snapshot(&self, least: u64) -> Option<&Arc<Snapshot>> {
+        self.snapshots.last().filter(|snapshot| {
             let since = self.ring.total().saturating_sub(snapshot.total);
             snapshot.step >= least
                 && self.continues(snapshot)
@@ -151,23 +167,31 @@ impl State {
         })
     }
 
-    /// The snapshot of this number, if the deltas since are kept.
-    pub(super) fn snapshot(&self, number: u64) -> Option<&Snapshot> {
-        let is_it = |snapshot: &&Snapshot| snapshot.number == number && self.continues(snapshot);
-        self.snapshot.as_ref().filter(is_it)
+    /// Whether the deltas since this one are kept.
+    pub(super) fn continues(&self, snapshot: &Snapshot) -> bool {
+        self.ring.continues(snapshot.at)
     }
 
-    fn continues(&self, snapshot: &Snapshot) -> bool {
-        snapshot.at >= self.ring.start()
-    }
-
-    /// Drops the snapshot for another one, unless it is fit.
-    pub(super) fn make_room(&mut self) -> bool {
-        let is_needed = self.fit_snapshot(self.wanted).is_none();
-        if is_needed {
-            self.snapshot = None;
+    /// Makes room for another snapshot, unless there is one that is fit. Those go that nobody reads, or can go on from; and
+    /// where as many as may be are read, the oldest one, [`limits::SNAPSHOT_TURN`] after the newest was begun. So whoever
+    /// reads one has that long for it at least from when there is a newer one, and nobody waits longer for another.
+    pub(super) fn make_room(&mut self, now: Instant) -> Room {
+        if self.fit_snapshot(self.wanted).is_some() {
+            return Room::Needless;
         }
-        is_needed
+        self.snapshots.retain(|snapshot| {
+            let is_read = Arc::weak_count(snapshot) > 0;
+            is_read && self.ring.continues(snapshot.at)
+        });
+        if self.snapshots.len() >= limits::SNAPSHOTS {
+            let turn = self.begun.map(|begun| now.saturating_duration_since(begun));
+            if turn.is_some_and(|turn| turn < limits::SNAPSHOT_TURN) {
+                return Room::None;
+            }
+            self.snapshots.remove(0);
+        }
+        self.begun = Some(now);
+        Room::Made
     }
 
     /// Where a snapshot begins that is taken from now on.
@@ -181,10 +205,8 @@ impl State {
     }
 
     pub(super) fn put_snapshot(&mut self, begin: Begin, parts: Vec<Part>) {
-        self.snapshots = self.snapshots.saturating_add(1);
         let bytes = parts.iter().map(|part| part.frame.len()).sum::<usize>();
-        self.snapshot = Some(Snapshot {
-            number: self.snapshots,
+        self.snapshots.push(Arc::new(Snapshot {
             label: begin.label,
             step: begin.step,
             at: begin.number,
@@ -192,6 +214,6 @@ impl State {
             bytes: bytes.try_into().unwrap_or(u64::MAX),
             parts,
             used: AtomicU64::new(self.beat.number),
-        });
+        }));
     }
 }

@@ -11,10 +11,12 @@ use crate::marker::{Cover, Marker, Second, Thing, unpack};
 use crate::refusal::Code;
 use crate::store::Incarnation;
 use aws_lc_rs::digest::{SHA256, digest};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio_stream::Stream as _;
 
 /// What is sent, kept in the place of bytes.
@@ -84,6 +86,7 @@ struct Site {
     hot: Arc<HotSet>,
     kept: Kept,
     feed: Feed,
+    now: Cell<Instant>,
 }
 
 impl Site {
@@ -91,7 +94,22 @@ impl Site {
         let (hot, kept) = (Arc::<HotSet>::default(), Kept::default());
         let encode = Box::new(kept.clone());
         let feed = Feed::bounded(Arc::clone(&hot), encode, || label(1), bounds);
-        Self { hot, kept, feed }
+        let now = Cell::new(Instant::now());
+        Self {
+            hot,
+            kept,
+            feed,
+            now,
+        }
+    }
+
+    fn wait(&self, time: Duration) {
+        self.now.set(self.now.get() + time);
+    }
+
+    /// How many snapshots there are in memory.
+    fn snapshots(&self) -> usize {
+        self.feed.0.state().snapshots.len()
     }
 
     /// As somebody who is told everything.
@@ -115,10 +133,15 @@ impl Site {
                 Poll::Ready(Some(frame)) => return Some(self.kept.get(&frame)),
                 Poll::Ready(None) => return None,
                 Poll::Pending => {
-                    if self.feed.0.change().make_room() {
+                    let room = self.feed.0.change().make_room(self.now.get());
+                    if room == Room::Made {
+                        assert!(self.snapshots() < limits::SNAPSHOTS);
                         self.feed.0.take_snapshot();
                     }
-                    self.feed.0.tell_ready();
+                    assert!(self.snapshots() <= limits::SNAPSHOTS);
+                    if room != Room::None {
+                        self.feed.0.tell_ready();
+                    }
                 }
             }
         }

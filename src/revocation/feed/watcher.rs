@@ -1,6 +1,7 @@
 //! Somebody who watches: a place among what is kept for all.
 
 use super::ring::After;
+use super::snapshot::Snapshot;
 use super::state::State;
 use super::stats::Seat;
 use super::{Encode, Shared};
@@ -10,8 +11,8 @@ use crate::store::Revision;
 use bytes::Bytes;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
@@ -37,12 +38,12 @@ pub struct Watcher {
 }
 
 /// How far it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Place {
     /// It needs a snapshot.
     Nowhere,
-    /// It has what there is for it of the snapshot of that number before the part at `next`.
-    Snapshot { number: u64, next: usize },
+    /// It has what there is for it of that snapshot before the part at `next`.
+    Snapshot { of: Weak<Snapshot>, next: usize },
     /// It has those of the deltas up to this one that are for it.
     Delta(u64),
 }
@@ -145,7 +146,7 @@ impl Watcher {
         if state.ended {
             return Step::End;
         }
-        match self.place {
+        match self.place.clone() {
             Place::Delta(number) => match state.after(number, &self.chosen) {
                 After::Next(number, delta) => {
                     self.place = Place::Delta(number);
@@ -165,8 +166,9 @@ impl Watcher {
                     Step::Again
                 }
             },
-            Place::Snapshot { number, next } => {
-                let Some(snapshot) = state.snapshot(number) else {
+            Place::Snapshot { of, next } => {
+                let kept = of.upgrade();
+                let Some(snapshot) = kept.filter(|snapshot| state.continues(snapshot)) else {
                     self.seat.stats().count_lagged();
                     self.place = Place::Nowhere;
                     return Step::Again;
@@ -174,7 +176,7 @@ impl Watcher {
                 snapshot.used.store(state.beat.number, Ordering::Relaxed);
                 match snapshot.part(next, &self.chosen) {
                     Some((part, next)) => {
-                        self.place = Place::Snapshot { number, next };
+                        self.place = Place::Snapshot { of, next };
                         Step::Send(part.frame.clone())
                     }
                     None => {
@@ -189,8 +191,8 @@ impl Watcher {
             }
             Place::Nowhere => match state.fit_snapshot(self.least) {
                 Some(snapshot) => {
-                    let number = snapshot.number;
-                    self.place = Place::Snapshot { number, next: 0 };
+                    let of = Arc::downgrade(snapshot);
+                    self.place = Place::Snapshot { of, next: 0 };
                     self.ready = None;
                     Step::Again
                 }

@@ -1,8 +1,9 @@
 //! Following what is revoked.
 
+mod put_back;
 mod tenants;
 
-use crate::support::broker::{Broker, audience, refusal, spec};
+use crate::support::broker::{Broker, Site, audience, refusal, spec};
 use crate::support::edge::{until, within};
 use aws_lc_rs::digest::{SHA256, digest};
 use cambist::id::{CredentialId, KeyPublicId};
@@ -142,7 +143,7 @@ async fn key(broker: &Broker) -> String {
     made.key.unwrap().id
 }
 
-async fn revoke(broker: &Broker, id: &str) -> String {
+async fn revoke(broker: &Site, id: &str) -> String {
     let request = RevokeKeyRequest {
         id: id.to_owned(),
         ..RevokeKeyRequest::default()

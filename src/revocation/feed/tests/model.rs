@@ -24,6 +24,8 @@ enum Step {
     Anew(usize),
     /// It is told of one of the views from now on.
     Look(usize, usize),
+    /// Time passes, in which snapshots have their turn.
+    Wait,
 }
 
 const WATCHERS: usize = 3;
@@ -52,7 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..WATCHERS, 1..6_u8).prop_map(|(who, count)| Step::Read(who, count)),
         2 => (0..WATCHERS).prop_map(Step::Back),
         1 => (0..WATCHERS).prop_map(Step::Anew),
-        1 => (0..WATCHERS, 0..VIEWS).prop_map(|(who, view)| Step::Look(who, view)),
+        2 => (0..WATCHERS, 0..VIEWS).prop_map(|(who, view)| Step::Look(who, view)),
+        1 => Just(Step::Wait),
     ]
 }
 
@@ -138,6 +141,7 @@ impl Model {
                 self.advance(revision(self.now.incarnation.0 + 1, counter));
             }
             Step::Beat => self.site.feed.beat(),
+            Step::Wait => self.site.wait(limits::SNAPSHOT_TURN),
             Step::Read(who, count) => {
                 for _ in 0..count {
                     self.read(who);
@@ -225,6 +229,7 @@ proptest! {
             model.apply(step);
         }
         model.apply(Step::Revision);
+        model.apply(Step::Wait);
         for who in 0..WATCHERS {
             while model.read(who) {}
             let Watching { client, view, .. } = &model.watchers[who];

@@ -104,6 +104,33 @@ async fn what_has_no_revision_is_told_at_once_and_soon_that_one_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_room_has_a_snapshot_after_a_turn() {
+    let running = Running::start();
+    let mut hearing = running.watcher().await;
+    (0..=limits::SNAPSHOT_PART).for_each(|n| running.site.revoke(&n.to_string()));
+    let (mut reading, mut waited) = (Vec::new(), Vec::new());
+    for counter in (2..).take(limits::SNAPSHOTS + 1) {
+        running.reach(counter);
+        let is_it = |message| match message {
+            Message::Delta(_, at) | Message::Beat(at) => at == label(counter),
+            Message::Part(..) => false,
+        };
+        while !is_it(running.next(&mut hearing).await) {}
+        let (mut watcher, begin) = (running.site.watch(None), Instant::now());
+        watcher.look(&View::All);
+        let first = running.next(&mut watcher).await;
+        assert!(matches!(first, Message::Part(_, true, None)));
+        waited.push(begin.elapsed());
+        reading.push(watcher);
+    }
+    let last = waited.pop().unwrap();
+    assert!(waited.iter().all(Duration::is_zero), "{waited:?}");
+    let beat = limits::WATCH_HEARTBEAT;
+    let turn = limits::SNAPSHOT_TURN - beat..=limits::SNAPSHOT_TURN + beat;
+    assert!(turn.contains(&last), "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_who_watch_end_with_it_and_so_do_those_who_come_later() {
     let running = Running::start();
     let mut watcher = running.watcher().await;

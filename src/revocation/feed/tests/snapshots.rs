@@ -152,23 +152,99 @@ fn a_slow_watcher_gets_a_snapshot_again_also_in_the_middle_of_one() {
     assert_eq!(client.label, Some(label(3)));
 }
 
+/// A site whose snapshots are of two parts and the end.
+fn two_parts() -> Site {
+    let site = Site::new(Bounds::default());
+    (0..=limits::SNAPSHOT_PART).for_each(|n| site.revoke(&n.to_string()));
+    site.feed.advance(label(2));
+    site
+}
+
 #[test]
-fn who_is_in_the_middle_of_a_snapshot_begins_anew_with_the_next_one() {
+fn who_is_in_the_middle_of_a_snapshot_finishes_it_whoever_begins_anew_meanwhile() {
+    let site = two_parts();
+    let (mut other, mut told) = (site.watch(None), Client::default());
+    told.read_all(&site, &mut other);
+    let (mut slow, mut loaded) = (site.watch(None), Client::default());
+    assert!(!loaded.take(site.next(&mut slow).unwrap()), "a part");
+    for counter in 3..20 {
+        site.revoke(&format!("later {counter}"));
+        site.feed.advance(label(counter));
+        told.read_all(&site, &mut other);
+        // It is not sent back behind that, as the client sees to.
+        other.look(&View::All);
+        assert!(!told.take(site.next(&mut other).unwrap()), "a part");
+        assert_eq!(site.snapshots(), limits::SNAPSHOTS);
+        told.read_all(&site, &mut other);
+        assert_eq!(told.label, Some(label(counter)));
+    }
+    assert_eq!(site.feed.counts().snapshots, 18);
+    loaded.read_all(&site, &mut slow);
+    assert_eq!(loaded.set, set(&site.hot));
+    assert_eq!(site.feed.counts().lagged, 0);
+}
+
+#[test]
+fn where_as_many_snapshots_are_read_as_may_be_the_oldest_goes_after_a_turn() {
+    let site = two_parts();
+    // Each needs one of its own.
+    let anew = |counter| {
+        site.feed.advance(label(counter));
+        let mut watcher = site.watch(None);
+        watcher.look(&View::All);
+        watcher
+    };
+    let part = |watcher: &mut Watcher| match site.next(watcher) {
+        Some(Message::Part(_, is_first, None)) => Some(is_first),
+        None => None,
+        other => panic!("not a part: {other:?}"),
+    };
+    let mut reading = Vec::new();
+    for counter in [3, 4] {
+        let mut watcher = anew(counter);
+        assert_eq!(part(&mut watcher), Some(true));
+        reading.push(watcher);
+    }
+    assert_eq!(site.snapshots(), limits::SNAPSHOTS);
+    let mut third = anew(5);
+    let short = Duration::from_millis(1);
+    for wait in [Duration::ZERO, limits::SNAPSHOT_TURN.saturating_sub(short)] {
+        site.wait(wait);
+        assert_eq!(part(&mut third), None);
+    }
+    site.wait(short);
+    assert_eq!(part(&mut third), Some(true));
+    // The second goes on, and the first has to begin anew with the newest.
+    let parts = reading.iter_mut().map(part);
+    assert_eq!(Vec::from_iter(parts), [Some(true), Some(false)]);
+    assert_eq!(site.feed.counts().lagged, 1);
+    assert_eq!(site.feed.counts().snapshots, 3);
+    // Whoever leaves makes room at once.
+    let mut fourth = anew(6);
+    assert_eq!(part(&mut fourth), None);
+    reading.pop();
+    assert_eq!(part(&mut fourth), Some(true));
+}
+
+#[test]
+fn a_snapshot_that_nobody_can_go_on_from_makes_room() {
     let site = Site::new(Bounds {
-        catch_up: 0,
+        deltas: 1_000,
         ..Bounds::default()
     });
     (0..=limits::SNAPSHOT_PART).for_each(|n| site.revoke(&n.to_string()));
-    site.feed.advance(label(2));
-    let (mut watcher, mut client) = (site.watch(None), Client::default());
-    assert!(!client.take(site.next(&mut watcher).unwrap()), "a part");
-    for counter in 3..1_000 {
-        site.revoke(&format!("later {counter}"));
+    let mut reading = Vec::new();
+    for counter in 2..5 {
+        for n in 0..limits::SNAPSHOT_PART {
+            site.revoke(&format!("{counter} {n}"));
+        }
         site.feed.advance(label(counter));
+        let mut watcher = site.watch(None);
+        assert!(matches!(
+            site.next(&mut watcher),
+            Some(Message::Part(_, true, _))
+        ));
+        assert_eq!(site.snapshots(), 1);
+        reading.push(watcher);
     }
-    Client::default().read_all(&site, &mut site.watch(None));
-    assert_eq!(site.feed.counts().snapshots, 2);
-    client.read_all(&site, &mut watcher);
-    assert_eq!(client.set, set(&site.hot));
-    assert_eq!(site.feed.counts().snapshots, 2);
 }

@@ -7,8 +7,8 @@ use cambist::proto::{ExchangeResponse, KeySpec, ReinstateRequest, RevokeRequest}
 use serde_json::Value;
 
 /// An audience of `tenant`, and somebody who serves it.
-async fn put(
-    broker: &Broker,
+pub(super) async fn put(
+    broker: &Site,
     name: &str,
     tenant: &str,
     server: &str,
@@ -26,7 +26,7 @@ async fn put(
     Ok(put.into_inner().audience.unwrap().revision)
 }
 
-async fn delete(broker: &Broker, name: &str) {
+pub(super) async fn delete(broker: &Site, name: &str) {
     let delete = DeleteAudienceRequest {
         name: name.to_owned(),
         ..DeleteAudienceRequest::default()
