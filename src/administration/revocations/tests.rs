@@ -1,5 +1,6 @@
 //! What others do to the store in between, one that does not answer, and an estate of which not every key can be revoked.
 
+mod estate;
 mod world;
 
 use super::estate::testing::{JOBS, job};
