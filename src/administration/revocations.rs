@@ -106,12 +106,17 @@ impl RevocationAdmin {
         }
     }
 
-    /// Puts a revocation in force that is yet to be written: [`RevocationAdmin::settle`] does that.
+    /// Puts a revocation in force that is yet to be written: [`RevocationAdmin::settle`] does that. One that was written
+    /// before is answered as ever, though the store cannot be asked.
     fn revoke_unwritten(&self, asked: &Asked, on: &Precondition) -> Result<Revoked, Denial> {
         if let Some(id) = asked.what.key() {
             self.keys.is_as_expected(id, on)?;
         }
         let markers = self.markers(asked)?;
+        if let Some(revision) = self.stored_at(asked, &markers) {
+            let revision = Some(revision);
+            return Ok(Revoked { markers, revision });
+        }
         tracing::error!("a revocation is in force and not written");
         // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
         let noted = self.undurable.push(asked);
@@ -124,6 +129,24 @@ impl RevocationAdmin {
             markers,
             revision: None,
         })
+    }
+
+    /// The revision at which all of it is in force as the store has it, where memory tells.
+    fn stored_at(&self, asked: &Asked, markers: &[StoredMarker]) -> Option<Revision> {
+        let is_stored = match (&asked.what, asked.what.key()) {
+            // One that is suspended is marked alike.
+            (_, Some(id)) => {
+                let found = self.keys.keys().find(id);
+                found.is_some_and(|entry| entry.key().state == KeyState::Revoked)
+            }
+            // These are of the keys that are left.
+            (Revocable::Owner(_), None) => markers.is_empty(),
+            _ => markers
+                .iter()
+                .all(|stored| self.hot.is_stored(&stored.marker, stored.tenant.as_ref())),
+        };
+        // Asked last: what was seen of the store is part of it.
+        is_stored.then(|| self.changes.reached()).flatten()
     }
 
     async fn revoke_durably(&self, asked: &Asked, on: &Precondition) -> Result<Revoked, Denial> {
