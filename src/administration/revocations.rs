@@ -316,6 +316,7 @@ impl RevocationAdmin {
             }
             self.undurable.written(&asked);
         }
+        tracing::info!("every revocation that waited is written");
         // Another one may wait by now. Whoever pins has had it wait before: nothing is let go of that is not written.
         self.undurable.if_empty(|| self.hot.unpin());
         Ok(())

@@ -2,6 +2,7 @@
 
 mod estate;
 mod known;
+mod meanwhile;
 mod world;
 
 use super::estate::testing::{JOBS, job};
