@@ -90,7 +90,7 @@ impl HotSet {
             true if old.is_none_or(|old| !reaches(old, comes)) => {
                 changes.unknown.insert(marker.id);
             }
-            false if old.is_none_or(|old| reaches(comes, old)) => {
+            false if !changes.unknown.is_empty() && old.is_none_or(|old| reaches(comes, old)) => {
                 changes.unknown.remove(&marker.id);
             }
             _ => {}
