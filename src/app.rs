@@ -41,6 +41,7 @@ use anyhow::Context as _;
 use open::{Memory, Opened};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What the process is given from outside.
 #[derive(Clone, Debug)]
@@ -77,12 +78,13 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::new(&["log", "store", "clock", "keys", "policies", "revocations"]);
     let opened = open::open(config, world).await?;
-    let memory = open::remember(config, world, &opened, &metrics).await?;
+    let following = CancellationToken::new();
+    let memory = open::remember(config, world, &opened, &metrics, &following).await?;
 
     let applied = memory.replica.subscribe();
     let store: Arc<dyn Store> = opened.store.clone();
     let (outbox, drain) = Outbox::new(Arc::clone(&store), opened.log.clone(), applied);
-    follow_outbox(world, drain);
+    follow_outbox(world, drain, &following);
     let publishing = publishing::start(world, &opened);
     opened.parties.start(world, &opened.publisher, &opened.log);
     let sinks = sinks::start(config, world, &opened)?;
@@ -137,6 +139,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             publishing,
+            following: following.drop_guard(),
         },
     );
     let running = Running {
@@ -148,12 +151,12 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     Ok(running)
 }
 
-fn follow_outbox(world: &World, drain: Drain) {
-    let quiet = world.lifecycle.quiet().clone();
+fn follow_outbox(world: &World, drain: Drain, following: &CancellationToken) {
+    let following = following.clone();
     world.lifecycle.spawn("outbox", async move {
         tokio::select! {
             () = drain.run() => {}
-            () = quiet.cancelled() => {}
+            () = following.cancelled() => {}
         }
         Ok::<_, anyhow::Error>(())
     });

@@ -328,6 +328,9 @@ pub const STORE_HEARTBEAT: Duration = Duration::from_secs(1);
 pub const STORE_SNAPSHOT_IDLE: Duration = Duration::from_secs(30);
 /// Store: how long a statement waits for another program that looks into the file.
 pub const STORE_BUSY: Duration = Duration::from_secs(5);
+/// Store: how long a revocation waits for its place in a full queue ([`STORE_QUEUE`]) before it is refused. One that is refused
+/// stops issuance until it is written, and a store that writes at all has a place within an fsync or two.
+pub const STORE_PLACE: Duration = Duration::from_millis(250);
 /// Administration: how long a commit may take until its outcome counts as unknown; a revocation is then in force without it.
 /// Longer than [`STORE_BUSY`], and shorter than callers wait.
 pub const STORE_COMMIT: Duration = Duration::from_secs(10);

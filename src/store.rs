@@ -25,6 +25,7 @@
 //!   that this revision is the newest. It may say [`Event::LoadAgain`] (history is gone, or a new
 //!   incarnation): then the receiver loads everything again.
 //! - **Reserve.** A batch marked [`Batch::reserved`] succeeds on a full disk as long as the reserve lasts.
+//!   Where others are refused because too many wait, it waits for its place, at most [`limits::STORE_PLACE`].
 //!   Only revocation and recovery use it.
 //! - **Expiry** is a property of the value: nothing is deleted by time, and no change is emitted.
 

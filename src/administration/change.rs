@@ -24,6 +24,8 @@ pub trait Settled: Debug + Send + Sync {
     fn settles(&self) -> Result<(), Denial>;
     /// Ends when `revision` is in force.
     fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>>;
+    /// The revision that is applied here, if all up to it is in force and on the record. Asks nobody.
+    fn reached(&self) -> Option<Revision>;
 }
 
 /// Who makes a change.
@@ -233,6 +235,13 @@ impl Changes {
     /// What keeps it back.
     pub async fn in_force(&self, revision: Revision) -> Result<(), Denial> {
         self.settled.settled(revision).await
+    }
+
+    /// The revision that memory is at, if all up to it is in force and on the record: known also where the store does not
+    /// answer.
+    #[must_use]
+    pub fn reached(&self) -> Option<Revision> {
+        self.settled.reached()
     }
 
     /// Waits until everything that was committed so far is in force and on the record.

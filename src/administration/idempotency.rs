@@ -180,6 +180,10 @@ mod tests {
         fn settled(&self, _: Revision) -> Reply<'_, Result<(), Denial>> {
             Box::pin(async { Ok(()) })
         }
+
+        fn reached(&self) -> Option<Revision> {
+            None
+        }
     }
 
     fn entry(until: i64) -> Value {

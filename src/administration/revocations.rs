@@ -4,6 +4,7 @@
 //! marker itself is what is stored. Where nothing can be written, the marker is in force here all the same: nothing is
 //! issued until it is written, and that is tried again and again.
 
+mod asked;
 mod estate;
 mod leaked;
 mod own;
@@ -23,6 +24,7 @@ use crate::marker::{Cover, Marker, Second, Thing};
 use crate::refusal::{Code, Denial};
 use crate::revocation::{Feed, HotSet, StoredMarker, Told};
 use crate::store::Revision;
+use asked::Asked;
 use jiff::Timestamp;
 use revocable::{certificate, longest};
 use std::sync::Arc;
@@ -84,31 +86,40 @@ impl RevocationAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<Revoked, Denial> {
-        let revoked = self.revoke_durably(what, reason, author, on).await;
-        match revoked {
+        let asked = self.asked(what, reason, author);
+        match self.revoke_durably(&asked, on).await {
             Err(Denial::Failed { cause, .. }) => {
                 tracing::error!(%cause, "a revocation cannot be written");
-                self.revoke_unwritten(what, reason, author, on)
+                self.revoke_unwritten(&asked, on)
             }
             answered => answered,
         }
     }
 
-    /// Puts a revocation in force that is yet to be written: [`RevocationAdmin::settle`] does that.
-    fn revoke_unwritten(
-        &self,
-        what: &Revocable,
-        reason: &str,
-        author: &Author,
-        on: &Precondition,
-    ) -> Result<Revoked, Denial> {
-        if let Some(id) = what.key() {
+    /// What is asked for now.
+    fn asked(&self, what: &Revocable, reason: &str, author: &Author) -> Asked {
+        Asked {
+            what: what.clone(),
+            reason: reason.to_owned(),
+            author: author.clone(),
+            at: self.changes.now_or_latest(),
+        }
+    }
+
+    /// Puts a revocation in force that is yet to be written: [`RevocationAdmin::settle`] does that. One that was written
+    /// before is answered as ever, though the store cannot be asked.
+    fn revoke_unwritten(&self, asked: &Asked, on: &Precondition) -> Result<Revoked, Denial> {
+        if let Some(id) = asked.what.key() {
             self.keys.is_as_expected(id, on)?;
         }
-        let markers = self.markers(what, reason, author)?;
+        let markers = self.markers(asked)?;
+        if let Some(revision) = self.stored_at(asked, &markers) {
+            let revision = Some(revision);
+            return Ok(Revoked { markers, revision });
+        }
         tracing::error!("a revocation is in force and not written");
         // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
-        let noted = self.undurable.push(what, reason, author);
+        let noted = self.undurable.push(asked);
         for stored in &markers {
             self.hot.pin(stored.marker, stored.tenant.as_ref());
         }
@@ -120,35 +131,50 @@ impl RevocationAdmin {
         })
     }
 
-    async fn revoke_durably(
-        &self,
-        what: &Revocable,
-        reason: &str,
-        author: &Author,
-        on: &Precondition,
-    ) -> Result<Revoked, Denial> {
+    /// The revision at which all of it is in force as the store has it, where memory tells.
+    fn stored_at(&self, asked: &Asked, markers: &[StoredMarker]) -> Option<Revision> {
+        let is_stored = match (&asked.what, asked.what.key()) {
+            // One that is suspended is marked alike.
+            (_, Some(id)) => {
+                let found = self.keys.keys().find(id);
+                found.is_some_and(|entry| entry.key().state == KeyState::Revoked)
+            }
+            // These are of the keys that are left.
+            (Revocable::Owner(_), None) => markers.is_empty(),
+            _ => markers
+                .iter()
+                .all(|stored| self.hot.is_stored(&stored.marker, stored.tenant.as_ref())),
+        };
+        // Asked last: what was seen of the store is part of it.
+        is_stored.then(|| self.changes.reached()).flatten()
+    }
+
+    async fn revoke_durably(&self, asked: &Asked, on: &Precondition) -> Result<Revoked, Denial> {
+        let Asked {
+            what,
+            reason,
+            author,
+            ..
+        } = asked;
         match what {
             Revocable::ApiKey(id) => {
                 let revoked = KeyState::Revoked;
                 let set = self.keys.set_state(id, revoked, reason, author, on);
-                let written = set.await?;
-                self.key_revoked(what, &written, reason, author)
+                self.key_revoked(asked, &set.await?)
             }
             Revocable::LeakedKey(id, leak) => {
                 let written = self.set_leaked(id, leak, reason, author, on).await?;
-                self.key_revoked(what, &written, reason, author)
+                self.key_revoked(asked, &written)
             }
             Revocable::SigningKey(id) => {
                 let compromised = Some(id.clone());
                 self.signing.rotate(compromised, reason, author, on).await?;
-                let markers = self.told(what, reason, author)?;
-                self.all(markers).await
+                self.all(self.told(asked)?).await
             }
-            Revocable::Owner(owner) => self.revoke_estate(owner, reason, author, on).await,
+            Revocable::Owner(owner) => self.revoke_estate(owner, asked, on).await,
             _ => {
-                let markers = self.told(what, reason, author)?;
                 let mut set = Vec::new();
-                for marker in markers {
+                for marker in self.told(asked)? {
                     set.push(self.set(marker, author, on).await?);
                 }
                 self.all(set).await
@@ -165,34 +191,22 @@ impl RevocationAdmin {
         })
     }
 
-    fn key_revoked(
-        &self,
-        what: &Revocable,
-        written: &Written,
-        reason: &str,
-        author: &Author,
-    ) -> Result<Revoked, Denial> {
+    fn key_revoked(&self, asked: &Asked, written: &Written) -> Result<Revoked, Denial> {
         Ok(Revoked {
-            markers: self.told(what, reason, author)?,
+            markers: self.told(asked)?,
             revision: Some(written.revision),
         })
     }
 
     /// All markers of a thing, also of one that has none of its own.
-    fn markers(
-        &self,
-        what: &Revocable,
-        reason: &str,
-        author: &Author,
-    ) -> Result<Vec<StoredMarker>, Denial> {
-        let Revocable::Owner(owner) = what else {
-            return self.told(what, reason, author);
+    fn markers(&self, asked: &Asked) -> Result<Vec<StoredMarker>, Denial> {
+        let Revocable::Owner(owner) = &asked.what else {
+            return self.told(asked);
         };
-        let keys = self.estate(owner, self.changes.now_or_latest());
+        let keys = self.estate(owner, asked.at);
         let keys = keys
             .iter()
-            .map(|entry| Revocable::ApiKey(entry.key().id))
-            .map(|key| self.told(&key, reason, author));
+            .map(|entry| self.told(&asked.of(Revocable::ApiKey(entry.key().id))));
         Ok(keys.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
@@ -204,13 +218,8 @@ impl RevocationAdmin {
     }
 
     /// The markers of a thing that has any of its own, with what is told of them.
-    fn told(
-        &self,
-        what: &Revocable,
-        reason: &str,
-        author: &Author,
-    ) -> Result<Vec<StoredMarker>, Denial> {
-        let at = self.changes.now_or_latest();
+    fn told(&self, asked: &Asked) -> Result<Vec<StoredMarker>, Denial> {
+        let (what, at) = (&asked.what, asked.at);
         let token: String;
         let tenant = self.tenant(what);
         let of = |thing: Thing<'_>, before: Second, until: Second| {
@@ -221,8 +230,8 @@ impl RevocationAdmin {
                 told: Told {
                     kind: thing.kind().name().to_owned(),
                     thing: thing.name().into_owned(),
-                    reason: reason.to_owned(),
-                    author: author.who.to_string(),
+                    reason: asked.reason.clone(),
+                    author: asked.author.who.to_string(),
                     at,
                 },
             }]
@@ -287,10 +296,11 @@ impl RevocationAdmin {
     /// # Errors
     /// What still stands in the way.
     pub async fn settle(&self) -> Result<(), Denial> {
-        while let Some(waiting) = self.undurable.first() {
-            let on = Precondition::default();
-            let written = self.revoke_durably(&waiting.what, &waiting.reason, &waiting.author, &on);
-            match written.await {
+        if !self.undurable.any() {
+            return Ok(());
+        }
+        while let Some(asked) = self.undurable.first() {
+            match self.revoke_durably(&asked, &Precondition::default()).await {
                 Ok(_) => {}
                 Err(Denial::Refused(refusal)) if refusal.code() == Code::NotFound => {
                     tracing::warn!(
@@ -304,9 +314,10 @@ impl RevocationAdmin {
                     return Err(failed);
                 }
             }
-            self.undurable.pop();
+            self.undurable.written(&asked);
         }
-        // Whoever pins has had it wait before: nothing is let go of that is not written.
+        tracing::info!("every revocation that waited is written");
+        // Another one may wait by now. Whoever pins has had it wait before: nothing is let go of that is not written.
         self.undurable.if_empty(|| self.hot.unpin());
         Ok(())
     }

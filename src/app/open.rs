@@ -19,6 +19,7 @@ use crate::telemetry::Metrics;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Everything that holds state, opened and brought up to date.
 pub(super) struct Opened {
@@ -145,6 +146,7 @@ pub(super) async fn remember(
     world: &World,
     opened: &Opened,
     metrics: &Arc<Metrics>,
+    following: &CancellationToken,
 ) -> anyhow::Result<Memory> {
     let issuer: Arc<str> = config.issuer.as_str().into();
     let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&opened.hot)));
@@ -177,8 +179,8 @@ pub(super) async fn remember(
         &issuer,
     );
     let store: Arc<dyn Store> = opened.store.clone();
-    let stop = world.lifecycle.quiet().clone();
-    let (replica, task) = Replica::start(store, followers, Arc::clone(&world.clock), stop).await?;
+    let (clock, stop) = (Arc::clone(&world.clock), following.clone());
+    let (replica, task) = Replica::start(store, followers, clock, stop).await?;
     world.lifecycle.spawn("replica", task);
     let feed = watching::start(world, &opened.hot, &replica);
     Ok(Memory {

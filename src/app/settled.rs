@@ -32,4 +32,10 @@ impl Settled for InForce {
             self.outbox.passed(revision).await
         })
     }
+
+    fn reached(&self) -> Option<Revision> {
+        let applied = self.replica.revision();
+        let is_reached = self.replica.rejected().is_empty() && self.outbox.has_passed(&applied);
+        is_reached.then_some(applied)
+    }
 }

@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::DropGuard;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 /// How often the clock, the log and the store are looked at.
@@ -36,6 +37,8 @@ pub(super) struct Subjects {
     pub(super) readiness: Readiness,
     pub(super) metrics: Arc<Metrics>,
     pub(super) publishing: Publishing,
+    /// Memory follows the store, and the log the outbox, until this is dropped: what is written last has to be in force as well.
+    pub(super) following: DropGuard,
 }
 
 /// The standard health service: serving until the drain begins. Whoever watches it is told, and let go.
@@ -126,7 +129,7 @@ pub(super) fn start(world: &World, subjects: Subjects) {
             }
             round = round.wrapping_add(1);
         }
-        finish(&subjects).await;
+        finish(subjects).await;
         Ok::<_, anyhow::Error>(())
     });
 }
@@ -274,20 +277,22 @@ async fn keep_mark(subjects: &Subjects) {
     }
 }
 
-async fn finish(subjects: &Subjects) {
-    let Subjects {
-        exchange,
-        store,
-        publishing,
-        ..
-    } = subjects;
-    if let Err(error) = flush_usage(&exchange.keys, &**store).await {
+async fn finish(subjects: Subjects) {
+    if let Err(error) = flush_usage(&subjects.exchange.keys, &*subjects.store).await {
         tracing::warn!(%error, "usage counters of this run are lost");
     }
     if let Err(denial) = subjects.revocations.settle().await {
         tracing::error!(%denial, "a revocation is written nowhere: it has to be said again after the start");
     }
-    keep_mark(subjects).await;
+    keep_mark(&subjects).await;
+    let Subjects {
+        exchange,
+        store,
+        publishing,
+        following,
+        ..
+    } = subjects;
+    drop(following);
     if let Err(denial) = exchange
         .log
         .event(&Act::new(ActKind::Stop, "broker.stop"))

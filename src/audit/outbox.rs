@@ -46,6 +46,13 @@ impl Outbox {
         (Self(receiver), drain)
     }
 
+    /// Whether the records of all changes up to `revision` are durable in the log.
+    #[must_use]
+    pub fn has_passed(&self, revision: &Revision) -> bool {
+        let passed = self.0.borrow().passed;
+        passed.is_some_and(|passed| passed.covers(revision))
+    }
+
     /// Waits until the records of all changes up to `revision` are durable in the log.
     ///
     /// # Errors

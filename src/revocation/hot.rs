@@ -6,7 +6,7 @@ use crate::id::{CredentialId, Tenant};
 use crate::limits;
 use crate::marker::{Cover, Fence, Marker, MarkerId, MarkerSet, Part, Second, Thing};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -28,6 +28,14 @@ struct Changes {
     told: Option<HashMap<MarkerId, Partition>>,
     /// In force whatever is put, because they are not written yet.
     pinned: HashMap<MarkerId, (Cover, Partition)>,
+    /// Of these the store is not known to hold as much as is in force, also once they are no longer pinned.
+    unknown: HashSet<MarkerId>,
+}
+
+/// Whether one marker is in force as far, and for all for whom the other one is. Their ends tell nothing: what is revoked
+/// still has had nothing new since, and so nothing that outlives the first.
+fn reaches((cover, of): (Cover, Partition), (other, other_of): (Cover, Partition)) -> bool {
+    cover.before >= other.before && of.join(other_of) == of
 }
 
 /// Nothing is covered, ever.
@@ -58,6 +66,15 @@ impl HotSet {
         self.lock().pinned.contains_key(id)
     }
 
+    /// Whether a marker is in force as far, as the store has it.
+    #[must_use]
+    pub fn is_stored(&self, marker: &Marker, tenant: Option<&Tenant>) -> bool {
+        let wanted = (marker.cover, self.partitions.of(tenant));
+        let changes = self.lock();
+        let found = self.markers.find(&marker.id);
+        found.is_some_and(|found| reaches(found, wanted)) && !changes.unknown.contains(&marker.id)
+    }
+
     /// Everything that was pinned is written.
     pub fn unpin(&self) {
         self.lock().pinned.clear();
@@ -68,6 +85,16 @@ impl HotSet {
         // Held meanwhile, so that changes are told in the order in which they came into force.
         let mut changes = self.lock();
         let old = self.markers.find(&marker.id);
+        let comes = (marker.cover, of);
+        match is_pinned {
+            true if old.is_none_or(|old| !reaches(old, comes)) => {
+                changes.unknown.insert(marker.id);
+            }
+            false if !changes.unknown.is_empty() && old.is_none_or(|old| reaches(comes, old)) => {
+                changes.unknown.remove(&marker.id);
+            }
+            _ => {}
+        }
         if is_pinned {
             let pinned = changes.pinned.entry(marker.id).or_insert((NOTHING, of));
             let in_force = old.map_or(NOTHING, |(cover, _)| cover);
@@ -145,7 +172,14 @@ impl HotSet {
 
     /// Drops markers that have ended, at most [`limits::MARKERS_EXPIRED`] at once, and answers which.
     pub fn expire(&self, now: Timestamp) -> Vec<MarkerId> {
-        self.markers.expire(now, limits::MARKERS_EXPIRED)
+        let ended = self.markers.expire(now, limits::MARKERS_EXPIRED);
+        let mut changes = self.lock();
+        if !changes.unknown.is_empty() {
+            for id in &ended {
+                changes.unknown.remove(id);
+            }
+        }
+        ended
     }
 
     /// The markers.
@@ -227,6 +261,46 @@ mod tests {
         assert_eq!(before(), Some(Second::FIRST));
         set.release(thing);
         assert_eq!(before(), None);
+    }
+
+    #[test]
+    fn what_is_pinned_is_stored_only_once_as_much_is_put() {
+        let set = HotSet::default();
+        let (one, other) = (tenant("one"), tenant("other"));
+        let thing = Thing::Issuer("a");
+        let (some, all) = (marker(thing, Second::FIRST), marker(thing, Second::NEVER));
+        set.pin(all, None);
+        assert!(!set.is_stored(&all, None) && !set.is_stored(&some, Some(&one)));
+        // Less, and for fewer.
+        set.put(some);
+        set.put_of(all, Some(&one));
+        set.release(thing);
+        assert!(!set.is_stored(&all, None) && !set.is_stored(&some, Some(&one)));
+        // Nor is it because what else was pinned is written.
+        set.unpin();
+        assert!(!set.is_stored(&all, None));
+        set.pin(all, None);
+        assert!(!set.is_stored(&all, None));
+        set.put(all);
+        assert!(set.is_stored(&all, None) && set.is_stored(&some, Some(&other)));
+        // What is known to be stored stays so.
+        set.pin(some, None);
+        assert!(set.is_stored(&all, None));
+        set.release(thing);
+        set.unpin();
+        assert!(set.is_stored(&all, None));
+        set.release(thing);
+        assert!(!set.is_stored(&some, None));
+    }
+
+    #[test]
+    fn a_tenants_marker_that_is_stored_is_not_everybodys() {
+        let set = HotSet::default();
+        let (one, other) = (tenant("one"), tenant("other"));
+        let marker = marker(Thing::Issuer("a"), Second::NEVER);
+        set.put_of(marker, Some(&one));
+        assert!(set.is_stored(&marker, Some(&one)));
+        assert!(!set.is_stored(&marker, Some(&other)) && !set.is_stored(&marker, None));
     }
 
     fn tenant(name: &str) -> Tenant {

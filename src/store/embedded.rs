@@ -40,18 +40,21 @@ use rusqlite::Connection;
 use schema::Meta;
 use shared::Shared;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use watchers::{History, Watchers};
-use writer::{Job, Writer};
+use writer::{Job, Queued, Writer};
 
 /// An open store. Dropping it ends the writer after what is queued; [`EmbeddedStore::close`] waits for that.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     path: PathBuf,
-    jobs: SyncSender<Job>,
+    jobs: Sender<Queued>,
+    /// The places in the writer's queue that are free.
+    places: Arc<Semaphore>,
     shared: Arc<Shared>,
     random: Arc<dyn Random>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -103,7 +106,7 @@ impl EmbeddedStore {
             shared: Arc::clone(&shared),
             owned,
         };
-        let (jobs, queue) = sync_channel(limits::STORE_QUEUE);
+        let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(&queue))
@@ -111,6 +114,7 @@ impl EmbeddedStore {
         Ok(Self {
             path,
             jobs,
+            places: Arc::new(Semaphore::new(limits::STORE_QUEUE)),
             shared,
             random,
             thread: Mutex::new(Some(thread)),
@@ -127,7 +131,7 @@ impl EmbeddedStore {
             .take();
         let jobs = self.jobs.clone();
         let wait = move || {
-            jobs.send(Job::Close).ok();
+            jobs.send((Job::Close, None)).ok();
             // The thread's own panic, if any, was printed where it happened.
             thread.map(JoinHandle::join);
         };
@@ -190,19 +194,31 @@ impl EmbeddedStore {
             .map_err(|error| at(to)(std::io::Error::other(error)))?
     }
 
-    /// Asks the writer. A full queue answers at once.
+    /// Asks the writer, and waits for a place in its queue: who asks empties the outbox, follows the store or recovers it.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, StoreFault> {
         let (to, answer) = oneshot::channel();
-        match self.jobs.try_send(job(to)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(StoreFault("it is overloaded".to_owned())),
-            Err(TrySendError::Disconnected(_)) => {
-                return Err(StoreFault("it is closed".to_owned()));
-            }
-        }
+        self.queue(job(to), true).await.map_err(StoreFault)?;
         answer
             .await
             .map_err(|_| StoreFault("it was closed meanwhile".to_owned()))
+    }
+
+    /// Puts a job into the writer's queue; it does not get there where this fails.
+    async fn queue(&self, job: Job, may_wait: bool) -> Result<(), String> {
+        let place = self.place(may_wait).await;
+        let place = place.ok_or_else(|| "it is overloaded".to_owned())?;
+        let queued = self.jobs.send((job, Some(place)));
+        queued.map_err(|_| "it is closed".to_owned())
+    }
+
+    /// A place in the queue, given back when the writer takes the job. Those who wait come before all who find it full.
+    async fn place(&self, may_wait: bool) -> Option<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.places).try_acquire_owned().ok();
+        if free.is_some() || !may_wait {
+            return free;
+        }
+        let place = Arc::clone(&self.places).acquire_owned();
+        timeout(limits::STORE_PLACE, place).await.ok()?.ok()
     }
 
     async fn blocking<T: Send + 'static, E: From<StoreFault> + Send + 'static>(
@@ -276,12 +292,9 @@ impl Store for EmbeddedStore {
     fn commit(&self, batch: Batch) -> Reply<'_, Result<Revision, CommitError>> {
         Box::pin(async {
             let (to, answer) = oneshot::channel();
-            let refused = |what: &str| CommitError::Refused(what.to_owned());
-            match self.jobs.try_send(Job::Commit(batch, to)) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_)) => return Err(refused("it is overloaded")),
-                Err(TrySendError::Disconnected(_)) => return Err(refused("it is closed")),
-            }
+            let may_wait = batch.is_reserved();
+            let queued = self.queue(Job::Commit(batch, to), may_wait).await;
+            queued.map_err(CommitError::Refused)?;
             // The job was taken and not answered: whether it was written is not known.
             let lost = |_| CommitError::Unknown("the store was closed meanwhile".to_owned());
             answer.await.map_err(lost)?

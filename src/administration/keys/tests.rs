@@ -36,6 +36,10 @@ impl Settled for Log {
     fn settled(&self, _: Revision) -> Reply<'_, Result<(), Denial>> {
         Box::pin(async { Ok(()) })
     }
+
+    fn reached(&self) -> Option<Revision> {
+        None
+    }
 }
 
 fn author(keys: &Arc<Keys>, audiences: &Arc<Audiences>) -> Author {

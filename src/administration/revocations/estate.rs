@@ -1,9 +1,8 @@
 //! An owner's whole estate: a key after the other, gone on with after a crash.
 
+use super::asked::Asked;
 use super::{Revocable, RevocationAdmin, Revoked};
-use crate::administration::change::{
-    Author, Committed, Note, Precondition, Who, raced, too_large, unread,
-};
+use crate::administration::change::{Author, Note, Precondition, Who, raced, too_large, unread};
 use crate::audit::{ActKind, Context};
 use crate::authn::{Face, Peer};
 use crate::id::Owner;
@@ -11,7 +10,7 @@ use crate::inventory::KeyState;
 use crate::limits;
 use crate::refusal::{Denial, Fault};
 use crate::revocation::StoredMarker;
-use crate::store::{Batch, CommitError, Key, TooLarge, Value, load_all};
+use crate::store::{Batch, CommitError, Entry, Expect, Key, TooLarge, Value, load_all};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -33,36 +32,80 @@ struct Job {
     at: Timestamp,
 }
 
+/// One that was begun, and the revision that last wrote it.
+struct Begun {
+    job: Job,
+    modified: u64,
+}
+
+impl Begun {
+    fn read(entry: &Entry) -> Option<Self> {
+        let job = serde_json::from_slice(entry.value.as_bytes()).ok()?;
+        let modified = entry.modified;
+        Some(Self { job, modified })
+    }
+}
+
 /// What is done, for records and repeats.
 const ACTION: &str = "estate.revoke";
 
 impl RevocationAdmin {
-    /// Revokes every key of an owner that there is when it begins. What was begun is stored first, so that
-    /// [`RevocationAdmin::resume`] ends what a crash broke off.
+    /// Revokes every key of an owner that there was when it was asked for. What was begun is stored first, once, so that
+    /// [`RevocationAdmin::resume`] ends what a crash broke off; what is asked again while it is under way goes on with it,
+    /// and where no key is left there is nothing to begin.
     pub(super) async fn revoke_estate(
         &self,
         owner: &Owner,
-        reason: &str,
-        author: &Author,
+        asked: &Asked,
         on: &Precondition,
     ) -> Result<Revoked, Denial> {
-        let named = owner.as_str();
-        let repeated = self.changes.repeated(ACTION, named, author, on);
-        if repeated.await?.is_some() {
-            return self.all(Vec::new()).await;
+        let (named, author) = (owner.as_str(), &asked.author);
+        let key = key(owner)?;
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            let repeated = self.changes.repeated(ACTION, named, author, on);
+            let is_repeated = repeated.await?.is_some();
+            let stored = self.changes.store().read(&key).await.map_err(unread)?;
+            let markers = match stored.as_ref().and_then(Begun::read) {
+                Some(begun) if is_repeated || begun.job.at >= asked.at => {
+                    self.end_estate(&begun, author).await?
+                }
+                _ if is_repeated || self.estate(owner, asked.at).is_empty() => Vec::new(),
+                _ => {
+                    self.begin_estate(owner, asked, stored.as_ref(), on).await?;
+                    continue;
+                }
+            };
+            return self.all(markers).await;
         }
+        Err(raced())
+    }
+
+    /// Stores what is to be done, in place of what is there. Whether this did, or somebody else changed it meanwhile, is
+    /// seen by what is stored then.
+    async fn begin_estate(
+        &self,
+        owner: &Owner,
+        asked: &Asked,
+        stored: Option<&Entry>,
+        on: &Precondition,
+    ) -> Result<(), Denial> {
         let job = Job {
             version: 1,
             owner: owner.clone(),
-            reason: reason.to_owned(),
-            author: author.who.to_string(),
-            at: self.changes.now_or_latest(),
+            reason: asked.reason.clone(),
+            author: asked.author.who.to_string(),
+            at: asked.at,
         };
-        let keys = self.estate(owner, job.at);
+        let key = key(owner)?;
         let value = serde_json::to_vec(&job).map_err(|_| TooLarge);
         let value = value.and_then(Value::new).map_err(too_large)?;
-        let batch = Batch::new().put(key(owner)?, value).map_err(too_large)?;
-        let target = format!("owner:{owner}");
+        let expect = stored.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
+        let batch = Batch::new()
+            .expect(key.clone(), expect)
+            .and_then(|batch| batch.put(key, value))
+            .map_err(too_large)?;
+        let (target, named) = (format!("owner:{owner}"), owner.as_str());
+        let keys = self.estate(owner, job.at).len();
         let note = Note {
             kind: ActKind::Admin,
             action: ACTION,
@@ -70,21 +113,21 @@ impl RevocationAdmin {
             credential: None,
             owner: Some(owner),
             tenant: None,
-            change: json!({ "keys": keys.len(), "reason": reason }),
+            change: json!({ "keys": keys, "reason": job.reason }),
         };
-        let batch = batch.reserved();
+        let (batch, author) = (batch.reserved(), &asked.author);
         let begun = self.changes.commit(batch, &note, author, on, named, named);
-        if let Committed::Raced = begun.await? {
-            return Err(raced());
-        }
-        let markers = self.end_estate(&job, author).await?;
-        self.all(markers).await
+        begun.await.map(drop)
     }
 
     /// Revokes what is left of an estate. A key that cannot be revoked keeps no other one.
-    async fn end_estate(&self, job: &Job, author: &Author) -> Result<Vec<StoredMarker>, Denial> {
-        let mut markers = Vec::new();
-        let mut refused = None;
+    async fn end_estate(
+        &self,
+        begun: &Begun,
+        author: &Author,
+    ) -> Result<Vec<StoredMarker>, Denial> {
+        let job = &begun.job;
+        let (mut markers, mut refused) = (Vec::new(), None);
         for entry in self.estate(&job.owner, job.at) {
             let (id, on) = (entry.key().id, Precondition::default());
             let state = self
@@ -92,20 +135,30 @@ impl RevocationAdmin {
                 .set_state(&id, KeyState::Revoked, &job.reason, author, &on);
             match state.await {
                 Ok(_) if markers.len() < limits::PAGE => {
-                    markers.extend(self.told(&Revocable::ApiKey(id), &job.reason, author)?);
+                    markers.extend(self.told(&Asked {
+                        what: Revocable::ApiKey(id),
+                        reason: job.reason.clone(),
+                        author: author.clone(),
+                        at: job.at,
+                    })?);
                 }
                 Ok(_) => {}
                 Err(denial @ Denial::Refused(_)) => refused = Some(denial),
                 Err(failed) => return Err(failed),
             }
         }
-        match refused {
-            Some(denial) => Err(denial),
-            None => {
-                let batch = Batch::new().delete(key(&job.owner)?).map_err(too_large)?;
-                committed(self.changes.store().commit(batch.reserved()).await)?;
-                Ok(markers)
-            }
+        if let Some(denial) = refused {
+            return Err(denial);
+        }
+        let key = key(&job.owner)?;
+        let batch = Batch::new()
+            .expect(key.clone(), Expect::Unmodified(begun.modified))
+            .and_then(|batch| batch.delete(key))
+            .map_err(too_large)?;
+        match self.changes.store().commit(batch.reserved()).await {
+            // Somebody else ended it, or it was begun anew and reaches further.
+            Ok(_) | Err(CommitError::Conflict) => Ok(markers),
+            Err(error) => Err(Denial::failed(Fault::StoreUnavailable, error.to_string())),
         }
     }
 
@@ -119,12 +172,12 @@ impl RevocationAdmin {
             .map_err(unread)?;
         let mut ended = Ok(());
         for entry in jobs {
-            let Ok(job) = serde_json::from_slice::<Job>(entry.value.as_bytes()) else {
+            let Some(begun) = Begun::read(&entry) else {
                 tracing::error!(key = %entry.key, "a job cannot be read and is left");
                 continue;
             };
             let author = Author {
-                who: Who::Resumed(job.author.as_str().into()),
+                who: Who::Resumed(begun.job.author.as_str().into()),
                 context: Context {
                     face: Face::Grpc,
                     peer: Arc::<Peer>::default(),
@@ -132,7 +185,7 @@ impl RevocationAdmin {
                     request: None,
                 },
             };
-            if let Err(denial) = self.end_estate(&job, &author).await {
+            if let Err(denial) = self.end_estate(&begun, &author).await {
                 ended = Err(denial);
             }
         }
@@ -144,10 +197,6 @@ impl RevocationAdmin {
 fn key(owner: &Owner) -> Result<Key, Denial> {
     let name = URL_SAFE_NO_PAD.encode(owner.as_str());
     Key::new(&format!("{PREFIX}{name}")).map_err(too_large)
-}
-
-fn committed<T>(outcome: Result<T, CommitError>) -> Result<T, Denial> {
-    outcome.map_err(|error| Denial::failed(Fault::StoreUnavailable, error.to_string()))
 }
 
 #[cfg(test)]

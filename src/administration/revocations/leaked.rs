@@ -97,7 +97,7 @@ impl RevocationAdmin {
         let what = Revocable::LeakedKey(id, sighting.kept(text));
         let revoked = match writing {
             Writing::First => self.revoke(&what, reason, author, on).await?,
-            Writing::Later => self.revoke_unwritten(&what, reason, author, on)?,
+            Writing::Later => self.revoke_unwritten(&self.asked(&what, reason, author), on)?,
         };
         Ok(Leaked::Revoked(self.keys.found(&id)?, revoked.revision))
     }

@@ -1,5 +1,8 @@
 //! What others do to the store in between, one that does not answer, and an estate of which not every key can be revoked.
 
+mod estate;
+mod known;
+mod meanwhile;
 mod world;
 
 use super::estate::testing::{JOBS, job};
@@ -196,10 +199,10 @@ async fn a_leak_that_waits_to_be_written_is_told_once_and_in_the_words_of_its_re
     );
     assert!(!holds(api_key::secret_part(text.expose()).unwrap()));
     assert!(matches!(report("").await, Leaked::Before(_)));
-    // Whether this is a repeat cannot be said then; that the key is revoked can.
+    // Whether this is a repeat cannot be said then; that the key is revoked for good can.
     world.away(true);
-    assert!(matches!(report("").await, Leaked::Revoked(_, None)));
+    assert!(matches!(report("").await, Leaked::Revoked(_, Some(_))));
+    assert!(!world.admin.undurable.any());
     world.away(false);
-    world.admin.settle().await.unwrap();
     assert_eq!(world.recorded(&id).await.len(), 1);
 }

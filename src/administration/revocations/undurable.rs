@@ -1,7 +1,6 @@
 //! Revocations that are in force here and nowhere written.
 
-use super::Revocable;
-use crate::administration::change::Author;
+use super::asked::Asked;
 use crate::limits;
 use crate::refusal::{Code, Denial, Refusal};
 use std::collections::VecDeque;
@@ -11,17 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What waits to be written. While anything does, nothing is issued: a crash would forget it.
 #[derive(Debug, Default)]
 pub struct Undurable {
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<VecDeque<Asked>>,
     /// Whether anything does; read without the lock.
     any: AtomicBool,
-}
-
-/// A revocation that is not written.
-#[derive(Clone, Debug)]
-pub(super) struct Waiting {
-    pub(super) what: Revocable,
-    pub(super) reason: String,
-    pub(super) author: Author,
 }
 
 impl Undurable {
@@ -43,42 +34,34 @@ impl Undurable {
         self.len() == 0
     }
 
-    /// Notes one, once, as whoever came first says it.
+    /// Notes one, once: as whoever came first says it, and as of when it was last asked for.
     ///
     /// # Errors
     /// [`Code::TooBusy`] past [`limits::UNDURABLE`]; the marker is in force all the same.
-    pub(super) fn push(
-        &self,
-        what: &Revocable,
-        reason: &str,
-        author: &Author,
-    ) -> Result<(), Denial> {
+    pub(super) fn push(&self, asked: &Asked) -> Result<(), Denial> {
         let mut waiting = self.lock();
         // Whatever becomes of this one, nothing is issued until those that wait are written.
         self.any.store(true, Ordering::Release);
-        if waiting.iter().any(|one| one.what.is_same(what)) {
+        if let Some(one) = waiting.iter_mut().find(|one| one.what.is_same(&asked.what)) {
+            one.at = one.at.max(asked.at);
             return Ok(());
         }
         if waiting.len() >= limits::UNDURABLE {
             let cause = "as many revocations wait to be written as may";
             return Err(Refusal::new(Code::TooBusy, cause).into());
         }
-        waiting.push_back(Waiting {
-            what: what.clone(),
-            reason: reason.to_owned(),
-            author: author.clone(),
-        });
+        waiting.push_back(asked.clone());
         Ok(())
     }
 
-    pub(super) fn first(&self) -> Option<Waiting> {
+    pub(super) fn first(&self) -> Option<Asked> {
         self.lock().front().cloned()
     }
 
-    /// The first one is written.
-    pub(super) fn pop(&self) {
+    /// The first one is written, as far as it was asked for when it was taken; it stays if it was asked for again since.
+    pub(super) fn written(&self, asked: &Asked) {
         let mut waiting = self.lock();
-        waiting.pop_front();
+        waiting.pop_front_if(|first| first.what.is_same(&asked.what) && first.at <= asked.at);
         if waiting.is_empty() {
             self.any.store(false, Ordering::Release);
         }
@@ -100,7 +83,7 @@ impl Undurable {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Asked>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -108,34 +91,39 @@ impl Undurable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::administration::Who;
+    use crate::administration::{Author, Revocable, Who};
     use crate::audit::Context;
     use crate::authn::Face;
     use crate::id::TokenId;
+    use jiff::Timestamp;
 
-    fn author() -> Author {
-        Author {
-            who: Who::Holder("somebody".into()),
-            context: Context {
-                face: Face::Grpc,
-                peer: std::sync::Arc::default(),
-                ask: None,
-                request: None,
+    /// A token that is revoked.
+    fn asked(number: usize, second: i64) -> Asked {
+        let context = Context {
+            face: Face::Grpc,
+            peer: std::sync::Arc::default(),
+            ask: None,
+            request: None,
+        };
+        let id = TokenId::new((number as u128).to_be_bytes());
+        Asked {
+            what: Revocable::Token(id, None),
+            reason: String::new(),
+            author: Author {
+                who: Who::Holder("somebody".into()),
+                context,
             },
+            at: Timestamp::from_second(second).unwrap(),
         }
     }
 
     #[test]
     fn so_many_wait_each_once_and_not_one_more() {
         let undurable = Undurable::default();
-        let author = author();
-        let push = |n: usize| {
-            let id = TokenId::new((n as u128).to_be_bytes());
-            undurable.push(&Revocable::Token(id, None), "", &author)
-        };
+        let push = |number| undurable.push(&asked(number, 1));
         assert!(!undurable.any());
-        for n in 0..limits::UNDURABLE {
-            push(n).unwrap();
+        for number in 0..limits::UNDURABLE {
+            push(number).unwrap();
         }
         assert!(undurable.any());
         push(0).unwrap();
@@ -143,8 +131,24 @@ mod tests {
         assert!(push(limits::UNDURABLE).is_err());
         for _ in 0..limits::UNDURABLE {
             assert!(undurable.any());
-            undurable.pop();
+            undurable.written(&undurable.first().unwrap());
         }
         assert!(!undurable.any() && undurable.is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_for_again_while_it_is_written_stays() {
+        let undurable = Undurable::default();
+        undurable.push(&asked(1, 5)).unwrap();
+        let taken = undurable.first().unwrap();
+        for second in [7, 6] {
+            undurable.push(&asked(1, second)).unwrap();
+        }
+        undurable.written(&taken);
+        assert!(undurable.any());
+        let again = undurable.first().unwrap();
+        assert_eq!(again.at.as_second(), 7);
+        undurable.written(&again);
+        assert!(!undurable.any());
     }
 }

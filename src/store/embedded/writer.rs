@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -30,6 +30,9 @@ pub(super) enum Job {
     Renew(Incarnation, oneshot::Sender<Result<Revision, StoreFault>>),
     Close,
 }
+
+/// A job in the queue, and the place that it has there until it is taken.
+pub(super) type Queued = (Job, Option<OwnedSemaphorePermit>);
 
 /// Whom to tell what became of a write.
 #[derive(Debug)]
@@ -83,13 +86,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Works until it is told to close, or nobody is left to ask.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, jobs: &Receiver<Queued>) {
         let mut confirmed = self.clock.monotonic();
         loop {
             let job = jobs.recv_timeout(limits::STORE_HEARTBEAT);
             let idle = matches!(job, Err(RecvTimeoutError::Timeout));
             match job {
-                Ok(job) => {
+                Ok((job, place)) => {
+                    drop(place);
                     if !self.serve(job, jobs) {
                         break;
                     }
@@ -108,7 +112,7 @@ impl Writer {
     }
 
     /// Does `first` and what has queued up behind it; false when it is time to end.
-    fn serve(&mut self, first: Job, jobs: &Receiver<Job>) -> bool {
+    fn serve(&mut self, first: Job, jobs: &Receiver<Queued>) -> bool {
         let mut group = Vec::new();
         let mut next = Some(first);
         while let Some(job) = next {
@@ -130,7 +134,8 @@ impl Writer {
             }
             next = (group.len() < limits::STORE_GROUP)
                 .then(|| jobs.try_recv().ok())
-                .flatten();
+                .flatten()
+                .map(|(job, _)| job);
         }
         self.write(group);
         true

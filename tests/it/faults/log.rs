@@ -275,6 +275,30 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     assert_eq!(broker.terminate().await.code(), Some(0));
 }
 
+/// What is stored of each configured audience at the start comes out of the reserve: who cannot start cannot revoke.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_keeps_nobody_from_a_start_with_another_audience() {
+    let site = Site::new();
+    let disk = SmallDisk::new(&site.path("data"));
+    let mut broker = disk.start(&site).await;
+    broker.until_ready(true).await;
+    let (id, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    fill(&disk.view(&site.path("data")).join("junk"));
+    let mut config = File::options()
+        .append(true)
+        .open(site.path("cambist.toml"))
+        .unwrap();
+    let another = "\n[[audience]]\nname = \"another\"\nowner = \"team-another\"\n";
+    config.write_all(another.as_bytes()).unwrap();
+
+    let mut broker = disk.start(&site).await;
+    revoke(&mut broker.inventory().await, &id).await.unwrap();
+    let refused = broker.anybody().await.no(by_key(&secret)).await;
+    assert_eq!(refused, "credential_refused");
+    assert_eq!(broker.terminate().await.code(), Some(0));
+}
+
 /// A file system that found an error of its own takes nothing more, through whichever file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_becomes_read_only_stops_issuance_and_loses_nothing() {

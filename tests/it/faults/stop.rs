@@ -3,7 +3,7 @@
 use super::load::{Ledger, by_certificate, by_key, create, keep_asking};
 use crate::support::broker::{Caller, Setup, Site};
 use crate::support::edge::within;
-use cambist::proto::{ExchangeRequest, ExchangeResponse};
+use cambist::proto::{ExchangeRequest, ExchangeResponse, RevokeKeyRequest};
 use http::uri::PathAndQuery;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -56,6 +56,43 @@ async fn a_stop_lets_calls_in_flight_end_well() {
     assert_eq!(received, recorded);
     assert_eq!(records.last().unwrap()["kind"], "stop");
     assert!(!site.socket.exists());
+}
+
+/// The store is held by another program until the stop begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_waits_to_be_written_is_written_at_the_stop() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let (id, secret) = create(&mut admin, 0).await.unwrap();
+    let store = rusqlite::Connection::open(site.path("data/store.db")).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let request = RevokeKeyRequest {
+        id: id.clone(),
+        reason: "leaked".to_owned(),
+        ..RevokeKeyRequest::default()
+    };
+    let answer = admin.revoke_key(request).await.unwrap().into_inner();
+    assert!(!answer.durable, "{answer:?}");
+    // Before what is done each second comes to it.
+    broker.signal(Signal::TERM);
+    store.execute_batch("ROLLBACK").unwrap();
+    drop(store);
+    assert_eq!(broker.ended().await.code(), Some(0));
+    let said = site.stderr();
+    assert!(!said.contains("written nowhere"), "{said}");
+
+    // With its record, which did not wait for the next start.
+    let records = site.whole_log();
+    let [.., revoked, stopped] = &records[..] else {
+        panic!("{records:?}");
+    };
+    assert_eq!(revoked["action"], "key.revoke", "{revoked}");
+    assert_eq!(revoked["target"], format!("key:{id}"));
+    assert_eq!(stopped["kind"], "stop");
+    let broker = site.start().await;
+    let refused = broker.anybody().await.no(by_key(&secret)).await;
+    assert_eq!(refused, "credential_refused");
 }
 
 /// Longer than any test is waited for: what ends sooner was not cut off by this.

@@ -43,15 +43,19 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     (
         "the disk is full",
         "no tokens, not ready; revocations are recorded in the reserve; it comes back by itself",
-        &["faults::log::a_full_disk_stops_issuance_and_nothing_else"],
+        &[
+            "faults::log::a_full_disk_stops_issuance_and_nothing_else",
+            "faults::log::a_full_disk_keeps_nobody_from_a_start_with_another_audience",
+        ],
     ),
     (
         "nothing at all can be written, and something is revoked",
-        "applied, not durable: it is in force, no tokens, not ready; what is not written by the next start is said again",
+        "applied, not durable: it is in force, no tokens, not ready; what can be written again is, also at a stop; what is not by the next start is said again",
         &[
             "faults::revocation::what_cannot_be_written_is_in_force_all_the_same_and_nothing_is_issued_until_it_is",
             "faults::not_durable::a_key_that_is_revoked_or_reported_ends_though_nothing_can_be_written",
             "faults::not_durable::what_tells_the_owner_of_a_leak_follows_once_it_is_written",
+            "faults::stop::a_revocation_that_waits_to_be_written_is_written_at_the_stop",
         ],
     ),
     (

@@ -1,12 +1,13 @@
 //! What queues up behind a busy writer: how much of it is taken, and in what transactions it is written.
 
-use crate::support::stores::{PATIENCE, put};
+use crate::support::stores::{PATIENCE, key, put, value};
 use cambist::clock::{Clock, SystemClock, SystemRandomness};
 use cambist::limits;
 use cambist::store::embedded::EmbeddedStore;
 use cambist::store::{Batch, CommitError, Reply, Revision, Store};
 use jiff::Timestamp;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -92,6 +93,55 @@ async fn commits_beyond_the_queue_are_refused_at_once() {
     let counter = store.revision().await.unwrap().counter;
     assert_eq!(counter, limits::STORE_QUEUE as u64);
     store.close().await;
+}
+
+fn revocation() -> Batch {
+    let batch = Batch::new().put_lasting(key("revoked"), value("1"));
+    batch.unwrap().record(*b"r").unwrap().reserved()
+}
+
+/// Whoever takes something away waits its turn where others are refused, and has the next place that is free.
+#[tokio::test]
+async fn a_revocation_waits_for_its_place_so_long_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::new();
+    let store = open(&folder.path().join("store.db"), &gate);
+    let held = gate.hold();
+    let queued: Vec<_> = (0..limits::STORE_QUEUE)
+        .map(|_| begin(&store, Batch::new()).unwrap())
+        .collect();
+    // Time passes only while there is nothing else to do.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let refused = store.commit(revocation()).await;
+    assert!(
+        matches!(refused, Err(CommitError::Refused(_))),
+        "{refused:?}"
+    );
+    let waited = began.elapsed();
+    assert!(waited >= limits::STORE_PLACE && waited < 2 * limits::STORE_PLACE);
+
+    let waits = begin(&store, revocation()).unwrap();
+    tokio::time::advance(limits::STORE_PLACE - Duration::from_millis(1)).await;
+    drop(held);
+    for commit in queued {
+        // Not for a timer, or it would be late.
+        within_this_instant(commit).await.unwrap();
+    }
+    within_this_instant(waits).await.unwrap();
+    let counter = store.revision().await.unwrap().counter;
+    assert_eq!(counter, limits::STORE_QUEUE as u64 + 1);
+    store.close().await;
+}
+
+/// Waits for what another thread does, while no time passes.
+async fn within_this_instant<T>(mut work: impl Future<Output = T> + Unpin) -> T {
+    let busy = |context: &mut Context<'_>| {
+        let polled = Pin::new(&mut work).poll(context);
+        context.waker().wake_by_ref();
+        polled
+    };
+    std::future::poll_fn(busy).await
 }
 
 #[tokio::test]

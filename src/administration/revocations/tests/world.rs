@@ -12,10 +12,10 @@ use crate::id::{Audience, Purpose};
 use crate::inventory::{ApiKey, Audiences, KEY_PREFIX, KeySpec, Keys};
 use crate::keys::{Kek, KeyRing, Rotation, SigningAlgorithm, Timing};
 use crate::limits;
-use crate::refusal::Fault;
-use crate::revocation::{Encode, End, Label};
+use crate::revocation::{Encode, End, Label, PREFIX as MARKER_PREFIX};
 use crate::secret::{Secret, api_key};
 use crate::store::embedded::EmbeddedStore;
+use crate::store::replica::Apply as _;
 use crate::store::{
     Batch, CommitError, Cursor, Entry, Event, Incarnation, Key, LoadError, LogPosition, Op,
     OutboxEntry, Page, Reply, Store, StoreFault, Value, load_all,
@@ -116,9 +116,11 @@ impl Store for Shared {
 
 /// What is committed is in force once it is in memory.
 #[derive(Debug)]
-struct InMemory {
+pub(super) struct InMemory {
     store: OnceLock<Arc<Shared>>,
     keys: Arc<Keys>,
+    hot: Arc<HotSet>,
+    reached: Mutex<Option<Revision>>,
 }
 
 impl Settled for InMemory {
@@ -126,13 +128,21 @@ impl Settled for InMemory {
         Ok(())
     }
 
-    fn settled(&self, _: Revision) -> Reply<'_, Result<(), Denial>> {
-        Box::pin(async {
+    fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>> {
+        Box::pin(async move {
             let store = self.store.get().unwrap();
             let entries = load_all(&**store, KEY_PREFIX).await.unwrap();
-            let reset = self.keys.reset(&entries);
-            reset.map_err(|error| Denial::failed(Fault::Internal, error))
+            self.keys.reset(&entries).unwrap();
+            for entry in load_all(&**store, MARKER_PREFIX).await.unwrap() {
+                self.hot.take_early(&entry).unwrap().unwrap();
+            }
+            *self.reached.lock().unwrap() = Some(revision);
+            Ok(())
         })
+    }
+
+    fn reached(&self) -> Option<Revision> {
+        *self.reached.lock().unwrap()
     }
 }
 
@@ -159,6 +169,7 @@ pub(super) struct World {
     pub(super) clock: Arc<TestClock>,
     pub(super) hot: Arc<HotSet>,
     pub(super) admin: RevocationAdmin,
+    settled: Arc<InMemory>,
     _folder: tempfile::TempDir,
 }
 
@@ -181,9 +192,12 @@ impl World {
         let settled = Arc::new(InMemory {
             store: OnceLock::from(Arc::clone(&store)),
             keys: Arc::clone(&keys),
+            hot: Arc::clone(&hot),
+            reached: Mutex::default(),
         });
         let guard = Arc::new(TimeGuard::new(clock.clone(), None));
-        let changes = Changes::new(store.clone(), settled, guard, random.clone());
+        let told = Arc::clone(&settled);
+        let changes = Changes::new(store.clone(), told, guard, random.clone());
         let changes = Arc::new(changes);
         let timing = Timing::new(
             limits::ROTATE_AFTER,
@@ -220,6 +234,7 @@ impl World {
             clock,
             hot,
             admin,
+            settled,
             _folder: folder,
         }
     }
@@ -260,13 +275,22 @@ impl World {
         self.store.away.store(is_away, Ordering::Release);
     }
 
+    /// Something is applied whose record is not durable.
+    pub(super) fn unreach(&self) {
+        *self.settled.reached.lock().unwrap() = None;
+    }
+
     /// What was done to a key, as the records say that wait for the log.
     pub(super) async fn recorded(&self, id: &KeyPublicId) -> Vec<String> {
-        let of = format!("\"key:{id}\"");
+        self.records(&format!("\"key:{id}\"")).await
+    }
+
+    /// The records that wait for the log and have this in them.
+    pub(super) async fn records(&self, of: &str) -> Vec<String> {
         let waiting = self.store.outbox(100).await.unwrap();
         let records = waiting.iter().map(|entry| entry.record.to_vec());
         let records = records.map(|record| String::from_utf8(record).unwrap());
-        records.filter(|record| record.contains(&of)).collect()
+        records.filter(|record| record.contains(of)).collect()
     }
 
     pub(super) async fn put(&self, key: Key, value: Value) {
@@ -286,6 +310,14 @@ impl World {
             revoked.push(self.is_revoked(id).await);
         }
         revoked
+    }
+
+    pub(super) async fn revoke(
+        &self,
+        what: &Revocable,
+        on: &Precondition,
+    ) -> Result<Revoked, Denial> {
+        self.admin.revoke(what, "gone", &author(), on).await
     }
 
     pub(super) async fn jobs(&self) -> usize {
