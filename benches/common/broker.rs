@@ -212,6 +212,7 @@ pub async fn serve(config: &Path, records: Option<Arc<dyn Device>>) {
     };
     let running = app::start(&config, &world).await.unwrap();
     tell("ready", &running.addresses[0].to_string());
+    tell("operations", &running.ops.to_string());
     let ended = lifecycle.run(signals, config.limits.drain).await;
     assert_eq!(ended, Ended::Stopped);
 }

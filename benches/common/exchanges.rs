@@ -24,6 +24,8 @@ pub struct Window {
     pub p50: u32,
     /// 99th percentile in microseconds.
     pub p99: u32,
+    /// The longest in microseconds.
+    pub worst: u32,
     /// Length in seconds.
     pub seconds: f64,
 }
@@ -125,6 +127,7 @@ pub fn run(runtime: &Runtime, address: &str, tls: &Path, key: Option<&str>, hand
             calls: latencies.len(),
             p50: at(50),
             p99: at(99),
+            worst: latencies.last().copied().unwrap(),
             seconds,
         };
         tell("window", &serde_json::to_string(&window).unwrap());

@@ -1,12 +1,14 @@
 //! The load bench: what a call costs the broker in CPU, beside the bare stack in the same run.
 //!
-//! `cargo bench --bench load [-- --pairs N --seconds S] [--calls]`; with `--calls` no handshakes. Broker, bare stack and load are processes of their
-//! own, all of this binary: same allocator, runtime, TLS and message sizes. The broker's log and store are on the
-//! disk of `target/`, synced. CPU is user + system of the whole server process, as the scheduler counts it, for
-//! all calls of a window and whatever goes on beside them. Only ratios from one run mean anything. The last line
-//! is `ratio key=<x.xx> certificate=<x.xx> log=<x.xx> closed=<x.xx>`: ours ÷ bare stack, medians of interleaved pairs; what
-//! part of a call is tree, write and sync, by a broker whose log only grows beside one whose records are encoded and
-//! discarded; and what part of ours is indexing and compressing the segments that are closed, beside the one that grows.
+//! `cargo bench --bench load [-- --pairs N --seconds S] [--calls | --log | --markers N]`: with `--calls` no handshakes, with
+//! `--log` the log's share alone, and with `--markers` a broker that has so many markers in force beside one that has none.
+//! Broker, bare stack and load are processes of their own, all of this binary: same allocator, runtime, TLS and message
+//! sizes. The broker's log and store are on the disk of `target/`, synced. CPU is user + system of the whole server process,
+//! as the scheduler counts it, for all calls of a window and whatever goes on beside them. Only ratios from one run mean
+//! anything. The last lines are `ratio key=<x.xx> certificate=<x.xx>`, ours ÷ bare stack, medians of interleaved pairs; and
+//! `ratio log=<x.xx> closed=<x.xx>`: what part of a call is tree, write and sync, by a broker whose log only grows beside one
+//! whose records are encoded and discarded; and what part of ours is indexing and compressing the segments that are closed,
+//! beside the one that grows.
 
 #![expect(
     unreachable_pub,
@@ -20,6 +22,9 @@ mod bare;
 #[path = "../common/bench.rs"]
 mod bench;
 mod discard;
+mod markers;
+#[path = "../../tests/it/support/stored_markers.rs"]
+mod stored_markers;
 
 use bench::broker::{self, Folder};
 use bench::exchanges::{self, CONNECTIONS, IN_FLIGHT, Window};
@@ -59,12 +64,13 @@ fn main() {
                 *work == "handshakes",
             );
         }
-        words => drive(
-            &runtime,
-            option(words, "--pairs", 9),
-            option(words, "--seconds", 2.0),
-            words.contains(&"--calls"),
-        ),
+        words => {
+            let (pairs, seconds) = (option(words, "--pairs", 9), option(words, "--seconds", 2.0));
+            match option(words, "--markers", 0) {
+                0 => drive(&runtime, pairs, seconds, words),
+                count => markers::drive(&runtime, count, pairs, seconds),
+            }
+        }
     }
 }
 
@@ -189,25 +195,29 @@ fn compare(
     median(&ratios)
 }
 
-fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
-    let [folder, open, other] = ["", SELDOM_CLOSED, ""].map(Folder::new);
-    let mut bare = Server::start("bare", "bare", &folder.tls(), &folder);
+fn drive(runtime: &Runtime, pairs: usize, seconds: f64, words: &[&str]) {
+    let (only_calls, only_log) = (words.contains(&"--calls"), words.contains(&"--log"));
+    let folder = Folder::new("");
     let mut ours = Server::start("broker", "broker", &folder.config(), &folder);
     ours.key = runtime.block_on(folder.key()).secret;
-    bare.key.clone_from(&ours.key);
     println!("{pairs} pairs of windows");
-    let both = (&bare, &ours);
-    if !only_calls {
-        println!("handshakes: {CONNECTIONS} at a time, each with one call");
-        let half = seconds / 2.0;
-        let by_key = compare(both, "handshakes", true, pairs, half);
-        let by_certificate = compare(both, "handshakes", false, pairs, half);
-        println!("handshake ratio key={by_key:.2} certificate={by_certificate:.2}");
+    if !only_log {
+        let mut bare = Server::start("bare", "bare", &folder.tls(), &folder);
+        bare.key.clone_from(&ours.key);
+        let both = (&bare, &ours);
+        if !only_calls {
+            println!("handshakes: {CONNECTIONS} at a time, each with one call");
+            let half = seconds / 2.0;
+            let by_key = compare(both, "handshakes", true, pairs, half);
+            let by_certificate = compare(both, "handshakes", false, pairs, half);
+            println!("handshake ratio key={by_key:.2} certificate={by_certificate:.2}");
+        }
+        println!("calls: {CONNECTIONS} connections with {IN_FLIGHT} in flight each");
+        let by_key = compare(both, "calls", true, pairs, seconds);
+        let by_certificate = compare(both, "calls", false, pairs, seconds);
+        println!("ratio key={by_key:.2} certificate={by_certificate:.2}");
     }
-    println!("calls: {CONNECTIONS} connections with {IN_FLIGHT} in flight each");
-    let by_key = compare(both, "calls", true, pairs, seconds);
-    let by_certificate = compare(both, "calls", false, pairs, seconds);
-    drop(bare);
+    let [open, other] = [SELDOM_CLOSED, ""].map(Folder::new);
     let mut unlogged = Server::start("no log", "unlogged", &other.config(), &other);
     let mut growing = Server::start("growing", "broker", &open.config(), &open);
     for (server, folder) in [(&mut unlogged, &other), (&mut growing, &open)] {
@@ -216,7 +226,5 @@ fn drive(runtime: &Runtime, pairs: usize, seconds: f64, only_calls: bool) {
     let share = |without, with| 1.0 - 1.0 / compare((without, with), "calls", true, pairs, seconds);
     let log = share(&unlogged, &growing);
     let closed = share(&growing, &ours);
-    println!(
-        "ratio key={by_key:.2} certificate={by_certificate:.2} log={log:.2} closed={closed:.2}"
-    );
+    println!("ratio log={log:.2} closed={closed:.2}");
 }

@@ -4,65 +4,22 @@
 //! Figures are printed, not asserted, but for what must hold on any machine: the order of a look-up's cost, and that a check
 //! goes on while a million markers end.
 
+use crate::support::stored_markers::{fill, marker, open};
 use crate::support::{long, myself};
-use cambist::clock::{Clock, SystemClock, SystemRandomness};
-use cambist::id::Tenant;
-use cambist::marker::{Cover, Fence, Kind, Marker, MarkerId, Part, Second, Thing};
-use cambist::revocation::{HotSet, StoredMarker, Told};
-use cambist::store::embedded::EmbeddedStore;
+use cambist::clock::{Clock, SystemClock};
+use cambist::marker::{Fence, Kind, MarkerId, Part, Second};
+use cambist::revocation::HotSet;
 use cambist::store::replica::Replica;
-use cambist::store::{Batch, Store};
 use jiff::Timestamp;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-fn marker(number: usize, until: Second) -> StoredMarker {
-    let id = format!("{number:022}");
-    let thing = Thing::Token("https://cambist.example.org", &id);
-    StoredMarker {
-        marker: Marker {
-            id: thing.id(),
-            cover: Cover::all(until),
-        },
-        // Some are a tenant's, and some are not.
-        tenant: number
-            .is_multiple_of(2)
-            .then(|| Tenant::parse("retail").unwrap()),
-        told: Told {
-            kind: thing.kind().name().to_owned(),
-            thing: id.clone(),
-            reason: "the laptop that held it was stolen".to_owned(),
-            author: "spiffe://example.org/admin".to_owned(),
-            at: Timestamp::UNIX_EPOCH,
-        },
-    }
-}
-
 /// Now, by one monotonic clock.
 fn now() -> Duration {
     static CLOCK: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| SystemClock::shared());
     CLOCK.monotonic()
-}
-
-fn open(path: &Path) -> Arc<EmbeddedStore> {
-    let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
-    Arc::new(EmbeddedStore::open(path, clock, random).unwrap())
-}
-
-async fn fill(path: &Path, count: usize, until: Second) {
-    let store = open(path);
-    let numbers: Vec<_> = (0..count).collect();
-    for some in numbers.chunks(100) {
-        let batch = some.iter().try_fold(Batch::new(), |batch, number| {
-            let stored = marker(*number, until);
-            batch.put(StoredMarker::key(&stored.marker.id)?, stored.value()?)
-        });
-        store.commit(batch.unwrap()).await.unwrap();
-    }
-    store.close().await;
 }
 
 /// A token that nothing covers, with as much that could be as most have.
@@ -99,7 +56,9 @@ async fn many_markers_are_held_looked_up_restored_and_dropped() {
     let path = folder.path().join("store.db");
     let end = Second::of(Timestamp::from_second(2_000_000_000).unwrap());
     let start = now();
-    fill(&path, count, end).await;
+    let store = open(&path);
+    fill(&*store, 0..count, end).await;
+    store.close().await;
     println!("{count} markers stored in {:.1?}", now() - start);
 
     let store = open(&path);

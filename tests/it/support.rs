@@ -18,6 +18,7 @@ pub(crate) mod pki;
 pub(crate) mod plain_store;
 pub(crate) mod reporter;
 pub(crate) mod standin;
+pub(crate) mod stored_markers;
 pub(crate) mod stores;
 pub(crate) mod svid;
 pub(crate) mod terminal;
