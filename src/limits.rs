@@ -60,6 +60,9 @@ pub const SELF_REVOCATIONS: usize = 100;
 pub const UNDURABLE: usize = 10_000;
 /// Ended markers that are dropped at once: a step takes well under a millisecond, and is repeated until none is left.
 pub const MARKERS_EXPIRED: usize = 4_096;
+/// How many times as long as it took to remove some markers that have ended from the store nothing is done before more of
+/// them are: where a million end in one second, their going takes minutes and a small part of the machine.
+pub const EXPIRY_REST: u32 = 9;
 /// Watchers of revocations at a time: every verifier of a large fleet, at a few kilobytes each.
 pub const WATCHERS: usize = 20_000;
 /// Watchers at a time that are one principal: a fleet of ten thousand with one SPIFFE ID, and never the places of all the

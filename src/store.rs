@@ -299,6 +299,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn revision(&self) -> Reply<'_, Result<Revision, StoreFault>>;
     /// One entry as of now.
     fn read<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreFault>>;
+    /// Several entries, each as of now, in the order of `keys`.
+    fn read_each<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> Reply<'a, Result<Vec<Option<Entry>>, StoreFault>> {
+        Box::pin(async move {
+            let mut entries = Vec::with_capacity(keys.len());
+            for key in keys {
+                entries.push(self.read(key).await?);
+            }
+            Ok(entries)
+        })
+    }
     /// A page of the entries whose key starts with `prefix` (all entries when empty).
     fn load<'a>(
         &'a self,

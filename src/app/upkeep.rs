@@ -19,13 +19,13 @@ use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 /// How often the clock, the log and the store are looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often usage counters are written and signing keys are looked at, in looks.
-const SELDOM: u32 = 30;
+/// How often usage counters are written, signing keys looked at, and what has ended is removed.
+const SELDOM: Duration = Duration::from_secs(30);
 
 /// What is looked after.
 pub(super) struct Subjects {
@@ -108,30 +108,50 @@ pub(super) fn start(world: &World, subjects: Subjects) {
     let quiet = world.lifecycle.quiet().clone();
     look(&subjects);
     world.lifecycle.spawn("upkeep", async move {
-        let mut ticks = interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut round: u32 = 0;
-        let mut log = subjects.exchange.log.health_changes();
-        loop {
-            tokio::select! {
-                () = quiet.cancelled() => break,
-                _ = ticks.tick() => {}
-                // A log that cannot be written is no longer ready, and not a second later.
-                Ok(()) = log.changed() => {
-                    look_at_log(&subjects);
-                    continue;
-                }
-            }
-            look(&subjects);
-            settle(&subjects).await;
-            if round.is_multiple_of(SELDOM) {
-                seldom(&subjects).await;
-            }
-            round = round.wrapping_add(1);
-        }
+        // Side by side, since each may have much to do, or to wait for the store.
+        let forgetting = every(SELDOM, &quiet, || forget(&subjects));
+        tokio::join!(
+            often(&subjects, &quiet),
+            every(SELDOM, &quiet, || seldom(&subjects)),
+            // Broken off anywhere, it goes on after the next start.
+            quiet.run_until_cancelled(forgetting),
+        );
         finish(subjects).await;
         Ok::<_, anyhow::Error>(())
     });
+}
+
+/// Does some work regularly until nothing asks any more, at once for the first time.
+async fn every<F: Future<Output = ()>>(
+    period: Duration,
+    quiet: &CancellationToken,
+    work: impl Fn() -> F,
+) {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while quiet.run_until_cancelled(ticks.tick()).await.is_some() {
+        work().await;
+    }
+}
+
+/// Looks at everything each [`LOOK`].
+async fn often(subjects: &Subjects, quiet: &CancellationToken) {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut log = subjects.exchange.log.health_changes();
+    loop {
+        tokio::select! {
+            () = quiet.cancelled() => return,
+            _ = ticks.tick() => {}
+            // A log that cannot be written is no longer ready, and not a second later.
+            Ok(()) = log.changed() => {
+                look_at_log(subjects);
+                continue;
+            }
+        }
+        look(subjects);
+        settle(subjects).await;
+    }
 }
 
 fn look_at_log(subjects: &Subjects) {
@@ -244,26 +264,34 @@ async fn seldom(subjects: &Subjects) {
             "the revocation of an estate is not complete; tried again later"
         );
     }
-    // Expiry is told by a clock that can be trusted, or not at all.
-    if let Ok(now) = exchange.guard.now() {
-        if let Err(denial) = exchange.changes.forget_lapsed(now).await {
-            tracing::warn!(
-                code = denial.code(),
-                "lapsed idempotency entries stay; tried again later"
-            );
-        }
-        if let Err(denial) = revocations.forget_ended(now).await {
-            tracing::warn!(
-                code = denial.code(),
-                "markers that have ended stay stored; tried again later"
-            );
-        }
-        if let Err(denial) = signing.upkeep().await {
-            tracing::warn!(
-                code = denial.code(),
-                "signing keys are not rotated; tried again later"
-            );
-        }
+    // Keys lapse by a clock that can be trusted, or not at all.
+    if exchange.guard.now().is_ok()
+        && let Err(denial) = signing.upkeep().await
+    {
+        tracing::warn!(
+            code = denial.code(),
+            "signing keys are not rotated; tried again later"
+        );
+    }
+}
+
+/// Removes what has ended.
+async fn forget(subjects: &Subjects) {
+    // By a clock that can be trusted, or not at all.
+    let Ok(now) = subjects.exchange.guard.now() else {
+        return;
+    };
+    if let Err(denial) = subjects.exchange.changes.forget_lapsed(now).await {
+        tracing::warn!(
+            code = denial.code(),
+            "lapsed idempotency entries stay; tried again later"
+        );
+    }
+    if let Err(denial) = subjects.revocations.forget_ended(now).await {
+        tracing::warn!(
+            code = denial.code(),
+            "markers that have ended stay stored; tried again later"
+        );
     }
 }
 

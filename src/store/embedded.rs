@@ -280,6 +280,17 @@ impl Store for EmbeddedStore {
         Box::pin(self.read_with(move |connection| rows::read(connection, &key)))
     }
 
+    fn read_each<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> Reply<'a, Result<Vec<Option<Entry>>, StoreFault>> {
+        let keys = keys.to_vec();
+        Box::pin(self.read_with(move |connection| {
+            let entries = keys.iter().map(|key| rows::read(connection, key));
+            entries.collect()
+        }))
+    }
+
     fn load<'a>(
         &'a self,
         prefix: &'a str,

@@ -34,6 +34,7 @@ macro_rules! conformance {
 
 conformance! {
     values_at_their_bounds_come_back
+    several_are_read_in_the_order_they_are_asked_for
     a_compare_holds_or_nothing_changes
     revisions_rise_by_one_and_carry_over
     a_watch_delivers_every_revision_whole_and_in_order
@@ -68,6 +69,17 @@ async fn values_at_their_bounds_come_back(store: Arc<dyn Store>) {
         assert_eq!((entry.value, entry.modified), (value, revision.counter));
     }
     assert_eq!(store.read(&key("zero")).await.unwrap(), None);
+}
+
+async fn several_are_read_in_the_order_they_are_asked_for(store: Arc<dyn Store>) {
+    let batch = put("a", "1").put(key("b"), value("2")).unwrap();
+    store.commit(batch).await.unwrap();
+    let read = store.read_each(&["b", "none", "a", "b"].map(key)).await;
+    let read = read.unwrap().into_iter();
+    let values = read.map(|entry| entry.map(|entry| entry.value));
+    let expected = [Some("2"), None, Some("1"), Some("2")];
+    assert_eq!(Vec::from_iter(values), expected.map(|some| some.map(value)));
+    assert_eq!(store.read_each(&[]).await.unwrap(), []);
 }
 
 async fn a_compare_holds_or_nothing_changes(store: Arc<dyn Store>) {

@@ -13,6 +13,7 @@ use crate::revocation::{self, PREFIX, StoredMarker};
 use crate::store::{Batch, CommitError, Cursor, Entry, Expect, Key, Revision};
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 impl RevocationAdmin {
     /// Stores a marker, together with the one of its id that is there: what is in force merges by maximum.
@@ -138,7 +139,8 @@ impl RevocationAdmin {
         Ok((page.entries, page.next.is_some()))
     }
 
-    /// Drops markers that have ended, here and in the store. `now` is the time guard's.
+    /// Drops markers that have ended, here and in the store. `now` is the time guard's. It takes its time: however many end at
+    /// once, exchanges have most of the machine meanwhile.
     ///
     /// # Errors
     /// When the store does not answer; what is left of those goes after the next start.
@@ -147,7 +149,9 @@ impl RevocationAdmin {
             let ended = self.hot.expire(now);
             // Each takes a compare and a deletion.
             for some in ended.chunks(limits::STORE_BATCH / 2) {
+                let start = Instant::now();
                 self.forget(some, now).await?;
+                sleep(start.elapsed().saturating_mul(limits::EXPIRY_REST)).await;
             }
             if ended.len() < limits::MARKERS_EXPIRED {
                 return Ok(());
@@ -158,21 +162,20 @@ impl RevocationAdmin {
     /// Removes what is stored of markers that have ended. One that was set anew meanwhile stays.
     async fn forget(&self, ended: &[MarkerId], now: Timestamp) -> Result<(), Denial> {
         let store = self.changes.store();
-        let mut batch = Batch::new();
-        for id in ended {
-            let key = StoredMarker::key(id).map_err(too_large)?;
-            let Some(entry) = store.read(&key).await.map_err(unread)? else {
-                continue;
-            };
+        let keys: Result<Vec<_>, _> = ended.iter().map(StoredMarker::key).collect();
+        let found = store.read_each(&keys.map_err(too_large)?).await;
+        let found = found.map_err(unread)?.into_iter().flatten();
+        let has_ended = |entry: &Entry| {
             let marker = revocation::marker(&entry.key, &entry.value);
-            if marker.is_ok_and(|marker| marker.cover.until < Second::of(now)) {
+            marker.is_ok_and(|marker| marker.cover.until < Second::of(now))
+        };
+        let batch = found
+            .filter(has_ended)
+            .try_fold(Batch::new(), |batch, entry| {
                 let expect = Expect::Unmodified(entry.modified);
-                let grown = batch.expect(key.clone(), expect);
-                batch = grown
-                    .and_then(|batch| batch.delete(key))
-                    .map_err(too_large)?;
-            }
-        }
+                batch.expect(entry.key.clone(), expect)?.delete(entry.key)
+            })
+            .map_err(too_large)?;
         if batch.ops().is_empty() {
             return Ok(());
         }

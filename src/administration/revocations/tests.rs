@@ -12,6 +12,7 @@ use crate::secret::api_key;
 use crate::store::{Batch, Key, Store as _, Value};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 use world::{NOW, World, at, author, stored_key};
 
 #[tokio::test]
@@ -31,6 +32,32 @@ async fn a_marker_that_is_set_anew_while_it_is_removed_stays() {
         let left = left.map(|entry| StoredMarker::read(&entry).unwrap());
         assert_eq!(left, prolonged.then_some(anew));
         assert!(world.store.between.lock().unwrap().is_none());
+    }
+}
+
+/// However many end at once, others have most of the machine meanwhile.
+#[tokio::test]
+async fn what_has_ended_goes_at_its_leisure() {
+    let world = World::new();
+    let ended: Vec<_> = (0..2 * limits::STORE_BATCH)
+        .map(|n| world.marker(&n.to_string(), NOW + 100))
+        .collect();
+    for (key, stored) in &ended {
+        world.put(key.clone(), stored.value().unwrap()).await;
+        world.hot.put(stored.marker);
+    }
+    *world.store.spent.lock().unwrap() = Duration::ZERO;
+    let start = Instant::now();
+    world.admin.forget_ended(at(NOW + 1_000)).await.unwrap();
+    let (took, spent) = (start.elapsed(), *world.store.spent.lock().unwrap());
+    assert!(spent > Duration::ZERO);
+    assert!(
+        took >= spent * (1 + limits::EXPIRY_REST),
+        "{took:?} {spent:?}"
+    );
+    assert_eq!(world.hot.markers().len(), 0);
+    for (key, _) in &ended {
+        assert_eq!(world.store.read(key).await.unwrap(), None);
     }
 }
 
@@ -130,7 +157,7 @@ async fn a_store_that_hangs_is_waited_for_so_long_and_no_longer() {
     world.store.hangs.store(true, Ordering::Release);
     // Time passes only while there is nothing else to do.
     tokio::time::pause();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let revoked = world.admin.revoke(&what, "leaked", &author(), &on).await;
     assert!(began.elapsed() >= limits::STORE_COMMIT);
     assert!(began.elapsed() < limits::STORE_COMMIT + Duration::from_secs(1));

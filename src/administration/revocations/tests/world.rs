@@ -23,7 +23,9 @@ use crate::store::{
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 pub(super) const NOW: i64 = 1_000_000;
 
@@ -43,6 +45,8 @@ pub(super) struct Shared {
     away: AtomicBool,
     /// Whether what is committed hangs.
     pub(super) hangs: AtomicBool,
+    /// How long commits took, all together.
+    pub(super) spent: Mutex<Duration>,
 }
 
 impl Shared {
@@ -94,7 +98,12 @@ impl Store for Shared {
         if batch.ops().iter().any(puts) {
             return Box::pin(async { Err(CommitError::Conflict) });
         }
-        self.store.commit(batch)
+        Box::pin(async {
+            let start = Instant::now();
+            let committed = self.store.commit(batch).await;
+            *self.spent.lock().unwrap() += start.elapsed();
+            committed
+        })
     }
 
     fn watch(&self, from: Revision) -> Reply<'_, Result<mpsc::Receiver<Event>, StoreFault>> {
@@ -185,6 +194,7 @@ impl World {
             contested: Mutex::default(),
             away: AtomicBool::default(),
             hangs: AtomicBool::default(),
+            spent: Mutex::default(),
         });
         let hot = Arc::<HotSet>::default();
         let issuer: Arc<str> = "https://cambist.example.org".into();
