@@ -13,19 +13,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// One in so many ends while the bench runs, all of them in one second.
-const ENDING: usize = 2;
+/// So many end while the bench runs, or half of all if that is less, all of them in one second.
+const ENDING: usize = 1_000_000;
 /// How much earlier the rest should be done with.
 const SPARE: Duration = Duration::from_secs(30);
-/// Windows after the last of those has gone.
-const AFTER: usize = 5;
+/// Windows while they go, at most.
+const GOING: usize = 60;
 
-/// Compares a broker with so many markers and one with none; then half of them ends.
+/// Compares a broker with so many markers and one with none; then some of them end.
 pub fn drive(runtime: &Runtime, markers: usize, pairs: usize, seconds: f64) {
     let [empty, full] = ["", ""].map(Folder::new);
     let rest = Duration::from_secs_f64(seconds * 2.0 * pairs as f64) + SPARE;
     let path = Config::load(&full.config()).unwrap().store_file();
-    let end = runtime.block_on(store(&path, markers, rest));
+    let ending = ENDING.min(markers / 2);
+    let end = runtime.block_on(store(&path, markers, ending, rest));
     let mut none = Server::start("none", "broker", &empty.config(), &empty);
     let start = Instant::now();
     let mut marked = Server::start("marked", "broker", &full.config(), &full);
@@ -40,43 +41,36 @@ pub fn drive(runtime: &Runtime, markers: usize, pairs: usize, seconds: f64) {
     let ratio = compare((&none, &marked), "calls", true, pairs, seconds);
     drop(none);
 
-    let staying = markers - markers / ENDING;
     let mut side = marked.side("calls", true);
-    let (mut before, mut going, mut after) = (0, 0, 0);
     assert!(
         Timestamp::now() < end,
         "they ended before the bench was there"
     );
-    while after < AFTER {
-        let is_before = Timestamp::now() < end;
+    while Timestamp::now() < end {
         side.measure(seconds);
-        match in_force(&operations) {
-            _ if is_before => before += 1,
-            count if count > staying => going += 1,
-            _ => after += 1,
-        }
     }
-    println!(
-        "{} of them end in one second: windows of {seconds} s",
-        markers / ENDING
-    );
-    let (first, rest) = side.windows.split_at(before);
-    let (while_going, last) = rest.split_at(going);
-    for (name, windows) in [("before", first), ("going", while_going), ("gone", last)] {
-        report(name, windows);
+    let before = side.windows.len();
+    let mut gone = 0;
+    while gone < ending && side.windows.len() < before + GOING {
+        side.measure(seconds);
+        gone = markers - in_force(&operations);
     }
+    println!("{ending} of them end in one second: windows of {seconds} s, in which {gone} went");
+    let (before, going) = side.windows.split_at(before);
+    report("before", before);
+    report("going", going);
     println!("ratio markers={ratio:.2}");
 }
 
-/// Fills a store. Answers when half of the markers ends: when all is stored and the `rest` is done, if it goes on as it
+/// Fills a store. Answers when the first `ending` of them end: when all is stored and the `rest` is done, if it goes on as it
 /// begins.
-async fn store(path: &Path, markers: usize, rest: Duration) -> Timestamp {
+async fn store(path: &Path, markers: usize, ending: usize, rest: Duration) -> Timestamp {
     let store = open(path);
-    let ending = markers / ENDING;
     let start = Instant::now();
     fill(&*store, ending..markers, Second::NEVER).await;
-    // The others take as long; and the start of the broker, a part of it.
-    let end = Timestamp::now() + start.elapsed() * 5 / 4 + rest;
+    // The start of the broker takes a part of that as well.
+    let each = start.elapsed().div_f64((markers - ending) as f64);
+    let end = Timestamp::now() + each.mul_f64((ending + markers / 4) as f64) + rest;
     fill(&*store, 0..ending, Second::of(end)).await;
     println!(
         "{markers} markers stored in {:.1} s",
