@@ -175,7 +175,7 @@ impl Authn {
     }
 
     /// Whether the peer may watch what is revoked: whoever reads the log, and every principal that serves an audience. Who
-    /// reads all of the log is told everything; everybody else, what they serve, once tenants part what is told.
+    /// reads all of the log is told everything; everybody else, what they serve or served, once tenants part what is told.
     ///
     /// # Errors
     /// As [`Authn::administrator`].
@@ -187,11 +187,18 @@ impl Authn {
     ) -> Result<Follower, Refusal> {
         let now = time.wall();
         let certificate = peer.certificate.as_ref();
-        let served = certificate.and_then(|found| self.audiences.served(found.spiffe_id()));
+        let served = certificate.and_then(|c| self.audiences.served(c.spiffe_id()));
         let (name, view) = match (self.reader(peer, allowed, now), served) {
             (Ok(reader), _) if reader.sight == Sight::Everything => (reader.name, View::All),
             (Ok(reader), Some(view)) => (reader.name, view),
-            (Ok(reader), None) => (reader.name, View::Only(Arc::default())),
+            (Ok(reader), None) => {
+                let former =
+                    certificate.and_then(|c| self.audiences.formerly_served(c.spiffe_id()));
+                (
+                    reader.name,
+                    former.unwrap_or_else(|| View::Only(Arc::default())),
+                )
+            }
             (Err(_), Some(view)) => (self.workload(peer, now)?, view),
             (Err(refusal), None) => return Err(refusal),
         };

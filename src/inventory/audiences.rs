@@ -53,6 +53,8 @@ struct Index {
     by_name: ByName,
     /// Everybody who serves an audience, and what they are told of what is revoked.
     servers: HashMap<Box<str>, View>,
+    /// The same of everybody who serves none any more, while tokens from then may be alive.
+    former: HashMap<Box<str>, View>,
 }
 
 /// All audiences. Reads are lock-free; a change builds the map anew, off the hot path.
@@ -88,6 +90,12 @@ impl Audiences {
     #[must_use]
     pub fn served(&self, by: &SpiffeId) -> Option<View> {
         self.index.load().servers.get(by.as_str()).cloned()
+    }
+
+    /// As [`Audiences::served`], of one that serves none any more and did while tokens were issued that may be alive.
+    #[must_use]
+    pub fn formerly_served(&self, by: &SpiffeId) -> Option<View> {
+        self.index.load().former.get(by.as_str()).cloned()
     }
 
     /// All audiences by name, from the one after `after`.
@@ -211,6 +219,11 @@ impl Audiences {
 /// The tenants of the audiences that somebody serves; none where one of them is shared by all.
 type Served = Option<BTreeSet<Tenant>>;
 
+/// Of whoever serves none yet.
+fn none() -> Served {
+    Some(BTreeSet::new())
+}
+
 /// With an audience more, of this tenant or shared by all.
 fn widen(served: &mut Served, tenant: Option<&Tenant>) {
     match (served.as_mut(), tenant) {
@@ -237,28 +250,31 @@ fn build(sources: &Sources) -> Result<Index, InvalidAudience> {
             }
         }
         for server in &spec.servers {
-            let tenants = served
-                .entry(server)
-                .or_insert_with(|| Some(BTreeSet::new()));
+            let tenants = served.entry(server).or_insert_with(none);
             widen(tenants, spec.tenant.as_ref());
         }
     }
+    let mut former = HashMap::<&str, Served>::new();
     for Former { tenant, servers } in sources.former.values() {
         for server in servers {
-            // Tokens from then may still be shown to it. One that serves nothing any more is told nothing, and knows that.
-            if let Some(tenants) = served.get_mut(server.as_str()) {
-                widen(tenants, tenant.as_ref());
-            }
+            // Tokens from then may still be shown to it. One that serves nothing any more may not watch for that, and knows it.
+            let tenants = served.get_mut(server.as_str());
+            let tenants = tenants.unwrap_or_else(|| former.entry(server).or_insert_with(none));
+            widen(tenants, tenant.as_ref());
         }
     }
-    let servers = served.into_iter().map(|(server, tenants)| {
-        let view = tenants.map_or(View::All, |tenants| View::Only(Arc::new(tenants)));
-        (server.into(), view)
-    });
     Ok(Index {
         by_name,
-        servers: servers.collect(),
+        servers: views(served),
+        former: views(former),
     })
+}
+
+fn views(of: HashMap<&str, Served>) -> HashMap<Box<str>, View> {
+    let view = |served: Served| served.map_or(View::All, |tenants| View::Only(Arc::new(tenants)));
+    of.into_iter()
+        .map(|(server, served)| (server.into(), view(served)))
+        .collect()
 }
 
 /// Whether an audience can be registered, whatever others there are.

@@ -257,6 +257,21 @@ async fn who_served_an_audience_that_is_removed_is_told_of_its_tokens_all_the_sa
     other.reaches(&reached, &[], &has).await;
 }
 
+/// Who reads a part of the log watches for that alone, and is told no less of an audience that it served.
+#[tokio::test]
+async fn a_reader_who_served_an_audience_that_is_removed_is_told_of_its_tokens_all_the_same() {
+    let world = World::new().await;
+    put(&world.broker, "stall", "c", "team", 0).await.unwrap();
+    delete(&world.broker, "stall").await;
+    let [of_c, of_b] = ["c", "b"].map(|tenant| world.key(tenant));
+    let ((of_c, _), (of_b, _)) = (of_c.await, of_b.await);
+    revoke(&world.broker, &of_b).await;
+    let reached = revoke(&world.broker, &of_c).await;
+    let ids = [of_c, of_b].map(|id| marker(&id).to_string());
+    let mut reader = world.follower("team").await;
+    reader.reaches(&reached, &[&ids[0]], &[&ids[1]]).await;
+}
+
 #[tokio::test]
 async fn who_comes_back_and_sees_more_lacks_nothing() {
     let world = World::new().await;
