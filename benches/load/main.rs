@@ -121,7 +121,7 @@ impl<'a> Side<'a> {
         let mut cost = self.cost.clone();
         cost.sort_by(f64::total_cmp);
         println!(
-            "  {:<7}{:>7.1} µs CPU a call ({:.1} to {:.1}) {:>7.0} calls/s  p50 {:>6.2} ms  p99 {:>6.2} ms  token {} B",
+            "  {:<7}{:>7.1} µs CPU a call ({:.1} to {:.1}) {:>7.0} calls/s  p50 {:>6.2} ms  p99 {:>6.2} ms  worst {:>6.2} ms  token {} B",
             self.name,
             median(&cost),
             cost[0],
@@ -129,6 +129,7 @@ impl<'a> Side<'a> {
             medians(|window| window.calls as f64 / window.seconds),
             medians(|window| f64::from(window.p50) / 1000.0),
             medians(|window| f64::from(window.p99) / 1000.0),
+            medians(|window| f64::from(window.worst) / 1000.0),
             self.sizes.0,
         );
     }
