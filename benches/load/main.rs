@@ -8,7 +8,8 @@
 //! anything. The last lines are `ratio key=<x.xx> certificate=<x.xx>`, ours ÷ bare stack, medians of interleaved pairs; and
 //! `ratio log=<x.xx> closed=<x.xx>`: what part of a call is tree, write and sync, by a broker whose log only grows beside one
 //! whose records are encoded and discarded; and what part of ours is indexing and compressing the segments that are closed,
-//! beside the one that grows.
+//! beside the one that grows. That one closes its first after a gigabyte: half a minute of windows is as much as says anything
+//! of the log's share.
 
 #![expect(
     unreachable_pub,

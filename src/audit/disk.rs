@@ -21,7 +21,7 @@ use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use super::frames::Packed;
 use room::Room;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -129,12 +129,13 @@ impl Disk {
         self.folder.join(name(first))
     }
 
-    fn file_of(&self, first: u64, file: File) -> Box<dyn Segment> {
-        Box::new(SegmentFile {
+    fn file_of(&self, first: u64, file: File) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(SegmentFile {
+            is: identity(&file.metadata()?),
             file,
             path: self.path(first),
             room: Arc::clone(&self.room),
-        })
+        }))
     }
 
     /// Writes `head` into the file at `from`. Whatever naming it needs is opened here, where failing leaves no trace.
@@ -257,7 +258,7 @@ impl Device for Disk {
 
     fn open(&self, first: u64) -> io::Result<Box<dyn Segment>> {
         let file = appending().open(self.path(first))?;
-        Ok(self.file_of(first, file))
+        self.file_of(first, file)
     }
 
     fn create(
@@ -282,7 +283,7 @@ impl Device for Disk {
             .map_err(CreateError::Absent)?
             .name(&from, &self.path(first));
         let file = named.inspect_err(discard).map_err(CreateError::Unsure)?;
-        Ok(self.file_of(first, file))
+        self.file_of(first, file).map_err(CreateError::Unsure)
     }
 
     fn keep_reserve(&self) -> io::Result<()> {
@@ -314,6 +315,8 @@ impl Device for Disk {
 #[derive(Debug)]
 struct SegmentFile {
     file: File,
+    /// What no other file is as long as this one is open.
+    is: (u64, u64),
     room: Arc<Room>,
     path: PathBuf,
 }
@@ -329,14 +332,18 @@ impl Segment for SegmentFile {
     }
 
     fn size(&self) -> io::Result<u64> {
-        let ours = self.file.metadata()?;
         let named = std::fs::symlink_metadata(&self.path)?;
-        if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
-            Ok(ours.len())
+        if identity(&named) == self.is {
+            Ok(named.len())
         } else {
             Err(io::Error::other("the segment was replaced by another file"))
         }
     }
+}
+
+/// The device and the inode.
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 /// The file name of a segment.
