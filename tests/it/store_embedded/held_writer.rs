@@ -72,15 +72,19 @@ fn begin(store: &EmbeddedStore, batch: Batch) -> Result<Commit<'_>, CommitError>
     }
 }
 
+/// Commits as many as the queue holds.
+fn fill(store: &EmbeddedStore) -> Vec<Commit<'_>> {
+    let commits = (0..limits::STORE_QUEUE).map(|_| begin(store, Batch::new()).unwrap());
+    commits.collect()
+}
+
 #[tokio::test]
 async fn commits_beyond_the_queue_are_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let gate = Gate::new();
     let store = open(&folder.path().join("store.db"), &gate);
     let held = gate.hold();
-    let queued: Vec<_> = (0..limits::STORE_QUEUE)
-        .map(|_| begin(&store, Batch::new()).unwrap())
-        .collect();
+    let queued = fill(&store);
     let refused = begin(&store, Batch::new()).err();
     assert!(
         matches!(refused, Some(CommitError::Refused(_))),
@@ -107,9 +111,7 @@ async fn a_revocation_waits_for_its_place_so_long_and_no_longer() {
     let gate = Gate::new();
     let store = open(&folder.path().join("store.db"), &gate);
     let held = gate.hold();
-    let queued: Vec<_> = (0..limits::STORE_QUEUE)
-        .map(|_| begin(&store, Batch::new()).unwrap())
-        .collect();
+    let queued = fill(&store);
     // Time passes only while there is nothing else to do.
     tokio::time::pause();
     let began = tokio::time::Instant::now();
