@@ -172,8 +172,9 @@ impl HotSet {
 
     /// Drops markers that have ended, at most [`limits::MARKERS_EXPIRED`] at once, and answers which.
     pub fn expire(&self, now: Timestamp) -> Vec<MarkerId> {
-        let ended = self.markers.expire(now, limits::MARKERS_EXPIRED);
+        // Held meanwhile, so that none is pinned anew in between.
         let mut changes = self.lock();
+        let ended = self.markers.expire(now, limits::MARKERS_EXPIRED);
         if !changes.unknown.is_empty() {
             for id in &ended {
                 changes.unknown.remove(id);
