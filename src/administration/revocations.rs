@@ -291,7 +291,8 @@ impl RevocationAdmin {
         entry.key().spec.tenant.clone()
     }
 
-    /// Writes what could not be written. Called regularly.
+    /// Writes what could not be written. Called regularly. What is refused keeps no other one waiting; where the store fails,
+    /// the others wait for the next call.
     ///
     /// # Errors
     /// What still stands in the way.
@@ -299,6 +300,7 @@ impl RevocationAdmin {
         if !self.undurable.any() {
             return Ok(());
         }
+        let mut refused: usize = 0;
         while let Some(asked) = self.undurable.first() {
             match self.revoke_durably(&asked, &Precondition::default()).await {
                 Ok(_) => {}
@@ -308,10 +310,14 @@ impl RevocationAdmin {
                         "what was revoked is no longer there"
                     );
                 }
-                Err(failed) => {
-                    // One that can never be written keeps no other one waiting.
+                Err(denial) => {
                     self.undurable.postpone();
-                    return Err(failed);
+                    refused = refused.saturating_add(1);
+                    let is_refused = matches!(denial, Denial::Refused(_));
+                    if is_refused && refused < self.undurable.len() {
+                        continue;
+                    }
+                    return Err(denial);
                 }
             }
             self.undurable.written(&asked);

@@ -181,9 +181,8 @@ async fn what_cannot_be_written_keeps_nothing_else_waiting() {
     }
     world.away(false);
     world.contest(Some(stored_key(&keys[0])));
-    for _ in 0..2 {
-        assert!(world.admin.settle().await.is_err());
-    }
+    // Not a call later: there may be none, at a stop.
+    assert!(world.admin.settle().await.is_err());
     assert_eq!(world.are_revoked(&keys).await, [false, true]);
     assert!(world.admin.is_undurable(&keys[0]) && world.admin.undurable.any());
     world.contest(None);
