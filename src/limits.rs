@@ -337,6 +337,9 @@ pub const STORE_PLACE: Duration = Duration::from_millis(250);
 /// Administration: how long a commit may take until its outcome counts as unknown; a revocation is then in force without it.
 /// Longer than [`STORE_BUSY`], and shorter than callers wait.
 pub const STORE_COMMIT: Duration = Duration::from_secs(10);
+/// How long what is written last may take when the node stops: of [`FINISH`], so that the log is ended in what is left, though
+/// the store does not answer.
+pub const STORE_LAST: Duration = Duration::from_secs(3);
 /// Replica: first and longest pause before the store is asked again.
 pub const REPLICA_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Time that a TLS handshake may take.

@@ -18,8 +18,8 @@ use crate::telemetry::{Metrics, Readiness};
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::DropGuard;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 /// How often the clock, the log and the store are looked at.
@@ -103,54 +103,47 @@ pub(super) async fn restore_usage_of(keys: &Keys, store: &EmbeddedStore) -> anyh
     Ok(())
 }
 
-/// Starts the regular work. It ends, after a last round, when nothing asks any more.
+/// Starts the regular work. When nothing asks any more it is broken off, wherever it is, and what has to be done last is done.
 pub(super) fn start(world: &World, subjects: Subjects) {
     let quiet = world.lifecycle.quiet().clone();
     look(&subjects);
     world.lifecycle.spawn("upkeep", async move {
-        // Side by side, since each may have much to do, or to wait for the store.
-        let forgetting = every(SELDOM, &quiet, || forget(&subjects));
-        tokio::join!(
-            often(&subjects, &quiet),
-            every(SELDOM, &quiet, || seldom(&subjects)),
-            // Broken off anywhere, it goes on after the next start.
-            quiet.run_until_cancelled(forgetting),
-        );
+        // Side by side, since each but the first may have much to do, or to wait for the store.
+        let regular = async {
+            tokio::join!(
+                often(&subjects),
+                every(LOOK, || settle(&subjects)),
+                every(SELDOM, || seldom(&subjects)),
+                every(SELDOM, || forget(&subjects)),
+            )
+        };
+        quiet.run_until_cancelled(regular).await;
         finish(subjects).await;
         Ok::<_, anyhow::Error>(())
     });
 }
 
-/// Does some work regularly until nothing asks any more, at once for the first time.
-async fn every<F: Future<Output = ()>>(
-    period: Duration,
-    quiet: &CancellationToken,
-    work: impl Fn() -> F,
-) {
+/// Does some work regularly, at once for the first time.
+async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while quiet.run_until_cancelled(ticks.tick()).await.is_some() {
+    loop {
+        ticks.tick().await;
         work().await;
     }
 }
 
-/// Looks at everything each [`LOOK`].
-async fn often(subjects: &Subjects, quiet: &CancellationToken) {
+/// Looks at everything each [`LOOK`], and waits for nothing else.
+async fn often(subjects: &Subjects) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut log = subjects.exchange.log.health_changes();
     loop {
         tokio::select! {
-            () = quiet.cancelled() => return,
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => look(subjects),
             // A log that cannot be written is no longer ready, and not a second later.
-            Ok(()) = log.changed() => {
-                look_at_log(subjects);
-                continue;
-            }
+            Ok(()) = log.changed() => look_at_log(subjects),
         }
-        look(subjects);
-        settle(subjects).await;
     }
 }
 
@@ -305,14 +298,24 @@ async fn keep_mark(subjects: &Subjects) {
     }
 }
 
-async fn finish(subjects: Subjects) {
-    if let Err(error) = flush_usage(&subjects.exchange.keys, &*subjects.store).await {
-        tracing::warn!(%error, "usage counters of this run are lost");
-    }
+/// Writes to the store what is to outlive this run, what matters most first.
+async fn keep(subjects: &Subjects) {
     if let Err(denial) = subjects.revocations.settle().await {
         tracing::error!(%denial, "a revocation is written nowhere: it has to be said again after the start");
     }
-    keep_mark(&subjects).await;
+    if let Err(error) = flush_usage(&subjects.exchange.keys, &*subjects.store).await {
+        tracing::warn!(%error, "usage counters of this run are lost");
+    }
+    keep_mark(subjects).await;
+}
+
+async fn finish(subjects: Subjects) {
+    // The log has to be ended as well.
+    if timeout(limits::STORE_LAST, keep(&subjects)).await.is_err() {
+        tracing::error!(
+            "the store does not answer: what waited to be written to it, revocations among it, is written nowhere"
+        );
+    }
     let Subjects {
         exchange,
         store,

@@ -3,12 +3,14 @@
 use super::load::{Ledger, by_certificate, by_key, create, keep_asking};
 use crate::support::broker::{Caller, Setup, Site};
 use crate::support::edge::within;
+use cambist::limits;
 use cambist::proto::{ExchangeRequest, ExchangeResponse, RevokeKeyRequest};
 use http::uri::PathAndQuery;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::net::UnixDatagram;
+use tokio::time::Instant;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -93,6 +95,31 @@ async fn a_revocation_that_waits_to_be_written_is_written_at_the_stop() {
     let broker = site.start().await;
     let refused = broker.anybody().await.no(by_key(&secret)).await;
     assert_eq!(refused, "credential_refused");
+}
+
+/// The store is held by another program, and stays so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_whose_store_does_not_answer_is_on_the_record_and_ends_as_failed() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let (id, _) = create(&mut admin, 0).await.unwrap();
+    let store = rusqlite::Connection::open(site.path("data/store.db")).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let request = RevokeKeyRequest {
+        id,
+        reason: "leaked".to_owned(),
+        ..RevokeKeyRequest::default()
+    };
+    let answer = admin.revoke_key(request).await.unwrap().into_inner();
+    assert!(!answer.durable, "{answer:?}");
+    let began = Instant::now();
+    assert_eq!(broker.terminate().await.code(), Some(1));
+    let took = began.elapsed();
+    assert!(took >= limits::STORE_LAST, "{took:?}");
+    let said = site.stderr();
+    assert!(said.contains("revocations among it"), "{said}");
+    assert_eq!(site.whole_log().last().unwrap()["kind"], "stop");
 }
 
 /// Longer than any test is waited for: what ends sooner was not cut off by this.

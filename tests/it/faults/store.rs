@@ -1,14 +1,18 @@
 //! A store that is damaged, gone, or at the end of its disk.
 
 use super::load::{by_certificate, by_key, create, key, revoke};
-use crate::support::broker::{LOOK, Site, refusal};
-use crate::support::edge::within;
+use crate::support::broker::{LOOK, Site, refusal, segments};
+use crate::support::edge::{until, within};
+use crate::support::stored_markers;
 use cambist::clock::{SystemClock, SystemRandomness};
+use cambist::limits;
+use cambist::marker::Second;
+use cambist::revocation::PREFIX as MARKER_PREFIX;
 use cambist::store::embedded::EmbeddedStore;
-use cambist::store::{Batch, Key, Store as _, Value};
+use cambist::store::{Batch, Key, Store as _, Value, load_all};
 use http::StatusCode;
 use rustix::process::{Resource, Rlimit, prlimit};
-use std::fs::{read, write};
+use std::fs::{self, read, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_store_is_neither_opened_nor_touched() {
@@ -60,7 +64,7 @@ async fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
     broker.kill9().await;
     for suffix in ["", "-wal", "-shm"] {
         // Which of them are there depends on when the process died.
-        let _ = std::fs::remove_file(site.path(&format!("data/store.db{suffix}")));
+        let _ = fs::remove_file(site.path(&format!("data/store.db{suffix}")));
     }
     let (code, said) = site.fails(&[]).await;
     assert_eq!(code, 1);
@@ -145,4 +149,37 @@ async fn a_revocation_is_told_also_where_the_uses_cannot_be_counted() {
     let unknown = key(&mut admin, &id).await.unwrap_err();
     assert_eq!(refusal(&unknown), "store_unavailable");
     revoke(&mut admin, &id).await.unwrap();
+}
+
+/// However much there is to remove of what has ended, and however slow the store is at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fails_is_noticed_while_what_has_ended_is_removed() {
+    let site = Site::new();
+    let mut broker = site.start().await;
+    assert_eq!(broker.terminate().await.code(), Some(0));
+    let path = site.path("data/store.db");
+    let ended = limits::MARKERS_EXPIRED;
+    let store = stored_markers::open(&path);
+    stored_markers::fill(&*store, 0..ended, Second::FIRST).await;
+    store.close().await;
+
+    let mut broker = site.start().await;
+    // They leave memory first.
+    until("the removal", async || {
+        broker.metric("markers").await == Some(0)
+    })
+    .await;
+    let last = segments(&site.path("data/log")).pop().unwrap();
+    let away = site.path("away");
+    fs::rename(&last, &away).unwrap();
+    let told = broker.until_ready(false).await;
+    assert!(told.contains(r#""condition":"log""#), "{told}");
+    fs::rename(&away, &last).unwrap();
+    broker.until_ready(true).await;
+    assert_eq!(broker.terminate().await.code(), Some(0));
+
+    let store = stored_markers::open(&path);
+    let left = load_all(&*store, MARKER_PREFIX).await.unwrap().len();
+    assert!((1..ended).contains(&left), "{left}");
+    store.close().await;
 }
