@@ -117,6 +117,11 @@ impl ConnectArgs {
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(File::default());
             }
+            // Whoever becomes another user may keep the home of the one before.
+            Err(error) if named.is_none() => {
+                let next = "it is where HOME or XDG_CONFIG_HOME says: set that to what is yours";
+                return Err(wrong(error.to_string()).next(next));
+            }
             read => read.map_err(|error| wrong(error.to_string()))?,
         };
         let file: File = toml::from_str(&text).map_err(|error| {

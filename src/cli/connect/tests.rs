@@ -79,6 +79,14 @@ fn the_file_fills_what_flags_leave_open() {
     assert_eq!(failure.exit(), Exit::Configuration);
     let text = serde_json::to_string(&failure.document()).unwrap();
     assert!(text.contains("line 3"), "{text}");
+
+    // It is there, and cannot be read.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let failure = ConnectArgs::default().resolve(variable).unwrap_err();
+    assert_eq!(failure.exit(), Exit::Configuration);
+    let text = serde_json::to_string(&failure.document()).unwrap();
+    assert!(text.contains("XDG_CONFIG_HOME"), "{text}");
 }
 
 #[test]
