@@ -7,12 +7,13 @@
 //! |---|---|
 //! | 76 | magic, version, blocks, postings, first record, records, segment's size, first and last time, whole?, CRC-32 |
 //! | pages | per block: where it begins, its first and last time (microseconds) |
-//! | pages | postings, sorted: 64 bits of the SHA-256 of field and value, and the block that it is in |
+//! | pages | postings, sorted: 64 bits of the SHA-256 of field and value, or of a network, and the block that it is in |
 //!
 //! A page holds up to 4092 bytes of whole entries, then their CRC-32, so that a look-up reads a page or two and believes no
 //! damaged one. Where any record of the segment cannot be read as one, the index says so, and rules nothing out.
 
 mod build;
+mod networks;
 mod pages;
 
 pub(super) use build::build;
@@ -27,7 +28,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 const MAGIC: [u8; 8] = *b"cmblogix";
-const VERSION: u32 = 1;
+/// 2: networks as well. What is of another version is made again.
+const VERSION: u32 = 2;
 const HEADER: usize = 76;
 /// A block's entry: where it begins, its first and last time.
 const BLOCK: usize = 24;
@@ -171,10 +173,9 @@ fn look_up(
     let postings = Pages::<POSTING>::new(table.end(), header.postings);
     let mut postings = postings.reader(&mut *index);
     let mut wanted: Option<BTreeSet<u32>> = None;
-    for (field, values) in &filter.terms {
+    for hashes in asked(filter) {
         let mut found = BTreeSet::new();
-        for value in values {
-            let hash = hash(*field, value);
+        for hash in hashes {
             let mut at = postings.lower_bound(hash)?;
             while at < header.postings && postings.key(at)? == hash {
                 let block = postings.entry(at)?.last_chunk().copied();
@@ -215,10 +216,32 @@ fn look_up(
     Ok(Some(blocks))
 }
 
-/// What a field's value is found by. The same for ever: a change of it is another version.
-fn hash(field: Field, value: &str) -> u64 {
+/// What a wanted record is found by: by one of each.
+fn asked(filter: &Filter) -> impl Iterator<Item = Vec<u64>> {
+    let terms = filter.terms.iter();
+    let terms =
+        terms.map(|(field, values)| values.iter().map(|value| term(*field, value)).collect());
+    // One that is wider than what is found rules nothing out, and so do all together.
+    let networks = filter.networks.iter().map(networks::holding);
+    let networks = networks.collect::<Option<Vec<_>>>();
+    let networks = networks.filter(|networks| !networks.is_empty());
+    terms.chain(networks.map(|all| all.iter().map(|one| network(one)).collect()))
+}
+
+/// What a field's value is found by.
+fn term(field: Field, value: &str) -> u64 {
+    hash(field as u8, value)
+}
+
+/// What a network is found by. No field has this number.
+fn network(text: &str) -> u64 {
+    hash(0, text)
+}
+
+/// The same for ever: a change of it is another version.
+fn hash(tag: u8, value: &str) -> u64 {
     let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    digest.update(&[field as u8]);
+    digest.update(&[tag]);
     digest.update(value.as_bytes());
     let digest = digest.finish();
     let begin = digest.as_ref().first_chunk().copied().unwrap_or_default();

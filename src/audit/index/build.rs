@@ -1,6 +1,6 @@
 //! Making an index.
 
-use super::{Header, hash, micros, pages};
+use super::{Header, micros, network, networks, pages, term};
 use crate::audit::device::Source;
 use crate::audit::seen::Seen;
 use crate::audit::segment::{Damage, Line, Lines, ends_early};
@@ -47,8 +47,10 @@ pub(in crate::audit) fn build(
             continue;
         };
         row.times = widened(row.times, micros(seen.time));
-        let terms = seen.terms();
-        postings.extend(terms.map(|(field, value)| (hash(field, value), block)));
+        let terms = seen.terms().map(|(field, value)| term(field, value));
+        let networks = seen.address().into_iter().flat_map(networks::of);
+        let networks = networks.map(|text| network(&text));
+        postings.extend(terms.chain(networks).map(|hash| (hash, block)));
     }
     postings.sort_unstable();
     postings.dedup();

@@ -2,8 +2,11 @@ use super::*;
 use crate::audit::archive::{Archive, Archivist, Form};
 use crate::audit::seen::Seen;
 use crate::audit::testing::{Memory, NOW, context, minted, open_with, options, token_id};
-use crate::audit::{Act, ActKind, Device, Options, Order, read, search};
+use crate::audit::{Act, ActKind, Context, Device, Options, Order, read, search};
+use crate::authn::Peer;
+use ipnet::IpNet;
 use proptest::prelude::*;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -23,11 +26,8 @@ fn plain() -> &'static Arc<Memory> {
             for n in 0..RECORDS {
                 opened.clock.step(if n % 400 == 0 { -5 } else { 1 });
                 if n % 3 == 0 {
-                    opened
-                        .log
-                        .issue(minted(n.into()), &context())
-                        .await
-                        .unwrap();
+                    let issue = opened.log.issue(minted(n.into()), &from(address(n)));
+                    issue.await.unwrap();
                 } else {
                     let target = format!("key:{}", n / 500);
                     let act = Act {
@@ -45,6 +45,23 @@ fn plain() -> &'static Arc<Memory> {
             .join()
             .unwrap()
     })
+}
+
+/// Where the `n`th request came from: each from a host of its own, some hundreds of them in a network.
+fn address(n: u64) -> IpAddr {
+    let (site, host) = ((n / 500) as u8, n as u8);
+    match n % 2 {
+        0 => [10, 1, site, host].into(),
+        _ => [0x2001, 0xdb8, site.into(), 0, 0, 0, 0, host.into()].into(),
+    }
+}
+
+fn from(address: IpAddr) -> Context {
+    let peer = Arc::new(Peer {
+        address: Some(address),
+        ..Peer::default()
+    });
+    Context { peer, ..context() }
 }
 
 /// The log as it is at some time: some segments indexed, some compressed as well.
@@ -104,11 +121,22 @@ fn terms() -> impl Strategy<Value = Filter> {
         any::<bool>(),
         0_i64..2000,
     );
-    (prop::collection::vec(term, 0..3), times).prop_map(|(terms, (late, from, early, length))| {
+    let network = (0..RECORDS, 0_u8..33).prop_map(|(n, length)| {
+        let address = address(n);
+        let length = length * if address.is_ipv4() { 1 } else { 4 };
+        IpNet::new(address, length).unwrap().trunc()
+    });
+    let networks = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => prop::collection::vec(network, 1..3),
+    ];
+    let all = (prop::collection::vec(term, 0..3), networks, times);
+    all.prop_map(|(terms, networks, (late, from, early, length))| {
         let time = |second| Timestamp::from_second(NOW + second).unwrap();
         let mut filter = Filter {
             from: late.then(|| time(from)),
             until: early.then(|| time(from + length)),
+            networks,
             ..Filter::default()
         };
         for (field, value) in terms {
@@ -161,7 +189,7 @@ proptest! {
 fn a_changed_posting_hides_nothing() {
     let value = token_id(0).to_string();
     let wanted = Filter::default().within(Field::Token, [value.clone()].into());
-    let posting = hash(Field::Token, &value).to_le_bytes();
+    let posting = term(Field::Token, &value).to_le_bytes();
     for at in 0..POSTING {
         let device = kept(20, 0);
         let mut bytes = device.form_bytes(0, Form::Index).unwrap();
@@ -199,6 +227,24 @@ fn only_blocks_that_may_hold_it_are_read() {
     let within = sealed().flat_map(|(first, next)| blocks(&*device, *first, *next, &hour).unwrap());
     let within = within.count();
     assert!((1..=3).contains(&within), "{within} blocks");
+    for (network, most) in [
+        ("10.1.2.0/24", 4),
+        ("10.1.2.9/32", 4),
+        ("2001:db8:3::/48", 4),
+        ("10.1.7.0/24", 0),
+    ] {
+        let from = Filter {
+            networks: vec![network.parse().unwrap()],
+            ..Filter::default()
+        };
+        let within =
+            sealed().flat_map(|(first, next)| blocks(&*device, *first, *next, &from).unwrap());
+        let within = within.count();
+        assert!(
+            (most.min(1)..=most).contains(&within),
+            "{within} blocks for {network}"
+        );
+    }
 }
 
 #[test]
@@ -250,7 +296,7 @@ fn a_record_that_cannot_be_read_is_told_with_an_index_too() {
 fn postings_are_found_wherever_they_are() {
     for count in [0_u64, 1, 2, 340, 341, 342, 5000] {
         let keys: Vec<u64> = (0..count)
-            .map(|n| hash(Field::Token, &n.to_string()))
+            .map(|n| term(Field::Token, &n.to_string()))
             .collect();
         let mut sorted = keys.clone();
         sorted.sort_unstable();

@@ -6,10 +6,10 @@
 use crate::audit::device::{CreateError, Source};
 use crate::audit::testing::{NOW, ORIGIN, context, minted_of, token_id};
 use crate::audit::{
-    Archive, Archivist, Device, Disk, DiskShelf, Done, Field, Filter, Log, Options, Order,
-    Publisher, Segment, Segments, Space, search,
+    Archive, Archivist, Context, Device, Disk, DiskShelf, Done, Field, Filter, Log, Options, Order,
+    Publisher, Segment, Segments, Space, search, story,
 };
-use crate::authn::Verified;
+use crate::authn::{Peer, Verified};
 use crate::clock::testing::TestClock;
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::id::{CredentialId, KeyPublicId};
@@ -35,6 +35,8 @@ const CALLERS: u64 = 256;
 const CREDENTIALS: u64 = 1000;
 /// Records between two looks of publisher and archivist.
 const ROUND: u64 = 100_000;
+/// One request in so many is from a network that nobody expects.
+const STRANGE: u64 = 100_000;
 /// What a decision was made with, of the size that real ones have.
 const INPUT: &str = r#"{"principal":{"type":"key","id":"deploy-frontend","owner":"shop","labels":{"env":"production","region":"eu-central-1"}},"audience":{"name":"https://api.example.org","owner":"platform","bound":true,"lifetime":900},"context":{"scopes":["read"],"network":"192.0.2.0/24","face":"grpc","schema":3,"policies":"5f1c9ab2"}}"#;
 
@@ -169,6 +171,19 @@ fn token(n: u64) -> u128 {
     u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
+fn context_from(n: u64) -> Context {
+    let host = |octet: u64| u8::try_from(octet % 250).unwrap();
+    let address = match n % STRANGE {
+        7 => [198, 51, 100, host(n / STRANGE)],
+        _ => [10, 20, host(n / 250), host(n)],
+    };
+    let peer = Arc::new(Peer {
+        address: Some(address.into()),
+        ..Peer::default()
+    });
+    Context { peer, ..context() }
+}
+
 /// Appends records up to `end`; answers the time it took.
 async fn append(running: &Running, from: u64, end: u64) -> Duration {
     let begun = now();
@@ -184,7 +199,7 @@ async fn append(running: &Running, from: u64, end: u64) -> Duration {
                 let verified = Verified::of_key_for_test(credential(n), &subject, None);
                 let rules = vec![Rule("ceiling.key".into()), Rule("deploy-production".into())];
                 let minted = minted_of(Grant::of_rules_for_test(verified, rules, INPUT), token(n));
-                running.log.issue(minted, &context())
+                running.log.issue(minted, &context_from(n))
             })
             .collect();
         for issue in issues {
@@ -299,8 +314,8 @@ fn look_after(running: &Running) -> impl FnOnce() -> u64 + Send + use<> {
 
 fn assert_found(running: &Running, records: u64, last: u64) {
     let wanted = records / 3;
-    let token = token_id(token(wanted)).to_string();
-    let token = Filter::default().within(Field::Token, [token].into());
+    let name = token_id(token(wanted)).to_string();
+    let token = Filter::default().within(Field::Token, [name.clone()].into());
     let (found, took, read) = find(running, &token, records, Order::NewestFirst);
     assert_eq!(found, [wanted]);
     println!("  one token {took:?}, for which {read} bytes are read");
@@ -310,6 +325,30 @@ fn assert_found(running: &Running, records: u64, last: u64) {
         read < last + last / 4 + (1 << 20) + records / 3,
         "{read} bytes are read for one token"
     );
+    let strange = Filter {
+        networks: vec!["198.51.100.0/24".parse().unwrap()],
+        ..Filter::default()
+    };
+    let (found, took, read) = find(running, &strange, records, Order::NewestFirst);
+    assert_eq!(found.len() as u64, records / STRANGE);
+    println!(
+        "  one network {took:?}: {} records, for which {read} bytes are read",
+        found.len()
+    );
+    let begun = now();
+    let segments = Arc::clone(&running.disk) as Arc<dyn Segments>;
+    let told = story(segments, Filter::default(), records, &name).unwrap();
+    println!(
+        "  its whole story {:?}, for which {} bytes are read",
+        now() - begun,
+        running.disk.taken()
+    );
+    let told: Vec<_> = told
+        .records
+        .iter()
+        .map(|(_, entry)| entry.sequence)
+        .collect();
+    assert_eq!(told, [wanted]);
     let second = |n: u64| Timestamp::from_second(NOW + i64::try_from(n / RATE).unwrap()).unwrap();
     let mut hour = Filter {
         from: Some(second(wanted)),
