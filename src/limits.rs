@@ -162,6 +162,9 @@ pub const LOG_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes that one group commit carries. Also how much of a segment's end can be unsure after a crash, so
 /// it bounds what recovery may drop and what it writes again.
 pub const LOG_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Hashes of records that are kept from their commit to the next checkpoint: most of a minute of the fastest log, in 32 MB. What
+/// is older is read back.
+pub const LOG_LEAVES: usize = 1 << 20;
 /// Outbox records taken over in one group commit; together they fit into [`LOG_BATCH_BYTES`].
 pub const LOG_OUTBOX_PAGE: usize = 32;
 /// Size past which a segment is followed by a new one: start-up reads one segment whole.

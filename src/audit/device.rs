@@ -1,5 +1,6 @@
 //! Where segments live: the log writer's only way to files.
 
+use super::leaves::Leaves;
 use std::fmt;
 use std::io;
 
@@ -30,6 +31,11 @@ pub trait Segments: fmt::Debug + Send + Sync {
 
     /// The index of a segment turned out to be damaged: it is removed by whoever may.
     fn distrust(&self, first: u64);
+
+    /// The hashes of what was written here by this process; none where it does not write.
+    fn leaves(&self) -> Option<&Leaves> {
+        None
+    }
 }
 
 /// A place that segments are written to.

@@ -19,6 +19,8 @@ pub use shelf::DiskShelf;
 use super::archive::{Archive as _, Form};
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use super::frames::Packed;
+use super::leaves::{Leaves, Run};
+use memchr::memchr;
 use room::Room;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
@@ -43,6 +45,7 @@ pub struct Disk {
     folder: PathBuf,
     reserve: u64,
     room: Arc<Room>,
+    leaves: Arc<Leaves>,
     _lock: Owned,
 }
 
@@ -80,6 +83,7 @@ impl Disk {
             folder: folder.to_owned(),
             reserve,
             room: Arc::new(Room::new(None, reserve)),
+            leaves: Arc::default(),
             _lock: Owned(lock),
         })
     }
@@ -135,6 +139,8 @@ impl Disk {
             file,
             path: self.path(first),
             room: Arc::clone(&self.room),
+            leaves: Arc::clone(&self.leaves),
+            unsure: Vec::new(),
         }))
     }
 
@@ -237,6 +243,10 @@ impl Segments for Disk {
         // It stays as it is, and nobody believes it then either.
         let _ = self.remove(first, Form::Index);
     }
+
+    fn leaves(&self) -> Option<&Leaves> {
+        Some(&self.leaves)
+    }
 }
 
 impl Device for Disk {
@@ -283,6 +293,11 @@ impl Device for Disk {
             .map_err(CreateError::Absent)?
             .name(&from, &self.path(first));
         let file = named.inspect_err(discard).map_err(CreateError::Unsure)?;
+        // What begins it behind the header.
+        let records = memchr(b'\n', head).and_then(|end| head.get(end.saturating_add(1)..));
+        if let Some(run) = records.and_then(Run::of) {
+            self.leaves.put(run);
+        }
         self.file_of(first, file).map_err(CreateError::Unsure)
     }
 
@@ -319,16 +334,23 @@ struct SegmentFile {
     is: (u64, u64),
     room: Arc<Room>,
     path: PathBuf,
+    leaves: Arc<Leaves>,
+    /// Of what was appended, and is not durable yet.
+    unsure: Vec<Run>,
 }
 
 impl Segment for SegmentFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.room.append(bytes.len())?;
-        self.file.write_all(bytes)
+        self.file.write_all(bytes)?;
+        self.unsure.extend(Run::of(bytes));
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.unsure.drain(..).for_each(|run| self.leaves.put(run));
+        Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -1,6 +1,7 @@
 //! The publisher: reads what the log has made durable, grows the tree, and signs checkpoints of it.
 //!
-//! It follows the log and is no part of a commit. What a crash leaves behind, step by step:
+//! It follows the log and is no part of a commit. The tree is grown over what the writer made durable (`leaves.rs`); only what an
+//! earlier process wrote is read back. What a crash leaves behind, step by step:
 //!
 //! | crash after | tiles | checkpoint |
 //! |---|---|---|
@@ -194,6 +195,8 @@ impl Publisher {
         if before >= durable {
             return Ok(());
         }
+        // Where the last call stood; not where it failed, in case the place itself is what is wrong.
+        let place = edge.place.take();
         // What fails half-way is begun again from where it stood.
         let mut next = edge.clone();
         let mut written = Vec::new();
@@ -201,12 +204,22 @@ impl Publisher {
             written.push(tile);
             self.shelf.put(tile, hashes)
         };
-        // Where the last call stood; not where it failed, in case the place itself is what is wrong.
-        let mut all = records_at(Arc::clone(&self.device), before, edge.place.take())?;
-        while next.frontier.size() < durable {
-            let Some(entry) = all.next() else { break };
-            let entry = entry?;
-            for (tile, hashes) in next.push(leaf(&entry.line)) {
+        let leaves = self.device.leaves();
+        let kept = leaves.map(|leaves| leaves.up_to(durable, before));
+        let kept = kept.unwrap_or_default();
+        let first = durable.saturating_sub(u64::try_from(kept.len()).unwrap_or(u64::MAX));
+        if first > before {
+            let mut all = records_at(Arc::clone(&self.device), before, place)?;
+            while next.frontier.size() < first {
+                let Some(entry) = all.next() else { break };
+                for (tile, hashes) in next.push(leaf(&entry?.line)) {
+                    put(tile, &hashes)?;
+                }
+            }
+            next.place = all.place();
+        }
+        for hash in kept {
+            for (tile, hashes) in next.push(hash) {
                 put(tile, &hashes)?;
             }
         }
@@ -218,8 +231,10 @@ impl Publisher {
         self.shelf.settle()?;
         self.readable.store(Arc::new(next.clone()));
         self.publish(&next.frontier)?;
-        next.place = all.place();
         *edge = next;
+        if let Some(leaves) = leaves {
+            leaves.forget(durable);
+        }
         // Only a full tile serves for its narrower forms: each checkpoint that somebody may have needs its own until then.
         // One that stays does no harm.
         for tile in written.into_iter().filter(|tile| tile.is_full()) {

@@ -1,19 +1,20 @@
 //! The published tree, on real files, as a verifier that is not ours sees it.
 
-use crate::support::log::{ORIGIN, open};
+use crate::support::log::{ORIGIN, RESERVE, open, open_on};
 use crate::support::witness::{Manner, Witness};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::audit::tree;
 use cambist::audit::{
-    Act, ActKind, Checkpoint, DiskReader, DiskShelf, Log, NoteKey, PublishError, Publisher,
-    Segments, Shelf, read,
+    Act, ActKind, Checkpoint, Disk, DiskReader, DiskShelf, Finding, Log, NoteKey, PublishError,
+    Publisher, Segments, Shelf, read, verify,
 };
 use cambist::clock::SystemRandomness;
 use cambist::keys::{Kek, LogKey, LogKeyError};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tlog_tiles::{Hash, TileHashReader, TileReader};
@@ -95,6 +96,35 @@ fn checkpoint(folder: &Path, vkey: &str) -> (u64, Hash) {
 
 fn theirs(hash: &tree::Hash) -> Hash {
     Hash(*hash.bytes())
+}
+
+/// In the second between its commit and its checkpoint.
+#[tokio::test]
+async fn a_record_that_is_changed_before_its_checkpoint_is_not_what_that_is_signed_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let disk = Arc::new(Disk::open(folder, RESERVE).unwrap());
+    let (log, _) = open_on(Arc::clone(&disk)).unwrap();
+    let shelf = Arc::new(DiskShelf::new(folder));
+    let publisher = Publisher::open(disk, shelf, key(folder), ORIGIN, 0).unwrap();
+    let durable = append(&log, 3).await;
+    publisher.advance(durable).unwrap();
+    let durable = append(&log, 2).await;
+    let segment = folder.join("00000000000000000000.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let holds = |window: &[u8]| window == b"key.create";
+    let last = bytes.windows(10).rposition(holds).unwrap();
+    bytes[last] = b'K';
+    // In its place: to the writer it is as it was.
+    let file = fs::File::options().write(true).open(&segment).unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    publisher.advance(durable).unwrap();
+    assert_eq!(publisher.published().unwrap().checkpoint.size, durable);
+    log.close().await;
+    let segments = Arc::new(DiskReader::new(folder));
+    let shelf = DiskShelf::new(folder);
+    let found = verify(segments, &shelf, publisher.verifier(), &[], |_| ());
+    assert!(matches!(found, Err(Finding::Changed(4))), "{found:?}");
 }
 
 #[tokio::test]

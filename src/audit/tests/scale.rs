@@ -6,8 +6,8 @@
 use crate::audit::device::{CreateError, Source};
 use crate::audit::testing::{NOW, ORIGIN, context, minted_of, token_id};
 use crate::audit::{
-    Archive, Archivist, Context, Device, Disk, DiskShelf, Done, Field, Filter, Log, Options, Order,
-    Publisher, Segment, Segments, Space, search, story,
+    Archive, Archivist, Context, Device, Disk, DiskShelf, Done, Field, Filter, Leaves, Log,
+    Options, Order, Publisher, Segment, Segments, Space, search, story,
 };
 use crate::authn::{Peer, Verified};
 use crate::clock::testing::TestClock;
@@ -85,6 +85,10 @@ impl Segments for Counting {
 
     fn distrust(&self, first: u64) {
         self.0.distrust(first);
+    }
+
+    fn leaves(&self) -> Option<&Leaves> {
+        self.0.leaves()
     }
 }
 

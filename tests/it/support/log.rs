@@ -11,11 +11,14 @@ pub(crate) const ORIGIN: &str = "https://broker.example.org/node-1";
 pub(crate) const RESERVE: u64 = 1 << 20;
 
 pub(crate) fn open(folder: &Path) -> Result<(Log, Recovered), OpenError> {
+    open_on(Arc::new(Disk::open(folder, RESERVE)?))
+}
+
+pub(crate) fn open_on(device: Arc<Disk>) -> Result<(Log, Recovered), OpenError> {
     let options = Options {
         retry: Duration::from_millis(1),
         ..Options::default()
     };
-    let device = Arc::new(Disk::open(folder, RESERVE)?);
     let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
     Log::open(
         device,
