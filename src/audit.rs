@@ -47,7 +47,8 @@
 //!   write guards against mistakes; one on a server that keeps what it was sent guards against the host as well, for whoever
 //!   looks there. The start's own look is no proof against root, who may leave it out. A copy that is gone says nothing.
 //! - *Witnesses* ([`Witness`]): each signs only what has grown from what it saw before, so that two histories cannot both be
-//!   cosigned. That is worth as much as readers ask for: one that takes checkpoints without cosignatures is not helped.
+//!   cosigned. That is worth as much as readers ask for: one that takes checkpoints without cosignatures is not helped. A start
+//!   is held against what they have seen, too, as far as they answer.
 //! - *Readers* over HTTPS: anybody who follows the log and keeps what he saw is a witness for himself.
 //!
 //! Between two looks of all of them, a second to minutes, the host is alone with its log. Neither does any of this tell that

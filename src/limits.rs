@@ -188,7 +188,7 @@ pub const NOTE: usize = 128 * 1024;
 pub const LOG_COPIES: usize = 8;
 /// Witnesses of one log, at most: as many signatures as every reader of notes takes.
 pub const LOG_WITNESSES: usize = 16;
-/// Time for one call to somebody who keeps or cosigns checkpoints.
+/// Time for one call to somebody who keeps checkpoints, or for the calls that one cosignature takes: a start waits for both.
 pub const LOG_PARTY_CALL: Duration = Duration::from_secs(10);
 /// Time for the last checkpoint to reach who keeps it, when the broker stops.
 pub const LOG_PARTING: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
-use super::parties::{Contradicted, Parties};
+use super::parties::{Contradicted, GivenUp, Parties};
 use super::{World, files, publishing, recovery, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
 use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
@@ -93,19 +93,24 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
     // rollback that is accepted, which makes the log another one.
     let is_another = log.id() != recovered_id;
+    if is_another {
+        // Its folder may be a new one, in which nothing is set aside.
+        GivenUp::new(&folder).begin()?;
+    }
     let open = || publishing::open(&folder, Arc::clone(&disk), &log, &kek, &*random).map(Arc::new);
     let mut publisher = open()?;
-    let parties = Parties::new(&config.log)?;
+    let mut parties = Parties::new(&config.log, &folder)?;
     match parties.ask(&publisher, &log).await {
         Ok(()) => {}
-        // What the copies are of is what was given up.
+        // What copies and witnesses have is of what is given up.
         Err(error) if world.accept_rollback && error.is::<Contradicted>() => {
-            tracing::warn!(%error, "the copies are replaced");
-            parties.give_up();
+            tracing::warn!(%error, "the log that was published is given up");
             if !is_another {
                 recovery::roll_back(&store, &log, &guard).await?;
                 publisher = open()?;
+                parties = Parties::new(&config.log, &folder)?;
             }
+            parties.give_up();
         }
         Err(error) if error.is::<Contradicted>() => {
             return Err(error.context(

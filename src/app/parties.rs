@@ -1,133 +1,79 @@
-//! Those outside who hold the log to its word: copies of its last checkpoint are sent to them, and read back at the start.
+//! Those outside who hold the log to its word: its last checkpoint is sent to them, and what they have is held against it at
+//! the start, before anything is issued.
+
+mod copies;
+mod given_up;
+mod witnesses;
+
+pub(super) use given_up::GivenUp;
 
 use super::{World, files};
-use crate::audit::{
-    FileKeeper, KeepError, Keeper, Log, Party, PartyKind, PublishError, Published, Publisher, Web,
-    WebKeeper, Witness,
-};
-use crate::config::{self, CopyPlace};
+use crate::audit::{KeepError, Log, Party, PublishError, Published, Publisher, Web, WitnessError};
+use crate::config;
+use crate::lifecycle::Lifecycle;
 use crate::limits;
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
+use copies::Copy;
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-
-/// A place for copies, and how it fares.
-#[derive(Clone, Debug)]
-struct Copy {
-    keeper: Keeper,
-    required: bool,
-    /// Whether the log was held against what is there. Before that it is not overwritten: it may say that the log lost
-    /// records.
-    met: Arc<AtomicBool>,
-    party: Arc<Party>,
-}
-
-impl Copy {
-    /// Holds the log against what is there, if that could not be done at the start.
-    async fn meet(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
-        if self.met.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        if let Some(note) = self.keeper.kept().await? {
-            self.hold(note, publisher, log).await?;
-        }
-        self.met.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    async fn hold(
-        &self,
-        note: Vec<u8>,
-        publisher: &Arc<Publisher>,
-        log: &Log,
-    ) -> anyhow::Result<()> {
-        let (publisher, durable) = (Arc::clone(publisher), log.durable());
-        let held = move || publisher.has_grown_from(&note, durable);
-        let held = tokio::task::spawn_blocking(held).await;
-        let held = held.context("the log cannot be held against a copy")?;
-        held.map_err(|against| Contradicted::or_fault(self.keeper.to_string(), against))
-    }
-}
+use witnesses::Cosigner;
 
 /// All who are sent checkpoints.
 #[derive(Clone, Debug)]
 pub(super) struct Parties {
     copies: Arc<[Copy]>,
-    witnesses: Arc<[(Arc<Witness>, Arc<Party>)]>,
+    witnesses: Arc<[Cosigner]>,
 }
 
-/// What a copy has against the log.
+/// What one of them has against the log.
 #[derive(Debug, thiserror::Error)]
-#[error("the copy of the log's checkpoint at {place}: {against}")]
-pub(super) struct Contradicted {
-    place: String,
-    against: PublishError,
-}
-
-impl Contradicted {
-    /// What was found; not that it could not be looked for.
-    fn or_fault(place: String, against: PublishError) -> anyhow::Error {
-        match against {
-            PublishError::Behind { .. } | PublishError::Forked(_) | PublishError::Foreign(_) => {
-                Self { place, against }.into()
-            }
-            fault => anyhow!(fault).context(format!(
-                "the log cannot be held against the copy of its checkpoint at {place}"
-            )),
-        }
-    }
+pub(super) enum Contradicted {
+    #[error("the copy of the log's checkpoint at {place}: {against}")]
+    Copy {
+        place: String,
+        against: PublishError,
+    },
+    #[error("the witness {name}: {against}")]
+    Witness { name: String, against: WitnessError },
 }
 
 impl Parties {
-    pub(super) fn new(config: &config::Log) -> anyhow::Result<Self> {
-        let copies: anyhow::Result<Vec<Copy>> = config.copies.iter().map(copy).collect();
-        let witnesses: anyhow::Result<Vec<_>> = config.witnesses.iter().map(witness).collect();
+    pub(super) fn new(config: &config::Log, folder: &Path) -> anyhow::Result<Self> {
+        let given_up = GivenUp::new(folder);
+        let copies = config.copies.iter().map(|of| Copy::new(of, &given_up));
+        let copies: anyhow::Result<Vec<_>> = copies.collect();
+        let witnesses = config.witnesses.iter();
+        let witnesses = witnesses.map(|of| Cosigner::new(of, &given_up));
+        let witnesses: anyhow::Result<Vec<_>> = witnesses.collect();
         Ok(Self {
             copies: copies?.into(),
             witnesses: witnesses?.into(),
         })
     }
 
-    /// Holds the log against what was published of it, before anything is issued. A copy that cannot be read is passed
-    /// over, unless it is required; one that is not there yet says nothing.
+    /// Holds the log against what they have of it, before anything is issued. Who cannot be asked is passed over, but for a
+    /// copy that is required.
     pub(super) async fn ask(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
-        let published = publisher.published().map_or(0, |last| last.checkpoint.size);
         for copy in &*self.copies {
-            let place = copy.keeper.to_string();
-            // A file may be on a mount that hangs.
-            let kept = timeout(limits::LOG_PARTY_CALL, copy.keeper.kept()).await;
-            let note = match kept.unwrap_or(Err(KeepError::Slow)) {
-                Ok(Some(note)) => note,
-                Ok(None) if copy.required && published > 0 => {
-                    return Err(anyhow!(
-                        "there is no copy of the log's checkpoint at {place}, and one is required: put one there, \
-                         the log's own `checkpoint` if there never was another"
-                    ));
-                }
-                Ok(None) => {
-                    tracing::warn!(%place, "no copy of the log's checkpoint is there yet");
-                    copy.met.store(true, Ordering::Release);
-                    continue;
-                }
-                Err(error) if copy.required => {
-                    return Err(anyhow!(error).context(format!(
-                        "the copy of the log's checkpoint at {place} cannot be read, and is required"
-                    )));
-                }
-                Err(error) => {
-                    copy.party.failed();
-                    tracing::warn!(%place, %error, "a copy of the log's checkpoint cannot be read: nothing is held against it");
-                    continue;
-                }
-            };
-            copy.hold(note, publisher, log).await?;
-            copy.met.store(true, Ordering::Release);
+            copy.ask(publisher, log).await?;
         }
-        Ok(())
+        // After the copies: a witness that knows less would cosign what a copy shows to be another log.
+        let mut asking = JoinSet::new();
+        for cosigner in &*self.witnesses {
+            let (cosigner, publisher, log) = (cosigner.clone(), Arc::clone(publisher), log.clone());
+            asking.spawn(async move { cosigner.ask(&publisher, &log).await });
+        }
+        // Each to its end: what one of them still wrote would be written into the log that comes after a rollback.
+        let mut all = Ok(());
+        while let Some(asked) = asking.join_next().await {
+            all = all.and(asked.context("a witness cannot be asked").flatten());
+        }
+        all
     }
 
     /// What the copies say is of a log that was given up: they are overwritten.
@@ -140,7 +86,7 @@ impl Parties {
     /// Sends each checkpoint on from now on.
     pub(super) fn start(&self, world: &World, publisher: &Arc<Publisher>, log: &Log) {
         let copies = self.copies.iter().map(|copy| &copy.party);
-        let parties = copies.chain(self.witnesses.iter().map(|(_, party)| party));
+        let parties = copies.chain(self.witnesses.iter().map(|one| &one.party));
         let _first_stays = log.stats().parties.set(parties.cloned().collect());
         for copy in self.copies.iter().cloned() {
             let party = Arc::clone(&copy.party);
@@ -150,22 +96,24 @@ impl Parties {
                 let (copy, publisher, log) = (copy.clone(), Arc::clone(&publisher), log.clone());
                 let lifecycle = lifecycle.clone();
                 async move {
-                    if let Err(error) = copy.meet(&publisher, &log).await {
-                        if error.is::<Contradicted>() {
-                            lifecycle.fail(format!("{error:#}"));
-                        }
-                        return Err(error);
-                    }
+                    let met = copy.meet(&publisher, &log).await;
+                    met.inspect_err(|error| fail_if_contradicted(&lifecycle, error))?;
                     Ok::<_, anyhow::Error>(copy.keeper.keep(&last.note).await?)
                 }
             };
             spawn(world, "copy", follow(news, party, send));
         }
-        for (witness, party) in self.witnesses.iter().cloned() {
-            let (news, publisher) = (publisher.follow(), Arc::clone(publisher));
+        for cosigner in self.witnesses.iter().cloned() {
+            let party = Arc::clone(&cosigner.party);
+            let (publisher, log) = (Arc::clone(publisher), log.clone());
+            let (news, lifecycle) = (publisher.follow(), world.lifecycle.clone());
             let send = move |last: Arc<Published>| {
-                let (witness, publisher) = (Arc::clone(&witness), Arc::clone(&publisher));
-                async move { witness.cosign(&publisher, &last).await }
+                let (cosigner, publisher) = (cosigner.clone(), Arc::clone(&publisher));
+                let (log, lifecycle) = (log.clone(), lifecycle.clone());
+                async move {
+                    let cosigned = cosigner.cosign(&publisher, &last, &log).await;
+                    cosigned.inspect_err(|error| fail_if_contradicted(&lifecycle, error))
+                }
             };
             spawn(world, "witness", follow(news, party, send));
         }
@@ -191,6 +139,13 @@ impl Parties {
     }
 }
 
+/// What was away at the start, and has something against the log, ends what would not have begun.
+fn fail_if_contradicted(lifecycle: &Lifecycle, error: &anyhow::Error) {
+    if error.is::<Contradicted>() {
+        lifecycle.fail(format!("{error:#}"));
+    }
+}
+
 /// Runs until nothing is asked any more.
 fn spawn(world: &World, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
     let quiet = world.lifecycle.quiet().clone();
@@ -199,31 +154,6 @@ fn spawn(world: &World, name: &'static str, work: impl Future<Output = ()> + Sen
         quiet.cancelled().await;
         Ok::<_, anyhow::Error>(())
     });
-}
-
-fn witness(configured: &config::LogWitness) -> anyhow::Result<(Arc<Witness>, Arc<Party>)> {
-    let config::LogWitness { server, key } = configured;
-    let party = Party::new(PartyKind::Witness, key.name().to_owned());
-    let witness = Witness::new(web(server)?, server.url.clone(), key.clone());
-    Ok((Arc::new(witness), Arc::new(party)))
-}
-
-fn copy(configured: &config::LogCopy) -> anyhow::Result<Copy> {
-    let keeper = match &configured.place {
-        CopyPlace::File(path) => Keeper::File(FileKeeper::new(path.clone())),
-        CopyPlace::Web { server, token_file } => Keeper::Web(WebKeeper {
-            web: web(server)?,
-            url: server.url.clone(),
-            token: token_file.clone(),
-        }),
-    };
-    let party = Party::new(PartyKind::Copy, keeper.to_string());
-    Ok(Copy {
-        keeper,
-        required: configured.required,
-        met: Arc::default(),
-        party: Arc::new(party),
-    })
 }
 
 /// How a server is reached, by its own CAs.

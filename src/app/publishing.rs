@@ -2,7 +2,7 @@
 
 use super::World;
 use super::open::Opened;
-use super::parties::Parties;
+use super::parties::{GivenUp, Parties};
 use crate::audit::{Disk, DiskShelf, Log, PublishError, Publisher, Segments as _, Shelf as _};
 use crate::clock::Random;
 use crate::keys::{Kek, LogKey, LogKeyError};
@@ -77,6 +77,7 @@ pub(super) fn open(
 
 /// Renames what belongs to another log. The key last: while it is there, this is done again.
 fn set_aside(folder: &Path, old: &str) -> std::io::Result<()> {
+    GivenUp::new(folder).begin()?;
     for name in ["tile", "checkpoint", DiskShelf::KEY, KEY] {
         match std::fs::rename(folder.join(name), folder.join(format!("{name}.{old}"))) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

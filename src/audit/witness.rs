@@ -2,18 +2,35 @@
 //! that they signed before. Their word stands under the checkpoint.
 //!
 //! They are asked after it was published, each by itself: none holds up the log, its checkpoint or another witness.
+//!
+//! A checkpoint is durable here before a witness is sent it. So a witness that has cosigned more than there is, or another tree,
+//! tells that this log lost records that were published ([`WitnessError::contradicts`]):
+//!
+//! | it answers | and that is |
+//! |---|---|
+//! | 200 | its cosignature |
+//! | 409, of a size up to the checkpoint's | where it stands: it is sent the proof from there |
+//! | 409, of a size that the log has records for, but no checkpoint yet | asked again with the next one |
+//! | 409, of more records than the log has | a contradiction |
+//! | to the proof from where it just said that it stands: 422; or 409, where that is the checkpoint's own size | a contradiction, unless the proof does not verify here, or the witness has cosigned just that tree |
+//! | anything else: 403, 404, 422 to everything | no cosignature, and nothing against the log |
+//!
+//! A single 422 is not believed, be it of a fault of the witness or of something in front of it: it must also say where it
+//! stands, and what it refuses must be right by our own code. It is a party that the operator has chosen, as who keeps a copy is.
 
 use super::checkpoint::Checkpoint;
 use super::note::{NoteError, NoteKey};
 use super::publisher::{PublishError, Published, Publisher};
 use super::tree::Hash;
 use super::web::{Web, WebError};
+use crate::limits;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::timeout;
 use url::Url;
 
 /// One witness, and how far it has seen the log.
@@ -39,9 +56,12 @@ pub enum WitnessError {
     /// No answer, or one that says no: it does not know the log (404), its key (403), or does not believe the proof (422).
     #[error(transparent)]
     Web(#[from] WebError),
+    /// No answer in time.
+    #[error("it does not answer in time")]
+    Slow,
     /// It has seen more than there is.
     #[error(
-        "it has cosigned a checkpoint of {witness} records, and the log's is of {log}: records that were published are missing here"
+        "it has cosigned a checkpoint of {witness} records, and the log ends at {log}: records that were published are missing here"
     )]
     Ahead {
         /// What it has seen.
@@ -49,6 +69,26 @@ pub enum WitnessError {
         /// What there is.
         log: u64,
     },
+    /// It has seen more than the last checkpoint, and the log holds as much.
+    #[error(
+        "it has cosigned a checkpoint of {witness} records, and the last one here is of {checkpoint}: the next one is held against it"
+    )]
+    Beyond {
+        /// What it has seen.
+        witness: u64,
+        /// What the last checkpoint is of.
+        checkpoint: u64,
+    },
+    /// It has seen others.
+    #[error(
+        "it has cosigned a checkpoint of {0} records, and the first {0} here are not those, or it is at fault: what it was sent verifies here"
+    )]
+    Forked(u64),
+    /// It refuses what it has cosigned itself.
+    #[error(
+        "it does not believe its own cosignature of the first {0} records: the witness is at fault"
+    )]
+    Fickle(u64),
     /// It says that it stands elsewhere, and not where, or where it was just told that it does not.
     #[error("its answer does not say where it stands")]
     Lost,
@@ -66,6 +106,14 @@ pub enum WitnessError {
     Ended,
 }
 
+impl WitnessError {
+    /// Whether it tells that this log is not the one that was published.
+    #[must_use]
+    pub fn contradicts(&self) -> bool {
+        matches!(self, Self::Ahead { .. } | Self::Forked(_))
+    }
+}
+
 impl Witness {
     /// One with this submission prefix, whose cosignatures are by this key.
     #[must_use]
@@ -78,7 +126,8 @@ impl Witness {
         }
     }
 
-    /// Has a checkpoint cosigned, and puts the cosignature under it where it is still the last one.
+    /// Has a checkpoint cosigned, and puts the cosignature under it where it is still the last one. `durable` is how many records
+    /// the log holds.
     ///
     /// # Errors
     /// [`WitnessError`]; the checkpoint stands as it is.
@@ -86,21 +135,14 @@ impl Witness {
         &self,
         publisher: &Arc<Publisher>,
         last: &Published,
+        durable: u64,
     ) -> Result<(), WitnessError> {
-        let seen = self.seen();
-        if seen.last.as_ref() == Some(&last.checkpoint) {
+        if self.seen().last.as_ref() == Some(&last.checkpoint) {
             return Ok(());
         }
-        let lines = match self.submit(publisher, last, seen.size).await? {
-            Answer::Cosigned(lines) => lines,
-            // It knows better where it stands: as after a start, when we know nothing.
-            Answer::Stands(size) => match self.submit(publisher, last, size).await? {
-                Answer::Cosigned(lines) => lines,
-                Answer::Stands(_) => return Err(WitnessError::Lost),
-            },
-        };
-        let text = last.checkpoint.to_string();
-        let line = self.key.line(&text, &lines)?.to_owned();
+        // All of it in the time of one call: a start waits for it.
+        let line = timeout(limits::LOG_PARTY_CALL, self.line(publisher, last, durable)).await;
+        let line = line.unwrap_or(Err(WitnessError::Slow))?;
         self.set_seen(Seen {
             size: last.checkpoint.size,
             last: Some(last.checkpoint.clone()),
@@ -115,6 +157,67 @@ impl Witness {
         Ok(())
     }
 
+    /// Its line under a checkpoint.
+    async fn line(
+        &self,
+        publisher: &Arc<Publisher>,
+        last: &Published,
+        durable: u64,
+    ) -> Result<String, WitnessError> {
+        let size = last.checkpoint.size;
+        let known = Some(self.seen().size).filter(|known| *known <= size);
+        let mut old = known.unwrap_or(0);
+        // Where it says that it stands. It knows better: as after a start, when we know nothing.
+        let mut stands = None;
+        loop {
+            match self.submit(publisher, last, old).await? {
+                Answer::Cosigned(lines) => {
+                    let text = last.checkpoint.to_string();
+                    return Ok(self.key.line(&text, &lines)?.to_owned());
+                }
+                Answer::Stands(_) if stands.is_some() => return Err(WitnessError::Lost),
+                Answer::Stands(witness) if witness > durable => {
+                    let log = durable;
+                    return Err(WitnessError::Ahead { witness, log });
+                }
+                Answer::Stands(witness) if witness > size => {
+                    let checkpoint = size;
+                    return Err(WitnessError::Beyond {
+                        witness,
+                        checkpoint,
+                    });
+                }
+                Answer::Stands(witness) => (old, stands) = (witness, Some(witness)),
+                Answer::Differs if stands.is_some() => {
+                    return Err(self.against(publisher, last, old).await);
+                }
+                // We thought that it stands there. It is to say so itself: to nothing at all, where nothing can differ.
+                Answer::Differs => old = 0,
+            }
+        }
+    }
+
+    /// What it means that it does not believe that a checkpoint has grown from the first `old` records.
+    async fn against(
+        &self,
+        publisher: &Arc<Publisher>,
+        last: &Published,
+        old: u64,
+    ) -> WitnessError {
+        let (publisher, of) = (Arc::clone(publisher), last.checkpoint.clone());
+        let root = match tokio::task::spawn_blocking(move || publisher.grown_from(old, &of)).await {
+            Ok(Ok(root)) => root,
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return WitnessError::Ended,
+        };
+        let is_that = |seen: Checkpoint| seen.size == old && seen.root == root;
+        let signed = old == last.checkpoint.size && self.key.open(last.note.as_bytes()).is_ok();
+        match signed || self.seen().last.is_some_and(is_that) {
+            true => WitnessError::Fickle(old),
+            false => WitnessError::Forked(old),
+        }
+    }
+
     /// `add-checkpoint`.
     async fn submit(
         &self,
@@ -123,12 +226,6 @@ impl Witness {
         old: u64,
     ) -> Result<Answer, WitnessError> {
         let (publisher, size) = (Arc::clone(publisher), last.checkpoint.size);
-        if old > size {
-            return Err(WitnessError::Ahead {
-                witness: old,
-                log: size,
-            });
-        }
         let proof = tokio::task::spawn_blocking(move || publisher.consistency(old, size)).await;
         let proof = proof.map_err(|_| WitnessError::Ended)??;
         let body = request(old, &proof, &last.note);
@@ -137,12 +234,13 @@ impl Witness {
                 let lines = String::from_utf8(lines).map_err(|_| NoteError::Malformed)?;
                 Ok(Answer::Cosigned(lines))
             }
-            (StatusCode::CONFLICT, size) => {
-                let size = stands_at(&size)
-                    .filter(|size| *size != old)
-                    .ok_or(WitnessError::Lost)?;
-                Ok(Answer::Stands(size))
-            }
+            (StatusCode::CONFLICT, answer) => match stands_at(&answer) {
+                Some(other) if other != old => Ok(Answer::Stands(other)),
+                // As large, and another root.
+                _ if old > 0 && old == size => Ok(Answer::Differs),
+                _ => Err(WitnessError::Lost),
+            },
+            (StatusCode::UNPROCESSABLE_ENTITY, _) if old > 0 => Ok(Answer::Differs),
             (status, _) => Err(WebError::Status(status).into()),
         }
     }
@@ -163,6 +261,8 @@ enum Answer {
     Cosigned(String),
     /// The size of the checkpoint that it cosigned last, which is not the one that we thought.
     Stands(u64),
+    /// What it has cosigned is not the beginning of it.
+    Differs,
 }
 
 fn request(old: u64, proof: &[Hash], note: &str) -> String {

@@ -1,10 +1,13 @@
 //! What others read of the published tree: tiles, records, proofs, and whether it is the one that was published before.
 
 use super::{PublishError, Published, Publisher, signed};
+use crate::audit::checkpoint::Checkpoint;
 use crate::audit::proof::Proof;
 use crate::audit::read::ReadError;
 use crate::audit::take_up::{begin, beyond};
-use crate::audit::tree::{Hash, Tile, Tiles as _, consistency, inclusion, root};
+use crate::audit::tree::{
+    Hash, Tile, Tiles as _, consistency, inclusion, root, verify_consistency,
+};
 use crate::audit::view::View;
 use std::io;
 use std::sync::Arc;
@@ -61,6 +64,24 @@ impl Publisher {
             true => Ok(Vec::new()),
             false => consistency(&self.view(), old, new),
         }
+    }
+
+    /// The root of the first `old` records, where the proof that a checkpoint has grown from them verifies. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When the tiles cannot be read, or the proof that others are sent does not verify.
+    pub(in crate::audit) fn grown_from(&self, old: u64, is: &Checkpoint) -> io::Result<Hash> {
+        let was = root(&self.view(), old)?;
+        let proof = self.consistency(old, is.size)?;
+        let verified = verify_consistency(old, &was, is.size, &is.root, &proof);
+        verified.map_err(|error| {
+            let (size, wrong) = (is.size, io::ErrorKind::InvalidData);
+            let message = format!(
+                "the proof from {old} to {size} records is wrong: {error}: run `cambist audit verify`"
+            );
+            io::Error::new(wrong, message)
+        })?;
+        Ok(was)
     }
 
     /// Whether the log has grown from a checkpoint that it once published. `durable` is how many records it holds. Blocks:

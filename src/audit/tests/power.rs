@@ -206,6 +206,18 @@ impl Site {
         let (segments, key) = (Arc::clone(&self.device), self.publisher.verifier());
         let sound = verify(segments as _, &*self.shelf, key, &self.checkpoints, |_| ()).unwrap();
         assert_eq!(sound.checkpoint.size, self.opened.log.durable());
+        let last = self.publisher.published().unwrap().checkpoint.clone();
+        for old in &self.checkpoints {
+            let root = self.publisher.grown_from(old.size, &last).unwrap();
+            assert_eq!(root, old.root);
+        }
+        let another = Checkpoint {
+            root: Hash::of_nothing(),
+            ..last.clone()
+        };
+        for old in (1..=last.size).step_by(61) {
+            assert!(self.publisher.grown_from(old, &another).is_err(), "{old}");
+        }
         // And whoever asks for the proof of a record gets one.
         let all: Arc<dyn Segments> = Arc::clone(&self.device) as _;
         for entry in read::records(all, 0).unwrap().step_by(61) {

@@ -264,3 +264,49 @@ async fn a_log_that_is_behind_overwrites_no_copy_that_was_away_when_it_started()
     assert_eq!(site.fails(&[]).await.0, 1);
     assert_eq!(server.with(|kept| kept.note.clone()), newer);
 }
+
+/// It holds what was given up, and says nothing against what came after.
+#[tokio::test]
+async fn a_copy_that_was_away_when_a_rollback_was_accepted_is_replaced_later() {
+    let server = Server::default();
+    let outside = server.serve().await;
+    let site = site(&format!("{FILE}{}", at(&outside)), Some(&outside));
+    let mut broker = site.start().await;
+    broker.issue(2).await;
+    broker.terminate().await;
+    copy_folder(&site.path("data"), &site.path("put-by"));
+    broker.restart().await;
+    broker.issue(20).await;
+    broker.terminate().await;
+    let given_up = server.with(|kept| kept.note.clone()).unwrap();
+    put_back(&site);
+    server.with(|kept| kept.broken = Some(StatusCode::BAD_GATEWAY));
+    let mut command = site.command();
+    command.arg("--accept-rollback");
+    site.run(command).await.terminate().await;
+    assert_eq!(server.with(|kept| kept.note.clone()).unwrap(), given_up);
+    // Back at a start, or after it.
+    for at_start in [true, false] {
+        server.with(|kept| kept.note = Some(given_up.clone()));
+        if at_start {
+            server.with(|kept| kept.broken = None);
+        }
+        let mut broker = site.start().await;
+        server.with(|kept| kept.broken = None);
+        broker.says("is of a log that was given up").await;
+        let last = async || server.with(|kept| kept.note.clone()).unwrap() != given_up;
+        until("a note of the new log", last).await;
+        assert!(broker.terminate().await.success());
+        let last = fs::read(site.path("data/log/checkpoint")).unwrap();
+        assert_eq!(server.with(|kept| kept.note.clone()).unwrap(), last);
+        server.with(|kept| kept.broken = Some(StatusCode::BAD_GATEWAY));
+    }
+    // Another log's is no less foreign than before.
+    let other = self::site(FILE, None);
+    other.start().await.terminate().await;
+    let foreign = fs::read(other.path("other/checkpoint")).unwrap();
+    server.with(|kept| (kept.broken, kept.note) = (None, Some(foreign.into())));
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("not one of this log by its key"), "{said}");
+}

@@ -12,20 +12,42 @@ use std::sync::Arc;
 
 const READER: &str = "\n[[log.reader]]\nspiffe_id = \"spiffe://example.org/siem\"\n";
 
+/// What has a witness cosign.
+fn block(at: usize, witness: &Witness, outside: &Outside) -> String {
+    let (url, key) = (&outside.origin, witness.vkey());
+    format!(
+        "\n[[log.witness]]\nurl = \"{url}/submit\"\nca = \"witness-{at}.pem\"\nkey = \"{key}\"\n"
+    )
+}
+
 /// A site whose log these witnesses are to cosign.
 fn site(witnesses: &[(&Witness, &Outside)]) -> Arc<Site> {
-    let mut config = READER.to_owned();
-    for (at, (witness, outside)) in witnesses.iter().enumerate() {
-        let (url, key) = (&outside.origin, witness.vkey());
-        config += &format!(
-            "\n[[log.witness]]\nurl = \"{url}/submit\"\nca = \"witness-{at}.pem\"\nkey = \"{key}\"\n"
-        );
-    }
+    let all = witnesses.iter().enumerate();
+    let blocks = all.map(|(at, (witness, outside))| block(at, witness, outside));
+    let config: String = std::iter::once(READER.to_owned()).chain(blocks).collect();
     let site = Site::with(|setup| setup.config.push_str(&config));
     for (at, (_, outside)) in witnesses.iter().enumerate() {
         outside.write_ca(&site.path(&format!("witness-{at}.pem")));
     }
     site
+}
+
+fn put_by(site: &Site) {
+    let _there_may_be_none = fs::remove_dir_all(site.path("put-by"));
+    copy_folder(&site.path("data"), &site.path("put-by"));
+}
+
+fn put_back(site: &Site) {
+    fs::remove_dir_all(site.path("data")).unwrap();
+    copy_folder(&site.path("put-by"), &site.path("data"));
+}
+
+async fn refused(site: &Site, words: &[&str]) {
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1, "{said}");
+    for word in words {
+        assert!(said.contains(word), "no `{word}` in {said}");
+    }
 }
 
 fn vkey(site: &Site) -> String {
@@ -61,7 +83,7 @@ async fn each_witness_signs_under_the_checkpoint_and_goes_on_after_a_restart() {
     let site = site(&[(&one, &at_one), (&two, &at_two)]);
     let mut broker = site.start().await;
     // A log that a witness does not know yet (404) is asked about again.
-    broker.says("is not taken; tried again").await;
+    broker.says("nothing is held against it").await;
     for witness in [&one, &two] {
         witness.meets(&vkey(&site));
     }
@@ -151,7 +173,8 @@ async fn a_witness_that_refuses_lies_or_hangs_holds_nothing_up() {
     let (at_good, at_bad) = (good.serve().await, bad.serve().await);
     let site = site(&[(&good, &at_good), (&bad, &at_bad)]);
     bad.is(Manner::Hangs);
-    let broker = site.start().await;
+    let mut broker = site.start().await;
+    broker.says("nothing is held against it").await;
     for witness in [&good, &bad] {
         witness.meets(&vkey(&site));
     }
@@ -165,6 +188,8 @@ async fn a_witness_that_refuses_lies_or_hangs_holds_nothing_up() {
         Manner::Refuses(StatusCode::FORBIDDEN),
         Manner::Refuses(StatusCode::UNPROCESSABLE_ENTITY),
         Manner::Refuses(StatusCode::TEMPORARY_REDIRECT),
+        // It refuses what has grown from its own cosignature: that is its fault.
+        Manner::Disbelieves,
     ];
     for manner in manners {
         bad.is(manner);
@@ -185,6 +210,7 @@ async fn a_witness_that_refuses_lies_or_hangs_holds_nothing_up() {
         bad.is(Manner::Honest);
         until("both", async || published(&site, &both).1.len() == 2).await;
     }
+    assert!(broker.terminate().await.success());
 }
 
 async fn failures(broker: &Broker) -> String {
@@ -194,9 +220,8 @@ async fn failures(broker: &Broker) -> String {
     line.unwrap().to_owned()
 }
 
-/// It remembers what this host has forgotten, says so, and does not sign.
 #[tokio::test]
-async fn a_witness_that_has_seen_more_is_heard() {
+async fn a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue() {
     let witness = Witness::new("w.example.net");
     let outside = witness.serve().await;
     let site = site(&[(&witness, &outside)]);
@@ -204,24 +229,140 @@ async fn a_witness_that_has_seen_more_is_heard() {
     witness.meets(&vkey(&site));
     broker.issue(2).await;
     broker.terminate().await;
-    copy_folder(&site.path("data"), &site.path("put-by"));
+    put_by(&site);
     broker.restart().await;
     let issued = broker.issue(40).await;
     until("its cosignature", async || witness.size() >= issued).await;
     broker.terminate().await;
-    fs::remove_dir_all(site.path("data")).unwrap();
-    copy_folder(&site.path("put-by"), &site.path("data"));
-    broker.restart().await;
+    // Sound in itself, and believed without the witness.
+    put_back(&site);
+    let missing = [
+        "the witness w.example.net",
+        "records that were published are missing here",
+        "--accept-rollback",
+    ];
+    refused(&site, &missing).await;
+    // Forked: more records than the witness has seen, and others.
+    let config = fs::read_to_string(site.path("cambist.toml")).unwrap();
+    let unheld = config.replacen(&block(0, &witness, &outside), "", 1);
+    assert_ne!(unheld, config);
+    fs::write(site.path("cambist.toml"), unheld).unwrap();
+    let mut unheld = site.start().await;
+    unheld.issue(60).await;
+    assert!(unheld.terminate().await.success());
+    fs::write(site.path("cambist.toml"), &config).unwrap();
+    refused(&site, &["the witness w.example.net", "are not those"]).await;
+    let last = witness.asked().last().copied().unwrap();
+    assert_eq!(
+        (last.0, last.2),
+        (witness.size(), StatusCode::UNPROCESSABLE_ENTITY)
+    );
+    // Without its tree, it is the same log.
+    fs::remove_file(site.path("data/log/checkpoint")).unwrap();
+    fs::remove_dir_all(site.path("data/log/tile")).unwrap();
+    refused(&site, &["are not those"]).await;
+    // Accepted, it is another log, of which the witness knows nothing (403).
+    let key = vkey(&site);
+    let mut command = site.command();
+    command.arg("--accept-rollback");
+    let mut accepted = site.run(command).await;
+    assert_ne!(vkey(&site), key);
+    accepted.terminate().await;
+    site.start().await.terminate().await;
+    let last = witness.asked().last().copied().unwrap();
+    assert_eq!(last.2, StatusCode::FORBIDDEN);
+    // Told the new key alone, it still speaks of the old log, at a start and later.
+    witness.trusts(&vkey(&site));
+    let mut broker = site.start().await;
     broker
-        .says("records that were published are missing here")
+        .says("it has cosigned nothing since a rollback was accepted")
         .await;
+    broker.issue(1).await;
+    let asked = witness.asked().len();
+    until("asked later", async || witness.asked().len() > asked).await;
+    broker.restart().await;
     assert!(published(&site, &[&witness]).1.is_empty());
-    // Once it is as large again, it is another one all the same.
-    broker.issue(60).await;
-    until("a refusal of the fork", async || {
-        let last = witness.asked().last().copied();
-        last.is_some_and(|last| last.2 == StatusCode::UNPROCESSABLE_ENTITY)
+    // Once it has cosigned the new log, it is believed again.
+    witness.meets(&vkey(&site));
+    until("its cosignature of the new log", async || {
+        witness.size() > 0 && fs::read(site.path("data/log/cosigned-by")).unwrap().len() > 1
     })
     .await;
-    assert!(published(&site, &[&witness]).1.is_empty());
+    broker.terminate().await;
+    put_by(&site);
+    broker.restart().await;
+    let issued = broker.issue(3).await;
+    until("its cosignature", async || witness.size() >= issued).await;
+    broker.terminate().await;
+    put_back(&site);
+    refused(&site, &missing).await;
+}
+
+#[tokio::test]
+async fn a_witness_that_was_away_when_it_started_ends_a_log_that_is_behind() {
+    let witness = Witness::new("w.example.net");
+    let outside = witness.serve().await;
+    let site = site(&[(&witness, &outside)]);
+    let mut broker = site.start().await;
+    witness.meets(&vkey(&site));
+    broker.issue(2).await;
+    broker.terminate().await;
+    put_by(&site);
+    broker.restart().await;
+    let issued = broker.issue(20).await;
+    until("its cosignature", async || witness.size() >= issued).await;
+    broker.terminate().await;
+    put_back(&site);
+    witness.is(Manner::Refuses(StatusCode::SERVICE_UNAVAILABLE));
+    let mut behind = site.start().await;
+    behind.says("nothing is held against it").await;
+    behind.issue(1).await;
+    witness.is(Manner::Honest);
+    // It ends, and does not start again.
+    assert_eq!(behind.ended().await.code(), Some(1));
+    refused(&site, &["records that were published are missing here"]).await;
+}
+
+#[tokio::test]
+async fn where_a_witness_says_that_it_stands_is_held_against_what_there_is() {
+    let witness = Witness::new("w.example.net");
+    let outside = witness.serve().await;
+    let site = site(&[(&witness, &outside)]);
+    site.start().await.terminate().await;
+    let size = published(&site, &[]).0;
+    // One that it never saw here: as large, and another; then, larger by one record.
+    witness.is(Manner::Claims(size));
+    refused(&site, &["are not those"]).await;
+    witness.is(Manner::Claims(size + 1));
+    refused(&site, &["records that were published are missing here"]).await;
+    // Smaller, and again smaller when it gets the proof from there: no answer at all.
+    witness.is(Manner::Claims(size - 1));
+    let mut broker = site.start().await;
+    broker.says("does not say where it stands").await;
+    // What it has cosigned and denies is its own fault.
+    witness.is(Manner::Honest);
+    witness.meets(&vkey(&site));
+    until("its cosignature", async || {
+        published(&site, &[&witness]).1.len() == 1
+    })
+    .await;
+    broker.kill9().await;
+    let size = published(&site, &[&witness]).0;
+    witness.is(Manner::Claims(size));
+    let mut broker = site.start().await;
+    broker.says("does not believe its own cosignature").await;
+    broker.terminate().await;
+    // A tree that was moved away is made again, and is the one that it saw.
+    witness.is(Manner::Honest);
+    fs::remove_file(site.path("data/log/checkpoint")).unwrap();
+    fs::remove_dir_all(site.path("data/log/tile")).unwrap();
+    let before = witness.asked().len();
+    let broker = site.start().await;
+    broker.says("the log's checkpoints are taken").await;
+    let asked = witness.asked().split_off(before);
+    let answers: Vec<_> = asked.iter().map(|asked| asked.2).take(3).collect();
+    assert_eq!(
+        answers,
+        [StatusCode::CONFLICT, StatusCode::CONFLICT, StatusCode::OK]
+    );
 }

@@ -118,6 +118,17 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "revocations and spends are done again from the log",
         &["store_recovery::a_restored_backup_gets_back_what_must_not_be_lost"],
     ),
+    (
+        "an older copy of the whole data folder is put back",
+        "no start where a copy of the checkpoint or a witness knows more, and an end where it says so later; an accepted rollback stays accepted",
+        &[
+            "e2e::copies::a_log_behind_its_last_published_checkpoint_does_not_issue",
+            "e2e::copies::a_log_that_is_behind_overwrites_no_copy_that_was_away_when_it_started",
+            "e2e::copies::a_copy_that_was_away_when_a_rollback_was_accepted_is_replaced_later",
+            "e2e::witnesses::a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue",
+            "e2e::witnesses::a_witness_that_was_away_when_it_started_ends_a_log_that_is_behind",
+        ],
+    ),
 ];
 
 #[test]

@@ -28,6 +28,10 @@ pub(crate) enum Manner {
     Babbles,
     /// Does not answer while it is so.
     Hangs,
+    /// Says where it stands, and of no proof that it is one.
+    Disbelieves,
+    /// Says that it stands there, and nothing else.
+    Claims(u64),
 }
 
 /// A witness, wherever it is served.
@@ -68,6 +72,12 @@ impl Witness {
     pub(crate) fn meets(&self, vkey: &str) {
         let log = (vkey.trim_end().to_owned(), 0, Hash([0; 32]));
         *self.0.log.lock().unwrap() = Some(log);
+    }
+
+    /// Makes another key known to it for the log that it knows.
+    pub(crate) fn trusts(&self, vkey: &str) {
+        let mut log = self.0.log.lock().unwrap();
+        vkey.trim_end().clone_into(&mut log.as_mut().unwrap().0);
     }
 
     /// The size of the checkpoint that it has cosigned last.
@@ -145,12 +155,15 @@ impl Witness {
         if old != *last {
             return Err(No::Stands(*last));
         }
+        if old > 0 && old == size && *was != root {
+            return Err(No::Stands(*last));
+        }
         let grown = match old {
             0 => proof.is_empty(),
-            old if old == size => proof.is_empty() && *was == root,
+            old if old == size => proof.is_empty(),
             old => check_tree(proof, size, root, old, *was).is_ok(),
         };
-        if !grown {
+        if !grown || (old > 0 && *self.0.manner.borrow() == Manner::Disbelieves) {
             return no(StatusCode::UNPROCESSABLE_ENTITY);
         }
         (*last, *was) = (size, root);
@@ -184,6 +197,7 @@ async fn add_checkpoint(State(witness): State<Witness>, body: String) -> Respons
     let settled = *settled.unwrap();
     match settled {
         Manner::Refuses(status) => status.into_response(),
+        Manner::Claims(size) => No::Stands(size).into_response(),
         Manner::Babbles => "\u{2014} a AAAA\n".repeat(100_000).into_response(),
         _ => witness
             .add(&body)
