@@ -120,7 +120,7 @@ B4B+AiEAwvhqHBWb1A6CAt6hjXruDMb+TODtx6/JMrcHzbt5Phs=
             &first(&plain, 63),
             &format!("{plain}0"),
             &format!("{plain}00"),
-            &plain.replacen("A3", "A3:", 1),
+            &plain.replacen("9B", "9B:", 1),
             "sha256 Fingerprint=",
         ] {
             assert_eq!(credential(text), Err(NotAFingerprint), "{text}");
