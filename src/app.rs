@@ -75,6 +75,7 @@ pub struct Running {
 /// # Errors
 /// What keeps it from starting, in words for its operator.
 pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
+    let started = world.clock.monotonic();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::new(&["log", "store", "clock", "keys", "policies", "revocations"]);
     let opened = open::open(config, world).await?;
@@ -139,6 +140,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             publishing,
+            started,
             following: following.drop_guard(),
         },
     );

@@ -11,6 +11,7 @@ pub mod check_config;
 pub mod clock;
 pub mod completions;
 pub mod connect;
+mod credential;
 pub mod dev;
 pub mod exchange;
 mod exit;

@@ -4,8 +4,12 @@
 //! cryptography, cryptography before look-ups that cost. Each has a test at n and at n + 1, but for defaults, waits
 //! and paces that tests meet at other values: `tests/it/house/bounds.rs` lists them, each with its reason.
 
+pub mod nearing;
+
 use std::time::Duration;
 
+/// Percent of a bound at which a warning says that it is near, and below which things have to fall before it says so again.
+pub const NEAR: (usize, usize) = (80, 60);
 /// Longest SPIFFE ID in bytes (SPIFFE-ID section 2.4: implementations must support 2048).
 pub const SPIFFE_ID: usize = 2048;
 /// Longest trust-domain name in bytes (SPIFFE-ID section 2.1).
@@ -65,8 +69,7 @@ pub const MARKERS_EXPIRED: usize = 4_096;
 pub const EXPIRY_REST: u32 = 9;
 /// Watchers of revocations at a time: every verifier of a large fleet, at a few kilobytes each.
 pub const WATCHERS: usize = 20_000;
-/// Watchers at a time that are one principal: a fleet of ten thousand with one SPIFFE ID, and never the places of all the
-/// others.
+/// Watchers at a time that are one principal: ten thousand with one SPIFFE ID, and never the places of all others.
 pub const WATCHERS_PER_PRINCIPAL: usize = WATCHERS / 2;
 /// Tenants that the feed tells apart: what it keeps of each and of who watches is small, and is kept. The markers of further
 /// ones go to all who watch.
@@ -78,8 +81,7 @@ pub const WATCH_HEARTBEAT: Duration = Duration::from_secs(5);
 pub const WATCH_WORD: Duration = Duration::from_millis(100);
 /// Bytes of deltas kept for watchers that come back or fall behind; past it they get a snapshot.
 pub const WATCH_DELTAS_BYTES: usize = 16 * 1024 * 1024;
-/// Markers in one delta: 64 KiB, since clients may refuse large messages, and one that reads
-/// slowly holds one.
+/// Markers in one delta: 64 KiB, since clients may refuse large messages, and one that reads slowly holds one.
 pub const DELTA_MARKERS: usize = 2_730;
 /// Markers in one part of a snapshot, for the same reason.
 pub const SNAPSHOT_PART: usize = DELTA_MARKERS;
@@ -88,9 +90,11 @@ pub const SNAPSHOT_PART: usize = DELTA_MARKERS;
 pub const SNAPSHOT_CATCH_UP: u64 = 1024 * 1024;
 /// Snapshots in memory at a time, one that is being made among them: the newest, and one that somebody still reads.
 pub const SNAPSHOTS: usize = 2;
-/// How long a snapshot that is being read is kept from when a newer one is begun, whoever needs yet another. In that time ten
-/// million markers come over 64 Mbit/s; and it is half of the staleness that verifiers bear, so that whoever waits has the other
-/// half.
+/// Bytes of all snapshots in memory together: two of five million markers each. The newest one is there however large it is;
+/// one of more than eleven million is always alone.
+pub const SNAPSHOTS_BYTES: u64 = 256 * 1024 * 1024;
+/// How long a snapshot that is read stays once the newest is made, whoever needs another. In that time ten million markers come
+/// over 64 Mbit/s; and it is half of the staleness that verifiers bear, so that whoever waits has the other half.
 pub const SNAPSHOT_TURN: Duration = Duration::from_secs(30);
 /// Heartbeats for which a snapshot is kept that nobody is sent anything of: watchers come in waves.
 pub const SNAPSHOT_IDLE_BEATS: u64 = 12;
@@ -468,8 +472,7 @@ pub const SCAN_LISTED: usize = 10_000;
 pub const EXEC_INFO: usize = 1024 * 1024;
 /// Verifier: bytes of checked tokens that are remembered, some tens of thousands; the least used go first.
 pub const VERIFIED_BYTES: u64 = 64 * 1024 * 1024;
-/// Verifier: most markers that are held, unless told otherwise: about a gigabyte, and twice that while a snapshot of as
-/// many comes in.
+/// Verifier: most markers that are held, unless told otherwise: a gigabyte, and twice that while a snapshot comes in.
 pub const FEED_MARKERS: usize = 16_000_000;
 /// Verifier: largest message of the feed in bytes: what clients in other languages take unless told otherwise.
 pub const FEED_MESSAGE: usize = 4 * 1024 * 1024;

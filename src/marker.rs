@@ -12,7 +12,7 @@ mod wire;
 pub use fence::{Fence, Part, TokenParts, subject};
 pub use set::MarkerSet;
 pub use thing::{Kind, MarkerId, NotAMarkerId, Thing};
-pub use wire::{BadMarkers, pack, unpack};
+pub use wire::{BadMarkers, SIZE as PACKED, pack, unpack};
 
 use crate::limits;
 use jiff::Timestamp;

@@ -217,6 +217,12 @@ impl RevocationAdmin {
         self.undurable.any() && self.hot.is_pinned(&id)
     }
 
+    /// How many revocations are in force and wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.undurable.len()
+    }
+
     /// The markers of a thing that has any of its own, with what is told of them.
     fn told(&self, asked: &Asked) -> Result<Vec<StoredMarker>, Denial> {
         let (what, at) = (&asked.what, asked.at);

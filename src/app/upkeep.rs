@@ -16,6 +16,7 @@ use crate::store::embedded::EmbeddedStore;
 use crate::store::{load_all, mark};
 use crate::telemetry::{Metrics, Readiness};
 use anyhow::Context as _;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -37,6 +38,8 @@ pub(super) struct Subjects {
     pub(super) readiness: Readiness,
     pub(super) metrics: Arc<Metrics>,
     pub(super) publishing: Publishing,
+    /// When the broker started, by the monotonic clock.
+    pub(super) started: Duration,
     /// Memory follows the store, and the log the outbox, until this is dropped: what is written last has to be in force as well.
     pub(super) following: DropGuard,
 }
@@ -165,6 +168,8 @@ fn look(subjects: &Subjects) {
         policies,
         readiness,
         metrics,
+        revocations,
+        started,
         ..
     } = subjects;
     exchange.log.tick();
@@ -205,14 +210,15 @@ fn look(subjects: &Subjects) {
             Ok(())
         }),
     );
-    let age = exchange
-        .replica
-        .as_of()
-        .map(|as_of| now.duration_since(as_of));
-    metrics.store_is_stale_for(
-        age.and_then(|age| Duration::try_from(age).ok())
-            .unwrap_or_default(),
-    );
+    let up = exchange.guard.clock().monotonic().saturating_sub(*started);
+    metrics.store_is_stale_for(age(exchange.replica.as_of(), now, up));
+    metrics.revocations_wait(revocations.waiting());
+}
+
+/// How old the view of the store is: as long as the broker is up, where the store has confirmed nothing yet. A confirmation
+/// from the future is no better than one from as far back.
+fn age(as_of: Option<Timestamp>, now: Timestamp, up: Duration) -> Duration {
+    as_of.map_or(up, |as_of| now.duration_since(as_of).unsigned_abs())
 }
 
 fn condition(readiness: &Readiness, name: &'static str, holds: Result<(), &str>) {
@@ -334,4 +340,20 @@ async fn finish(subjects: Subjects) {
     exchange.log.close().await;
     publishing.finish().await;
     store.close().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_has_confirmed_nothing_is_as_stale_as_the_broker_is_old() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (up, seconds) = (Duration::from_secs(90), Duration::from_secs);
+        assert_eq!(age(None, at(1_000), up), up);
+        assert_eq!(age(Some(at(1_000)), at(1_000), up), Duration::ZERO);
+        assert_eq!(age(Some(at(993)), at(1_000), up), seconds(7));
+        // The clock was set back: how old it is cannot be said, and it is not fresh.
+        assert_eq!(age(Some(at(1_400)), at(1_000), up), seconds(400));
+    }
 }

@@ -23,7 +23,8 @@ pub struct MarkerArgs {
 
 #[derive(Debug, Subcommand)]
 enum MarkerCommand {
-    /// List what was revoked by `cambist revoke`; keys and signing keys have lists of their own
+    /// List what was revoked by `cambist revoke`, and all that waits to be written; keys and signing keys have lists of their
+    /// own
     List {
         /// Also what was taken back, or has ended and is still stored
         #[arg(long)]
@@ -69,6 +70,8 @@ pub(super) struct View {
     author: String,
     set_at: Option<Timestamp>,
     reinstated: bool,
+    /// Whether it is written, and a restart leaves it in force.
+    durable: bool,
 }
 
 page::page!(ListMarkersResponse, markers, Marker);
@@ -141,6 +144,7 @@ impl From<Marker> for View {
             author,
             set_at,
             reinstated,
+            durable,
         } = marker;
         Self {
             id,
@@ -152,6 +156,7 @@ impl From<Marker> for View {
             author,
             set_at: from_proto(set_at),
             reinstated,
+            durable: durable.unwrap_or(true),
         }
     }
 }
@@ -176,6 +181,10 @@ impl View {
         let until = match self.until {
             None => "reinstated".to_owned(),
             until => relative(until, now),
+        };
+        let until = match self.durable {
+            true => until,
+            false => format!("{until}, not durable"),
         };
         vec![
             self.id.clone(),

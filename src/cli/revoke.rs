@@ -1,13 +1,13 @@
 //! `cambist revoke`: by whatever a responder has in hand.
 
 use super::connect::{ConnectArgs, Connection};
+use super::credential::credential;
 use super::failure::Failure;
 use super::input::Source;
 use super::marker::View;
 use super::output::{fields, table};
 use super::time::to_proto;
 use super::world::World;
-use crate::id::KeyPublicId;
 use crate::limits;
 use crate::proto::revoke_request::Thing;
 use crate::proto::{Hit, PeerCertificateOfCaller, RevokeRequest, RevokeResponse};
@@ -54,8 +54,9 @@ struct ThingArgs {
     /// An API key, and all tokens made from it: a file with it, or - for standard input
     #[arg(long, value_name = "FILE")]
     key: Option<Source>,
-    /// A credential by its id, as records name it: a key's public id, key:ID or x509:DIGEST
-    #[arg(long, value_name = "ID")]
+    /// A credential by its id, as records name it: a key's public id, key:ID or x509:DIGEST; or a certificate by its SHA-256
+    /// fingerprint, as `openssl x509 -fingerprint -sha256` prints it
+    #[arg(long, value_name = "ID", value_parser = credential)]
     credential: Option<String>,
     /// A certificate, and all tokens made from it or bound to it: a file in PEM
     #[arg(long, value_name = "FILE")]
@@ -103,7 +104,7 @@ impl ThingArgs {
             token.map(|token| Thing::Token(token.expose().to_owned())),
             token_id.map(Thing::TokenId),
             key.map(|key| Thing::ApiKey(key.expose().to_owned())),
-            credential.map(|id| Thing::CredentialId(full(id))),
+            credential.map(Thing::CredentialId),
             certificate.map(Thing::Certificate),
             subject.map(Thing::Subject),
             issuer.map(Thing::Issuer),
@@ -113,14 +114,6 @@ impl ThingArgs {
         ];
         let own = Thing::PeerCertificate(PeerCertificateOfCaller {});
         Ok(named.into_iter().flatten().next().unwrap_or(own))
-    }
-}
-
-/// A key also by its bare id.
-fn full(id: String) -> String {
-    match KeyPublicId::parse(&id) {
-        Ok(id) => format!("key:{id}"),
-        Err(_) => id,
     }
 }
 

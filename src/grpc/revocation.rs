@@ -1,6 +1,7 @@
 //! `Revocation`: what is no longer good, said, undone, followed and asked.
 
 mod check;
+mod list;
 mod revoke;
 mod watch;
 mod wire;
@@ -8,7 +9,6 @@ mod wire;
 pub use watch::watched;
 pub use wire::Wire;
 
-use super::page::Page;
 use super::{Gate, convert, precondition};
 use crate::administration::RevocationAdmin;
 use crate::audit::Reading;
@@ -16,7 +16,6 @@ use crate::marker::{MarkerId, Second};
 use crate::proto as pb;
 use crate::proto::revocation_server::Revocation;
 use crate::revocation::{Feed, StoredMarker};
-use crate::store::Key;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -62,7 +61,7 @@ impl Revocation for RevocationService {
             .reinstate(&id, reason, &author, &on)
             .await?;
         Ok(Response::new(pb::ReinstateResponse {
-            marker: Some(marker(&stored)),
+            marker: Some(marker(&stored, true)),
             revision: revision.to_string(),
         }))
     }
@@ -85,46 +84,7 @@ impl Revocation for RevocationService {
     }
 }
 
-impl RevocationService {
-    async fn listed(
-        &self,
-        request: &pb::ListMarkersRequest,
-    ) -> Result<pb::ListMarkersResponse, Status> {
-        let mut page = Page::new(request.page_size, &request.page_token)?;
-        let now = Second::of(self.gate.exchange.guard.wall());
-        let malformed = |_| convert::invalid("page_token", "not one that this call gave out");
-        let after = page.after.as_deref().map(Key::new).transpose();
-        let mut after = after.map_err(malformed)?;
-        let mut more = true;
-        while more {
-            let (entries, is_more) = self.revocations.stored(after).await?;
-            after = entries.last().map(|last| last.key.clone());
-            more = is_more && after.is_some();
-            for entry in entries {
-                let stored = match StoredMarker::read(&entry) {
-                    Ok(stored) => stored,
-                    Err(error) => {
-                        tracing::error!(%error, "a marker is not listed");
-                        continue;
-                    }
-                };
-                let is_in_force = !stored.is_reinstated() && stored.marker.cover.until >= now;
-                let is_wanted = request.all || is_in_force;
-                if is_wanted && !page.add(entry.key.as_str(), marker(&stored)) {
-                    more = false;
-                    break;
-                }
-            }
-        }
-        let (markers, next_page_token) = page.done();
-        Ok(pb::ListMarkersResponse {
-            markers,
-            next_page_token,
-        })
-    }
-}
-
-fn marker(stored: &StoredMarker) -> pb::Marker {
+fn marker(stored: &StoredMarker, is_durable: bool) -> pb::Marker {
     let StoredMarker { marker, told, .. } = stored;
     let cover = marker.cover;
     let before = Some(cover.before).filter(|before| *before != Second::ZERO);
@@ -138,5 +98,6 @@ fn marker(stored: &StoredMarker) -> pb::Marker {
         author: told.author.clone(),
         set_at: Some(convert::timestamp(told.at)),
         reinstated: stored.is_reinstated(),
+        durable: Some(is_durable),
     }
 }

@@ -9,7 +9,7 @@
 use super::{Cover, Marker, MarkerId, Second};
 
 /// Bytes of one marker.
-const SIZE: usize = 24;
+pub const SIZE: usize = 24;
 
 /// The bytes are not whole markers.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]

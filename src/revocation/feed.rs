@@ -3,7 +3,10 @@
 //! What is sent is encoded once, however many are sent it. Changes are kept as deltas in a ring of so many bytes, each with a
 //! number; a watcher is a place in the ring, and nothing is buffered for one that reads slowly. One whose place has left
 //! the ring gets a snapshot again: the newest, which is kept for all who need one. One that somebody reads is kept beside it, for
-//! a time, so that whoever reads it comes to its end however often others need a newer one (`state.rs`).
+//! a time, so that whoever reads it comes to its end however often others need a newer one (`state.rs`); and where both would
+//! take more memory than they may, no newer one is made meanwhile.
+//!
+//! Of ten million markers a snapshot takes 240 MB, beside the 810 MB of the hot set and the ring's 16 MiB.
 //!
 //! Each delta and each part of a snapshot is of one partition (`partition.rs`), and a watcher passes over those that are not
 //! for it. What a snapshot says of itself in the end is of those parts that were sent.
@@ -34,6 +37,7 @@ pub use watcher::Watcher;
 
 use super::{HotSet, Partition, View};
 use crate::limits;
+use crate::limits::nearing::Nearing;
 use crate::marker::{MarkerId, pack};
 use crate::refusal::Refusal;
 use crate::store::Revision;
@@ -85,6 +89,10 @@ struct Bounds {
     deltas: usize,
     /// Bytes of deltas that may come after a small snapshot before it is made anew.
     catch_up: u64,
+    /// Bytes of snapshots, where there is more than one.
+    snapshots: u64,
+    /// Markers that a verifier holds.
+    markers: usize,
 }
 
 impl Default for Bounds {
@@ -94,6 +102,8 @@ impl Default for Bounds {
             per_principal: limits::WATCHERS_PER_PRINCIPAL,
             deltas: limits::WATCH_DELTAS_BYTES,
             catch_up: limits::SNAPSHOT_CATCH_UP,
+            snapshots: limits::SNAPSHOTS_BYTES,
+            markers: limits::FEED_MARKERS,
         }
     }
 }
@@ -127,6 +137,8 @@ struct Shared {
     /// Something was put without a revision.
     nudged: Notify,
     stats: Arc<Stats>,
+    /// Whether there are nearly more markers than verifiers hold.
+    nearing: Nearing,
 }
 
 impl Shared {
@@ -177,6 +189,7 @@ impl Feed {
             wanted: Notify::new(),
             nudged: Notify::new(),
             stats: Arc::default(),
+            nearing: Nearing::default(),
         }))
     }
 
@@ -289,6 +302,20 @@ impl Feed {
         let beat = self.0.encode.heartbeat(&label);
         self.0.change().beat(beat);
         self.0.tick();
+        self.look_at_size();
+    }
+
+    /// Warns before verifiers can no longer hold what is in force: here somebody may do something about it.
+    fn look_at_size(&self) {
+        let (markers, most) = (self.0.hot.markers().len(), self.0.bounds.markers);
+        if self.0.nearing.look(markers, most) {
+            tracing::warn!(
+                markers,
+                most,
+                "there are nearly more markers in force than verifiers hold unless told otherwise (`most_markers`): past \
+                 that what they know of revocations grows stale"
+            );
+        }
     }
 
     /// Makes snapshots, each when it is needed and there is room for it.
@@ -298,7 +325,8 @@ impl Feed {
             self.0.wanted.notified().await;
             let mut room = Room::None;
             let looked = ticks.wait_for(|_| {
-                room = self.0.change().make_room(Instant::now());
+                let bytes = snapshot::expected(self.0.hot.markers());
+                room = self.0.change().make_room(Instant::now(), bytes);
                 room != Room::None
             });
             if looked.await.is_err() {
@@ -309,7 +337,7 @@ impl Feed {
                 self.advance(now());
                 self.nudge();
                 let shared = Arc::clone(&self.0);
-                let built = tokio::task::spawn_blocking(move || shared.take_snapshot());
+                let built = tokio::task::spawn_blocking(move || shared.take_snapshot(Instant::now));
                 if built.await.is_err() {
                     return;
                 }
@@ -320,10 +348,10 @@ impl Feed {
 }
 
 impl Shared {
-    fn take_snapshot(&self) {
+    fn take_snapshot(&self, now: impl FnOnce() -> Instant) {
         let begin = self.state().begin_snapshot();
         let parts = snapshot::parts(self.hot.markers(), &*self.encode);
-        self.change().put_snapshot(begin, parts);
+        self.change().put_snapshot(begin, parts, now());
         self.stats.count_snapshot();
     }
 }

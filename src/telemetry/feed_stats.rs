@@ -20,6 +20,11 @@ impl Collector for FeedStats {
         let counts = feed.counts();
         let gauges = [
             ("watchers", "Watchers of revocations", counts.watchers),
+            (
+                "watchers_of_one",
+                "Watchers of the principal that has the most of them",
+                counts.most_of_one,
+            ),
             ("markers", "Markers in force", counts.markers),
         ];
         for (name, help, value) in gauges {

@@ -53,6 +53,7 @@ pub struct Metrics {
     sinks: ShownSinks,
     feed: FeedStats,
     store_staleness: Gauge<f64, AtomicU64>,
+    revocations_waiting: Gauge,
     reloads: Family<ByReload, Counter>,
     certificate_expiry: Gauge,
 }
@@ -167,6 +168,12 @@ impl Metrics {
             sinks: collected(r),
             feed: collected(r),
             store_staleness: unit(r, "store_staleness", "Age of the view of the store"),
+            revocations_waiting: add(
+                r,
+                "revocations_waiting",
+                "Revocations that are in force and wait to be written",
+                Gauge::default(),
+            ),
             reloads: add(
                 r,
                 "reloads",
@@ -222,6 +229,12 @@ impl Metrics {
     /// How old the view of the store is.
     pub fn store_is_stale_for(&self, age: Duration) {
         self.store_staleness.set(age.as_secs_f64());
+    }
+
+    /// So many revocations are in force and wait to be written.
+    pub fn revocations_wait(&self, count: usize) {
+        self.revocations_waiting
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Files were read again, and taken or not.
@@ -370,6 +383,7 @@ mod tests {
         stats.records.store(7, std::sync::atomic::Ordering::Relaxed);
         metrics.follow_log(&stats);
         metrics.store_is_stale_for(Duration::from_millis(1500));
+        metrics.revocations_wait(3);
         metrics.reloaded("server certificate", false);
         metrics.attempt(Outcome::Certificate("certificate_revoked"));
         metrics.opened();
@@ -384,6 +398,7 @@ mod tests {
             "cambist_log_records_total 7",
             "cambist_log_commit_seconds_count 0",
             "cambist_store_staleness_seconds 1.5",
+            "cambist_revocations_waiting 3",
             r#"cambist_reloads_total{what="server certificate",result="refused"} 1"#,
             r#"cambist_connection_attempts_total{outcome="certificate_revoked"} 1"#,
             r#"cambist_connection_attempts_total{outcome="tls"} 0"#,

@@ -13,6 +13,7 @@ use super::stats::FeedStats;
 use crate::client::{Endpoint, Error};
 use crate::clock::{Clock, Random, SystemClock, SystemRandomness};
 use crate::limits;
+use crate::limits::nearing::Nearing;
 use crate::marker::Fence;
 use arc_swap::ArcSwapOption;
 use held::Held;
@@ -28,7 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// What is revoked, as the broker tells it: a snapshot, then each change. Cheap to clone; the last clone dropped ends it.
 ///
 /// It goes on from where it was after an outage, keeps what it has until it has something newer, and knows at most how
-/// old that is. What is held takes some sixty bytes a marker, and while a snapshot comes in, twice that.
+/// old that is. What is held takes some seventy bytes a marker, and while a snapshot comes in, twice that.
 #[derive(Clone)]
 pub struct Feed(Arc<Inner>);
 
@@ -203,7 +204,7 @@ impl FeedBuilder {
     }
 
     /// How many markers are held at most: [`limits::FEED_MARKERS`] unless told otherwise. Where the broker has more, what is
-    /// held grows stale.
+    /// held grows stale; the log warns before that ([`limits::NEAR`]).
     pub fn most_markers(mut self, most: usize) -> Self {
         self.most = most;
         self
@@ -239,5 +240,6 @@ fn held(clock: Arc<dyn Clock>) -> Arc<Held> {
         view: ArcSwapOption::empty(),
         clock,
         stats: FeedStats::default(),
+        nearing: Nearing::default(),
     })
 }

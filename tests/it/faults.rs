@@ -14,3 +14,4 @@ mod start;
 mod stop;
 mod store;
 mod table;
+mod waiting;

@@ -13,6 +13,7 @@ use crate::revocation::{self, PREFIX, StoredMarker};
 use crate::store::{Batch, CommitError, Cursor, Entry, Expect, Key, Revision};
 use jiff::Timestamp;
 use serde_json::json;
+use std::collections::BTreeMap;
 use tokio::time::{Instant, sleep};
 
 impl RevocationAdmin {
@@ -122,6 +123,26 @@ impl RevocationAdmin {
             }
         }
         Err(raced())
+    }
+
+    /// The markers that are in force and wait to be written, as they are in force, by the names that their entries will have:
+    /// those of keys and signing keys among them, which have entries of their own.
+    #[must_use]
+    pub fn waiting_markers(&self) -> BTreeMap<Key, StoredMarker> {
+        let mut waiting = BTreeMap::new();
+        for asked in self.undurable.all() {
+            // Of what is no longer there nothing will be written.
+            for mut stored in self.markers(&asked).unwrap_or_default() {
+                let id = stored.marker.id;
+                if let Some(cover) = self.hot.markers().get(&id) {
+                    stored.marker.cover = cover;
+                }
+                if let Ok(key) = StoredMarker::key(&id) {
+                    waiting.entry(key).or_insert(stored);
+                }
+            }
+        }
+        waiting
     }
 
     /// A page of the stored markers, in the order of their ids, from the one after the entry `after`; and whether there is

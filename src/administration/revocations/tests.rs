@@ -3,6 +3,7 @@
 mod estate;
 mod known;
 mod meanwhile;
+mod waiting;
 mod world;
 
 use super::estate::testing::{JOBS, job};

@@ -2,6 +2,7 @@
 
 use super::asked::Asked;
 use crate::limits;
+use crate::limits::nearing::Nearing;
 use crate::refusal::{Code, Denial, Refusal};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ pub struct Undurable {
     waiting: Mutex<VecDeque<Asked>>,
     /// Whether anything does; read without the lock.
     any: AtomicBool,
+    nearing: Nearing,
 }
 
 impl Undurable {
@@ -51,7 +53,22 @@ impl Undurable {
             return Err(Refusal::new(Code::TooBusy, cause).into());
         }
         waiting.push_back(asked.clone());
+        let count = waiting.len();
+        drop(waiting);
+        if self.nearing.look(count, limits::UNDURABLE) {
+            tracing::warn!(
+                waiting = count,
+                most = limits::UNDURABLE,
+                "nearly as many revocations wait to be written as may: further ones will be in force, and nobody will \
+                 write them"
+            );
+        }
         Ok(())
+    }
+
+    /// Those that wait, the one that is next first.
+    pub(super) fn all(&self) -> Vec<Asked> {
+        self.lock().iter().cloned().collect()
     }
 
     pub(super) fn first(&self) -> Option<Asked> {
@@ -95,6 +112,7 @@ mod tests {
     use crate::audit::Context;
     use crate::authn::Face;
     use crate::id::TokenId;
+    use crate::limits::nearing::testing::warnings;
     use jiff::Timestamp;
 
     /// A token that is revoked.
@@ -134,6 +152,16 @@ mod tests {
             undurable.written(&undurable.first().unwrap());
         }
         assert!(!undurable.any() && undurable.is_empty());
+    }
+
+    #[test]
+    fn it_is_warned_of_before_as_many_wait_as_may() {
+        let undurable = Undurable::default();
+        let near = limits::UNDURABLE * limits::NEAR.0 / 100;
+        for number in 0..limits::UNDURABLE {
+            let warned = warnings(|| undurable.push(&asked(number, 1)).unwrap());
+            assert_eq!(warned.len(), usize::from(number + 1 == near), "{number}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which records are wanted, as flags, as a filter and as the broker is asked.
 
 use crate::audit::{Field, Filter, KINDS};
+use crate::cli::credential::credential;
 use crate::cli::time::{length, to_proto};
-use crate::id::KeyPublicId;
 use crate::proto as pb;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -17,7 +17,8 @@ pub(super) struct TermArgs {
     /// Of this kind
     #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(KINDS))]
     kinds: Vec<String>,
-    /// Of a credential, or of a token that descends from it: a key's public id, or key:ID, or x509:DIGEST
+    /// Of a credential, or of a token that descends from it: a key's public id, or key:ID, or x509:DIGEST, or a
+    /// certificate's SHA-256 fingerprint as openssl prints it
     #[arg(long = "credential", value_name = "ID", value_parser = credential)]
     credentials: Vec<String>,
     /// Who asked or acted: as subject, client, actor or peer
@@ -65,14 +66,6 @@ pub(super) struct TimeArgs {
     /// From before this
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-}
-
-/// A credential as records name it; a key also by its bare id, as all other commands take it.
-fn credential(text: &str) -> Result<String, std::convert::Infallible> {
-    Ok(match KeyPublicId::parse(text) {
-        Ok(id) => format!("key:{id}"),
-        Err(_) => text.to_owned(),
-    })
 }
 
 impl TermArgs {

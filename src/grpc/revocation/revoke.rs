@@ -273,9 +273,11 @@ fn certificate(der: &[u8]) -> Result<Revocable, Refusal> {
 
 fn answer(revoked: Revoked) -> pb::RevokeResponse {
     let Revoked { markers, revision } = revoked;
+    let durable = revision.is_some();
+    let markers = markers.iter().take(limits::PAGE);
     pb::RevokeResponse {
-        markers: markers.iter().take(limits::PAGE).map(marker).collect(),
-        durable: revision.is_some(),
+        markers: markers.map(|stored| marker(stored, durable)).collect(),
+        durable,
         revision: revision.map(|at| at.to_string()).unwrap_or_default(),
         hit: None,
     }

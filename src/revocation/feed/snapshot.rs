@@ -2,13 +2,16 @@
 
 use super::{Encode, Label};
 use crate::limits;
-use crate::marker::{MarkerSet, pack};
+use crate::marker::{MarkerSet, PACKED, pack};
 use crate::revocation::Partition;
 use crate::revocation::partition::Chosen;
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+
+/// More than there is around the markers of a part.
+const AROUND: usize = 64;
 
 /// What a snapshot says of itself in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +83,21 @@ impl Snapshot {
         }
         end
     }
+}
+
+/// How many bytes a snapshot of the set has at most, unless the set grows.
+pub(super) fn expected(set: &MarkerSet<Partition>) -> u64 {
+    let markers = set.len();
+    let whole = markers
+        .checked_div(limits::SNAPSHOT_PART)
+        .unwrap_or(markers);
+    // One that is not full of each partition.
+    let parts = whole
+        .saturating_add(limits::WATCH_TENANTS)
+        .saturating_add(2);
+    let around = parts.saturating_mul(AROUND);
+    let bytes = markers.saturating_mul(PACKED).saturating_add(around);
+    bytes.try_into().unwrap_or(u64::MAX)
 }
 
 /// Goes through the set. What is put meanwhile may be in it; nothing is missing that was in the set before. The first part is

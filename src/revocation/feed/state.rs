@@ -28,11 +28,13 @@ pub(super) struct State {
     ring: Ring,
     catch_up: u64,
     pub(super) beat: Beat,
-    /// Never more than [`limits::SNAPSHOTS`], one that is being made among them; the newest is the last. What watchers have
-    /// of them keeps none, and shows which of them are being read.
+    /// Never more than [`limits::SNAPSHOTS`], one that is being made among them, and of so many bytes as `most` together unless
+    /// there is one alone; the newest is the last. What watchers have of them keeps none, and shows which of them are being
+    /// read.
     pub(super) snapshots: Vec<Arc<Snapshot>>,
-    /// When there was room for the newest one.
-    begun: Option<Instant>,
+    most: u64,
+    /// When the newest one was made.
+    made: Option<Instant>,
     /// How often a label was taken.
     steps: u64,
     /// The step that the next snapshot must be of, at least.
@@ -90,7 +92,8 @@ impl State {
                 frame,
             },
             snapshots: Vec::new(),
-            begun: None,
+            most: bounds.snapshots,
+            made: None,
             steps: 0,
             wanted: 0,
             ended: false,
@@ -172,10 +175,11 @@ impl State {
         self.ring.continues(snapshot.at)
     }
 
-    /// Makes room for another snapshot, unless there is one that is fit. Those go that nobody reads, or can go on from; and
-    /// where as many as may be are read, the oldest one, [`limits::SNAPSHOT_TURN`] after the newest was begun. So whoever
-    /// reads one has that long for it at least from when there is a newer one, and nobody waits longer for another.
-    pub(super) fn make_room(&mut self, now: Instant) -> Room {
+    /// Makes room for another snapshot of so many bytes, unless there is one that is fit. Those go that nobody reads, or can go
+    /// on from; and where as many as may be are read, the oldest ones, [`limits::SNAPSHOT_TURN`] after the newest was made. So
+    /// whoever begins one when it is made has that long for it at least, is not sent from one to the next for ever, and nobody
+    /// waits longer for another.
+    pub(super) fn make_room(&mut self, now: Instant, bytes: u64) -> Room {
         if self.fit_snapshot(self.wanted).is_some() {
             return Room::Needless;
         }
@@ -183,15 +187,25 @@ impl State {
             let is_read = Arc::weak_count(snapshot) > 0;
             is_read && self.ring.continues(snapshot.at)
         });
-        if self.snapshots.len() >= limits::SNAPSHOTS {
-            let turn = self.begun.map(|begun| now.saturating_duration_since(begun));
+        while !self.has_room(bytes) {
+            let turn = self.made.map(|made| now.saturating_duration_since(made));
             if turn.is_some_and(|turn| turn < limits::SNAPSHOT_TURN) {
                 return Room::None;
             }
             self.snapshots.remove(0);
         }
-        self.begun = Some(now);
         Room::Made
+    }
+
+    /// Whether another one of so many bytes may be beside those that there are.
+    fn has_room(&self, bytes: u64) -> bool {
+        let all = self.snapshot_bytes().saturating_add(bytes);
+        self.snapshots.is_empty() || (self.snapshots.len() < limits::SNAPSHOTS && all <= self.most)
+    }
+
+    /// What all of them take.
+    pub(super) fn snapshot_bytes(&self) -> u64 {
+        self.snapshots.iter().map(|snapshot| snapshot.bytes).sum()
     }
 
     /// Where a snapshot begins that is taken from now on.
@@ -204,7 +218,8 @@ impl State {
         }
     }
 
-    pub(super) fn put_snapshot(&mut self, begin: Begin, parts: Vec<Part>) {
+    /// Has one that was made `now`. Where the set has grown meanwhile by more than there was room for, those before it go.
+    pub(super) fn put_snapshot(&mut self, begin: Begin, parts: Vec<Part>, now: Instant) {
         let bytes = parts.iter().map(|part| part.frame.len()).sum::<usize>();
         self.snapshots.push(Arc::new(Snapshot {
             label: begin.label,
@@ -215,5 +230,9 @@ impl State {
             parts,
             used: AtomicU64::new(self.beat.number),
         }));
+        self.made = Some(now);
+        while self.snapshots.len() > 1 && self.snapshot_bytes() > self.most {
+            self.snapshots.remove(0);
+        }
     }
 }

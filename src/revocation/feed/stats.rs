@@ -1,6 +1,7 @@
 //! What is counted of the feed.
 
 use super::Bounds;
+use crate::limits::nearing::Nearing;
 use crate::refusal::{Code, Refusal};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +21,16 @@ pub(super) struct Stats {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// How many of them by each principal that has any.
-    by: HashMap<Arc<str>, usize>,
+    nearing: Nearing,
+    /// Those of each principal that has any.
+    by: HashMap<Arc<str>, Own>,
+}
+
+/// A principal's.
+#[derive(Debug, Default)]
+struct Own {
+    count: usize,
+    nearing: Nearing,
 }
 
 /// What was counted so far.
@@ -29,6 +38,8 @@ struct Taken {
 pub struct Counts {
     /// Who watches now.
     pub watchers: usize,
+    /// How many of them are the one principal that is most of them.
+    pub most_of_one: usize,
     /// Markers in force.
     pub markers: usize,
     /// Deltas that were sent, once for each watcher.
@@ -55,8 +66,14 @@ impl Stats {
     }
 
     pub(super) fn counts(&self, markers: usize) -> Counts {
+        let (watchers, most_of_one) = {
+            let taken = self.taken();
+            let of_each = taken.by.values().map(|own| own.count);
+            (taken.all, of_each.max().unwrap_or(0))
+        };
         Counts {
-            watchers: self.taken().all,
+            watchers,
+            most_of_one,
             markers,
             deltas: self.deltas.load(Ordering::Relaxed),
             snapshots: self.snapshots.load(Ordering::Relaxed),
@@ -67,6 +84,47 @@ impl Stats {
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be warned of.
+struct Near {
+    all: Option<usize>,
+    own: Option<usize>,
+}
+
+impl Taken {
+    /// Counts one more.
+    fn add(&mut self, who: &str, most: &Bounds) -> Near {
+        self.all = self.all.saturating_add(1);
+        let own = self.by.entry(who.into()).or_default();
+        own.count = own.count.saturating_add(1);
+        let is_near = self.nearing.look(self.all, most.watchers);
+        let is_own = own.nearing.look(own.count, most.per_principal);
+        Near {
+            all: is_near.then_some(self.all),
+            own: is_own.then_some(own.count),
+        }
+    }
+}
+
+impl Near {
+    fn warn(&self, who: &str, most: &Bounds) {
+        if let Some(watchers) = self.all {
+            tracing::warn!(
+                watchers,
+                most = most.watchers,
+                "nearly as many watch revocations as may at a time: further ones will be turned away"
+            );
+        }
+        if let Some(watchers) = self.own {
+            tracing::warn!(
+                who,
+                watchers,
+                most = most.per_principal,
+                "nearly as many watch revocations for one principal as may at a time: further ones of it will be turned away"
+            );
+        }
     }
 }
 
@@ -82,13 +140,13 @@ impl Seat {
     /// [`Code::TooBusy`] where all are taken that there may be.
     pub(super) fn take(stats: &Arc<Stats>, who: &str, most: &Bounds) -> Result<Self, Refusal> {
         let mut taken = stats.taken();
-        let own = taken.by.get(who).copied().unwrap_or(0);
+        let own = taken.by.get(who).map_or(0, |own| own.count);
         let cause = match (taken.all < most.watchers, own < most.per_principal) {
             (true, true) => {
-                let who: Arc<str> = who.into();
-                taken.all = taken.all.saturating_add(1);
-                taken.by.insert(Arc::clone(&who), own.saturating_add(1));
-                let stats = Arc::clone(stats);
+                let near = taken.add(who, most);
+                drop(taken);
+                near.warn(who, most);
+                let (stats, who) = (Arc::clone(stats), who.into());
                 return Ok(Self { stats, who });
             }
             (false, _) => "as many watch as may at a time",
@@ -107,10 +165,12 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.stats.taken();
         taken.all = taken.all.saturating_sub(1);
-        let left = taken.by.get(&self.who).copied().unwrap_or(0);
-        match left.saturating_sub(1) {
-            0 => taken.by.remove(&self.who),
-            left => taken.by.insert(Arc::clone(&self.who), left),
-        };
+        let is_last = taken.by.get_mut(&self.who).is_none_or(|own| {
+            own.count = own.count.saturating_sub(1);
+            own.count == 0
+        });
+        if is_last {
+            taken.by.remove(&self.who);
+        }
     }
 }

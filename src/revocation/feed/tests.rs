@@ -1,5 +1,6 @@
 //! The feed with watchers that are read by hand, and no face.
 
+mod bounds;
 mod model;
 mod running;
 mod snapshots;
@@ -112,6 +113,15 @@ impl Site {
         self.feed.0.state().snapshots.len()
     }
 
+    fn make_room(&self) -> Room {
+        let bytes = snapshot::expected(self.hot.markers());
+        self.feed.0.change().make_room(self.now.get(), bytes)
+    }
+
+    fn take_snapshot(&self) {
+        self.feed.0.take_snapshot(|| self.now.get());
+    }
+
     /// As somebody who is told everything.
     fn watch(&self, from: Option<Revision>) -> Watcher {
         self.view(&View::All, from)
@@ -133,12 +143,14 @@ impl Site {
                 Poll::Ready(Some(frame)) => return Some(self.kept.get(&frame)),
                 Poll::Ready(None) => return None,
                 Poll::Pending => {
-                    let room = self.feed.0.change().make_room(self.now.get());
+                    let room = self.make_room();
                     if room == Room::Made {
                         assert!(self.snapshots() < limits::SNAPSHOTS);
-                        self.feed.0.take_snapshot();
+                        self.take_snapshot();
                     }
                     assert!(self.snapshots() <= limits::SNAPSHOTS);
+                    let bytes = self.feed.0.state().snapshot_bytes();
+                    assert!(self.snapshots() <= 1 || bytes <= self.feed.0.bounds.snapshots);
                     if room != Room::None {
                         self.feed.0.tell_ready();
                     }

@@ -9,6 +9,7 @@ use super::snapshot::Coming;
 use super::told::{Fault, instant, is_taken_back, markers, revision, view};
 use crate::clock::Clock;
 use crate::limits;
+use crate::limits::nearing::Nearing;
 use crate::marker::{Marker, MarkerSet};
 use crate::proto::watch_response::Event;
 use crate::proto::{Delta, Heartbeat, SnapshotPart};
@@ -34,6 +35,8 @@ pub(super) struct Held {
     pub(super) view: ArcSwapOption<View>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) stats: FeedStats,
+    /// Whether nearly as many markers are held as may be, whichever feed brought them.
+    pub(super) nearing: Nearing,
 }
 
 impl Held {
@@ -93,10 +96,29 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn take(&mut self, event: Event) -> Result<Done, Fault> {
-        match event {
+        let done = match event {
             Event::Snapshot(part) => self.part(part),
             Event::Delta(delta) => self.delta(delta),
             Event::Heartbeat(beat) => self.beat(beat),
+        };
+        if done.is_ok() {
+            self.look_at_size();
+        }
+        done
+    }
+
+    /// Warns before what is told is more than is held: what is known grows stale from then on.
+    fn look_at_size(&self) {
+        let Some(view) = self.from() else {
+            return;
+        };
+        let (markers, most) = (view.markers.len(), self.most);
+        if self.held.nearing.look(markers, most) {
+            tracing::warn!(
+                markers,
+                most,
+                "nearly as many revocations are held as may be: past that they grow stale; `most_markers` allows more"
+            );
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a feed tells, message by message, on a clock that tests move.
 
+mod bounds;
+
 use super::held::{Done, Reader};
 use super::told::Fault;
 use super::*;
@@ -423,23 +425,6 @@ fn a_broker_that_lags_makes_what_is_held_no_older() {
     world.clock.advance(2);
     world.reader(true).take(beat("a", long_ago)).unwrap();
     assert_eq!(world.age(), Some(2));
-}
-
-#[test]
-fn so_many_markers_are_held_and_not_one_more() {
-    let all: Vec<_> = (0..9).map(marker).collect();
-    let world = World::new();
-    refused(world.reader(false).take(whole("a", &all, world.now())));
-    assert_eq!(world.age(), None);
-    let mut reader = world.reader(false);
-    reader.take(whole("a", &all[..8], world.now())).unwrap();
-    reader.take(delta("b", &all[..8], world.now())).unwrap();
-    reader
-        .take(delta("c", &[undone(0), marker(8)], world.now()))
-        .unwrap();
-    world.clock.advance(5);
-    refused(reader.take(delta("d", &[marker(0)], world.now())));
-    assert_eq!(world.age(), Some(5), "what was refused is not known");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{assert_refused, create_key, exchange};
 use crate::support::broker::{Broker, Site};
 use crate::support::svid::pem;
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 use std::fs;
 
@@ -114,6 +115,23 @@ async fn a_key_a_certificate_and_an_owner_are_revoked_by_what_is_in_hand() {
     ];
     let answer = broker.run_as_admin(&by_certificate).await.json();
     assert_eq!(answer["markers"][0]["kind"], "credential");
+    // By what openssl prints of it, the same one.
+    let digest = digest(&SHA256, &broker.web.leaf);
+    let bytes = digest.as_ref().iter().map(|byte| format!("{byte:02X}"));
+    let printed = format!("sha256 Fingerprint={}", bytes.collect::<Vec<_>>().join(":"));
+    let by_fingerprint = [
+        "revoke",
+        "--credential",
+        &printed,
+        "--reason",
+        "stolen",
+        "--json",
+    ];
+    let again = broker.run_as_admin(&by_fingerprint).await.json();
+    assert_eq!(again["markers"][0]["id"], answer["markers"][0]["id"]);
+    let acts = ["audit", "query", "--credential", &printed, "--json"];
+    let acts = broker.run_as_admin(&acts).await;
+    assert!(acts.stdout.contains("marker.set"), "{acts:?}");
 
     let by_owner = [
         "revoke",
@@ -149,6 +167,14 @@ async fn a_line_that_says_too_little_or_too_much_is_refused() {
         ],
         &["revoke", "--certificate", &file, "--reason", "x"],
         &["marker", "reinstate", "x"],
+        // What `openssl x509 -fingerprint` prints.
+        &[
+            "revoke",
+            "--credential",
+            "SHA1 Fingerprint=57:C0:8A:A2:A0:94:E4:66:C5:FF:E3:D0:29:9A:BB:85:88:87:86:AE",
+            "--reason",
+            "x",
+        ],
     ] {
         let ran = broker.run_as_admin(line).await;
         assert_eq!(ran.code, Some(2), "{line:?}: {ran:?}");

@@ -81,11 +81,13 @@ struct Watching {
 }
 
 impl Model {
-    fn new() -> Self {
+    /// One whose snapshots take so many bytes at most.
+    fn new(snapshots: u64) -> Self {
         // Room for a handful of deltas, and little patience with old snapshots.
         let site = Site::new(Bounds {
             deltas: 600,
             catch_up: 300,
+            snapshots,
             ..Bounds::default()
         });
         let watchers = views().into_iter().take(WATCHERS).map(|view| Watching {
@@ -223,8 +225,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn in_the_end_everybody_has_what_is_in_force(steps in prop::collection::vec(step(), 1..80)) {
-        let mut model = Model::new();
+    fn in_the_end_everybody_has_what_is_in_force(
+        is_narrow: bool, steps in prop::collection::vec(step(), 1..80),
+    ) {
+        // With room for as many as may be, or for the newest alone.
+        let mut model = Model::new(if is_narrow { 0 } else { limits::SNAPSHOTS_BYTES });
         for step in steps {
             model.apply(step);
         }
