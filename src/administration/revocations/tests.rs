@@ -3,6 +3,8 @@
 mod estate;
 mod known;
 mod meanwhile;
+mod own;
+mod until;
 mod world;
 
 use super::estate::testing::{JOBS, job};
