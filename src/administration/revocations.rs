@@ -18,7 +18,7 @@ pub use undurable::Undurable;
 
 use super::change::{Author, Changes, Precondition};
 use super::{KeyAdmin, SigningAdmin, Written};
-use crate::id::{CredentialId, KeyPublicId, Owner, SpiffeId, Tenant};
+use crate::id::{CredentialId, KeyId, KeyPublicId, Owner, SpiffeId, Tenant};
 use crate::inventory::{KeyEntry, KeyState};
 use crate::limits;
 use crate::marker::{Cover, Marker, Second, Thing};
@@ -112,6 +112,9 @@ impl RevocationAdmin {
     fn revoke_unwritten(&self, asked: &Asked, on: &Precondition) -> Result<Revoked, Denial> {
         if let Some(id) = asked.what.key() {
             self.keys.is_as_expected(id, on)?;
+        }
+        if let Revocable::SigningKey(id) = &asked.what {
+            self.signing.is_there(id)?;
         }
         let markers = self.markers(asked)?;
         if let Some(revision) = self.stored_at(asked, &markers) {
@@ -214,8 +217,17 @@ impl RevocationAdmin {
     /// Whether a key is revoked here, and that is not written: what is stored of it says otherwise.
     #[must_use]
     pub fn is_undurable(&self, id: &KeyPublicId) -> bool {
-        let id = Thing::Credential(CredentialId::ApiKey(*id)).id();
-        self.undurable.any() && self.hot.is_pinned(&id)
+        self.is_pinned(Thing::Credential(CredentialId::ApiKey(*id)))
+    }
+
+    /// The same of a signing key.
+    #[must_use]
+    pub fn is_undurable_signing(&self, id: &KeyId) -> bool {
+        self.is_pinned(Thing::SigningKey(id))
+    }
+
+    fn is_pinned(&self, thing: Thing<'_>) -> bool {
+        self.undurable.any() && self.hot.is_pinned(&thing.id())
     }
 
     /// The markers of a thing that has any of its own, with what is told of them.

@@ -18,6 +18,7 @@ async fn it_is_answered_as_ever_and_keeps_nobody_from_a_token() {
     let world = World::new();
     let key = world.key("team", 0).await;
     let known = [
+        Revocable::SigningKey(world.signing_key().await),
         Revocable::TokensOf(CredentialId::Certificate([7; 32]), at(NOW)),
         token(1),
         Revocable::Certificate([7; 32], Some(at(NOW + 100))),
