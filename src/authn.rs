@@ -28,7 +28,7 @@ mod verified;
 mod workload_cert;
 
 pub use admin::{Administrator, Administrators, Duty, Follower, Reader, Sight};
-pub use inspected::{Held, HeldThing};
+pub use inspected::{Held, HeldThing, Holder};
 pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
 pub use suppose::Supposed;

@@ -58,7 +58,7 @@ pub const PUBLISHED_KEYS: usize = 16;
 pub const HIT_RECORDS: usize = 1_000_000;
 /// Tokens, credentials and subjects that are named of what would be hit.
 pub const HIT_NAMES: usize = 100;
-/// Tokens of one credential that their holders may revoke in an hour one by one; past it the credential is revoked as a whole.
+/// Tokens of one credential that a holder may revoke in an hour one by one; past it all of its tokens so far are revoked.
 pub const SELF_REVOCATIONS: usize = 100;
 /// Revocations that are in force and wait to be written; past it a further one is in force too, but is not acknowledged.
 pub const UNDURABLE: usize = 10_000;
@@ -341,7 +341,8 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 /// Store: how long a revocation waits for its place in a full queue ([`STORE_QUEUE`]) before it is refused. One that is refused
 /// stops issuance until it is written, and a store that writes at all has a place within an fsync or two.
 pub const STORE_PLACE: Duration = Duration::from_millis(250);
-/// Administration: how long a commit may take until its outcome counts as unknown; a revocation is then in force without it.
+/// Administration: how long a commit may take until its outcome counts as unknown, and a read until the store counts as away;
+/// a revocation is then in force without it.
 /// Longer than [`STORE_BUSY`], and shorter than callers wait.
 pub const STORE_COMMIT: Duration = Duration::from_secs(10);
 /// How long what is written last may take when the node stops: of [`FINISH`], so that the log is ended in what is left, though

@@ -35,9 +35,11 @@ pub mod embedded;
 pub mod mark;
 pub mod recovery;
 pub mod replica;
+mod timed;
 
 pub use batch::{Batch, Compare, Expect, Op};
 pub use effect::{Effect, StoreMember};
+pub use timed::Timed;
 
 use crate::limits;
 use jiff::Timestamp;

@@ -7,13 +7,13 @@ use crate::authn::Administrator;
 use crate::clock::Random;
 use crate::clock::guard::TimeGuard;
 use crate::id::{CredentialId, IdempotencyKey, Owner, Reporter, Tenant};
-use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use crate::store::{Batch, CommitError, Expect, Op, Reply, Revision, Store, StoreFault, TooLarge};
+use crate::store::{
+    Batch, CommitError, Expect, Op, Reply, Revision, Store, StoreFault, Timed, TooLarge,
+};
 use jiff::Timestamp;
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
-use tokio::time::timeout;
 
 /// Waits until a committed revision is applied on this node and its record is durable in the log.
 pub trait Settled: Debug + Send + Sync {
@@ -149,7 +149,7 @@ pub(super) fn raced() -> Denial {
 }
 
 impl Changes {
-    /// Changes to `store`, acknowledged when `settled` says so.
+    /// Changes to `store`, which is waited for as [`Timed`] does, acknowledged when `settled` says so.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -159,7 +159,7 @@ impl Changes {
     ) -> Self {
         let encoder = Encoder::new(Arc::clone(guard.clock()), Arc::clone(&random));
         Self {
-            store,
+            store: Arc::new(Timed::new(store)),
             settled,
             guard,
             random,
@@ -284,10 +284,7 @@ impl Changes {
             }
             .map_err(too_large)?;
         }
-        let committed = timeout(limits::STORE_COMMIT, self.store.commit(batch)).await;
-        // It may be committed yet.
-        let unknown = |_| Err(CommitError::Unknown("it does not answer".to_owned()));
-        match committed.unwrap_or_else(unknown) {
+        match self.store.commit(batch).await {
             Ok(revision) => {
                 self.in_force(revision).await?;
                 Ok(Committed::Now(revision))

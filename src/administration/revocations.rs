@@ -18,8 +18,9 @@ pub use undurable::Undurable;
 
 use super::change::{Author, Changes, Precondition};
 use super::{KeyAdmin, SigningAdmin, Written};
-use crate::id::{CredentialId, KeyPublicId, Owner, Tenant};
+use crate::id::{CredentialId, KeyId, KeyPublicId, Owner, SpiffeId, Tenant};
 use crate::inventory::{KeyEntry, KeyState};
+use crate::limits;
 use crate::marker::{Cover, Marker, Second, Thing};
 use crate::refusal::{Code, Denial};
 use crate::revocation::{Feed, HotSet, StoredMarker, Told};
@@ -111,6 +112,9 @@ impl RevocationAdmin {
     fn revoke_unwritten(&self, asked: &Asked, on: &Precondition) -> Result<Revoked, Denial> {
         if let Some(id) = asked.what.key() {
             self.keys.is_as_expected(id, on)?;
+        }
+        if let Revocable::SigningKey(id) = &asked.what {
+            self.signing.is_there(id)?;
         }
         let markers = self.markers(asked)?;
         if let Some(revision) = self.stored_at(asked, &markers) {
@@ -213,8 +217,17 @@ impl RevocationAdmin {
     /// Whether a key is revoked here, and that is not written: what is stored of it says otherwise.
     #[must_use]
     pub fn is_undurable(&self, id: &KeyPublicId) -> bool {
-        let id = Thing::Credential(CredentialId::ApiKey(*id)).id();
-        self.undurable.any() && self.hot.is_pinned(&id)
+        self.is_pinned(Thing::Credential(CredentialId::ApiKey(*id)))
+    }
+
+    /// The same of a signing key.
+    #[must_use]
+    pub fn is_undurable_signing(&self, id: &KeyId) -> bool {
+        self.is_pinned(Thing::SigningKey(id))
+    }
+
+    fn is_pinned(&self, thing: Thing<'_>) -> bool {
+        self.undurable.any() && self.hot.is_pinned(&thing.id())
     }
 
     /// How many revocations are in force and wait to be written.
@@ -261,9 +274,13 @@ impl RevocationAdmin {
                     end.unwrap_or(Second::NEVER),
                 )
             }
+            Revocable::TokensOf(credential, before) => {
+                let (before, end) = (Second::of(*before), longest(*before));
+                of(Thing::TokensOf(*credential), before, Second::end_of(end))
+            }
             Revocable::Subject(sub, reach) => {
                 let thing = Thing::Subject(&self.issuer, sub);
-                of(thing, (*reach).into(), Second::NEVER)
+                of(thing, (*reach).into(), self.end_of_subject(sub, *reach))
             }
             Revocable::Issuer(before) => {
                 let thing = Thing::Issuer(&self.issuer);
@@ -283,10 +300,31 @@ impl RevocationAdmin {
         })
     }
 
+    /// When nothing can be alive of a subject that is revoked up to an instant, where that is certain. A workload's
+    /// certificates live as long as whoever issues them says.
+    fn end_of_subject(&self, sub: &str, reach: Reach) -> Second {
+        let Reach::Before(before) = reach else {
+            return Second::NEVER;
+        };
+        if SpiffeId::parse(sub).is_ok() {
+            return Second::NEVER;
+        }
+        let key = self.keys.keys().of_sub(sub);
+        // One that is not known may be all the same: it lives no longer than any may.
+        let end = key.map_or_else(
+            || before.saturating_add(limits::LONGEST_KEY_LIFE),
+            |entry| Ok(entry.key().spec.expires),
+        );
+        let end = end.map_or(Timestamp::MAX, |end| end.max(longest(before)));
+        Second::end_of(end)
+    }
+
     /// Whose a thing is, where it is certain that nobody else could be shown what it covers: see [`crate::revocation::Partition`].
     fn tenant(&self, what: &Revocable) -> Option<Tenant> {
         let key = match what {
-            Revocable::ApiKey(id) | Revocable::LeakedKey(id, _) => id,
+            Revocable::ApiKey(id)
+            | Revocable::LeakedKey(id, _)
+            | Revocable::TokensOf(CredentialId::ApiKey(id), _) => id,
             Revocable::Token(_, Some(known)) => match &known.root {
                 Some(CredentialId::ApiKey(id)) => id,
                 Some(CredentialId::Certificate(_)) | None => return None,

@@ -3,7 +3,7 @@
 use super::change::{Author, Changes, Note, Precondition};
 use crate::audit::ActKind;
 use crate::id::KeyId;
-use crate::keys::{Change, KeyRing, Member, Rotation, RotationError};
+use crate::keys::{Change, KeyRing, Member, Rotation, RotationError, UnknownMember};
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::Revision;
 use serde_json::json;
@@ -38,6 +38,17 @@ impl SigningAdmin {
             .collect()
     }
 
+    /// Whether there is a key, as memory has them.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub(super) fn is_there(&self, id: &KeyId) -> Result<(), Denial> {
+        match self.ring.ring().members().any(|(one, _)| one == id) {
+            true => Ok(()),
+            false => Err(denial(UnknownMember.into())),
+        }
+    }
+
     /// Does what is due by age. Called regularly.
     ///
     /// # Errors
@@ -64,7 +75,8 @@ impl SigningAdmin {
         self.in_force(revision).await
     }
 
-    /// Lets the spare take over; a compromised key is distrusted at once.
+    /// Lets the spare take over; a compromised key is distrusted at once, and one that was before is no error. Whoever calls
+    /// it for one goes by [`super::RevocationAdmin::revoke`], so that it is distrusted also where nothing can be written.
     ///
     /// # Errors
     /// A refusal, or a failure of ours.

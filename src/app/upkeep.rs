@@ -250,10 +250,10 @@ async fn seldom(subjects: &Subjects) {
         exchange,
         signing,
         revocations,
-        store,
         ..
     } = subjects;
-    if let Err(error) = flush_usage(&exchange.keys, &**store).await {
+    // Through what waits for the store no longer than it may: what comes after it has its turn.
+    if let Err(error) = flush_usage(&exchange.keys, exchange.changes.store()).await {
         tracing::warn!(%error, "usage counters are not written; tried again later");
     }
     keep_mark(subjects).await;
@@ -299,7 +299,7 @@ async fn keep_mark(subjects: &Subjects) {
     let Some(mark) = subjects.exchange.guard.mark() else {
         return;
     };
-    if let Err(error) = mark::keep(&*subjects.store, mark).await {
+    if let Err(error) = mark::keep(subjects.exchange.changes.store(), mark).await {
         tracing::warn!(%error, "the time reached is not kept in the store; tried again later");
     }
 }

@@ -7,6 +7,7 @@ use crate::id::{Audience, CredentialId, TokenId};
 use crate::jose::VerifiedJwt;
 use crate::refusal::{Code, Refusal};
 use crate::secret::Secret;
+use crate::trust::WorkloadCertificate;
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -15,6 +16,16 @@ use std::sync::Arc;
 pub struct Held {
     thing: HeldThing,
     sub: Arc<str>,
+    by: Holder,
+}
+
+/// Who gives something up, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// Who proved a key, by its SPIFFE ID.
+    Proven(Arc<str>),
+    /// Whoever has it: by its `sub`.
+    Bearer(Arc<str>),
 }
 
 /// What it is.
@@ -26,6 +37,11 @@ pub enum HeldThing {
         id: TokenId,
         /// The credential that its ancestry begins with.
         root: Option<CredentialId>,
+        /// The credential that it counts for: the holder's own, where it was made from that or is bound to it, or else
+        /// `root`.
+        credential: Option<CredentialId>,
+        /// Its `iat`.
+        issued_at: Timestamp,
         /// Its end.
         expires_at: Timestamp,
     },
@@ -45,6 +61,21 @@ impl Held {
     pub fn sub(&self) -> &Arc<str> {
         &self.sub
     }
+
+    /// Who gives it up.
+    #[must_use]
+    pub fn by(&self) -> &Holder {
+        &self.by
+    }
+}
+
+#[cfg(test)]
+impl Held {
+    /// Something that somebody holds, for the tests of later stages.
+    pub(crate) fn for_test(thing: HeldThing, by: Holder) -> Self {
+        let sub = "somebody".into();
+        Self { thing, sub, by }
+    }
 }
 
 impl Authn {
@@ -62,22 +93,34 @@ impl Authn {
         if let Credential::Token(text, _) = &credential {
             let token = self.recognise(text, now).map_err(Rejected::anonymous)?;
             let proven = match &peer.certificate {
-                Some(_) => Some(workload_cert::recheck(self, peer, now)?.fingerprint()),
+                Some(_) => Some(workload_cert::recheck(self, peer, now)?),
                 None => None,
             };
-            if !is_held(&token, proven) {
+            let fingerprint = proven.map(WorkloadCertificate::fingerprint);
+            if !is_held(&token, fingerprint) {
                 let cause = "the token is bound to a key that the caller did not prove";
                 let refusal = Refusal::new(Code::BindingRequired, cause);
                 return Err(Rejected::anonymous(refusal));
             }
             let claims = token.claims();
+            let credentials = &claims.lineage.credentials;
+            let root = credentials.first().copied();
+            // What it is bound to was proven.
+            let own = fingerprint.copied().map(CredentialId::Certificate);
+            let own = own.filter(|own| claims.bound_to.is_some() || credentials.contains(own));
             return Ok(Held {
                 thing: HeldThing::Token {
                     id: claims.id,
-                    root: claims.lineage.credentials.first().copied(),
+                    root,
+                    credential: own.or(root),
+                    issued_at: claims.issued_at,
                     expires_at: claims.expires_at,
                 },
                 sub: Arc::clone(&claims.sub),
+                by: match proven {
+                    Some(proven) => Holder::Proven(proven.spiffe_id().as_str().into()),
+                    None => Holder::Bearer(Arc::clone(&claims.sub)),
+                },
             });
         }
         let presented = Presented {
@@ -89,6 +132,7 @@ impl Authn {
         Ok(Held {
             thing: HeldThing::Credential(verified.credential(), verified.ceiling().not_after),
             sub: Arc::clone(verified.sub()),
+            by: Holder::Proven(Arc::clone(verified.sub())),
         })
     }
 

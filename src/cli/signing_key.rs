@@ -8,7 +8,8 @@ use super::time::{from_proto, relative};
 use super::world::World;
 use crate::limits;
 use crate::proto::{
-    ListSigningKeysRequest, ListSigningKeysResponse, RotateSigningKeyRequest, SigningKey,
+    ListSigningKeysRequest, ListSigningKeysResponse, RotateSigningKeyRequest,
+    RotateSigningKeyResponse, SigningKey,
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -44,6 +45,9 @@ enum SigningKeyCommand {
 #[derive(Serialize)]
 struct Ring {
     signing_keys: Vec<View>,
+    /// Of a key that is no longer trusted: whether that is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -60,22 +64,23 @@ page::page!(ListSigningKeysResponse, keys, SigningKey);
 
 pub(super) async fn run(args: SigningKeyArgs, world: &World) -> Result<(), Failure> {
     let connection = args.connect.connect().await?;
-    let keys = match args.command {
+    let (keys, durable) = match args.command {
         SigningKeyCommand::List => {
-            page::all(async |page_token| {
+            let keys = page::all(async |page_token| {
                 let request = ListSigningKeysRequest {
                     page_size: u32::try_from(limits::PAGE).unwrap_or_default(),
                     page_token,
                 };
                 connection.inventory().list_signing_keys(request).await
-            })
-            .await?
+            });
+            (keys.await?, None)
         }
         SigningKeyCommand::Rotate {
             compromised,
             reason,
             idempotency_key,
         } => {
+            let is_compromised = compromised.is_some();
             let idempotency_key = world.idempotency_key(idempotency_key.as_deref())?;
             let request = RotateSigningKeyRequest {
                 compromised: compromised.unwrap_or_default(),
@@ -84,11 +89,13 @@ pub(super) async fn run(args: SigningKeyArgs, world: &World) -> Result<(), Failu
             };
             let answer = connection.inventory().rotate_signing_key(request).await;
             let answer = answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;
-            answer.into_inner().keys
+            let RotateSigningKeyResponse { keys, durable } = answer.into_inner();
+            (keys, is_compromised.then_some(durable))
         }
     };
     let ring = Ring {
         signing_keys: keys.into_iter().map(View::from).collect(),
+        durable,
     };
     world.output.show(&ring, || {
         let now = world.clock.now();
@@ -98,7 +105,11 @@ pub(super) async fn run(args: SigningKeyArgs, world: &World) -> Result<(), Failu
             rows,
             "There are no signing keys.",
         )
-    })
+    })?;
+    match ring.durable {
+        Some(false) => Err(Failure::not_durable()),
+        _ => Ok(()),
+    }
 }
 
 impl From<SigningKey> for View {

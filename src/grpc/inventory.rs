@@ -6,7 +6,9 @@ mod signing;
 
 use super::page::Page;
 use super::{Gate, audience, convert, precondition};
-use crate::administration::{AudienceAdmin, KeyAdmin, Maintenance, RevocationAdmin, SigningAdmin};
+use crate::administration::{
+    AudienceAdmin, KeyAdmin, Maintenance, Revocable, RevocationAdmin, SigningAdmin,
+};
 use crate::id::Audience;
 use crate::inventory::KeyState;
 use crate::leak::Desk;
@@ -224,9 +226,8 @@ impl Inventory for InventoryService {
             page_size: _,
             page_token: _,
         } = request.into_inner();
-        let keys = self.signing.keys().iter().map(signing::message).collect();
         Ok(Response::new(pb::ListSigningKeysResponse {
-            keys,
+            keys: self.ring(),
             next_page_token: String::new(),
         }))
     }
@@ -244,11 +245,21 @@ impl Inventory for InventoryService {
         let on = precondition(&idempotency_key, 0)?;
         let compromised = signing::compromised(&compromised)?;
         convert::reason(&reason)?;
-        self.signing
-            .rotate(compromised, &reason, &author, &on)
-            .await?;
-        let keys = self.signing.keys().iter().map(signing::message).collect();
-        Ok(Response::new(pb::RotateSigningKeyResponse { keys }))
+        let durable = match compromised {
+            Some(id) => {
+                let what = Revocable::SigningKey(id);
+                let revoked = self.revocations.revoke(&what, &reason, &author, &on);
+                revoked.await?.revision.is_some()
+            }
+            None => {
+                self.signing.rotate(None, &reason, &author, &on).await?;
+                true
+            }
+        };
+        Ok(Response::new(pb::RotateSigningKeyResponse {
+            keys: self.ring(),
+            durable,
+        }))
     }
 
     async fn backup(&self, request: Request<pb::BackupRequest>) -> Reply<pb::BackupResponse> {

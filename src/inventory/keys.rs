@@ -245,6 +245,14 @@ impl Keys {
         format!("{}/keys/{id}", self.issuer).into()
     }
 
+    /// The key whose tokens have this `sub`.
+    #[must_use]
+    pub fn of_sub(&self, sub: &str) -> Option<Arc<KeyEntry>> {
+        let path = sub.strip_prefix(&*self.issuer)?;
+        let id = path.strip_prefix("/keys/")?;
+        self.find(&KeyPublicId::parse(id).ok()?)
+    }
+
     pub(super) fn counters(&self, id: KeyPublicId) -> Arc<Usage> {
         Arc::clone(&self.usage.entry(id).or_default())
     }

@@ -93,7 +93,7 @@ pub enum NotYet {
     NoSpare,
 }
 
-/// The ring has no such key, or it is compromised already.
+/// The ring has no such key.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the ring has no such key")]
 pub struct UnknownMember;
@@ -350,7 +350,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Takes a key out of publication. Where it was the active one, [`Ring::mend`] lets the spare take over at once.
+    /// Takes a key out of publication; one that was taken out stays as it is. Where it was the active one, [`Ring::mend`] lets the spare take over at once.
     ///
     /// # Errors
     /// [`UnknownMember`].
@@ -360,7 +360,8 @@ impl Ring {
                 self.live(id, Life::Compromised { since: now });
                 Ok(())
             }
-            _ => Err(UnknownMember),
+            Some(_) => Ok(()),
+            None => Err(UnknownMember),
         }
     }
 

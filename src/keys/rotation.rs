@@ -7,7 +7,8 @@ use crate::clock::Random;
 use crate::id::KeyId;
 use crate::jose::from_slice;
 use crate::store::{
-    Batch, CommitError, Expect, Key, Op, Revision, Store, StoreFault, TooLarge, Value, load_all,
+    Batch, CommitError, Expect, Key, Op, Revision, Store, StoreFault, Timed, TooLarge, Value,
+    load_all,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ struct Prepared {
 }
 
 impl Rotation {
-    /// Changes the ring in `store`; new keys are of `algorithm`.
+    /// Changes the ring in `store`, which is waited for as [`Timed`] does; new keys are of `algorithm`.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -94,7 +95,7 @@ impl Rotation {
         timing: Timing,
     ) -> Self {
         Self {
-            store,
+            store: Arc::new(Timed::new(store)),
             kek,
             random,
             algorithm,
@@ -147,7 +148,7 @@ impl Rotation {
         self.change(&Wish::Rotate, now, with, record).await
     }
 
-    /// Takes a key out of publication; the spare takes over at once. Nothing else is done that is due by age, so that `now`
+    /// Takes a key out of publication; the spare takes over at once. `None` when it was taken out before. Nothing else is done that is due by age, so that `now`
     /// need not be trusted. `with` is committed in the same transaction: the
     /// marker on the key's id. The store's reserve may be used.
     ///

@@ -23,7 +23,7 @@ impl Part {
     }
 
     /// A thing whose markers cover what began up to their cut-off: a subject by `iat`, `notBefore` or the making of a key; an
-    /// issuer; a trust domain.
+    /// issuer; a trust domain; the tokens of a credential.
     #[must_use]
     pub fn dated(thing: Thing<'_>, since: Timestamp) -> Self {
         Self::known(thing.id(), thing.kind(), Second::of(since))
@@ -87,10 +87,15 @@ impl Fence {
         let ancestors = token.ancestors.iter();
         let bound_to = token.bound_to.map(CredentialId::Certificate);
         let credentials = token.credentials.iter().copied().chain(bound_to);
-        let mut fence = Self(Vec::with_capacity(8));
+        let mut fence = Self(Vec::with_capacity(10));
         fence.push(Part::absolute(Thing::Token(token.issuer, token.id)));
         fence.extend(ancestors.map(|id| Part::known(*id, Kind::Token, Second::FIRST)));
-        fence.extend(credentials.map(|id| Part::absolute(Thing::Credential(id))));
+        fence.extend(
+            credentials
+                .clone()
+                .map(|id| Part::absolute(Thing::Credential(id))),
+        );
+        fence.extend(credentials.map(|id| Part::dated(Thing::TokensOf(id), issued)));
         fence.push(Part::absolute(Thing::SigningKey(token.key)));
         fence.push(Part::dated(Thing::Issuer(token.issuer), issued));
         fence.push(Part::dated(Thing::Rollback(token.issuer), issued));

@@ -118,6 +118,10 @@ pub enum Thing<'a> {
     Token(&'a str, &'a str),
     /// A credential.
     Credential(CredentialId),
+    /// The tokens of a credential: those made from it, and those bound to it where it is a certificate. Apart from the
+    /// credential's own marker, which says whether the credential itself is good, so that neither is set or taken back with
+    /// the other.
+    TokensOf(CredentialId),
     /// A subject, as tokens name it: by issuer and `sub`.
     Subject(&'a str, &'a str),
     /// An issuer.
@@ -137,7 +141,7 @@ impl Thing<'_> {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Token(..) => Kind::Token,
-            Self::Credential(_) => Kind::Credential,
+            Self::Credential(_) | Self::TokensOf(_) => Kind::Credential,
             Self::Subject(..) => Kind::Subject,
             Self::Issuer(_) | Self::Rollback(_) => Kind::Issuer,
             Self::TrustDomain(_) => Kind::TrustDomain,
@@ -149,7 +153,7 @@ impl Thing<'_> {
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
         match self {
-            Self::Credential(id) => id.to_string().into(),
+            Self::Credential(id) | Self::TokensOf(id) => id.to_string().into(),
             Self::SigningKey(id) => id.as_str().into(),
             Self::Token(_, name)
             | Self::Subject(_, name)
@@ -165,6 +169,7 @@ impl Thing<'_> {
         let (one, two): (&str, &str) = match self {
             Self::Token(issuer, id) => return hash(&[issuer.as_bytes(), id.as_bytes()]),
             Self::Credential(id) => return of(self.kind(), &id.to_string(), ""),
+            Self::TokensOf(id) => return of(self.kind(), &id.to_string(), "tokens"),
             Self::Subject(issuer, sub) => (issuer, sub),
             Self::Issuer(issuer) => (issuer, ""),
             Self::Rollback(issuer) => (issuer, "rollback"),
@@ -214,6 +219,7 @@ mod tests {
             Thing::Token("b", "a"),
             Thing::Token("a", "c"),
             Thing::Credential(certificate),
+            Thing::TokensOf(certificate),
             Thing::Subject("a", "b"),
             Thing::Subject("b", "a"),
             Thing::Subject("ab", ""),

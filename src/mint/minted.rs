@@ -27,6 +27,8 @@ pub(super) struct Text {
     pub(super) key: Arc<SigningKey>,
     /// The parts that its issuer is of what a marker can cover.
     pub(super) issuer: [Part; 2],
+    /// The parts that it is as a token of its credentials.
+    pub(super) of: Vec<Part>,
 }
 
 /// Why there is no draft, and of what.
@@ -54,6 +56,7 @@ impl Draft {
         let mut fence = grant.verified().fence().clone();
         fence.push(text.key.part());
         fence.extend(text.issuer);
+        fence.extend(text.of);
         let token = text
             .key
             .sign_jws(text.signing_input)

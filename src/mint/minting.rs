@@ -4,7 +4,7 @@ use super::claims::{Acting, Ancestry, Claims, Confirmation, MayAct, Shown};
 use super::minted::{Draft, Text, Unminted};
 use crate::authn::{Reach, Verified};
 use crate::clock::{Random, random};
-use crate::id::TokenId;
+use crate::id::{CredentialId, TokenId};
 use crate::jose::NumericDate;
 use crate::keys::{KeyRing, SigningKey};
 use crate::limits;
@@ -103,6 +103,9 @@ impl Mint {
             },
         };
         let signing_input = signing_input(&key, &claims)?;
+        let bound_to = grant.bound_to().copied().map(CredentialId::Certificate);
+        let credentials = verified.lineage().credentials.iter().copied();
+        let of = credentials.chain(bound_to);
         Ok(Text {
             signing_input,
             id,
@@ -112,6 +115,9 @@ impl Mint {
             issuer: self
                 .issuer_markers
                 .map(|id| Part::known(id, Kind::Issuer, Second::of(issued_at))),
+            of: of
+                .map(|id| Part::dated(Thing::TokensOf(id), issued_at))
+                .collect(),
         })
     }
 

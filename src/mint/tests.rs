@@ -6,7 +6,7 @@ use crate::jose::JoseError;
 use crate::jose::VerifiedJwt;
 use crate::keys::{Kek, KeyRing, SigningAlgorithm, Timing};
 use crate::limits;
-use crate::marker::MarkerId;
+use crate::marker::{MarkerId, Part, Thing};
 use crate::policy::Grant;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use base64::Engine as _;
@@ -121,6 +121,18 @@ fn the_text_is_that_of_rfc_9068_and_says_every_bound() {
         header,
         json!({"alg": "ES256", "typ": "at+jwt", "kid": minted.key().as_str()})
     );
+}
+
+/// Right before its record is written it is held against what was revoked meanwhile of its credentials' tokens so far.
+#[test]
+fn a_token_is_one_of_its_credentials_from_its_own_second_on() {
+    let granted = grant(lineage(), None).within(Duration::from_secs(60), at(5000), Some([0; 32]));
+    let minted = signed(&MINT, granted, at(1000)).unwrap();
+    for digest in [[7; 32], [0; 32]] {
+        let thing = Thing::TokensOf(CredentialId::Certificate(digest));
+        let part = Part::dated(thing, at(1000));
+        assert!(minted.fence().parts().contains(&part), "{digest:?}");
+    }
 }
 
 #[test]

@@ -215,8 +215,15 @@ async fn a_compromised_key_is_replaced_at_once_with_its_marker() {
     assert!(node.ring.view().published.find(Some(&bad)).is_err());
     assert!(!node.ring.view().jwks.contains(bad.as_str()));
     assert_eq!(node.published(), 2);
+    // What is done already is no error, and what was never there is one.
     let again = node.rotation.compromise(&bad, at(2), &[], &record).await;
-    assert!(matches!(again, Err(RotationError::UnknownKey(_))));
+    assert_eq!(again, Ok(None));
+    let nobodys = KeyId::parse("nobodys").unwrap();
+    let unknown = node
+        .rotation
+        .compromise(&nobodys, at(2), &[], &record)
+        .await;
+    assert!(matches!(unknown, Err(RotationError::UnknownKey(_))));
 }
 
 #[tokio::test]

@@ -185,8 +185,11 @@ impl RevocationAdmin {
                     request: None,
                 },
             };
-            if let Err(denial) = self.end_estate(&begun, &author).await {
-                ended = Err(denial);
+            match self.end_estate(&begun, &author).await {
+                Ok(_) => {}
+                Err(denial @ Denial::Refused(_)) => ended = Err(denial),
+                // The store keeps the others from it as well, and each would wait for it.
+                Err(failed) => return Err(failed),
             }
         }
         ended

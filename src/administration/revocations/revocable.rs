@@ -13,6 +13,9 @@ pub enum Revocable {
     Token(TokenId, Option<InHand>),
     /// A certificate by its SHA-256, and all tokens that are made from it or bound to it; with its end, where that is known.
     Certificate([u8; 32], Option<Timestamp>),
+    /// The tokens of a credential up to an instant, and all that descend from them: made from it, or bound to it. The
+    /// credential stays good, and what is made from it later.
+    TokensOf(CredentialId, Timestamp),
     /// A subject, as tokens name it.
     Subject(String, Reach),
     /// Our own issuer: every token up to an instant.

@@ -3,6 +3,9 @@
 mod estate;
 mod known;
 mod meanwhile;
+mod own;
+mod signing;
+mod until;
 mod waiting;
 mod world;
 
@@ -168,6 +171,59 @@ async fn a_store_that_hangs_is_waited_for_so_long_and_no_longer() {
     world.store.hangs.store(false, Ordering::Release);
     world.admin.settle().await.unwrap();
     assert!(world.is_revoked(&id).await && !world.admin.undurable.any());
+}
+
+/// What is begun is stored, and cannot be ended.
+#[tokio::test]
+async fn a_store_that_hangs_keeps_what_is_gone_on_with_no_longer_either() {
+    let world = World::new();
+    for owner in ["one", "other"] {
+        let (key, value) = job(owner, at(NOW));
+        world.put(key, value).await;
+    }
+    world.store.hangs.store(true, Ordering::Release);
+    let began = async {
+        world.store.hanging.notified().await;
+        // Time passes only while there is nothing else to do.
+        tokio::time::pause();
+        Instant::now()
+    };
+    let (resumed, began) = tokio::join!(world.admin.resume(), began);
+    assert!(began.elapsed() < limits::STORE_COMMIT + Duration::from_secs(1));
+    tokio::time::resume();
+    assert_eq!(resumed.unwrap_err().code(), "store_unavailable");
+    world.store.hangs.store(false, Ordering::Release);
+    world.admin.resume().await.unwrap();
+    assert_eq!(world.jobs().await, 0);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_waited_for_no_longer_than_one_that_cannot_be_written() {
+    let world = World::new();
+    let key = world.key("team", 0).await;
+    let signing = world.signing_key().await;
+    let all = [
+        Revocable::Owner(Owner::parse("team").unwrap()),
+        Revocable::SigningKey(signing),
+        Revocable::Subject("somebody".to_owned(), Reach::Ban),
+    ];
+    world.store.reads_hang.store(true, Ordering::Release);
+    tokio::time::pause();
+    for what in &all {
+        let began = Instant::now();
+        let revoked = world.revoke(what, &Precondition::default()).await;
+        assert!(began.elapsed() >= limits::STORE_COMMIT);
+        assert!(began.elapsed() < limits::STORE_COMMIT + Duration::from_secs(1));
+        let revoked = revoked.unwrap();
+        assert_eq!((revoked.revision, revoked.markers.len()), (None, 1));
+    }
+    let began = Instant::now();
+    assert!(world.admin.resume().await.is_err());
+    assert!(began.elapsed() < limits::STORE_COMMIT + Duration::from_secs(1));
+    tokio::time::resume();
+    world.store.reads_hang.store(false, Ordering::Release);
+    world.admin.settle().await.unwrap();
+    assert!(world.is_revoked(&key).await && !world.admin.undurable.any());
 }
 
 #[tokio::test]

@@ -143,7 +143,11 @@ impl RevocationService {
                 let id = CredentialId::parse(open("credential_id", &id)?);
                 match id.map_err(|error| invalid("credential_id", error))? {
                     CredentialId::ApiKey(id) => Revocable::ApiKey(id),
-                    CredentialId::Certificate(digest) => Revocable::Certificate(digest, None),
+                    CredentialId::Certificate(digest) => {
+                        let shown = author.context.peer.certificate.as_ref();
+                        let shown = shown.filter(|shown| *shown.fingerprint() == digest);
+                        Revocable::Certificate(digest, shown.map(|shown| shown.not_after()))
+                    }
                 }
             }
             Thing::Certificate(der) => certificate(&der)?,
@@ -184,7 +188,8 @@ impl RevocationService {
         };
         let aim = match what {
             Revocable::Token(id, _) => Aim::Token(id.to_string()),
-            Revocable::Certificate(digest, _) => {
+            Revocable::Certificate(digest, _)
+            | Revocable::TokensOf(CredentialId::Certificate(digest), _) => {
                 Aim::Certificate(CredentialId::Certificate(*digest).to_string())
             }
             Revocable::Subject(sub, reach) => Aim::Subject(sub.clone(), at(reach)),
@@ -192,7 +197,9 @@ impl RevocationService {
             Revocable::TrustDomain(domain, reach) => {
                 Aim::TrustDomain(domain.as_str().to_owned(), at(reach))
             }
-            Revocable::ApiKey(id) | Revocable::LeakedKey(id, _) => {
+            Revocable::ApiKey(id)
+            | Revocable::LeakedKey(id, _)
+            | Revocable::TokensOf(CredentialId::ApiKey(id), _) => {
                 Aim::Credential(CredentialId::ApiKey(*id).to_string())
             }
             Revocable::SigningKey(id) => Aim::SigningKey(id.to_string()),

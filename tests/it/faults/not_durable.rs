@@ -195,6 +195,32 @@ async fn a_key_that_is_revoked_or_reported_ends_though_nothing_can_be_written() 
         told.contains("a revocation is in force and not written")
     };
     until("the reason", says).await;
+    // With the key that signed them all the rest goes, and it says the same.
+    let ring = async || {
+        let ran = broker
+            .run_as_admin(&["signing-key", "list", "--json"])
+            .await;
+        ran.json()["signing_keys"].as_array().unwrap().clone()
+    };
+    let signs = ring().await;
+    let signs = signs.iter().find(|key| key["state"] == "active").unwrap();
+    let kid = signs["kid"].as_str().unwrap();
+    assert!(is_active(&mut checks, &other.token).await);
+    let line = ["signing-key", "rotate", "--compromised", kid];
+    let line = [&line[..], &["--reason", "leaked", "--json"]].concat();
+    for _ in 0..2 {
+        let ran = broker.run_as_admin(&line).await;
+        assert_eq!(
+            (ran.code, &ran.json()["durable"]),
+            (Some(6), &false.into()),
+            "{ran:?}"
+        );
+        assert!(ran.stderr.contains("applied, not durable"), "{ran:?}");
+    }
+    assert!(!is_active(&mut checks, &other.token).await);
+    let told = ring().await;
+    let told = told.iter().find(|key| key["kid"] == kid).unwrap();
+    assert_eq!(told["state"], "compromised");
 
     // A store that broke off in the middle takes nothing more before the next start. Whoever was told to say it again, does.
     broker.kill9().await;

@@ -350,7 +350,10 @@ impl Inventory for Admin {
             state: "compromised".to_owned(),
             ..SigningKey::default()
         };
-        Ok(Response::new(RotateSigningKeyResponse { keys: vec![key] }))
+        Ok(Response::new(RotateSigningKeyResponse {
+            keys: vec![key],
+            durable: true,
+        }))
     }
 
     async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<BackupResponse>, Status> {

@@ -18,6 +18,8 @@ async fn it_is_answered_as_ever_and_keeps_nobody_from_a_token() {
     let world = World::new();
     let key = world.key("team", 0).await;
     let known = [
+        Revocable::SigningKey(world.signing_key().await),
+        Revocable::TokensOf(CredentialId::Certificate([7; 32]), at(NOW)),
         token(1),
         Revocable::Certificate([7; 32], Some(at(NOW + 100))),
         Revocable::Subject("somebody".to_owned(), Reach::Before(at(NOW))),
@@ -43,6 +45,7 @@ async fn it_is_answered_as_ever_and_keeps_nobody_from_a_token() {
     let further = [
         Revocable::Subject("somebody".to_owned(), Reach::Ban),
         Revocable::Issuer(at(NOW + 1)),
+        Revocable::TokensOf(CredentialId::Certificate([7; 32]), at(NOW + 1)),
         token(2),
     ];
     for (before, what) in further.iter().enumerate() {

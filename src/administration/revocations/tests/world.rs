@@ -10,8 +10,11 @@ use crate::clock::guard::TimeGuard;
 use crate::clock::testing::TestClock;
 use crate::id::{Audience, Purpose};
 use crate::inventory::{ApiKey, Audiences, KEY_PREFIX, KeySpec, Keys};
-use crate::keys::{Kek, KeyRing, Rotation, SigningAlgorithm, Timing};
+use crate::keys::{
+    Kek, KeyRing, Life, PREFIX as SIGNING_PREFIX, Rotation, SigningAlgorithm, Timing,
+};
 use crate::limits;
+use crate::refusal::Fault;
 use crate::revocation::{Encode, End, Label, PREFIX as MARKER_PREFIX};
 use crate::secret::{Secret, api_key};
 use crate::store::embedded::EmbeddedStore;
@@ -21,10 +24,10 @@ use crate::store::{
     OutboxEntry, Page, Reply, Store, StoreFault, Value, load_all,
 };
 use bytes::Bytes;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 pub(super) const NOW: i64 = 1_000_000;
@@ -45,11 +48,24 @@ pub(super) struct Shared {
     away: AtomicBool,
     /// Whether what is committed hangs.
     pub(super) hangs: AtomicBool,
+    /// Is told when a commit does.
+    pub(super) hanging: Notify,
+    /// Whether what is read hangs.
+    pub(super) reads_hang: AtomicBool,
+    /// How many seconds pass meanwhile, once.
+    pub(super) lasts: AtomicU32,
+    clock: Arc<TestClock>,
     /// How long commits took, all together.
     pub(super) spent: Mutex<Duration>,
 }
 
 impl Shared {
+    async fn hang_reading(&self) {
+        if self.reads_hang.load(Ordering::Acquire) {
+            std::future::pending().await
+        }
+    }
+
     fn answers(&self) -> Result<(), StoreFault> {
         match self.away.load(Ordering::Acquire) {
             true => Err(StoreFault("it is away".to_owned())),
@@ -61,6 +77,7 @@ impl Shared {
 impl Store for Shared {
     fn revision(&self) -> Reply<'_, Result<Revision, StoreFault>> {
         Box::pin(async {
+            self.hang_reading().await;
             self.answers()?;
             self.store.revision().await
         })
@@ -68,6 +85,7 @@ impl Store for Shared {
 
     fn read<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreFault>> {
         Box::pin(async move {
+            self.hang_reading().await;
             self.answers()?;
             let read = self.store.read(key).await;
             let between = self.between.lock().unwrap().take_if(|(of, _)| of == key);
@@ -83,7 +101,10 @@ impl Store for Shared {
         prefix: &'a str,
         from: Option<Cursor>,
     ) -> Reply<'a, Result<Page, LoadError>> {
-        self.store.load(prefix, from)
+        Box::pin(async move {
+            self.hang_reading().await;
+            self.store.load(prefix, from).await
+        })
     }
 
     fn commit(&self, batch: Batch) -> Reply<'_, Result<Revision, CommitError>> {
@@ -92,7 +113,9 @@ impl Store for Shared {
         if let Err(StoreFault(why)) = self.answers() {
             return Box::pin(async { Err(CommitError::Refused(why)) });
         }
+        self.clock.advance(self.lasts.swap(0, Ordering::AcqRel));
         if self.hangs.load(Ordering::Acquire) {
+            self.hanging.notify_one();
             return Box::pin(std::future::pending());
         }
         if batch.ops().iter().any(puts) {
@@ -129,7 +152,10 @@ pub(super) struct InMemory {
     store: OnceLock<Arc<Shared>>,
     keys: Arc<Keys>,
     hot: Arc<HotSet>,
+    ring: Arc<KeyRing>,
     reached: Mutex<Option<Revision>>,
+    /// Whether no record is durable.
+    lacks_log: AtomicBool,
 }
 
 impl Settled for InMemory {
@@ -142,8 +168,19 @@ impl Settled for InMemory {
             let store = self.store.get().unwrap();
             let entries = load_all(&**store, KEY_PREFIX).await.unwrap();
             self.keys.reset(&entries).unwrap();
+            let entries = load_all(&**store, SIGNING_PREFIX).await.unwrap();
+            self.ring.reset(&entries).unwrap();
+            for (id, member) in self.ring.ring().members() {
+                if matches!(member.life, Life::Compromised { .. }) {
+                    self.hot.revoke(Thing::SigningKey(id), Second::NEVER);
+                }
+            }
             for entry in load_all(&**store, MARKER_PREFIX).await.unwrap() {
                 self.hot.take_early(&entry).unwrap().unwrap();
+            }
+            if self.lacks_log.load(Ordering::Acquire) {
+                *self.reached.lock().unwrap() = None;
+                return Err(Denial::failed(Fault::LogUnavailable, "no log"));
             }
             *self.reached.lock().unwrap() = Some(revision);
             Ok(())
@@ -194,21 +231,15 @@ impl World {
             contested: Mutex::default(),
             away: AtomicBool::default(),
             hangs: AtomicBool::default(),
+            hanging: Notify::new(),
+            reads_hang: AtomicBool::default(),
+            lasts: AtomicU32::default(),
+            clock: Arc::clone(&clock),
             spent: Mutex::default(),
         });
         let hot = Arc::<HotSet>::default();
         let issuer: Arc<str> = "https://cambist.example.org".into();
         let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&hot)));
-        let settled = Arc::new(InMemory {
-            store: OnceLock::from(Arc::clone(&store)),
-            keys: Arc::clone(&keys),
-            hot: Arc::clone(&hot),
-            reached: Mutex::default(),
-        });
-        let guard = Arc::new(TimeGuard::new(clock.clone(), None));
-        let told = Arc::clone(&settled);
-        let changes = Changes::new(store.clone(), told, guard, random.clone());
-        let changes = Arc::new(changes);
         let timing = Timing::new(
             limits::ROTATE_AFTER,
             limits::MAX_LIFETIME,
@@ -218,6 +249,18 @@ impl World {
         let kek = Kek::new(zeroize::Zeroizing::new([7; Kek::LENGTH])).unwrap();
         let kek = Arc::new(kek);
         let ring = Arc::new(KeyRing::new(Arc::clone(&kek), timing));
+        let settled = Arc::new(InMemory {
+            store: OnceLock::from(Arc::clone(&store)),
+            keys: Arc::clone(&keys),
+            hot: Arc::clone(&hot),
+            ring: Arc::clone(&ring),
+            reached: Mutex::default(),
+            lacks_log: AtomicBool::default(),
+        });
+        let guard = Arc::new(TimeGuard::new(clock.clone(), None));
+        let told = Arc::clone(&settled);
+        let changes = Changes::new(store.clone(), told, guard, random.clone());
+        let changes = Arc::new(changes);
         let algorithm = SigningAlgorithm::Es256;
         let rotation = Rotation::new(store.clone(), kek, random, algorithm, timing);
         let signing = SigningAdmin::new(rotation, ring, Arc::clone(&changes));
@@ -247,6 +290,19 @@ impl World {
             settled,
             _folder: folder,
         }
+    }
+
+    /// The signing key that is active; at first one is made.
+    pub(super) async fn signing_key(&self) -> KeyId {
+        self.admin.signing.ensure().await.unwrap();
+        self.admin.changes.all_in_force().await.unwrap();
+        let ring = self.settled.ring.ring();
+        ring.active().unwrap().0.clone()
+    }
+
+    /// Nothing that is committed gets onto the record.
+    pub(super) fn lacks_log(&self, lacks: bool) {
+        self.settled.lacks_log.store(lacks, Ordering::Release);
     }
 
     /// A key of an owner that was made so many seconds from now.

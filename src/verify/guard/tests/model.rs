@@ -9,6 +9,7 @@ use std::collections::HashMap;
 enum What {
     Token(u8),
     Certificate(u8),
+    TokensOf(u8),
     Subject(u8),
     Domain(u8),
     Issuer,
@@ -36,6 +37,7 @@ impl What {
         match self {
             Self::Token(n) => Thing::Token(ISSUER, &n.to_string()).id(),
             Self::Certificate(n) => Thing::Credential(CredentialId::Certificate([*n; 32])).id(),
+            Self::TokensOf(n) => Thing::TokensOf(CredentialId::Certificate([*n; 32])).id(),
             Self::Subject(n) => Thing::Subject(ISSUER, &sub(*n)).id(),
             Self::Domain(n) => Thing::TrustDomain(&format!("d{}.example", n % 2)).id(),
             Self::Issuer => Thing::Issuer(ISSUER).id(),
@@ -86,7 +88,7 @@ impl Token {
         let mut certificates = self.certificates.iter().chain(&self.bound_to);
         let mut subjects = self.actors.iter().chain([&self.sub]);
         tokens.any(|n| absolute(What::Token(*n)))
-            || certificates.any(|n| absolute(What::Certificate(*n)))
+            || certificates.any(|n| absolute(What::Certificate(*n)) || dated(What::TokensOf(*n)))
             || absolute(What::Key(self.key % 2))
             || dated(What::Issuer)
             || subjects.any(|n| dated(What::Subject(*n)) || dated(What::Domain(*n % 2)))
@@ -114,6 +116,7 @@ fn any_change() -> impl Strategy<Value = (What, Second)> {
     let what = prop_oneof![
         (0_u8..6).prop_map(What::Token),
         (0_u8..6).prop_map(What::Certificate),
+        (0_u8..6).prop_map(What::TokensOf),
         (0_u8..6).prop_map(What::Subject),
         (0_u8..2).prop_map(What::Domain),
         Just(What::Issuer),

@@ -1,7 +1,7 @@
 //! What is asked: what would be hit, what is in force, whether a token is good; and what makes no sense.
 
 use super::{Pair, administrator, anybody, ban, kid, of, revoke};
-use crate::support::broker::{Broker, ask, claims, delegated, peer, refusal, token};
+use crate::support::broker::{Broker, Svid, ask, claims, delegated, peer, refusal, token};
 use cambist::clock::{Clock as _, SystemClock};
 use cambist::id::CredentialId;
 use cambist::proto::revocation_client::RevocationClient;
@@ -227,6 +227,22 @@ async fn what_makes_no_sense_is_refused_with_the_reason() {
     ] {
         assert_eq!(refusal(&status), "not_authorised");
     }
+}
+
+/// What ends by itself is kept no longer: whoever comes with a certificate says when it does.
+#[tokio::test]
+async fn ones_own_certificate_has_an_end_also_by_its_id() {
+    let broker = Broker::start().await;
+    let admin = broker.svid("spiffe://example.org/admin");
+    let id = |svid: &Svid| format!("x509:{}", svid.thumbprint());
+    let mut own = RevocationClient::new(broker.channel(Some(&admin)).await);
+    let other = broker.svid("spiffe://example.org/web");
+    let anothers = of(Thing::CredentialId(id(&other)));
+    let answer = revoke(&mut own, anothers).await.unwrap();
+    assert_eq!(answer.markers[0].until, None);
+    let answer = revoke(&mut own, of(Thing::CredentialId(id(&admin))));
+    let answer = answer.await.unwrap();
+    assert!(answer.markers[0].until.is_some(), "{answer:?}");
 }
 
 #[tokio::test]

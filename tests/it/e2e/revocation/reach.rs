@@ -39,34 +39,49 @@ async fn a_revoked_parent_takes_its_child_along_also_after_a_crash() {
     assert!(other.child_lives(&broker).await && other.parent_lives(&broker).await);
 }
 
-/// What can be revoked of a pair, and whether the parent dies too.
-fn ways(pair: &Pair) -> Vec<(&'static str, RevokeRequest, bool)> {
+/// What else dies with a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Takes {
+    Nothing,
+    Parent,
+    /// Whatever was issued beside it, too.
+    All,
+}
+
+/// What can be revoked of a pair, and what dies with the child.
+fn ways(pair: &Pair) -> Vec<(&'static str, RevokeRequest, Takes)> {
     let parent = claims(&pair.parent.access_token);
     let sub = parent["sub"].as_str().unwrap().to_owned();
     vec![
         (
             "token",
             of(Thing::Token(pair.child.access_token.clone())),
-            false,
+            Takes::Nothing,
         ),
         (
             "token id",
             of(Thing::TokenId(pair.child.token_id.clone())),
-            false,
+            Takes::Nothing,
         ),
         (
             "parent's id",
             of(Thing::TokenId(pair.parent.token_id.clone())),
-            true,
+            Takes::Parent,
         ),
-        ("key", of(Thing::ApiKey(pair.secret.clone())), true),
+        ("key", of(Thing::ApiKey(pair.secret.clone())), Takes::Parent),
         (
             "credential",
             of(Thing::CredentialId(pair.credential())),
-            true,
+            Takes::Parent,
         ),
-        ("subject", of(Thing::Subject(sub.clone())), true),
-        ("banned subject", ban(Thing::Subject(sub)), true),
+        ("subject", of(Thing::Subject(sub.clone())), Takes::Parent),
+        ("banned subject", ban(Thing::Subject(sub)), Takes::Parent),
+        // The last one: it takes the bystander along.
+        (
+            "signing key",
+            of(Thing::SigningKey(kid(&pair.child.access_token))),
+            Takes::All,
+        ),
     ]
 }
 
@@ -78,16 +93,19 @@ async fn every_way_to_name_a_thing_revokes_that_and_nothing_else() {
     let count = ways(&bystander).len();
     for way in 0..count {
         let pair = Pair::new(&broker).await;
-        let (name, request, takes_parent) = ways(&pair).swap_remove(way);
+        let (name, request, takes) = ways(&pair).swap_remove(way);
         assert!(pair.child_lives(&broker).await, "{name}");
         let answer = revoke(&mut administrator, request.clone()).await.unwrap();
         assert_eq!(answer.markers.len(), 1, "{name}");
         assert!(!pair.child_lives(&broker).await, "{name}");
-        assert_eq!(!pair.parent_lives(&broker).await, takes_parent, "{name}");
-        assert!(bystander.child_lives(&broker).await, "{name}");
+        let parent_lives = pair.parent_lives(&broker).await;
+        assert_eq!(!parent_lives, takes >= Takes::Parent, "{name}");
+        let others_live = bystander.child_lives(&broker).await;
+        assert_eq!(!others_live, takes == Takes::All, "{name}");
         // What is revoked is revoked again without harm, and is the same marker.
         let again = revoke(&mut administrator, request).await.unwrap();
         assert_eq!(again.markers[0].id, answer.markers[0].id, "{name}");
+        assert!(again.durable, "{name}");
     }
 }
 
