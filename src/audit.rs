@@ -58,6 +58,7 @@
 //!
 //! Files are behind [`Device`]; [`Disk`] is the real one.
 
+mod acknowledged;
 mod archive;
 mod checkpoint;
 mod context;
@@ -105,6 +106,7 @@ mod web;
 mod witness;
 mod writer;
 
+pub use acknowledged::Lack;
 pub use archive::{Archive, ArchiveError, Archivist, Done, Form};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};
