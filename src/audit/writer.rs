@@ -23,7 +23,8 @@
 //! | header and gap are written into it | empties it, and sets it aside anew |
 //! | renamed, the folder synced | goes on from it, and sets another one aside: nothing is issued before that |
 //!
-//! A segment that lost acknowledged records is followed by none: [`super::acknowledged`].
+//! A segment that lost acknowledged records is followed by none, and that it lost them is kept before the log's state says so:
+//! [`super::acknowledged`].
 
 mod batch;
 mod tail;
