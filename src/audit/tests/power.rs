@@ -307,7 +307,7 @@ proptest! {
         rotates: bool,
         fails in prop::option::of(prop_oneof![Just(Effect::Fails), Just(Effect::Short), Just(Effect::Persists)]),
         at in 0_usize..3,
-        bytes in 0_usize..6000,
+        bytes in prop_oneof![Just(0_usize), 0_usize..6000],
         names: bool,
         fates in prop::collection::vec(fate(), 1..7),
     ) {
