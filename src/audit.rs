@@ -14,7 +14,8 @@
 //! | fdatasync | the whole batch | nothing |
 //! | answer | the whole batch | the token |
 //!
-//! So a record without a delivered token is possible, a delivered token without a record is not.
+//! So a record without a delivered token is possible, a delivered token without a record is not. What somebody else takes away
+//! afterwards is noticed by the writer and stays known: a start refuses, until it is back or a rollback is accepted.
 //!
 //! The tree over the records is the [`Publisher`]'s: it follows the log, and no reply waits for it. [`verify()`] computes it
 //! anew from the files alone. [`sink`] is how records flow on to where teams look.
@@ -59,6 +60,7 @@
 //!
 //! Files are behind [`Device`]; [`Disk`] is the real one.
 
+mod acknowledged;
 mod archive;
 mod checkpoint;
 mod context;
@@ -107,6 +109,7 @@ mod web;
 mod witness;
 mod writer;
 
+pub use acknowledged::Lack;
 pub use archive::{Archive, ArchiveError, Archivist, Done, Form};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use context::{Context, Refused};

@@ -1,5 +1,5 @@
 //! A log device that takes what the writer gives it and keeps nothing: what is left of a call without the disk, and, since
-//! there is nothing to read back, without the tree.
+//! there is nothing to read back, without the tree: the publisher says so once, and goes on asking for the records.
 
 use cambist::audit::{CreateError, Device, Segment, Segments, Source, Space};
 use std::io;
@@ -46,6 +46,18 @@ impl Device for Discard {
 
     fn available(&self) -> io::Result<u64> {
         Ok(u64::MAX)
+    }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn keep_acknowledged(&self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn forget_acknowledged(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
 use super::parties::{Contradicted, GivenUp, Parties};
-use super::{World, files, publishing, recovery, state, watching};
+use super::{World, files, publishing, recovery, sinks, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
 use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
@@ -16,7 +16,7 @@ use crate::store::embedded::EmbeddedStore;
 use crate::store::replica::Replica;
 use crate::store::{Store, mark};
 use crate::telemetry::Metrics;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +66,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     let options = Options {
         segment_bytes: config.log.segment_bytes,
         segment_age: config.log.segment_age,
+        accept_lack: world.accept_rollback,
         ..Options::default()
     };
     let records = world.records.clone();
@@ -81,6 +82,14 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     let guard = Arc::new(TimeGuard::new(clock, mark));
     report(&recovered);
     let recovered_id = log.id();
+    let ahead = sinks::ahead(config, &log)?;
+    if let (Some((sink, delivered)), false) = (&ahead, world.accept_rollback) {
+        return Err(anyhow!(
+            "the log ends at {} records, and sink `{sink}` has delivered {delivered}: put the log's folder back as it was, \
+             or start with --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
+            log.durable()
+        ));
+    }
     recovery::bring_up(
         &store,
         Arc::clone(&disk),
@@ -90,6 +99,9 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         world.accept_rollback,
     )
     .await?;
+    if (recovered.lack.is_some() || ahead.is_some()) && log.id() == recovered_id {
+        recovery::roll_back(&store, &disk, &log, &guard).await?;
+    }
     // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
     // rollback that is accepted, which makes the log another one.
     let is_another = log.id() != recovered_id;
@@ -106,7 +118,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Err(error) if world.accept_rollback && error.is::<Contradicted>() => {
             tracing::warn!(%error, "the log that was published is given up");
             if !is_another {
-                recovery::roll_back(&store, &log, &guard).await?;
+                recovery::roll_back(&store, &disk, &log, &guard).await?;
                 publisher = open()?;
                 parties = Parties::new(&config.log, &folder)?;
             }

@@ -51,11 +51,11 @@ pub(super) async fn bring_up(
                     "the log does not say how far it had taken the store over"
                 ));
             };
-            match replay(store, disk, end, taken.revision, from_sequence).await {
+            match replay(store, Arc::clone(&disk), end, taken.revision, from_sequence).await {
                 Ok(()) => note(log, "recovery.replay", from_sequence, end.sequence).await?,
                 Err(error) if accept => {
                     tracing::warn!(%error, "the log cannot give back all that the store lost");
-                    roll_back(store, log, guard).await?;
+                    roll_back(store, &disk, log, guard).await?;
                 }
                 Err(error) => {
                     return Err(error.context(
@@ -65,7 +65,9 @@ pub(super) async fn bring_up(
                 }
             }
         }
-        Recovery::LogBehind | Recovery::Foreign if accept => roll_back(store, log, guard).await?,
+        Recovery::LogBehind | Recovery::Foreign if accept => {
+            roll_back(store, &disk, log, guard).await?
+        }
         Recovery::LogBehind => {
             return Err(anyhow!(
                 "the log lacks records that the store saw: put the log's folder back as it was, or start with \
@@ -123,6 +125,7 @@ async fn replay(
 /// Goes on from what there is, as another log. Nothing that was issued before is worth anything from now on.
 pub(super) async fn roll_back(
     store: &EmbeddedStore,
+    disk: &Disk,
     log: &Log,
     guard: &TimeGuard,
 ) -> anyhow::Result<()> {
@@ -151,6 +154,8 @@ pub(super) async fn roll_back(
     // Whole seconds count, so that a token of this very second would be cut off with those before. Not raised again at
     // each start: the mark is kept, and an operator may have said meanwhile that it came from a wrong clock.
     guard.raise(cutoff.at.saturating_add(SignedDuration::from_secs(1))?);
+    disk.forget_acknowledged()
+        .context("it is still known what the log lost")?;
     // Last: as long as the old position stands, a start is refused, and a crash in between loses nothing.
     Ok(store.forget_log().await?)
 }

@@ -2,9 +2,10 @@
 
 use super::World;
 use super::open::Opened;
-use crate::audit::sink::{Around, Kind, Relay, Settings, Sinks};
-use crate::audit::{DiskCursors, DiskReader};
+use crate::audit::sink::{Around, Cursor, Cursors as _, Kind, Relay, Settings, SinkName, Sinks};
+use crate::audit::{DiskCursors, DiskReader, Log};
 use crate::config::Config;
+use anyhow::Context as _;
 use std::sync::Arc;
 
 /// The folder of the cursors, in that of the data.
@@ -31,6 +32,22 @@ pub(super) fn start(config: &Config, world: &World, opened: &Opened) -> anyhow::
         });
     }
     Ok(Sinks::new(all))
+}
+
+/// A sink that has delivered records of this very log that it does not hold, and how many: only what is durable is
+/// delivered, so that the log has lost them.
+pub(super) fn ahead(config: &Config, log: &Log) -> anyhow::Result<Option<(SinkName, u64)>> {
+    let cursors = DiskCursors::new(&config.data.join(FOLDER));
+    for Settings { name, .. } in &config.log.sinks {
+        let kept = cursors.load(name);
+        let kept = kept.with_context(|| format!("the cursor of sink `{name}` cannot be read"))?;
+        let cursor = kept.as_deref().and_then(Cursor::decode);
+        let is_ahead = |cursor: &Cursor| cursor.log == log.id() && cursor.next > log.durable();
+        if let Some(cursor) = cursor.filter(is_ahead) {
+            return Ok(Some((name.clone(), cursor.next)));
+        }
+    }
+    Ok(None)
 }
 
 /// What is wrong with the files of a sink, by what they hold.

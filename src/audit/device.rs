@@ -80,6 +80,25 @@ pub trait Device: Segments {
     /// # Errors
     /// When it cannot be told.
     fn available(&self) -> io::Result<u64>;
+
+    /// What [`Device::keep_acknowledged`] kept, if that was not dropped since.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// Keeps how far the log had been acknowledged, beside segments that lost some of it: durably and as a whole, in the place
+    /// of what was kept.
+    ///
+    /// # Errors
+    /// When it may not be kept.
+    fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Drops it.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    fn forget_acknowledged(&self) -> io::Result<()>;
 }
 
 /// Where a new segment's space comes from.

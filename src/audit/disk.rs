@@ -36,6 +36,7 @@ const DRAFT: &str = "draft";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 const UNNAMED: &str = "next";
+const ACKNOWLEDGED: &str = "acknowledged";
 /// What the operating system counts a file's blocks in, in bytes.
 const BLOCK: u64 = 512;
 
@@ -308,6 +309,10 @@ impl Device for Disk {
         room?;
         let path = self.folder.join(RESERVE);
         let file = private().create(true).truncate(false).open(&path)?;
+        if file.metadata()?.len() > 0 {
+            // A crash came before it had its new name: as it is, it can be nobody's segment.
+            file.set_len(0)?;
+        }
         let blocks = file.metadata()?.blocks().saturating_mul(BLOCK);
         if blocks >= self.reserve {
             return Ok(());
@@ -324,6 +329,19 @@ impl Device for Disk {
 
     fn available(&self) -> io::Result<u64> {
         Ok(self.free()?.min(self.room.left()))
+    }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        note_file::read(&self.folder.join(ACKNOWLEDGED))
+    }
+
+    fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {
+        note_file::write(&self.folder, &self.folder.join(ACKNOWLEDGED), bytes)
+    }
+
+    fn forget_acknowledged(&self) -> io::Result<()> {
+        remove(&self.folder.join(ACKNOWLEDGED))?;
+        sync_folder(&self.folder)
     }
 }
 

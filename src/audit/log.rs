@@ -36,6 +36,9 @@ pub struct Options {
     pub retry: Duration,
     /// Free bytes below which refusals are not recorded.
     pub refusal_floor: u64,
+    /// Open a log that is known to lack acknowledged records: whoever says so then accepts the rollback
+    /// ([`Recovered::lack`]).
+    pub accept_lack: bool,
 }
 
 impl Default for Options {
@@ -45,6 +48,7 @@ impl Default for Options {
             segment_age: limits::LOG_SEGMENT_AGE,
             retry: limits::LOG_RETRY_MIN,
             refusal_floor: limits::LOG_REFUSAL_FLOOR_BYTES,
+            accept_lack: false,
         }
     }
 }
@@ -81,7 +85,7 @@ impl Log {
         options: Options,
     ) -> Result<(Self, Recovered), OpenError> {
         let now = clock.now();
-        let resume = recover(&*device, origin, now, &*random)?;
+        let resume = recover(&*device, origin, now, &*random, options.accept_lack)?;
         let (stats, health) = (Arc::<Stats>::default(), Arc::<Health>::default());
         let (queue, receiver) = Queue::new(Arc::clone(&stats), Arc::clone(&health));
         let encoder = Encoder::new(clock, random);

@@ -188,7 +188,7 @@ impl Publisher {
     /// and writes files. Nothing happens where there is nothing new.
     ///
     /// # Errors
-    /// [`PublishError`]; the last checkpoint stands, and the next call tries again.
+    /// [`PublishError`], also where the log ends before `durable`; the last checkpoint stands, and the next call tries again.
     pub fn advance(&self, durable: u64) -> Result<(), PublishError> {
         let mut edge = self.edge.lock().unwrap_or_else(PoisonError::into_inner);
         let before = edge.frontier.size();
@@ -211,8 +211,10 @@ impl Publisher {
         if first > before {
             let mut all = records_at(Arc::clone(&self.device), before, place)?;
             while next.frontier.size() < first {
-                let Some(entry) = all.next() else { break };
-                for (tile, hashes) in next.push(leaf(&entry?.line)) {
+                // What was acknowledged and is not there is lost, and no checkpoint says otherwise.
+                let missing = ReadError::Missing(next.frontier.size());
+                let entry = all.next().ok_or(missing)??;
+                for (tile, hashes) in next.push(leaf(&entry.line)) {
                     put(tile, &hashes)?;
                 }
             }

@@ -1,6 +1,7 @@
 //! Opening a log: reads the last segment, drops what no reply can have depended on, and refuses to
 //! start on anything else that is not as it was written.
 
+use super::acknowledged::{Acknowledged, Lack, lack};
 use super::device::{Device, Space};
 use super::disk;
 use super::record::batch_of;
@@ -36,6 +37,9 @@ pub struct Recovered {
     pub drained: Option<Drained>,
     /// Bytes of a torn tail that were dropped.
     pub torn: u64,
+    /// What is known to be missing, where that was to be accepted. It stays known until
+    /// [`Device::forget_acknowledged`].
+    pub lack: Option<Lack>,
 }
 
 /// Why a log cannot be opened. The broker does not issue without one.
@@ -56,6 +60,12 @@ pub enum OpenError {
         /// What is wrong there.
         what: &'static str,
     },
+    /// Acknowledged records are known to be missing.
+    #[error(
+        "{0}: put the log's folder back as it was, or start with --accept-rollback, which suspends all use-limited keys \
+         and cuts off all tokens so far"
+    )]
+    Lacks(Lack),
     /// The log belongs to another issuer or node.
     #[error("the log's origin is {found}, not {expected}")]
     Origin {
@@ -80,15 +90,28 @@ pub(super) struct Resume {
     pub(super) recovered: Recovered,
 }
 
-/// Reads and repairs the last segment, or creates the first.
+/// Reads and repairs the last segment, or creates the first; neither where records are known to be missing, unless that is
+/// accepted.
 pub(super) fn recover(
     device: &dyn Device,
     origin: &str,
     now: Timestamp,
     source: &dyn Random,
+    accept_lack: bool,
 ) -> Result<Resume, OpenError> {
+    let kept = device.acknowledged()?;
+    let lacking = |there: Option<Acknowledged>| {
+        let lack = kept.as_deref().and_then(|kept| lack(kept, there));
+        match lack.filter(|_| !accept_lack) {
+            Some(lack) => Err(OpenError::Lacks(lack)),
+            None => Ok(lack),
+        }
+    };
     let Some(first) = device.segments()?.pop() else {
-        return create_first(device, origin, now, source);
+        let lack = lacking(None)?;
+        let mut resume = create_first(device, origin, now, source)?;
+        resume.recovered.lack = lack;
+        return Ok(resume);
     };
     let damaged = |damage| match damage {
         Damage::Io(error) => OpenError::Io(error),
@@ -105,10 +128,18 @@ pub(super) fn recover(
             expected: origin.to_owned(),
         });
     }
-    let (resume, headed) = scan(lines).map_err(damaged)?;
+    let (mut resume, headed) = scan(lines).map_err(damaged)?;
+    resume.recovered.lack = lacking(Some(Acknowledged {
+        log: resume.header.log,
+        records: resume.recovered.next,
+    }))?;
     // Only the last batch can be unsure: the one before it was acknowledged, or the segment was closed.
     let unsure = resume.size.saturating_sub(bytes(limits::LOG_BATCH_BYTES));
     device.repair(first, unsure.max(headed), resume.size)?;
+    if kept.is_some() && resume.recovered.lack.is_none() {
+        // Everything is back. A file that stays says nothing that the log does not hold.
+        let _ = device.forget_acknowledged();
+    }
     Ok(resume)
 }
 
@@ -132,6 +163,7 @@ fn create_first(
             mark: None,
             drained: None,
             torn: 0,
+            lack: None,
         },
     })
 }
@@ -178,6 +210,7 @@ fn scan<R: io::Read>(mut lines: Lines<R>) -> Result<(Resume, u64), Damage> {
         mark,
         drained,
         torn,
+        lack: None,
     };
     let size = offset;
     Ok((

@@ -1,6 +1,7 @@
 //! Fixtures of the audit tests: a device in memory that fails on command, and tokens to record.
 
 mod archive;
+mod handle;
 
 use super::archive::{Archive as _, Form};
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
@@ -13,6 +14,7 @@ use crate::id::{KeyId, KeyPublicId, TokenId};
 use crate::mint::Minted;
 use crate::policy::{Grant, Rule};
 use crate::revocation::HotSet;
+use handle::Handle;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -33,6 +35,7 @@ pub(super) enum Step {
     KeepReserve,
     Put,
     Remove,
+    Acknowledge,
 }
 
 /// How a call fails.
@@ -44,6 +47,8 @@ pub(super) enum Effect {
     Short,
     /// All of it happens, and the caller is told otherwise.
     Persists,
+    /// Nothing is wrong with it: the one after it is meant.
+    Works,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,6 +57,8 @@ struct File {
     durable: Vec<u8>,
     /// What a sync failed on: a later sync holds it for written, and it reads as zeros after a power cut.
     lost: Vec<Range<usize>>,
+    /// Its name is there and not durable.
+    unnamed: bool,
 }
 
 impl File {
@@ -60,6 +67,7 @@ impl File {
             durable: bytes.clone(),
             written: bytes,
             lost: Vec::new(),
+            unnamed: false,
         }
     }
 
@@ -87,9 +95,11 @@ struct State {
     /// No room but the reserve's.
     full: bool,
     available: u64,
+    acknowledged: Option<Vec<u8>>,
     largest: usize,
-    /// Syncs wait while this is set.
+    /// Syncs, of a file or of its name, wait while this is set; so many go on before.
     held: bool,
+    passes: usize,
     syncing: bool,
 }
 
@@ -134,7 +144,26 @@ impl Memory {
 
     /// Makes syncs wait, until released.
     pub(super) fn hold(&self, held: bool) {
-        self.with(|state| state.held = held);
+        self.with(|state| (state.held, state.passes) = (held, 0));
+    }
+
+    /// Makes syncs wait behind the next few.
+    pub(super) fn hold_after(&self, passes: usize) {
+        self.with(|state| (state.held, state.passes) = (true, passes));
+    }
+
+    /// What each sync begins with.
+    fn wait_while_held(&self) {
+        let (lock, changed) = &*self.0;
+        let mut state = lock.lock().unwrap();
+        if let Some(left) = state.passes.checked_sub(1) {
+            state.passes = left;
+            return;
+        }
+        state.syncing = true;
+        changed.notify_all();
+        let mut state = changed.wait_while(state, |state| state.held).unwrap();
+        state.syncing = false;
     }
 
     /// Waits until a sync waits.
@@ -150,12 +179,23 @@ impl Memory {
 
     /// What is left after the power is gone.
     pub(super) fn power_cut(&self) -> Arc<Self> {
+        self.power_cut_with(0, false)
+    }
+
+    /// The same with what was written since the last sync up to some byte, and with the names that were not durable or
+    /// without them.
+    pub(super) fn power_cut_with(&self, bytes: usize, names: bool) -> Arc<Self> {
         let after = Self::new();
         let (files, forms) = self.with(|state| (state.files.clone(), state.forms.clone()));
+        let acknowledged = self.with(|state| state.acknowledged.clone());
         after.with(|state| {
-            (state.files, state.forms) = (files, forms);
+            (state.files, state.forms, state.acknowledged) = (files, forms, acknowledged);
+            state.files.retain(|_, file| names || !file.unnamed);
             for file in state.files.values_mut() {
-                *file = File::synced(std::mem::take(&mut file.durable));
+                let mut left = std::mem::take(&mut file.durable);
+                let unsynced = file.written.iter().skip(left.len());
+                left.extend(unsynced.take(bytes));
+                *file = File::synced(left);
             }
         });
         after
@@ -177,6 +217,18 @@ impl Memory {
 
     pub(super) fn set_bytes(&self, first: u64, bytes: Vec<u8>) {
         self.with(|state| state.files.insert(first, File::synced(bytes)));
+    }
+
+    /// Somebody else takes a segment away, down to so many bytes or as a whole.
+    pub(super) fn take_away(&self, first: u64, down_to: Option<usize>) {
+        self.with(|state| match down_to {
+            None => drop(state.files.remove(&first)),
+            Some(size) => {
+                let file = state.files.get_mut(&first).unwrap();
+                file.written.truncate(size);
+                file.durable.truncate(size);
+            }
+        });
     }
 
     /// The largest append so far.
@@ -211,8 +263,10 @@ impl Memory {
                 None => act(state, Effect::Persists),
                 Some(at) => {
                     let (_, effect, kind) = state.faults.remove(at).unwrap();
-                    if effect != Effect::Fails {
-                        act(state, effect)?;
+                    match effect {
+                        Effect::Fails => {}
+                        Effect::Works => return act(state, Effect::Persists),
+                        Effect::Short | Effect::Persists => act(state, effect)?,
                     }
                     Err(io::Error::new(kind, "injected"))
                 }
@@ -286,7 +340,9 @@ impl Device for Memory {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             if effect == Effect::Persists {
-                state.files.insert(first, File::synced(head.to_vec()));
+                let unnamed = state.held;
+                let file = File::synced(head.to_vec());
+                state.files.insert(first, File { unnamed, ..file });
                 named = true;
             }
             Ok(())
@@ -295,6 +351,13 @@ impl Device for Memory {
             true => CreateError::Unsure,
             false => CreateError::Absent,
         })?;
+        // Written, synced and renamed, as [`super::Disk`] does it: its folder comes last.
+        self.wait_while_held();
+        self.with(|state| {
+            if let Some(file) = state.files.get_mut(&first) {
+                file.unnamed = false;
+            }
+        });
         Ok(Box::new(Handle {
             memory: self.clone(),
             first,
@@ -316,67 +379,26 @@ impl Device for Memory {
     fn available(&self) -> io::Result<u64> {
         Ok(self.with(|state| state.available))
     }
-}
 
-#[derive(Debug)]
-struct Handle {
-    memory: Memory,
-    first: u64,
-    reserved: bool,
-}
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.with(|state| state.acknowledged.clone()))
+    }
 
-impl Segment for Handle {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.memory.step(Step::Append, |state, effect| {
-            if state.full && !self.reserved {
+    fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {
+        self.step(Step::Acknowledge, |state, _| {
+            if state.full {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            let bytes = match effect {
-                Effect::Short => &bytes[..bytes.len() / 2],
-                Effect::Persists | Effect::Fails => bytes,
-            };
-            state.largest = state.largest.max(bytes.len());
-            let file = state.files.get_mut(&self.first).unwrap();
-            file.written.extend_from_slice(bytes);
+            state.acknowledged = Some(bytes.to_vec());
             Ok(())
         })
     }
 
-    fn sync(&mut self) -> io::Result<()> {
-        let (lock, changed) = &*self.memory.0;
-        let mut state = lock.lock().unwrap();
-        state.syncing = true;
-        changed.notify_all();
-        let mut state = changed.wait_while(state, |state| state.held).unwrap();
-        state.syncing = false;
-        drop(state);
-        let first = self.first;
-        let synced = self.memory.step(Step::Sync, |state, effect| {
-            let file = state.files.get_mut(&first).unwrap();
-            let unsynced = file.written.len().saturating_sub(file.durable.len());
-            let made = match effect {
-                Effect::Short => unsynced / 2,
-                Effect::Persists | Effect::Fails => unsynced,
-            };
-            file.sync(file.durable.len() + made);
+    fn forget_acknowledged(&self) -> io::Result<()> {
+        self.step(Step::Remove, |state, _| {
+            state.acknowledged = None;
             Ok(())
-        });
-        synced.inspect_err(|_| {
-            self.memory.with(|state| {
-                let file = state.files.get_mut(&first).unwrap();
-                file.lost.push(file.durable.len()..file.written.len());
-            });
         })
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        let mut size = 0;
-        self.memory.step(Step::Size, |state, _| {
-            let file = state.files.get(&self.first);
-            size = file.ok_or(io::ErrorKind::NotFound)?.written.len();
-            Ok(())
-        })?;
-        Ok(u64::try_from(size).unwrap())
     }
 }
 

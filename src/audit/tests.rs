@@ -3,6 +3,7 @@
 mod bound;
 mod faults;
 mod flow;
+mod lost;
 mod outbox;
 mod power;
 mod recovery;

@@ -4,6 +4,27 @@
 //! never touched again, because nobody knows what of it is on disk; and a new one begins with a durable `gap` record, tried
 //! again at growing intervals until it succeeds. On a full disk the reserve becomes that segment, and takes only
 //! what the store's outbox brings, revocations among it, until the reserve can be set aside again.
+//!
+//! What a crash leaves behind when one segment follows another, after a failure or in a rotation:
+//!
+//! | crash after | the next start |
+//! |---|---|
+//! | a write, sync or check failed | goes on from that segment: what was acknowledged of it, and of the batch what is there, which is made durable once more; a torn tail is dropped |
+//! | the next one's header, and the gap record in it, are written and synced under another name | the same; the name is nobody's, and is used again |
+//! | renamed to its own name | goes on from the one that the folder shows. Nothing was acknowledged since in either, and the new one's header says where the old one ends: what that holds beyond it is no part of the log |
+//! | the folder synced | goes on from the new one; the old one takes nothing more |
+//! | a step of these failed, and the name may be there | the old one took nothing since, nor does it: the next segment has the same name, or the start goes on from either |
+//!
+//! And of the reserve:
+//!
+//! | crash after | the next start |
+//! |---|---|
+//! | its file is created or a part of its blocks set aside | sets the rest aside, or, on a full disk, gives the part up and takes revocations only once there is room |
+//! | header and gap are written into it | empties it, and sets it aside anew |
+//! | renamed, the folder synced | goes on from it, and sets another one aside: nothing is issued before that |
+//!
+//! A segment that lost acknowledged records is followed by none, and that it lost them is kept before the log's state says so:
+//! [`super::acknowledged`].
 
 mod batch;
 mod tail;
@@ -283,6 +304,11 @@ impl Writer {
         if monotonic < self.retry_at || !self.tail.is_due(self.position.next, now, size, age) {
             return;
         }
+        // Nobody looks at it again once another one follows it.
+        if let Err(error) = self.tail.look() {
+            self.give_up(&error, 0);
+            return self.heal();
+        }
         match self.tail.begin(self.position, now, None, Space::Free) {
             Ok(()) => {
                 self.parts.stats.segments.fetch_add(1, Ordering::Relaxed);
@@ -308,7 +334,10 @@ impl Writer {
                 Ok(()) => opened = true,
                 Err(error) => {
                     let now = self.parts.encoder.clock().now();
-                    let cause = format!("{cause}; no new segment: {error}");
+                    let mut cause = format!("{cause}; no new segment: {error}");
+                    if let Err(error) = self.tail.note_lack(self.position.next) {
+                        cause = format!("{cause}; a restart may not know of it: {error}");
+                    }
                     self.parts.health.failed(now, &cause);
                 }
             }
@@ -350,6 +379,8 @@ impl Writer {
             ..self.position
         });
         self.failure = None;
+        // After the new segment: without it nobody is told that what was missing is there again.
+        let _ = self.tail.note_lack(self.position.next);
         self.parts.stats.segments.fetch_add(1, Ordering::Relaxed);
         self.parts.stats.records.fetch_add(1, Ordering::Relaxed);
         Ok(())

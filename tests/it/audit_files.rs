@@ -223,3 +223,19 @@ fn the_reserve_is_kept_on_disk_and_becomes_a_segment() {
     let again = disk.create(0, b"again\n", Space::Free).unwrap();
     assert_eq!(again.size().unwrap(), 6);
 }
+
+/// A crash came after the reserve had taken a segment's header, and before its name.
+#[test]
+fn a_reserve_that_holds_something_is_set_aside_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(folder.path(), RESERVE).unwrap();
+    disk.keep_reserve().unwrap();
+    let reserve = folder.path().join("reserve");
+    let mut file = OpenOptions::new().append(true).open(&reserve).unwrap();
+    file.write_all(b"head\n").unwrap();
+    disk.keep_reserve().unwrap();
+    let metadata = fs::metadata(&reserve).unwrap();
+    assert_eq!(metadata.len(), 0);
+    assert!(metadata.blocks() * 512 >= RESERVE);
+    disk.create(0, b"head\n", Space::Reserve).unwrap();
+}

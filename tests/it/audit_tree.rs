@@ -488,3 +488,41 @@ fn the_logs_key_lasts_and_opens_for_its_log_alone() {
     let algorithm = [0x06, 0x03, 0x2b, 0x65, 0x70];
     assert!(!bytes.windows(5).any(|window| window == algorithm));
 }
+
+/// What was acknowledged and is not there is lost: nobody signs that the log is shorter.
+#[tokio::test]
+async fn what_was_acknowledged_and_is_gone_is_not_published_around() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (log, _) = open(folder).unwrap();
+    let publisher = publisher(folder, 0).unwrap();
+    publisher.advance(append(&log, 100).await).unwrap();
+    let (published, note) = (
+        publisher.published(),
+        fs::read(folder.join("checkpoint")).unwrap(),
+    );
+    let durable = append(&log, 5).await;
+    let segment = folder.join("00000000000000000000.seg");
+    let whole = fs::read(&segment).unwrap();
+    let line = |n: usize| {
+        whole
+            .split_inclusive(|b| *b == b'\n')
+            .take(n)
+            .map(<[u8]>::len)
+            .sum()
+    };
+    // Behind the header and 102 records, in the middle of one, and as a whole.
+    let ends: [usize; 3] = [line(103), line(103) + 7, 0];
+    for end in ends {
+        fs::write(&segment, &whole[..end]).unwrap();
+        for _ in 0..2 {
+            assert!(publisher.advance(durable).is_err(), "cut at {end}");
+            assert_eq!(publisher.published(), published);
+            assert_eq!(fs::read(folder.join("checkpoint")).unwrap(), note);
+        }
+    }
+    fs::write(&segment, &whole).unwrap();
+    publisher.advance(durable).unwrap();
+    assert_eq!(publisher.published().unwrap().checkpoint.size, 105);
+    log.close().await;
+}

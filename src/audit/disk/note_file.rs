@@ -1,4 +1,4 @@
-//! Files that hold one note.
+//! Files that hold one note, or as little.
 
 use crate::limits;
 use std::fs::File;

@@ -55,7 +55,8 @@ impl Cursor {
     }
 
     /// Reads them back; none when they are not a cursor of this version.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let kept: Kept = serde_json::from_slice(bytes).ok()?;
         let log = LogId::try_from(kept.log).ok()?;
         (kept.v == VERSION).then_some(Self {

@@ -175,15 +175,20 @@ async fn a_rotation_that_comes_to_nothing_leaves_the_segment_in_use() {
 /// took meanwhile: so the old one takes nothing.
 #[tokio::test]
 async fn a_rotation_that_may_have_come_about_closes_the_segment_before_it() {
-    for (step, effect, next) in [
-        (Step::Create, Effect::Persists, 2),
-        // The gap is not tried where the old segment cannot be looked at.
-        (Step::Size, Effect::Fails, 1),
+    for (before, step, effect, next) in [
+        (None, Step::Create, Effect::Persists, 2),
+        // The old segment is looked at, and then the new one. The gap is not tried where the old one cannot be.
+        (None, Step::Size, Effect::Fails, 1),
+        (Some(Effect::Works), Step::Size, Effect::Fails, 1),
     ] {
+        let fail = |device: &Memory, times| {
+            let effects = before.into_iter().chain(std::iter::repeat_n(effect, times));
+            effects.for_each(|effect| device.fail(step, effect, ErrorKind::Other));
+        };
         let device = Memory::new();
         let opened = open_with(&device, rotating()).unwrap();
         opened.log.issue(minted(1), &context()).await.unwrap();
-        device.fail(step, effect, ErrorKind::Other);
+        fail(&device, 1);
         // Healed before the record is written, so that its caller notices nothing.
         opened.log.issue(minted(2), &context()).await.unwrap();
         opened.log.issue(minted(3), &context()).await.unwrap();
@@ -198,8 +203,7 @@ async fn a_rotation_that_may_have_come_about_closes_the_segment_before_it() {
         let device = Memory::new();
         let opened = open_with(&device, rotating()).unwrap();
         opened.log.issue(minted(1), &context()).await.unwrap();
-        device.fail(step, effect, ErrorKind::Other);
-        device.fail(step, effect, ErrorKind::Other);
+        fail(&device, 2);
         let refused = opened.log.issue(minted(2), &context()).await;
         assert_eq!(
             fault(&refused.unwrap_err()),

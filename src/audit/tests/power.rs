@@ -1,15 +1,19 @@
 //! The power goes at any moment: what was written and not made durable is gone, or there in part, and whatever a stranger
 //! may have read of the log by then stays true.
 
-use crate::audit::testing::{Memory, ORIGIN, Opened, context, minted, open, token_id};
+use crate::audit::testing::{
+    Effect, Memory, ORIGIN, Opened, Step, context, minted, open, open_with, options, token_id,
+};
 use crate::audit::tree::{Hash, Tile, Tiles};
-use crate::audit::{Checkpoint, Publisher, Segments, Shelf, read, verify};
+use crate::audit::{Checkpoint, Options, Publisher, Segments, Shelf, read, verify};
 use crate::clock::SystemRandomness;
 use crate::keys::{Kek, LogKey};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use zeroize::Zeroizing;
 
 /// What a file is after the power is gone, if nobody had it made durable.
@@ -141,14 +145,20 @@ struct Site {
     publisher: Publisher,
     tokens: u64,
     told: Vec<u64>,
+    /// Asked for and not answered when the power went: their records may be there or not.
+    asked: Vec<u64>,
     checkpoints: Vec<Checkpoint>,
 }
 
 impl Site {
     fn new() -> Self {
+        Self::with(options())
+    }
+
+    fn with(options: Options) -> Self {
         let key = tempfile::tempdir().unwrap();
         let (device, shelf) = (Memory::new(), Arc::<Fragile>::default());
-        let opened = open(&device);
+        let opened = open_with(&device, options).unwrap();
         let publisher = publisher(&key, &device, &shelf, &opened);
         Self {
             key,
@@ -158,6 +168,7 @@ impl Site {
             publisher,
             tokens: 0,
             told: Vec::new(),
+            asked: Vec::new(),
             checkpoints: Vec::new(),
         }
     }
@@ -179,9 +190,34 @@ impl Site {
         self.checkpoints.push(text.parse().unwrap());
     }
 
+    /// Some tokens at once, until the log comes to a sync that ends only when the power is gone; behind so many that do.
+    fn issue_into(&mut self, syncs: usize, together: u64) {
+        self.device.hold_after(syncs);
+        let from = self.tokens;
+        self.tokens += together;
+        let issue = |n: u64| self.opened.log.issue(minted(n.into()), &context());
+        let asked: Vec<_> = (from..self.tokens).map(|n| (n, issue(n))).collect();
+        self.device.await_sync();
+        for (n, issue) in asked {
+            let mut look = std::task::Context::from_waker(Waker::noop());
+            match pin!(issue).poll(&mut look) {
+                Poll::Ready(Ok(_)) => self.told.push(n),
+                Poll::Ready(Err(_)) => {}
+                Poll::Pending => self.asked.push(n),
+            }
+        }
+    }
+
     /// The power goes, and comes back.
     fn cut(self, fates: &[Fate]) -> Self {
-        let device = self.device.power_cut();
+        self.cut_with(fates, 0, false)
+    }
+
+    /// The same with a part of what the log was writing.
+    fn cut_with(self, fates: &[Fate], bytes: usize, names: bool) -> Self {
+        let device = self.device.power_cut_with(bytes, names);
+        // For the writer that is left over from before, to end.
+        self.device.hold(false);
         let shelf = self.shelf.back(fates);
         let opened = open(&device);
         let publisher = publisher(&self.key, &device, &shelf, &opened);
@@ -202,6 +238,11 @@ impl Site {
             let jti = token_id((*token).into()).to_string();
             let of = records.iter().filter(|record| record["jti"] == jti);
             assert_eq!(of.count(), 1, "token {token}");
+        }
+        for token in &self.asked {
+            let jti = token_id((*token).into()).to_string();
+            let of = records.iter().filter(|record| record["jti"] == jti);
+            assert!(of.count() <= 1, "token {token}");
         }
         let (segments, key) = (Arc::clone(&self.device), self.publisher.verifier());
         let sound = verify(segments as _, &*self.shelf, key, &self.checkpoints, |_| ()).unwrap();
@@ -265,6 +306,44 @@ proptest! {
                 site = site.cut(&fates);
                 site.holds();
             }
+            site.opened.log.close().await;
+        });
+    }
+
+    /// The power goes within a commit or while a segment follows another, by its size or after a failure, at any sync of
+    /// it: of what was not synced some bytes are there or none, and the new segment's name or not.
+    #[test]
+    fn a_power_cut_within_a_commit_or_a_rotation_leaves_what_was_answered(
+        before in 1_u64..5,
+        together in 1_u64..6,
+        rotates: bool,
+        fails in prop::option::of(prop_oneof![Just(Effect::Fails), Just(Effect::Short), Just(Effect::Persists)]),
+        at in 0_usize..3,
+        bytes in prop_oneof![Just(0_usize), 0_usize..6000],
+        names: bool,
+        fates in prop::collection::vec(fate(), 1..7),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let small = if rotates { 1 } else { u64::MAX };
+            let mut site = Site::with(Options { segment_bytes: small, ..options() });
+            for _ in 0..before {
+                site.issue().await;
+                site.publish();
+            }
+            if let Some(effect) = fails {
+                site.device.fail(Step::Sync, effect, io::ErrorKind::Other);
+            }
+            // That of the new segment's name, that of the batch, and that of the one that follows a failure.
+            let syncs = 1 + usize::from(rotates) + usize::from(fails.is_some());
+            site.issue_into(at % syncs, together);
+            let told = site.told.len();
+            site = site.cut_with(&fates, bytes, names);
+            site.holds();
+            // And it goes on from there.
+            site.issue().await;
+            site.holds();
+            assert_eq!(site.told.len(), told + 1);
             site.opened.log.close().await;
         });
     }

@@ -300,7 +300,7 @@ fn a_flipped_bit_never_drops_a_record() {
         for bit in 0..8 {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << bit;
-            if let Ok(resume) = recover(&*device_of(bytes), ORIGIN, now, &random) {
+            if let Ok(resume) = recover(&*device_of(bytes), ORIGIN, now, &random, false) {
                 assert_eq!(resume.recovered.next, 3, "bit {bit} of byte {at}");
             }
         }

@@ -117,6 +117,18 @@ impl Device for Counting {
     fn available(&self) -> io::Result<u64> {
         self.0.available()
     }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        self.0.acknowledged()
+    }
+
+    fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.keep_acknowledged(bytes)
+    }
+
+    fn forget_acknowledged(&self) -> io::Result<()> {
+        self.0.forget_acknowledged()
+    }
 }
 
 fn now() -> Duration {

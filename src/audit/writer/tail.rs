@@ -1,5 +1,6 @@
 //! The segment that records are appended to.
 
+use crate::audit::acknowledged::{Acknowledged, Keeping};
 use crate::audit::device::{CreateError, Device, Segment, Space};
 use crate::audit::disk;
 use crate::audit::record::{Place, Record};
@@ -32,6 +33,9 @@ pub(super) struct Tail {
     closed: Option<Open>,
     /// The segment before the open one: the last that holds acknowledged records.
     previous: Option<Previous>,
+    /// The closed segment was seen without all that was acknowledged.
+    lacks: bool,
+    keeping: Keeping,
 }
 
 #[derive(Debug)]
@@ -59,14 +63,22 @@ impl Open {
 
     /// Checks that what was acknowledged is there, whatever came after it.
     fn holds(&self) -> io::Result<()> {
-        let why = match self.segment.size() {
+        let (why, remedy) = match self.segment.size() {
             Ok(is) if is >= self.size && !self.cut => return Ok(()),
-            Ok(_) => "it was cut".to_owned(),
-            Err(error) => error.to_string(),
+            // Nobody knows what it had in between: only a start reads it again.
+            Ok(_) => (
+                "it was cut".to_owned(),
+                "put it back as it was, and restart",
+            ),
+            // A copy is another file. It may well hold the same, which only a start looks at.
+            Err(error) => (
+                error.to_string(),
+                "move that very file back, or put a copy of it there and restart",
+            ),
         };
         let name = disk::name(self.first);
         Err(io::Error::other(format!(
-            "{name} does not hold what was acknowledged, put it back as it was: {why}"
+            "{name} does not hold what was acknowledged: {why}; {remedy}"
         )))
     }
 }
@@ -93,6 +105,8 @@ impl Tail {
             open: Some(open),
             closed: None,
             previous: resume.header.previous,
+            lacks: false,
+            keeping: Keeping::default(),
         })
     }
 
@@ -163,6 +177,7 @@ impl Tail {
         space: Space,
     ) -> Result<(), CreateError> {
         let whole = self.closed.as_ref().map_or(Ok(()), Open::holds);
+        self.lacks = whole.is_err();
         whole.map_err(CreateError::Absent)?;
         let previous = self.end(position.next);
         let mut header =
@@ -188,6 +203,20 @@ impl Tail {
         self.previous = previous;
         self.open = Some(open);
         self.closed = None;
+        Ok(())
+    }
+
+    /// Has the device keep how much was acknowledged, where the last [`Tail::begin`] found that not all of it is there, or drop
+    /// that, where it did not. `next` is the sequence that was to come.
+    pub(super) fn note_lack(&mut self, next: u64) -> io::Result<()> {
+        let device = Arc::clone(&self.device);
+        if self.lacks {
+            let (log, records) = (self.log, next);
+            return self.keeping.keep(&*device, Acknowledged { log, records });
+        }
+        if self.is_open() {
+            self.keeping.drop_it(&*device);
+        }
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 
 use super::load::{Received, by_certificate, received};
 use super::log::assert_recorded;
-use crate::support::broker::{LOOK, Site, refusal};
+use crate::support::broker::{LOOK, Site, refusal, segments};
 use crate::support::edge::within;
 use crate::support::long;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 
 /// Kind of call, error, whether each run tries it.
@@ -96,4 +97,55 @@ async fn under(call: &str, error: &str) {
     assert_recorded(&site.path("data/log"), &tokens);
     checkpoints.dedup();
     site.verify_log(&mut checkpoints);
+}
+
+/// What the power leaves of a new segment is a matter of the order of these calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_is_durable_before_it_has_its_name_and_its_name_before_it_is_used() {
+    let site = Site::new();
+    let out = site.path("calls");
+    let (calls, to) = ("trace=write,fsync,fdatasync,rename", out.to_str().unwrap());
+    let strace = ["strace", "-D", "-f", "-qq", "-y", "-e", calls, "-o", to];
+    let mut broker = site.run(site.wrapped(&strace)).await;
+    let client = broker.web().await;
+    client.yes(by_certificate()).await;
+    // The next one, with a gap record, follows a segment that somebody else wrote to.
+    let last = segments(&site.path("data/log")).pop().unwrap();
+    let mut last = File::options().append(true).open(last).unwrap();
+    last.write_all(b"{}\n").unwrap();
+    let refused = client.exchange(by_certificate()).await.unwrap_err();
+    assert_eq!(refusal(&refused), "log_unavailable");
+    broker.until_ready(true).await;
+    client.yes(by_certificate()).await;
+    broker.kill9().await;
+    let told = fs::read_to_string(&out).unwrap();
+    let told: Vec<_> = told
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    let named = |call: &str| call.trim_start().starts_with("rename(") && call.contains(".seg\"");
+    let renames: Vec<_> = (0..told.len()).filter(|at| named(told[*at].1)).collect();
+    assert_eq!(renames.len(), 2, "{told:#?}");
+    for at in renames {
+        let thread = told[at].0;
+        let is_own = |(_, call): &(usize, &(&str, &str))| call.0 == thread;
+        let own: Vec<_> = told.iter().enumerate().filter(is_own).collect();
+        // Of one that others interrupt the beginning counts: in one thread it ends before the next begins.
+        let begun = |call: &&str| !call.contains("resumed>");
+        let own = own.iter().map(|(at, call)| (*at, call.1.trim_start()));
+        let own: Vec<_> = own.filter(|(_, call)| begun(call)).collect();
+        let rename = own.iter().position(|(line, _)| *line == at).unwrap();
+        let is = |index: usize, call: &str, path: &str| {
+            let text = own[index].1;
+            assert!(text.starts_with(call) && text.contains(path), "{text}");
+        };
+        is(rename - 2, "write(", "/next>");
+        is(rename - 1, "fsync(", "/next>");
+        is(rename + 1, "fsync(", "/data/log>");
+        // Whoever writes to it begins after that.
+        let name = own[rename].1.rsplit('/').next().unwrap();
+        let name = format!("/{}>", name.split('"').next().unwrap());
+        let used = told.iter().position(|(_, call)| call.contains(&name));
+        assert!(used.unwrap() > own[rename + 1].0, "{name}");
+    }
 }

@@ -17,6 +17,8 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "a torn tail that no reply depended on is dropped; the tree is taken up, or computed anew",
         &[
             "audit::tests::power::a_power_cut_leaves_every_token_and_every_checkpoint_true",
+            "audit::tests::power::a_power_cut_within_a_commit_or_a_rotation_leaves_what_was_answered",
+            "faults::calls::a_segment_is_durable_before_it_has_its_name_and_its_name_before_it_is_used",
             "audit::tests::recovery::a_tail_torn_at_any_byte_of_the_last_record_is_dropped",
             "audit::tests::recovery::a_batch_with_a_sector_that_was_never_written_is_dropped_from_there",
         ],
@@ -39,6 +41,11 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "a rotation fails half-way",
         "the old segment takes no more where the new one may be there",
         &["audit::tests::faults::a_rotation_that_may_have_come_about_closes_the_segment_before_it"],
+    ),
+    (
+        "a crash while the reserve becomes a segment",
+        "the next start sets it aside anew",
+        &["audit_files::a_reserve_that_holds_something_is_set_aside_anew"],
     ),
     (
         "the disk is full",
@@ -68,13 +75,18 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     (
         "the file system becomes read-only",
         "no tokens, not ready; what verifiers need is served",
-        &["faults::log::a_disk_that_becomes_read_only_stops_issuance_and_loses_nothing"],
+        &[
+            "faults::log::a_disk_that_becomes_read_only_stops_issuance_and_loses_nothing",
+            "faults::log::a_folder_that_becomes_read_only_stops_what_needs_another_file",
+        ],
     ),
     (
-        "the segment is removed, truncated, cut or replaced under the running broker",
-        "noticed before the next acknowledgement, and within a second where there is none; no tokens until it is put back, also after a start",
+        "the segment is removed, truncated, cut, by a byte at least, or replaced by an older copy under the running broker",
+        "noticed before the next acknowledgement, before a rotation, and within a second where there is neither; no tokens until it is put back, also after a start, whether or not anything else saw what is gone",
         &[
-            "faults::log::a_segment_that_is_taken_away_stops_issuance_until_it_is_put_back",
+            "audit::tests::lost::what_the_writer_missed_every_start_misses_until_it_is_back",
+            "audit::tests::lost::what_is_missing_is_noticed_before_another_segment_follows",
+            "faults::lost::a_segment_that_is_taken_away_stops_issuance_until_it_is_put_back",
             "audit_files::a_log_that_lost_records_under_the_running_writer_is_not_gone_on_with",
             "audit_files::a_lost_segment_is_noticed_while_nothing_is_written",
         ],
@@ -83,9 +95,40 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "the segment is moved and put back, or somebody else writes to its end",
         "one batch is refused; the log goes on in a new segment with a gap record",
         &[
-            "faults::log::a_segment_that_somebody_wrote_to_or_put_back_takes_no_token_with_it",
+            "faults::lost::a_segment_that_somebody_wrote_to_or_put_back_takes_no_token_with_it",
             "audit_files::a_segment_that_was_put_back_or_only_extended_is_gone_on_from",
         ],
+    ),
+    (
+        "that cannot be kept: the disk is full, or fails, when it is noticed",
+        "told with the log's state, and kept once it can be; a start before that knows of it only by what else saw the records",
+        &["audit::tests::lost::a_loss_that_cannot_be_kept_is_kept_once_it_can_be"],
+    ),
+    (
+        "kill -9 before it is noticed, and a sink had delivered what is gone",
+        "no start",
+        &["faults::lost::a_log_that_ends_before_what_a_sink_has_delivered_is_not_gone_on_with"],
+    ),
+    (
+        "acknowledged records are gone before a checkpoint is of them",
+        "no checkpoint of less; the last one stands, which is counted and told once",
+        &[
+            "faults::lost::what_is_missing_is_not_published_around",
+            "audit_tree::what_was_acknowledged_and_is_gone_is_not_published_around",
+        ],
+    ),
+    (
+        "somebody answers for what is gone, and the broker dies before that is through",
+        "refused until it is through; then the log goes on as another one",
+        &[
+            "faults::lost::whoever_answers_for_what_is_gone_goes_on_from_what_is_left",
+            "audit::tests::lost::what_is_missing_stays_known_while_that_is_accepted_and_until_it_is_dropped",
+        ],
+    ),
+    (
+        "the segment is replaced by a copy of itself",
+        "no tokens; moving the file itself back helps at once, and a restart takes the copy",
+        &["faults::lost::a_copy_in_the_place_of_a_segment_is_taken_by_the_next_start"],
     ),
     (
         "the log's folder is moved and put back",

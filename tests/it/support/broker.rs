@@ -13,7 +13,7 @@ pub(crate) use caller::{
     Caller, api_key, ask, audience, claims, delegated, from_now, peer, refusal, reply, spec, token,
 };
 pub(crate) use in_process::InProcess;
-pub(crate) use records::{records, segments};
+pub(crate) use records::{checkpoint, records, segments, verify_log};
 pub(crate) use setup::{Setup, Svid, crl, free_port};
 pub(crate) use site::Site;
 

@@ -38,6 +38,29 @@ pub(crate) fn records(folder: &Path) -> Vec<Value> {
         .map_or_else(|| read().unwrap(), Result::unwrap)
 }
 
+/// The log's last checkpoint in `folder`, if there is one yet.
+pub(crate) fn checkpoint(folder: &Path) -> Option<Checkpoint> {
+    let key = fs::read_to_string(folder.join(DiskShelf::KEY)).ok()?;
+    let key: NoteKey = key.trim_end().parse().unwrap();
+    let note = fs::read(folder.join("checkpoint")).ok()?;
+    Some(key.open(&note).unwrap().parse().unwrap())
+}
+
+/// Verifies the log in `folder` from its files alone, and that it has grown from each of `earlier`, to which its checkpoint is
+/// added. One that was killed before its first checkpoint has none.
+pub(crate) fn verify_log(folder: &Path, earlier: &mut Vec<Checkpoint>) {
+    let key = fs::read_to_string(folder.join(DiskShelf::KEY)).unwrap();
+    let key: NoteKey = key.trim_end().parse().unwrap();
+    let segments = Arc::new(DiskReader::new(folder));
+    let shelf = DiskShelf::new(folder);
+    if !folder.join("checkpoint").exists() {
+        return assert!(earlier.is_empty());
+    }
+    let sound = verify(segments, &shelf, &key, earlier, |_| ()).unwrap();
+    assert!(sound.records >= sound.checkpoint.size);
+    earlier.push(sound.checkpoint);
+}
+
 impl Site {
     /// The records of its log, in order.
     pub(crate) fn records(&self) -> Vec<Value> {
@@ -65,29 +88,14 @@ impl Site {
         .await;
     }
 
-    /// Verifies the log from its files alone, and that it has grown from each of `earlier`, to which its checkpoint is
-    /// added. One that was killed before its first checkpoint has none.
+    /// Verifies its log as [`verify_log`] does.
     pub(crate) fn verify_log(&self, earlier: &mut Vec<Checkpoint>) {
-        let folder = self.path("data/log");
-        let key = fs::read_to_string(folder.join(DiskShelf::KEY)).unwrap();
-        let key: NoteKey = key.trim_end().parse().unwrap();
-        let segments = Arc::new(DiskReader::new(&folder));
-        let shelf = DiskShelf::new(&folder);
-        if !folder.join("checkpoint").exists() {
-            return assert!(earlier.is_empty());
-        }
-        let sound = verify(segments, &shelf, &key, earlier, |_| ()).unwrap();
-        assert!(sound.records >= sound.checkpoint.size);
-        earlier.push(sound.checkpoint);
+        verify_log(&self.path("data/log"), earlier);
     }
 
-    /// The log's last checkpoint, if there is one yet.
+    /// Its log's last checkpoint, if there is one yet.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        let folder = self.path("data/log");
-        let key = fs::read_to_string(folder.join(DiskShelf::KEY)).ok()?;
-        let key: NoteKey = key.trim_end().parse().unwrap();
-        let note = fs::read(folder.join("checkpoint")).ok()?;
-        Some(key.open(&note).unwrap().parse().unwrap())
+        checkpoint(&self.path("data/log"))
     }
 
     /// Every record of a log that nobody has open, in order; panics where one is missing.
