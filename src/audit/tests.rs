@@ -3,7 +3,7 @@
 mod bound;
 mod faults;
 mod flow;
-mod outbox;
+pub(super) mod outbox;
 mod power;
 mod recovery;
 mod scale;
