@@ -8,7 +8,7 @@
 //! | records after it | nothing: that they follow one another is all that can be said of them |
 //! | tiles that a checkpoint is of, of every level and width | the tree |
 //! | segments' headers | the records before them, the key's name, and what stands in the header before |
-//! | when a segment was begun, in its header | nothing: clocks are set, and records do not say it; only its form is looked at |
+//! | what only a header says: when its segment was begun; which log it is, where no other segment says it; in the first one that is read, what was before | nothing but its form: clocks are set, and records do not say it |
 //! | indexes of closed segments | their segments |
 //!
 //! What is missing and can be made again is no finding: a tile, an index. Neither is what no checkpoint is of and nobody

@@ -273,6 +273,8 @@ proptest! {
                 site.shelf.goes_after(calls);
                 site.publish();
                 site = site.cut(&fates);
+                // The next checkpoint is of more than the one that was not signed.
+                site.issue().await;
                 site.holds();
             }
             site.opened.log.close().await;
