@@ -6,7 +6,7 @@
 //! | crash after | tiles | checkpoint |
 //! |---|---|---|
 //! | record durable | the old ones | the old one |
-//! | tile written | some beyond the checkpoint: they are what comes again | the old one |
+//! | tile written | some beyond the checkpoint, perhaps not whole: they come again, or are swept away before a checkpoint is of them | the old one |
 //! | checkpoint written | all that it needs | the new one |
 //!
 //! So a checkpoint is only ever signed for records that are durable, and of any two checkpoints one tree is the beginning
@@ -200,8 +200,12 @@ impl Publisher {
         // What fails half-way is begun again from where it stood.
         let mut next = edge.clone();
         let mut written = Vec::new();
-        let mut put = |tile, hashes: &[Hash]| {
+        let mut put = |tile: Tile, hashes: &[Hash]| {
             written.push(tile);
+            // Between the two checkpoints there was none: what is there of that is of a call that a crash ended.
+            let is_same = |had: &Tile| (had.level, had.index) == (tile.level, tile.index);
+            let had = Tile::last_of(before).find(is_same);
+            self.shelf.sweep(tile, had.map_or(0, |had| had.width))?;
             self.shelf.put(tile, hashes)
         };
         let leaves = self.device.leaves();

@@ -88,6 +88,14 @@ impl Place {
             next,
         }
     }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
 }
 
 /// The iterator that [`records`] makes.
@@ -249,7 +257,12 @@ pub(super) fn durable_size(device: &dyn Segments, first: u64, next: u64) -> Resu
 
 /// A place at or before the record `wanted`, and near it: found by halving what lies between, so that a segment is not read
 /// from its begin on. Where anything on the way is not a record, the place lies before that.
-fn nearest(input: &mut dyn Source, begin: Place, size: u64, wanted: u64) -> io::Result<Place> {
+pub(super) fn nearest(
+    input: &mut dyn Source,
+    begin: Place,
+    size: u64,
+    wanted: u64,
+) -> io::Result<Place> {
     let mut place = begin;
     if wanted <= begin.next {
         return Ok(place);

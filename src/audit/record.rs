@@ -56,6 +56,8 @@ pub const KINDS: [&str; 11] = [
     ActKind::Retention.name(),
     "gap",
 ];
+/// What the gap record says with which another log begins in the place of the one so far.
+pub(super) const BEGUN_ANEW: &str = "a rollback was accepted";
 /// How every line begins, before its sequence.
 pub(super) const BEGIN: &str = r#"{"v":1,"seq":"#;
 /// Largest encoded object.
@@ -284,5 +286,9 @@ impl Head {
 
     pub(super) fn confirms_clock(&self) -> bool {
         self.action.as_deref() == Some(CLOCK_CONFIRMED)
+    }
+
+    pub(super) fn tells_of_removal(&self) -> bool {
+        self.action.as_deref() == Some(PRUNE)
     }
 }

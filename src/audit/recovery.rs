@@ -228,7 +228,7 @@ fn scan<R: io::Read>(mut lines: Lines<R>) -> Result<(Resume, u64), Damage> {
 ///
 /// A batch is written only after the one before it is durable: where there is anything of a later one, what is broken was
 /// durable, and may have been acknowledged.
-fn is_torn(rest: &[u8], offset: u64, next: u64) -> bool {
+pub(super) fn is_torn(rest: &[u8], offset: u64, next: u64) -> bool {
     let mut ends = rest
         .split_inclusive(|byte| *byte == b'\n')
         .filter_map(|line| line.strip_suffix(b"\n"));

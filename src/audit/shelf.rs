@@ -24,6 +24,25 @@ pub trait Shelf: Tiles + fmt::Debug + Send + Sync {
     /// When that cannot be told.
     fn holds_tiles(&self) -> io::Result<bool>;
 
+    /// The forms in which a tile is there, of whatever width, each as a tile of its own.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn forms(&self, tile: Tile) -> io::Result<Vec<Tile>>;
+
+    /// What is there of exactly this form of a tile, whole or not; none where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn form(&self, tile: Tile) -> io::Result<Option<Vec<u8>>>;
+
+    /// Drops the partial forms of a tile that are wider than `kept`, before it is signed for: what an earlier attempt left,
+    /// which was never made durable and no checkpoint is of.
+    ///
+    /// # Errors
+    /// When one is still there.
+    fn sweep(&self, tile: Tile, kept: u16) -> io::Result<()>;
+
     /// Drops the partial forms of a full tile, which serves for them.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ mod bound;
 mod faults;
 mod flow;
 mod lost;
-mod outbox;
+pub(super) mod outbox;
 mod power;
 mod recovery;
 mod scale;

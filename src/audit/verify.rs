@@ -1,16 +1,48 @@
 //! Offline verification: whether a log is whole, unchanged, and the one that its checkpoints were signed for.
+//!
+//! The tree is grown anew over the records, and all that is beside them is held against it:
+//!
+//! | what | is held against |
+//! |---|---|
+//! | records up to the last checkpoint | its root, and the roots of checkpoints that were seen before |
+//! | records after it | nothing: that they follow one another is all that can be said of them |
+//! | tiles that a checkpoint is of, of every level and width | the tree |
+//! | segments' headers | the records before them, the key's name, and what stands in the header before |
+//! | what only a header says: when its segment was begun; which log it is, where no other segment says it; in the first one that is read, what was before | nothing but its form: clocks are set, and records do not say it |
+//! | indexes of closed segments | their segments |
+//!
+//! What is missing and can be made again is no finding: a tile, an index. Neither is what no checkpoint is of and nobody
+//! believes: tiles wider than the last checkpoint, which a crash leaves behind and which come again; an index that does not
+//! say that it is its segment's; a compressed segment beside the plain one; bytes of a closed segment behind the size that
+//! the next one's header tells.
+
+mod finding;
+mod headers;
+mod tiles;
+mod walk;
+
+pub use finding::Finding;
 
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
+use super::filter::Filter;
 use super::index;
 use super::note::NoteKey;
-use super::read::{ReadError, damaged, durable_size, records};
-use super::record::{ActKind, PRUNE};
+use super::read::{ReadError, damaged};
+use super::record::{ActKind, Head, PRUNE};
+use super::search::{Order, search};
+use super::seen::Field;
 use super::shelf::Shelf;
-use super::tree::{Frontier, Hash, Tile, leaf};
+use super::tree::{Hash, Tile, leaf};
+use headers::Headers;
 use serde::Deserialize;
-use std::io;
+use std::collections::BTreeSet;
+use std::iter::Peekable;
+use std::ops::Range;
 use std::sync::Arc;
+use std::vec::IntoIter;
+use tiles::Growing;
+use walk::{Step, Walk};
 
 /// A log in which nothing was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,70 +51,27 @@ pub struct Sound {
     pub records: u64,
     /// The first record that is there: those before it were removed, and the log says so.
     pub begins: u64,
+    /// The first record that was read: of those before it there are the hashes, in the tiles.
+    pub read_from: u64,
     /// The root over all of them.
     pub root: Hash,
     /// Its last checkpoint; records after it are not vouched for by any.
     pub checkpoint: Checkpoint,
+    /// Bytes after the last whole record: of a write that is under way, or was cut off. The next start drops them.
+    pub torn: u64,
 }
 
-/// What is wrong with a log: the first thing that was found.
-#[derive(Debug, thiserror::Error)]
-pub enum Finding {
-    /// A record cannot be read, or is missing between others.
-    #[error("record {sequence}: {error}")]
-    Unreadable {
-        /// The record that should come.
-        sequence: u64,
-        /// Why it does not.
-        error: ReadError,
-    },
-    /// A record is not the one that the tree was built over.
-    #[error("record {0} is not the one that was logged: its hash is not the tree's")]
-    Changed(u64),
-    /// The records are right, but a tile is not.
-    #[error(
-        "the records are those of the checkpoint, but the tile that holds the hash of record {0} is not"
-    )]
-    Tile(u64),
-    /// The log begins too late.
-    #[error(
-        "the log begins at record {begins}, and no record under its checkpoint says that those before it were removed"
-    )]
-    Cut {
-        /// The first record that is there.
-        begins: u64,
-    },
-    /// The hash of a record that was removed is not there.
-    #[error("record {0} was removed, and the tile that holds its hash cannot be read")]
-    Gone(u64),
-    /// The log ends too early.
-    #[error(
-        "the log ends after {records} records, and its checkpoint is of {checkpoint}: those from record {records} on are missing"
-    )]
-    Missing {
-        /// Records there are.
-        records: u64,
-        /// Records that the checkpoint is of.
-        checkpoint: u64,
-    },
-    /// The records up to a checkpoint are not those that it was signed for.
-    #[error("the first {0} records are not those that a checkpoint was signed for")]
-    Forked(u64),
-    /// There is no checkpoint, or it is not to be believed.
-    #[error("the log's checkpoint: {0}")]
-    Checkpoint(String),
-    /// The records are right, but searches through this index may pass some over.
-    #[error(
-        "the records are those of the checkpoint, but the index of the segment that begins at record {0} is not of them: remove it, and it is made again"
-    )]
-    Index(u64),
-    /// Tiles or checkpoint cannot be read.
-    #[error("the log cannot be read: {0}")]
-    Io(#[from] io::Error),
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Records whose hashes are in the tree.
+    pub records: u64,
+    /// Records that the last checkpoint is of; there may be a few more.
+    pub of: u64,
 }
 
 /// Reads a whole log and computes its tree anew. `earlier` are checkpoints that were seen before, by whoever kept them: the
-/// log must have grown from each. `seen` is told of the number of records now and then.
+/// log must have grown from each. `seen` is told now and then how far it is.
 ///
 /// A log whose first records were removed begins later: their hashes come from the tiles, and a record under the checkpoint
 /// must say so.
@@ -96,81 +85,204 @@ pub fn verify(
     shelf: &dyn Shelf,
     key: &NoteKey,
     earlier: &[Checkpoint],
-    mut seen: impl FnMut(u64),
+    seen: impl FnMut(Reached),
 ) -> Result<Sound, Finding> {
-    let checkpoint = last_checkpoint(shelf, key)?;
-    let mut expected: Vec<&Checkpoint> = earlier.iter().chain([&checkpoint]).collect();
-    expected.sort_by_key(|checkpoint| checkpoint.size);
-    let mut expected = expected.into_iter().peekable();
-    let mut frontier = Frontier::default();
-    let mut row = Row::default();
-    let mut changed = None;
-    let begins = segments.segments()?.first().copied().unwrap_or(0);
-    // As the records say.
-    let mut removed = 0;
-    let mut all = records(Arc::clone(&segments), begins).map_err(unreadable(begins))?;
-    loop {
-        let size = frontier.size();
-        while let Some(due) = expected.next_if(|due| due.size == size) {
-            if due.origin != key.name() || due.root != frontier.root() {
+    Verification::new(segments, shelf, key, earlier, None)?.run(seen)
+}
+
+/// As [`verify()`], of what came after a checkpoint that was verified before: no record that it is of is read again. Their
+/// hashes come from the tiles, all of which are compared, and must have its root. Segments that begin before it are not
+/// looked at beyond the records that come after it, nor are their indexes.
+///
+/// # Errors
+/// [`Finding`].
+pub fn verify_from(
+    segments: Arc<dyn Segments>,
+    shelf: &dyn Shelf,
+    key: &NoteKey,
+    from: &Checkpoint,
+    earlier: &[Checkpoint],
+    seen: impl FnMut(Reached),
+) -> Result<Sound, Finding> {
+    Verification::new(segments, shelf, key, earlier, Some(from))?.run(seen)
+}
+
+/// One look at a log.
+struct Verification<'a> {
+    segments: Arc<dyn Segments>,
+    key: &'a NoteKey,
+    checkpoint: Checkpoint,
+    /// Checkpoints that the tree has not reached yet, the smallest first.
+    due: Peekable<IntoIter<Checkpoint>>,
+    tree: Growing<'a>,
+    headers: Headers<'a>,
+    /// The first record there is, and the first one that is read.
+    begins: u64,
+    read_from: u64,
+    /// The first record that remains, as the records say.
+    removed: u64,
+    /// The first segment whose index is not its.
+    index: Option<u64>,
+    torn: u64,
+}
+
+impl<'a> Verification<'a> {
+    fn new(
+        segments: Arc<dyn Segments>,
+        shelf: &'a dyn Shelf,
+        key: &'a NoteKey,
+        earlier: &[Checkpoint],
+        from: Option<&Checkpoint>,
+    ) -> Result<Self, Finding> {
+        let checkpoint = last_checkpoint(shelf, key)?;
+        let mut due: Vec<Checkpoint> = earlier.iter().chain(from).cloned().collect();
+        due.push(checkpoint.clone());
+        due.sort_by_key(|checkpoint| checkpoint.size);
+        let begins = segments.segments()?.first().copied().unwrap_or(0);
+        // There are no tiles of what the last checkpoint is not of.
+        let from = from.map_or(0, |from| from.size.min(checkpoint.size));
+        Ok(Self {
+            segments,
+            key,
+            due: due.into_iter().peekable(),
+            tree: Growing::new(shelf, checkpoint.size),
+            headers: Headers::new(key.name()),
+            begins,
+            read_from: begins.max(from),
+            removed: 0,
+            index: None,
+            torn: 0,
+            checkpoint,
+        })
+    }
+
+    fn run(mut self, mut seen: impl FnMut(Reached)) -> Result<Sound, Finding> {
+        let mut walk = Walk::new(
+            Arc::clone(&self.segments),
+            self.read_from,
+            self.checkpoint.size,
+        )?;
+        self.meet_checkpoints()?;
+        while self.tree.size() < self.read_from.min(self.checkpoint.size) {
+            let size = self.tree.size();
+            let hash = self.tree.hash_of(size).ok_or(Finding::Gone(size))?;
+            self.grow(hash, &mut seen)?;
+        }
+        while let Some(step) = walk.next().map_err(unreadable(self.tree.size()))? {
+            match step {
+                Step::Begin(begun) => self.headers.begin(&begun),
+                Step::Record(record) => {
+                    self.headers.record(&record);
+                    let tells = record.head.as_ref().is_some_and(Head::tells_of_removal);
+                    if tells && self.is_vouched_for() {
+                        self.removed = self.removed.max(removed_by(&record.line));
+                    }
+                    self.grow(leaf(&record.line), &mut seen)?;
+                }
+                Step::Closed(closed) => {
+                    self.headers.closed(&closed);
+                    if closed.whole {
+                        self.look_at_index(closed.first, closed.next, closed.size)?;
+                    }
+                }
+                Step::Torn(bytes) => self.torn = bytes,
+            }
+        }
+        if walk.reached() < self.read_from {
+            return Err(Finding::Missing {
+                records: walk.reached(),
+                checkpoint: self.read_from,
+            });
+        }
+        self.end()
+    }
+
+    /// Whether the record that comes next is under the checkpoint.
+    fn is_vouched_for(&self) -> bool {
+        self.tree.size() < self.checkpoint.size
+    }
+
+    fn grow(&mut self, hash: Hash, seen: &mut impl FnMut(Reached)) -> Result<(), Finding> {
+        let records = self.tree.size();
+        if records.is_multiple_of(u64::from(Tile::FULL)) {
+            let of = self.checkpoint.size;
+            seen(Reached { records, of });
+        }
+        self.tree.push(hash)?;
+        self.meet_checkpoints()
+    }
+
+    /// The tree has as many records as some checkpoints are of: it must be theirs.
+    fn meet_checkpoints(&mut self) -> Result<(), Finding> {
+        let size = self.tree.size();
+        while let Some(due) = self.due.next_if(|due| due.size == size) {
+            if due.origin != self.key.name() || due.root != self.tree.root() {
+                // Which of the two is wrong, a record or its tile, is for the signed root to say.
+                let changed = self.tree.changed();
                 return Err(changed.map_or(Finding::Forked(size), Finding::Changed));
             }
         }
-        if size < begins.min(checkpoint.size) {
-            let hash = row.at(shelf, size, checkpoint.size);
-            frontier.push(hash.ok_or(Finding::Gone(size))?, |_, _| ());
-            continue;
-        }
-        let Some(entry) = all.next() else { break };
-        let entry = entry.map_err(unreadable(size))?;
-        if size < checkpoint.size {
-            removed = removed.max(removed_by(&entry.line));
-        }
-        let hash = leaf(&entry.line);
-        // Which of the two is wrong, the record or the tile, is for the signed root to say.
-        let held = row.at(shelf, size, checkpoint.size);
-        if changed.is_none() && size < checkpoint.size && held.is_some_and(|held| held != hash) {
-            changed = Some(size);
-        }
-        frontier.push(hash, |_, _| ());
-        if size.is_multiple_of(u64::from(Tile::FULL)) {
-            seen(size);
-        }
+        Ok(())
     }
-    if removed < begins {
-        return Err(Finding::Cut { begins });
-    }
-    match (expected.next(), changed) {
-        (Some(due), _) => Err(Finding::Missing {
-            records: frontier.size(),
-            checkpoint: due.size,
-        }),
-        (None, Some(record)) => Err(Finding::Tile(record)),
-        (None, None) => {
-            indexes(&*segments)?;
-            Ok(Sound {
-                records: frontier.size(),
-                begins,
-                root: frontier.root(),
-                checkpoint,
-            })
-        }
-    }
-}
 
-/// Makes the index of each closed segment anew, and compares.
-fn indexes(segments: &dyn Segments) -> Result<(), Finding> {
-    let firsts = segments.segments()?;
-    for (first, next) in firsts.iter().copied().zip(firsts.iter().copied().skip(1)) {
-        let right = durable_size(segments, first, next).and_then(|size| {
-            let right = index::is_right(segments, first, next, size);
-            right.map_err(|damage| damaged(first, damage))
-        });
-        if !right.map_err(unreadable(first))? {
-            return Err(Finding::Index(first));
+    /// Makes the index of a closed segment anew, and compares.
+    fn look_at_index(&mut self, first: u64, next: u64, size: u64) -> Result<(), Finding> {
+        if self.index.is_none() {
+            let right = index::is_right(&*self.segments, first, next, size);
+            let right = right.map_err(|damage| unreadable(first)(damaged(first, damage)))?;
+            self.index = (!right).then_some(first);
+        }
+        Ok(())
+    }
+
+    /// All was read. What is beside the records comes last: where those are not right, it need not be either.
+    fn end(mut self) -> Result<Sound, Finding> {
+        if self.removed < self.begins && !self.is_removal_said_before()? {
+            let begins = self.begins;
+            return Err(Finding::Cut { begins });
+        }
+        if let Some(due) = self.due.next() {
+            return Err(Finding::Missing {
+                records: self.tree.size(),
+                checkpoint: due.size,
+            });
+        }
+        if let Some(tile) = self.tree.wrong() {
+            return Err(Finding::Tile(tile));
+        }
+        if let Some((first, what)) = self.headers.end() {
+            return Err(Finding::Header { first, what });
+        }
+        match self.index {
+            Some(first) => Err(Finding::Index(first)),
+            None => Ok(Sound {
+                records: self.tree.size(),
+                begins: self.begins,
+                read_from: self.read_from,
+                root: self.tree.root(),
+                checkpoint: self.checkpoint,
+                torn: self.torn,
+            }),
         }
     }
-    Ok(())
+
+    /// Whether a record that was not read, and is the tree's, says what was removed.
+    fn is_removal_said_before(&mut self) -> Result<bool, Finding> {
+        let unread: Range<u64> = self.begins..self.read_from.min(self.checkpoint.size);
+        if unread.is_empty() {
+            return Ok(false);
+        }
+        let prunes = Filter::default().within(Field::Action, BTreeSet::from([PRUNE.to_owned()]));
+        let segments = Arc::clone(&self.segments);
+        let found = search(segments, prunes, unread, Order::NewestFirst);
+        for entry in found.map_err(unreadable(self.begins))?.flatten() {
+            let is_trees = self.tree.hash_of(entry.sequence) == Some(leaf(&entry.line));
+            if is_trees && removed_by(&entry.line) >= self.begins {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 fn unreadable(sequence: u64) -> impl Fn(ReadError) -> Finding {
@@ -206,22 +318,5 @@ fn last_checkpoint(shelf: &dyn Shelf, key: &NoteKey) -> Result<Checkpoint, Findi
     text.parse().map_err(|error| no(&error))
 }
 
-/// The leaf hashes that the tree holds, a tile at a time.
-#[derive(Debug, Default)]
-struct Row {
-    index: Option<u64>,
-    hashes: Vec<Hash>,
-}
-
-impl Row {
-    /// The hash of a leaf; none where its tile is not there. It could be made again, so that alone is no finding.
-    fn at(&mut self, shelf: &dyn Shelf, leaf: u64, size: u64) -> Option<Hash> {
-        let tile = Tile::of_leaf(leaf, size);
-        if self.index != Some(tile.index) {
-            self.hashes = shelf.read(tile).unwrap_or_default();
-            self.index = Some(tile.index);
-        }
-        let place = usize::try_from(leaf.checked_rem(u64::from(Tile::FULL))?).ok()?;
-        self.hashes.get(place).copied()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -128,25 +128,42 @@ impl Output {
     #[must_use]
     pub fn progress(self, text: &'static str) -> Progress {
         if self.json {
-            return Progress(ProgressBar::hidden(), text);
+            return Progress(ProgressBar::hidden());
         }
         let bar = ProgressBar::new_spinner().with_message(text);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
-        Progress(bar, text)
+        Progress(bar)
+    }
+
+    /// Shows how much of something is done, where somebody watches; cleared when dropped.
+    #[must_use]
+    pub fn progress_of(self, text: &'static str) -> Progress {
+        if self.json {
+            return Progress(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new(0).with_message(text);
+        let template = "{msg} [{bar:30}] {human_pos} of {human_len} ({eta} left)";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Progress(bar)
     }
 }
 
 /// A sign of life that ends with this value.
 #[derive(Debug)]
-pub struct Progress(ProgressBar, &'static str);
+pub struct Progress(ProgressBar);
 
 impl Progress {
     /// How far it is.
-    pub(super) fn at(&self, count: u64) {
-        self.0.set_message(format!("{} {count}", self.1));
+    pub(super) fn reached(&self, count: u64, of: u64) {
+        if self.0.length() != Some(of) {
+            self.0.set_length(of);
+        }
+        self.0.set_position(count.min(of));
     }
 }
 

@@ -4,7 +4,7 @@ use crate::support::command::cambist;
 use crate::support::log::{ORIGIN, RESERVE};
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
-    NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify,
+    NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify, verify_from,
 };
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::keys::{Kek, LogKey};
@@ -190,6 +190,45 @@ async fn a_log_that_was_cut_is_found() {
     // More is gone than was said.
     fs::remove_file(folder.join(format!("{begins:020}.seg.zst"))).unwrap();
     assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == first(0)));
+    site.log.close().await;
+}
+
+/// The record that says it may be one that is not read again; it is looked for there.
+#[tokio::test]
+async fn a_removal_is_said_before_or_after_the_record_from_which_a_log_is_read() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    let begins = site.prune().await;
+    // Enough for another segment.
+    for count in [100, 1] {
+        let acts = (0..count).map(|_| site.log.event(&Act::new(ActKind::Admin, "key.create")));
+        for act in acts.collect::<Vec<_>>() {
+            act.await.unwrap();
+        }
+    }
+    let said = site.publisher.published().unwrap().note.clone();
+    site.publisher.advance(site.log.durable()).unwrap();
+    let key = site.publisher.verifier();
+    let looked = |note: &[u8]| {
+        let from = key.open(note).unwrap().parse().unwrap();
+        let segments = Arc::new(DiskReader::new(folder));
+        verify_from(segments, &DiskShelf::new(folder), key, &from, &[], |_| ())
+    };
+    let last = fs::read(folder.join("last")).unwrap();
+    for (note, from) in [(&*last, RECORDS), (said.as_bytes(), RECORDS + 1)] {
+        let sound = looked(note).unwrap();
+        assert_eq!((sound.begins, sound.read_from), (begins, from as u64));
+    }
+    // No more than that was said.
+    fs::remove_file(folder.join(format!("{begins:020}.seg"))).unwrap();
+    let begins = site.disk.segments().unwrap()[0];
+    for note in [&*last, said.as_bytes()] {
+        let found = looked(note);
+        assert!(
+            matches!(found, Err(Finding::Cut { begins: at }) if at == begins),
+            "{found:?}"
+        );
+    }
     site.log.close().await;
 }
 

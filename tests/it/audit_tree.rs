@@ -416,6 +416,18 @@ impl Shelf for Noted {
         self.shelf.holds_tiles()
     }
 
+    fn forms(&self, tile: tree::Tile) -> io::Result<Vec<tree::Tile>> {
+        self.shelf.forms(tile)
+    }
+
+    fn form(&self, tile: tree::Tile) -> io::Result<Option<Vec<u8>>> {
+        self.shelf.form(tile)
+    }
+
+    fn sweep(&self, tile: tree::Tile, kept: u16) -> io::Result<()> {
+        self.shelf.sweep(tile, kept)
+    }
+
     fn prune(&self, tile: tree::Tile) -> io::Result<()> {
         self.note("prune");
         self.shelf.prune(tile)

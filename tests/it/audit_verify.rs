@@ -2,14 +2,19 @@
 
 use crate::support::command::cambist;
 use crate::support::log::{ORIGIN, open};
+use crate::support::terminal::Terminal;
 use cambist::audit::{
     Act, ActKind, Checkpoint, DiskReader, DiskShelf, Finding, NoteKey, Publisher, Sound, verify,
+    verify_from,
 };
 use cambist::clock::SystemRandomness;
 use cambist::keys::{Kek, LogKey};
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -74,6 +79,28 @@ impl Published {
         let shelf = DiskShelf::new(self.folder.path());
         let earlier = std::slice::from_ref(&self.earlier);
         verify(segments, &shelf, &self.key, earlier, |_| ())
+    }
+
+    /// What came after the checkpoint from before.
+    fn verify_rest(&self) -> Result<Sound, Finding> {
+        let segments = Arc::new(DiskReader::new(self.folder.path()));
+        let shelf = DiskShelf::new(self.folder.path());
+        verify_from(segments, &shelf, &self.key, &self.earlier, &[], |_| ())
+    }
+
+    /// Changes a byte of a file.
+    fn flip(&self, name: &str, at: usize) {
+        let path = self.path().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+
+    /// Appends to the segment.
+    fn append(&self, bytes: &[u8]) {
+        let path = self.path().join(SEGMENT);
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(bytes).unwrap();
     }
 
     /// Does something to the lines of the segment, the header first.
@@ -198,12 +225,143 @@ async fn another_past_is_found_by_a_checkpoint_from_before() {
 /// The signed root says which of the two is wrong.
 #[tokio::test]
 async fn a_tile_that_was_changed_accuses_no_record() {
+    for (tile, at) in [
+        ("tile/0/000", 32 * 7),
+        ("tile/0/001.p/24", 0),
+        ("tile/1/000.p/1", 31),
+    ] {
+        let log = Published::new().await;
+        log.flip(tile, at);
+        let found = log.verify();
+        assert!(
+            matches!(&found, Err(Finding::Tile(found)) if found.to_string() == tile),
+            "{tile}: {found:?}"
+        );
+        // Made again, it is the one it was.
+        fs::remove_file(log.path().join(tile)).unwrap();
+        log.verify().unwrap();
+    }
+}
+
+/// What a crash left beside the tiles is no finding, and no later checkpoint makes it one.
+#[tokio::test]
+async fn tiles_that_no_checkpoint_is_of_are_passed_over_and_swept_away() {
     let log = Published::new().await;
-    let tile = log.path().join("tile/0/000");
-    let mut bytes = fs::read(&tile).unwrap();
-    bytes[32 * 7] ^= 1;
-    fs::write(&tile, bytes).unwrap();
-    assert!(matches!(log.verify(), Err(Finding::Tile(7))));
+    let beyond = log.path().join("tile/0/001.p/25");
+    fs::write(&beyond, "").unwrap();
+    log.verify().unwrap();
+    publisher(&log.path(), 300).advance(290).unwrap();
+    assert!(!beyond.exists());
+    log.verify().unwrap();
+    assert!(
+        log.path().join("tile/0/001.p/24").exists(),
+        "somebody may have its checkpoint"
+    );
+}
+
+#[tokio::test]
+async fn after_a_checkpoint_only_what_came_since_is_read() {
+    let log = Published::new().await;
+    let sound = log.verify_rest().unwrap();
+    assert_eq!((sound.read_from, sound.records), (100, 300));
+    assert_eq!(
+        log.verify().unwrap(),
+        Sound {
+            read_from: 0,
+            ..sound
+        }
+    );
+    // Of what is before there are the hashes, and nothing else is looked at.
+    log.tamper(|lines| lines[51] = lines[51].replace("key.create", "key.delete"));
+    log.verify_rest().unwrap();
+    assert!(matches!(log.verify(), Err(Finding::Changed(50))));
+    for record in [100, 150, 279] {
+        let log = Published::new().await;
+        log.tamper(|lines| lines[record + 1] = lines[record + 1].replace("create", "delete"));
+        let found = log.verify_rest();
+        let record = u64::try_from(record).unwrap();
+        assert!(
+            matches!(found, Err(Finding::Changed(at)) if at == record),
+            "{found:?}"
+        );
+    }
+    // The hashes must be those of the checkpoint, and be there.
+    let log = Published::new().await;
+    log.flip("tile/0/000", 32 * 7);
+    assert!(matches!(log.verify_rest(), Err(Finding::Forked(100))));
+    fs::remove_file(log.path().join("tile/0/000")).unwrap();
+    assert!(matches!(log.verify_rest(), Err(Finding::Gone(0))));
+    let log = Published::new().await;
+    log.flip("tile/1/000.p/1", 0);
+    assert!(matches!(log.verify_rest(), Err(Finding::Tile(_))));
+    // A log that is behind it has lost what came since.
+    let log = Published::new().await;
+    log.tamper(|lines| lines.truncate(1 + 99));
+    fs::copy(log.path().join("earlier"), log.path().join("checkpoint")).unwrap();
+    assert!(matches!(
+        log.verify_rest(),
+        Err(Finding::Missing { records: 99, .. })
+    ));
+}
+
+/// A line that was cut off, or is being written, is no record; one that was whole, and is no longer, is a finding.
+#[tokio::test]
+async fn what_is_behind_the_last_record_is_told() {
+    let log = Published::new().await;
+    let rest = br#"{"v":1,"seq":300,"kind":"#;
+    log.append(rest);
+    let torn = u64::try_from(rest.len()).unwrap();
+    assert_eq!(log.verify().unwrap().torn, torn);
+    let dir = log.path().to_str().unwrap().to_owned();
+    let args = ["audit", "verify", &dir];
+    let told = cambist(&args, &[], b"").await;
+    let text = format!("The {torn} bytes after the last record");
+    assert!(
+        told.code == Some(0) && told.stdout.contains(&text),
+        "{told:?}"
+    );
+    let told = cambist(&[&args[..], &["--json"]].concat(), &[], b"").await;
+    assert_eq!(told.json()["torn_bytes"], torn);
+    log.append(b"\n");
+    assert!(matches!(
+        log.verify(),
+        Err(Finding::Unreadable { sequence: 300, .. })
+    ));
+    // Under the checkpoint nothing is torn.
+    let log = Published::new().await;
+    log.tamper(|lines| lines.truncate(1 + 279));
+    log.append(br#"{"v":1,"seq":279,"kind":"#);
+    assert!(matches!(
+        log.verify(),
+        Err(Finding::Missing { records: 279, .. })
+    ));
+}
+
+#[tokio::test]
+async fn how_far_it_is_is_shown_on_a_terminal_and_nowhere_else() {
+    let log = Published::new().await;
+    let dir = log.path();
+    let Terminal {
+        mut outside,
+        inside,
+    } = Terminal::of_columns(80);
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_cambist"));
+    command.args(["audit", "verify"]).arg(&dir).env_clear();
+    command.env("TERM", "xterm").stdout(Stdio::null());
+    let mut running = command.stderr(Stdio::from(inside)).spawn().unwrap();
+    drop(command);
+    let ended = tokio::time::timeout(Duration::from_secs(60), running.wait());
+    assert!(ended.await.unwrap().unwrap().success());
+    let mut shown = Vec::new();
+    // Nobody has the terminal any more: it ends with an error, or at its end.
+    let _ = outside.read_to_end(&mut shown);
+    let shown = String::from_utf8_lossy(&shown);
+    for text in ["reading the log [", "0 of 280", "256 of 280"] {
+        assert!(shown.contains(text), "{text}: {shown:?}");
+    }
+    let dir = dir.to_str().unwrap();
+    let elsewhere = cambist(&["audit", "verify", dir], &[], b"").await;
+    assert!(!elsewhere.stderr.contains("280"), "{elsewhere:?}");
 }
 
 #[tokio::test]
@@ -247,6 +405,14 @@ async fn the_command_says_so_by_its_exit_code() {
         "{ran:?}"
     );
     assert!(ran.stderr.contains("--key"), "{ran:?}");
+    assert!(!ran.stdout.contains("Read from"), "{ran:?}");
+    let rest = run(&["--key", &kept, "--from", &earlier]).await;
+    assert!(rest.stdout.contains("Read from record 100 on"), "{rest:?}");
+    let rest = run(&["--key", &kept, "--from", &earlier, "--json"]).await;
+    assert_eq!(
+        (rest.code, &rest.json()["read_from"]),
+        (Some(0), &100.into())
+    );
     let told = run(&["--key", &kept, "--checkpoint", &earlier, "--json"]).await;
     assert_eq!(told.code, Some(0), "{told:?}");
     assert_eq!(
@@ -261,6 +427,8 @@ async fn the_command_says_so_by_its_exit_code() {
     for (args, code) in [
         (&["--key", &other][..], 5),
         (&["--checkpoint", &note], 5),
+        (&["--from", &note], 5),
+        (&["--from", "nowhere"], 2),
         (&["--key", &note], 2),
         (&["--key", "nowhere"], 2),
     ] {
@@ -278,4 +446,12 @@ async fn the_command_says_so_by_its_exit_code() {
     assert_eq!((ran.code, &*ran.stdout), (Some(5), ""), "{ran:?}");
     let cause = ran.error()["cause"].as_str().unwrap().to_owned();
     assert!(cause.contains("record 10 "), "{cause}");
+    assert!(ran.error()["help"].is_null(), "{ran:?}");
+    log.flip("tile/0/000", 0);
+    let ran = run(&["--key", &kept, "--from", &earlier, "--json"]).await;
+    let help = ran.error()["help"].as_str().unwrap().to_owned();
+    assert!(
+        ran.code == Some(5) && help.contains("without --from"),
+        "{ran:?}"
+    );
 }

@@ -1,16 +1,18 @@
 //! Tiles and the checkpoint as files, named as C2SP tlog-tiles has them: `checkpoint` and what is under `tile/` can be served
 //! as they are. The rest of the folder must not be.
 
-use super::note_file;
+use super::{note_file, remove};
 use crate::audit::shelf::Shelf;
 use crate::audit::tree::{Hash, Tile, Tiles};
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 const CHECKPOINT: &str = "checkpoint";
+/// Bytes of a full tile.
+const LARGEST: u64 = Tile::FULL as u64 * Hash::LENGTH as u64;
 
 /// The shelf in a log's folder.
 #[derive(Clone, Debug)]
@@ -59,7 +61,9 @@ impl DiskShelf {
         for entry in listed {
             // Another name is a file that was never finished.
             let name = entry?.file_name();
-            widths.extend(name.to_str().and_then(|name| name.parse::<u16>().ok()));
+            let width = name.to_str().and_then(|name| name.parse::<u16>().ok());
+            let is_one = |width: &u16| (1..Tile::FULL).contains(width);
+            widths.extend(width.filter(is_one));
         }
         Ok(widths)
     }
@@ -106,6 +110,35 @@ impl Shelf for DiskShelf {
 
     fn holds_tiles(&self) -> io::Result<bool> {
         self.folder.join("tile").try_exists()
+    }
+
+    fn forms(&self, tile: Tile) -> io::Result<Vec<Tile>> {
+        let partial = self.partial(tile)?.into_iter();
+        let mut forms: Vec<Tile> = partial.map(|width| Tile { width, ..tile }).collect();
+        if self.folder.join(tile.full().to_string()).try_exists()? {
+            forms.push(tile.full());
+        }
+        Ok(forms)
+    }
+
+    fn form(&self, tile: Tile) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.folder.join(tile.to_string())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut bytes = Vec::new();
+        // No more of it than tells that it is too large.
+        file.take(LARGEST.saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn sweep(&self, tile: Tile, kept: u16) -> io::Result<()> {
+        let widths = self.partial(tile)?.into_iter();
+        for width in widths.filter(|width| *width > kept) {
+            remove(&self.folder.join(Tile { width, ..tile }.to_string()))?;
+        }
+        Ok(())
     }
 
     fn prune(&self, tile: Tile) -> io::Result<()> {

@@ -20,7 +20,7 @@ pub(super) fn revision(counter: u64) -> Revision {
     }
 }
 
-pub(super) fn entry(log: &Log, counter: u64, action: &str) -> OutboxEntry {
+pub(in crate::audit) fn entry(log: &Log, counter: u64, action: &str) -> OutboxEntry {
     let record = log
         .encoder()
         .act(&Act::new(ActKind::Admin, action))

@@ -1,7 +1,9 @@
 //! `cambist audit verify`: the log, as those who must believe it look at it.
 
 use crate::audit::tree::Hash;
-use crate::audit::{Checkpoint, DiskReader, DiskShelf, Finding, NoteKey, verify};
+use crate::audit::{
+    Checkpoint, DiskReader, DiskShelf, Finding, NoteKey, Segments, verify, verify_from,
+};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::input::Source;
@@ -24,6 +26,9 @@ pub(super) struct VerifyArgs {
     /// File with a checkpoint that was seen before: the log must have grown from it; may be repeated
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
+    /// File with a checkpoint that was verified before: records that it is of are not read again, only their hashes
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -34,9 +39,13 @@ struct Verified {
     records: u64,
     /// The first that is there; those before it were removed, and the log says so.
     begins: u64,
+    /// The first that was read; of those before it there are the hashes.
+    read_from: u64,
     checkpoint: u64,
     root: String,
     key: String,
+    /// Bytes after the last whole record, of a write that is under way or was cut off.
+    torn_bytes: u64,
 }
 
 pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
@@ -49,22 +58,36 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
     let key = key(args)?;
     let earlier = args.checkpoint.iter().map(|path| checkpoint(path, &key));
     let earlier: Vec<Checkpoint> = earlier.collect::<Result<_, _>>()?;
+    let from = args.from.as_ref().map(|path| checkpoint(path, &key));
+    let from = from.transpose()?;
     if args.key.is_none() {
         world.output.warn(
             "the key is the one in the folder: whoever could rewrite the log could have put it there; keep it elsewhere and name it with --key",
         );
     }
-    let progress = world.output.progress("reading the log");
-    let segments = Arc::new(DiskReader::new(&args.folder));
+    let progress = world.output.progress_of("reading the log");
+    let segments: Arc<dyn Segments> = Arc::new(DiskReader::new(&args.folder));
     let shelf = DiskShelf::new(&args.folder);
-    let sound = verify(segments, &shelf, &key, &earlier, |records| {
-        progress.at(records)
-    });
+    let sound = match &from {
+        None => verify(segments, &shelf, &key, &earlier, |reached| {
+            progress.reached(reached.records, reached.of);
+        }),
+        Some(from) => verify_from(segments, &shelf, &key, from, &earlier, |reached| {
+            progress.reached(reached.records, reached.of);
+        }),
+    };
     drop(progress);
     let sound = sound.map_err(|finding| match finding {
         Finding::Io(error) => Failure::fault("the log cannot be read").why(error),
         finding => {
-            Failure::new(Exit::Unverified, "unverified", "the log does not verify").why(finding)
+            let failure = Failure::new(Exit::Unverified, "unverified", "the log does not verify");
+            let failure = failure.why(finding);
+            match from {
+                None => failure,
+                Some(_) => failure.next(
+                    "run it without --from: with all records read, it is told which of them, or which tile, is wrong",
+                ),
+            }
         }
     })?;
     let shown = Verified {
@@ -72,9 +95,11 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         origin: key.name().to_owned(),
         records: sound.records,
         begins: sound.begins,
+        read_from: sound.read_from,
         checkpoint: sound.checkpoint.size,
         root: root(&sound.root),
         key: key.to_string(),
+        torn_bytes: sound.torn,
     };
     world.output.show(&shown, || {
         let gone = match shown.begins {
@@ -83,8 +108,20 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
                 "\nThe first {begins} were removed, as the log says; their hashes are those of the checkpoint."
             ),
         };
+        let read = match shown.read_from {
+            from if from > shown.begins => {
+                format!("\nRead from record {from} on; those before it by their hashes alone.")
+            }
+            _ => String::new(),
+        };
+        let torn = match shown.torn_bytes {
+            0 => String::new(),
+            bytes => format!(
+                "\nThe {bytes} bytes after the last record are of a write that is under way or was cut off: no part of the log."
+            ),
+        };
         format!(
-            "{}: {} records, whole and unchanged up to the checkpoint of {}.{gone}\nroot {}",
+            "{}: {} records, whole and unchanged up to the checkpoint of {}.{gone}{read}{torn}\nroot {}",
             shown.origin, shown.records, shown.checkpoint, shown.root
         )
     })
