@@ -1,5 +1,6 @@
 //! The broker as its users meet it: the real binary, real TLS, generated clients.
 
+pub(crate) mod acts;
 mod admin;
 mod ancestry;
 mod archive;
