@@ -136,10 +136,10 @@ async fn record_all(
     }
 }
 
-/// What is wrong, as far as a record has room for it.
+/// What is wrong, at the length of any reason.
 fn brief(error: &impl Display) -> String {
     let mut text = error.to_string();
-    let end = text.floor_char_boundary(limits::RELOAD_CAUSE);
+    let end = text.floor_char_boundary(limits::PURPOSE);
     text.truncate(end);
     text
 }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_up_to_n_bytes_and_not_n_plus_one() {
-        let most = limits::RELOAD_CAUSE;
+        let most = limits::PURPOSE;
         for (length, told) in [(most, most), (most + 1, most)] {
             assert_eq!(brief(&"x".repeat(length)).len(), told);
         }

@@ -26,7 +26,7 @@ async fn no_count_is_lost_with_a_summary() {
         if is_full {
             device.set_available(options().refusal_floor - 1);
         } else {
-            device.fail(Step::Sync, Effect::Persists, ErrorKind::Other);
+            device.fail(Step::Sync, Effect::Fails, ErrorKind::Other);
         }
         refuse();
         let waiting = opened.log.event(&Act::new(ActKind::Start, "broker.start"));
