@@ -10,6 +10,7 @@ mod open;
 mod parties;
 mod publishing;
 mod recovery;
+mod reloads;
 mod restore;
 mod settled;
 mod sinks;
@@ -86,6 +87,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let store: Arc<dyn Store> = opened.store.clone();
     let (outbox, drain) = Outbox::new(Arc::clone(&store), opened.log.clone(), applied);
     follow_outbox(world, drain, &following);
+    let taken_up = opened.publisher.published();
     let publishing = publishing::start(world, &opened);
     opened.parties.start(world, &opened.publisher, &opened.log);
     let sinks = sinks::start(config, world, &opened)?;
@@ -107,7 +109,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     upkeep::restore_usage_of(&memory.keys, &opened.store).await?;
 
     let trust = Arc::new(TrustStore::new());
-    files::follow_trust(config, world, &trust, &metrics)?;
+    let trust_files = files::follow_trust(config, world, &trust, &opened.log, &metrics)?;
     let exchange = exchange(config, world, &opened, &memory, &acts, &trust, &metrics);
     let routes = faces::routes(config, world, &exchange, &opened, &memory, &acts, &metrics)?;
     let edge = Edge {
@@ -128,7 +130,14 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     metrics.follow_log(opened.log.stats());
     metrics.follow_sinks(sinks);
     metrics.follow_feed(memory.feed.clone());
-    upkeep::announce(config, world, &opened.log).await;
+    let started = upkeep::Started {
+        configuration: config.digest_text(),
+        policies: memory.policies.loaded(),
+        policy_files: memory.policy_files,
+        trust_files,
+        taken_up,
+    };
+    upkeep::announce(world, &opened.log, started).await;
     upkeep::start(
         world,
         upkeep::Subjects {

@@ -50,6 +50,9 @@
 //! - *Witnesses* ([`Witness`]): each signs only what has grown from what it saw before, so that two histories cannot both be
 //!   cosigned. That is worth as much as readers ask for: one that takes checkpoints without cosignatures is not helped. A start
 //!   is held against what they have seen, too, as far as they answer.
+//! - *Sinks*: each minute in which there is something new, and at each start, the last checkpoint becomes a record itself
+//!   ([`Herald`]), so that whoever keeps what a sink was sent keeps checkpoints among it: `change.note` of a record of the kind
+//!   `checkpoint` is the note, as `cambist audit verify --checkpoint` takes it.
 //! - *Readers* over HTTPS: anybody who follows the log and keeps what he saw is a witness for himself.
 //!
 //! Between two looks of all of them, a second to minutes, the host is alone with its log. Neither does any of this tell that
@@ -71,6 +74,7 @@ mod filter;
 mod follow;
 mod frames;
 mod health;
+mod herald;
 mod hit;
 mod index;
 mod issued;
@@ -118,6 +122,7 @@ pub use disk::{Disk, DiskCursors, DiskReader, DiskShelf, FileKeeper};
 pub use filter::Filter;
 pub use follow::Follow;
 pub use health::LogHealth;
+pub use herald::{Herald, record as record_checkpoint};
 pub use hit::{Aim, Hit};
 pub use issued::{Issued, Receipt};
 pub use keeper::{KeepError, Keeper};
@@ -130,7 +135,9 @@ pub use proof::{InvalidProof, Proof};
 pub use publisher::{PublishError, Published, Publisher};
 pub use read::ReadError;
 pub use reading::{Reading, Seat};
-pub use record::{Act, ActKind, CLOCK_CONFIRMED, Encoder, KINDS, PRUNE, Record, RecordError};
+pub use record::{
+    Act, ActKind, CHECKPOINT, CLOCK_CONFIRMED, Encoder, KINDS, PRUNE, Record, RecordError,
+};
 pub use recovery::{Drained, OpenError, Recovered};
 pub use retention::{Hold, Holds, PruneError, Pruner};
 pub use search::{Order, Search, search};

@@ -179,6 +179,12 @@ impl Exchange {
         self.log.refuse(&Refused::new(refusal), context);
     }
 
+    /// Counts a refusal for the record that was made because there is too much of something.
+    pub fn turned_away(&self, code: Code, context: &Context) {
+        self.observer.refused(code);
+        self.log.turned_away(code, context);
+    }
+
     /// Puts a rejection on the record of what was presented for another end than an exchange.
     pub fn rejected(&self, rejected: Rejected, context: &Context) -> Denial {
         self.observer.refused(rejected.refusal.code());

@@ -10,12 +10,14 @@ mod page;
 mod policy;
 mod revocation;
 mod status;
+mod told;
 
 pub use audit::AuditService;
 pub use exchange::TokenExchangeService;
 pub use inventory::InventoryService;
 pub use policy::PolicyService;
 pub use revocation::{RevocationService, Wire, watched};
+pub use told::{OnRecord, Told};
 
 use crate::administration::{Author, Precondition};
 use crate::audit::Context;
@@ -112,7 +114,7 @@ impl Gate {
 
     fn refused(&self, refusal: Refusal, context: &Context) -> Status {
         self.exchange.refused(&refusal, context);
-        refusal.into()
+        status::on_record(refusal)
     }
 }
 

@@ -8,8 +8,8 @@ use crate::authn::Administrators;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::grpc::{
-    AuditService, Gate, InventoryService, PolicyService, RevocationService, TokenExchangeService,
-    watched,
+    AuditService, Gate, InventoryService, OnRecord, PolicyService, RevocationService,
+    TokenExchangeService, watched,
 };
 use crate::leak::Desk;
 use crate::listener::{Listener, until_drain};
@@ -97,6 +97,7 @@ pub(super) fn routes(
         feed: memory.feed.clone(),
     };
     let doorkeeper = gate.doorkeeper();
+    let told = OnRecord::new(Arc::clone(exchange));
     let policy = PolicyService {
         gate,
         policies: Arc::clone(&memory.policy_admin),
@@ -123,19 +124,18 @@ pub(super) fn routes(
     let grpc = services(Routes::new(
         TokenExchangeServer::new(exchanges).max_decoding_message_size(size),
     ))
-    .add_service(AuditServer::new(audit).max_decoding_message_size(size))
-    .add_service(
-        MapResponseLayer::new(watched)
-            .named_layer(RevocationServer::new(revocation).max_decoding_message_size(size)),
-    )
-    .add_service(InterceptedService::new(
+    .add_service(told.named_layer(AuditServer::new(audit).max_decoding_message_size(size)))
+    .add_service(MapResponseLayer::new(watched).named_layer(
+        told.named_layer(RevocationServer::new(revocation).max_decoding_message_size(size)),
+    ))
+    .add_service(told.named_layer(InterceptedService::new(
         InventoryServer::new(inventory).max_decoding_message_size(size),
         doorkeeper.clone(),
-    ))
-    .add_service(InterceptedService::new(
+    )))
+    .add_service(told.named_layer(InterceptedService::new(
         PolicyServer::new(policy).max_decoding_message_size(limits::POLICY_DOCUMENT),
         doorkeeper,
-    ))
+    )))
     .prepare()
     .into_axum_router()
     // As the routes of the issuer, which are merged into these, have it.

@@ -1,6 +1,8 @@
 //! What the configuration names by path: read at the start, and again when it changes.
 
-use super::World;
+use super::reloads::{Contents, Reloads};
+use super::{World, reloads};
+use crate::audit::Log;
 use crate::clock::Random;
 use crate::config::{self, Config, PolicyFiles};
 use crate::keys::{Kek, SigningAlgorithm};
@@ -65,8 +67,8 @@ pub fn create_seal_key(path: &Path, random: &dyn Random) -> anyhow::Result<()> {
     Ok(Kek::create(path, random).map(drop)?)
 }
 
-/// Policies from files, checked as a whole before any is in force.
-pub(super) fn load_policies(files: &PolicyFiles, policies: &Policies) -> anyhow::Result<()> {
+/// Policies from files, checked as a whole before any is in force. Answers what was in the files.
+pub(super) fn load_policies(files: &PolicyFiles, policies: &Policies) -> anyhow::Result<Contents> {
     let listed = files
         .list()
         .map_err(|(path, error)| anyhow!("{}: {error}", path.display()))?;
@@ -91,12 +93,15 @@ pub(super) fn load_policies(files: &PolicyFiles, policies: &Policies) -> anyhow:
             origin: Origin::Configuration,
         });
     }
+    let parts = documents.iter().flat_map(|one| [&one.name, &one.text]);
+    let sha256 = reloads::sha256(parts.map(String::as_bytes));
     let loaded = policies.set_configured(documents).map_err(diagnosed)?;
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "policy");
     }
     tracing::info!(policies = loaded.policies, revision = %loaded.revision, "policies in force");
-    Ok(())
+    let says = serde_json::json!({ "policies": loaded.policies, "set": &*loaded.revision });
+    Ok(Contents { sha256, says })
 }
 
 /// What is wrong with policies, a line each.
@@ -121,13 +126,15 @@ pub(super) fn trust_files<'d>(
     TrustFiles::new(domains.collect())
 }
 
-/// Reads the policy files, and keeps reading them when they change; a bad set leaves the old one in force.
+/// Reads the policy files, and keeps reading them when they change; a bad set leaves the old one in force. Either is put on
+/// the record. Answers what was in them at first.
 pub(super) fn follow_policies(
     config: &Config,
     world: &World,
     policies: &Arc<Policies>,
+    log: &Log,
     metrics: &Arc<Metrics>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Contents> {
     let (sources, policies) = (config.policy.clone(), Arc::clone(policies));
     let listed = sources.clone();
     // The directories, for files that come and go, and the files of this moment, for what is written into them.
@@ -136,25 +143,54 @@ pub(super) fn follow_policies(
         paths.extend(listed.list().unwrap_or_default());
         paths
     };
+    let reloads = Arc::new(Reloads::new("policy.reload"));
+    let told = Arc::clone(&reloads);
     FileWatch::new("policies", paths).start(&world.lifecycle, Arc::clone(metrics), move || {
-        load_policies(&sources, &policies)
-    })
+        told.note(load_policies(&sources, &policies))
+    })?;
+    reloads.follow(world, log)
 }
 
-/// Reads the trust bundles, and keeps reading them when they change.
+/// Reads the trust bundles and revocation lists, and keeps reading them when they change. Each change is put on the record.
+/// Answers what was in them at first.
 pub(super) fn follow_trust(
     config: &Config,
     world: &World,
     trust: &Arc<TrustStore>,
+    log: &Log,
     metrics: &Arc<Metrics>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Contents> {
     let files = trust_files(config.trust_domains.iter());
     let (paths, trust) = (files.paths(), Arc::clone(trust));
     let watch = FileWatch::new("trust", move || paths.clone());
+    let reloads = Arc::new(Reloads::new("trust.reload"));
+    let told = Arc::clone(&reloads);
     watch.start(&world.lifecycle, Arc::clone(metrics), move || {
-        files.load_into(&trust).map(drop)
+        told.note(load_trust(&files, &trust))
     })?;
-    Ok(())
+    reloads.follow(world, log)
+}
+
+fn load_trust(files: &TrustFiles, trust: &TrustStore) -> anyhow::Result<Contents> {
+    let materials = files.read()?;
+    let (mut roots, mut crls) = (0, 0);
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for material in &materials {
+        parts.push(material.trust_domain.as_str().as_bytes());
+        for root in &material.roots {
+            parts.extend([&b"root"[..], root.as_ref()]);
+            roots += 1;
+        }
+        for crl in &material.crls {
+            parts.extend([&b"crl"[..], crl.as_ref()]);
+            crls += 1;
+        }
+    }
+    let sha256 = reloads::sha256(parts);
+    let domains = materials.len();
+    trust.replace(materials)?;
+    let says = serde_json::json!({ "trust_domains": domains, "roots": roots, "crls": crls });
+    Ok(Contents { sha256, says })
 }
 
 /// Reads the server's certificate, and keeps reading it when it changes.

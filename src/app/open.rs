@@ -1,6 +1,7 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
 use super::parties::{Contradicted, GivenUp, Parties};
+use super::reloads::Contents;
 use super::{World, files, publishing, recovery, sinks, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
 use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
@@ -42,6 +43,8 @@ pub(super) struct Memory {
     /// From when on tenants part what watchers are told.
     pub(super) parted_from: Timestamp,
     pub(super) policies: Arc<Policies>,
+    /// What the policies from files were at the start.
+    pub(super) policy_files: Contents,
     pub(super) policy_admin: Arc<PolicyAdmin>,
     pub(super) ring: Arc<KeyRing>,
     pub(super) replica: Replica,
@@ -179,7 +182,7 @@ pub(super) async fn remember(
     let lineage = opened.store.lineage().await?;
     let parted_from = parted_from(&*opened.store, &lineage, now).await?;
     let policies = Arc::new(Policies::new().map_err(files::diagnosed)?);
-    files::follow_policies(config, world, &policies, metrics)?;
+    let policy_files = files::follow_policies(config, world, &policies, &opened.log, metrics)?;
     let policy_admin = Arc::new(PolicyAdmin::new(Arc::clone(&policies)));
     let timing = Timing::new(
         config.tokens.rotation_age,
@@ -205,6 +208,7 @@ pub(super) async fn remember(
         audiences,
         parted_from,
         policies,
+        policy_files,
         policy_admin,
         ring,
         replica,

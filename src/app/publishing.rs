@@ -1,9 +1,12 @@
-//! Publishing the log: once a second while there is something new, and once more when it has ended.
+//! Publishing the log: once a second while there is something new, and once more when it has ended. Now and then the last
+//! checkpoint is recorded, too.
 
 use super::World;
 use super::open::Opened;
 use super::parties::{GivenUp, Parties};
-use crate::audit::{Disk, DiskShelf, Log, PublishError, Publisher, Segments as _, Shelf as _};
+use crate::audit::{
+    Disk, DiskShelf, Herald, Log, LogHealth, PublishError, Publisher, Segments as _, Shelf as _,
+};
 use crate::clock::Random;
 use crate::keys::{Kek, LogKey, LogKeyError};
 use anyhow::{Context as _, anyhow};
@@ -97,6 +100,8 @@ pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
         failing: Arc::default(),
     };
     let (this, quiet) = (publishing.clone(), world.lifecycle.quiet().clone());
+    let clock = Arc::clone(&world.clock);
+    let mut herald = Herald::new(clock.monotonic(), this.size());
     world.lifecycle.spawn("publisher", async move {
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,6 +110,9 @@ pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
                 () = quiet.cancelled() => return Ok::<_, anyhow::Error>(()),
                 _ = ticks.tick() => this.publish().await,
             }
+            // Waits for a commit: a stop does not.
+            let told = this.tell(&mut herald, clock.monotonic());
+            quiet.run_until_cancelled(told).await;
         }
     });
     publishing
@@ -117,6 +125,20 @@ impl Publishing {
         self.parties.part(&self.publisher).await;
     }
 
+    /// How many records the last checkpoint is of.
+    fn size(&self) -> u64 {
+        let last = self.publisher.published();
+        last.map_or(0, |last| last.checkpoint.size)
+    }
+
+    /// Puts the last checkpoint on the record when it is time.
+    async fn tell(&self, herald: &mut Herald, now: Duration) {
+        let is_well = *self.log.health() == LogHealth::Writing;
+        if let Some(last) = self.publisher.published().filter(|_| is_well) {
+            herald.tell(&last, &self.log, now).await;
+        }
+    }
+
     /// Publishes what the log holds by now. A failure is counted and told; the next call tries again.
     pub(super) async fn publish(&self) {
         let (publisher, durable) = (Arc::clone(&self.publisher), self.log.durable());
@@ -125,11 +147,7 @@ impl Publishing {
         let stats = self.log.stats();
         match advanced {
             Ok(()) => {
-                let size = self
-                    .publisher
-                    .published()
-                    .map_or(0, |last| last.checkpoint.size);
-                stats.published.store(size, Ordering::Release);
+                stats.published.store(self.size(), Ordering::Release);
                 self.failing.store(false, Ordering::Release);
             }
             Err(error) => {

@@ -2,15 +2,15 @@
 
 use super::World;
 use super::publishing::Publishing;
+use super::reloads::Contents;
 use crate::administration::{RevocationAdmin, SigningAdmin};
-use crate::audit::{Act, ActKind, Log, LogHealth};
+use crate::audit::{Act, ActKind, Log, LogHealth, Published, record_checkpoint};
 use crate::clock::guard::TimeGuard;
-use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::inventory::{Keys, USAGE_PREFIX, flush_usage, restore_usage};
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::policy::Policies;
+use crate::policy::{Loaded, Policies};
 use crate::refusal::Denial;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{load_all, mark};
@@ -70,14 +70,45 @@ pub(super) async fn ensure_keys(signing: &SigningAdmin, guard: &TimeGuard) -> an
     Ok(())
 }
 
-/// The start and what is configured, on the record before anything is issued. A log that cannot be written keeps nobody
+/// What a broker starts with.
+pub(super) struct Started {
+    /// The configuration's digest.
+    pub(super) configuration: String,
+    /// The policies in force, and those of them that are files.
+    pub(super) policies: Loaded,
+    pub(super) policy_files: Contents,
+    /// The bundles and revocation lists.
+    pub(super) trust_files: Contents,
+    /// The checkpoint at which the log was taken up.
+    pub(super) taken_up: Option<Arc<Published>>,
+}
+
+impl Started {
+    fn change(&self) -> String {
+        let change = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "configuration_sha256": self.configuration,
+            "policies": self.policies.policies,
+            "set": &*self.policies.revision,
+            "policy_files_sha256": self.policy_files.sha256,
+            "trust_files_sha256": self.trust_files.sha256,
+        });
+        change.to_string()
+    }
+}
+
+/// The start and what is configured, on the record before anything is issued, and the checkpoint that the last run left: so
+/// it is sent wherever records are sent, whatever its host does with the rest of it. A log that cannot be written keeps nobody
 /// from starting, since revocations go on without it: the start is recorded when the log is back.
-pub(super) async fn announce(config: &Config, world: &World, log: &Log) {
-    let (version, digest) = (env!("CARGO_PKG_VERSION"), config.digest_text());
-    let change =
-        serde_json::json!({ "version": version, "configuration_sha256": digest }).to_string();
+pub(super) async fn announce(world: &World, log: &Log, started: Started) {
+    let change = started.change();
     let mut health = log.health_changes();
     let Err(denial) = record_start(log, &change).await else {
+        let left = started.taken_up.filter(|last| last.checkpoint.size > 0);
+        if let Some(last) = left {
+            // What is not recorded now is in what is recorded next.
+            let _told = record_checkpoint(&last, log).await;
+        }
         return;
     };
     tracing::warn!(code = denial.code(), "the start is not on the record yet");

@@ -7,14 +7,14 @@ use super::issued::{Issued, Receipt};
 use super::queue::{Answer, Queue, Work, closed};
 use super::record::{Act, CLOCK_CONFIRMED, Encoder, PRUNE, Record, RecordError, StoreRecord};
 use super::recovery::{OpenError, Recovered, recover};
-use super::refusals::{Note, Refusals};
+use super::refusals::{Note, Refusals, Telling};
 use super::stats::Stats;
 use super::writer::{Parts, Writer};
 use crate::authn::Rejected;
 use crate::clock::{Clock, Random};
 use crate::limits;
 use crate::mint::Minted;
-use crate::refusal::{Denial, Fault};
+use crate::refusal::{Code, Denial, Fault};
 use crate::revocation::HotSet;
 use crate::store::{LogId, OutboxEntry};
 use jiff::Timestamp;
@@ -65,7 +65,7 @@ struct Inner {
     id: Mutex<LogId>,
     stats: Arc<Stats>,
     health: Arc<Health>,
-    refusals: Refusals,
+    refusals: Arc<Refusals>,
     /// Closed when the writer has ended.
     ended: watch::Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -116,7 +116,7 @@ impl Log {
             id: Mutex::new(resume.header.log),
             stats,
             health,
-            refusals: Refusals::new(now),
+            refusals: Arc::new(Refusals::new(now)),
             ended,
             thread: Mutex::new(Some(thread)),
         }));
@@ -130,13 +130,17 @@ impl Log {
     ///
     /// # Errors
     /// The future answers [`crate::refusal::Code::Revoked`] when a marker came into force meanwhile, `TooBusy` when too
-    /// much is queued, and a fault when the record is not durable. In each case the token is gone.
+    /// much is queued, and a fault when the record is not durable. In each case the token is gone. Who is told that it is
+    /// too much is counted towards the next summary: a record of each would be more of what there is too much of.
     pub fn issue(
         &self,
         minted: Minted,
         context: &Context,
     ) -> impl Future<Output = Result<Issued, Denial>> + Send + use<> {
         let queued = self.queue_issue(&minted, context);
+        if let Err(Denial::Refused(refusal)) = &queued {
+            self.turned_away(refusal.code(), context);
+        }
         let origin = Arc::clone(&self.0.origin);
         async move {
             let index = wait(queued).await?;
@@ -166,10 +170,15 @@ impl Log {
     pub fn refuse(&self, refused: &Refused<'_>, context: &Context) {
         let is_known = refused.subject().is_some() || context.peer.is_identified();
         if !self.record(is_known, refused, self.0.encoder.clock().now(), context) {
-            let code = refused.refusal.code();
-            self.0.stats.summarised.fetch_add(1, Ordering::Relaxed);
-            self.0.refusals.count(code, context.peer.address);
+            self.turned_away(refused.refusal.code(), context);
         }
+    }
+
+    /// Counts a refusal towards the next summary, and takes no place in the queue: for what is refused because there is too
+    /// much of it.
+    pub fn turned_away(&self, code: Code, context: &Context) {
+        self.0.stats.summarised.fetch_add(1, Ordering::Relaxed);
+        self.0.refusals.count(code, context.peer.address);
     }
 
     /// Notes a request that failed authentication; the next [`Log::tick`] records or counts it as [`Log::refuse`] does.
@@ -201,7 +210,11 @@ impl Log {
             && inner
                 .encoder
                 .refuse(refused, time, context)
-                .is_ok_and(|record| inner.queue.offer(record))
+                .is_ok_and(|record| {
+                    let (code, source) = (refused.refusal.code(), context.peer.address);
+                    let telling = Telling::one(&inner.refusals, time, code, source);
+                    inner.queue.offer(record, telling)
+                })
     }
 
     /// Records what was noted, writes the summary of refusals that were only counted, and has the writer see whether its
@@ -227,7 +240,8 @@ impl Log {
             .refusals
             .flush(inner.encoder.clock().now(), |since, groups| {
                 let record = inner.encoder.refusals(since, groups);
-                record.is_ok_and(|record| inner.queue.offer(record))
+                let telling = Telling::summary(&inner.refusals, since, groups);
+                record.is_ok_and(|record| inner.queue.offer(record, telling))
             });
     }
 
@@ -337,6 +351,13 @@ impl Log {
         if let Some(thread) = thread.take() {
             // It has nothing left to do, so this does not block; a panic in it was already seen as a closed queue.
             let _ = thread.join();
+        }
+        let untold = self.0.refusals.untold();
+        if untold > 0 {
+            tracing::warn!(
+                refusals = untold,
+                "refusals of this run are told by no record"
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::health::{Health, LogHealth};
 use super::record::{Record, StoreRecord};
+use super::refusals::Telling;
 use super::stats::Stats;
 use crate::limits;
 use crate::marker::Fence;
@@ -55,15 +56,17 @@ impl Work {
 pub(super) struct Job {
     pub(super) work: Work,
     done: Option<oneshot::Sender<Answer>>,
+    /// Of refusals: what the record tells.
+    telling: Option<Telling>,
     place: Place,
 }
 
 impl Job {
-    /// Tells whoever waits. A caller that went away is no error: its record stands. For a refusal nobody does: that it is
-    /// not on the record is counted.
+    /// Tells whoever waits. A caller that went away is no error: its record stands. For a refusal nobody does: what is not
+    /// on the record is counted towards the next summary.
     pub(super) fn answer(self, answer: Answer) {
-        if answer.is_err() && matches!(self.work, Work::Refusal(_)) {
-            self.place.stats.dropped.fetch_add(1, Ordering::Relaxed);
+        if let (Err(_), Some(telling)) = (&answer, self.telling) {
+            telling.take_back(&self.place.stats);
         }
         if let Some(done) = self.done {
             let _ = done.send(answer);
@@ -134,14 +137,15 @@ impl Queue {
         self.send(Job {
             work,
             done: Some(done),
+            telling: None,
             place,
         })
         .map_err(|()| closed())?;
         Ok(answer)
     }
 
-    /// Queues work that nobody waits for, unless the queue is over half full. Answers whether it did.
-    pub(super) fn offer(&self, record: Record) -> bool {
+    /// Queues a record of refusals, for which nobody waits, unless the queue is over half full. Answers whether it did.
+    pub(super) fn offer(&self, record: Record, telling: Telling) -> bool {
         let half = self.stats.queued.load(Ordering::Acquire) > limits::LOG_QUEUE / 2;
         if half || !self.health.issuing() {
             return false;
@@ -153,6 +157,7 @@ impl Queue {
         self.send(Job {
             work,
             done: None,
+            telling: Some(telling),
             place,
         })
         .is_ok()

@@ -11,13 +11,15 @@
 //! | | the same of a certificate | none: certificates have no owner |
 //! | `refuse` | a registered key, or a token of one, before it is verified | the key's |
 //! | | an id that no key has, and who was not named at all | none |
+//! | | a peer that a call of administration, reading or watching tells no, by its method | none |
 //! | `refusals` | what was only counted | none: they are of many |
 //! | `admin` `key.*` | a key: made, rotated, suspended, resumed, revoked, found leaked and revoked | the key's |
 //! | `admin` `audience.*` | an audience | the audience's |
 //! | `admin` `policy.*`, `store.backup`, `clock.confirm` | what all have in common | none |
 //! | `recovery` `key.suspend` | a key, where a rollback is accepted | the key's |
 //! | `spend` | a use of a key | the key's |
-//! | `keys`, `start`, `stop`, `recovery`, `retention`, `gap` | the broker itself | none |
+//! | `admin` `policy.reload`, `trust.reload` | files that were read again | none |
+//! | `keys`, `start`, `stop`, `recovery`, `retention`, `checkpoint`, `gap` | the broker itself | none |
 //!
 //! What a credential did as the actor of another's is the other's; where the actor's key itself is refused, that is its own
 //! owner's.
@@ -33,7 +35,7 @@ use crate::store::{OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 
-pub use act::{Act, ActKind, CLOCK_CONFIRMED, PRUNE};
+pub use act::{Act, ActKind, CHECKPOINT, CLOCK_CONFIRMED, PRUNE};
 pub use encode::Encoder;
 pub(super) use refusal::Group;
 
@@ -43,7 +45,7 @@ const VERSION: u8 = 1;
 /// turned an issue into a refusal (a key id of [`limits::KEY_ID`] bytes, each escaped).
 const LEAD: usize = 1024;
 /// Every kind of record.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "issue",
     "refuse",
     "refusals",
@@ -54,6 +56,7 @@ pub const KINDS: [&str; 11] = [
     ActKind::Stop.name(),
     ActKind::Recovery.name(),
     ActKind::Retention.name(),
+    ActKind::Checkpoint.name(),
     "gap",
 ];
 /// What the gap record says with which another log begins in the place of the one so far.

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::record::Group;
+use super::stats::Stats;
 use crate::authn::Rejected;
 use crate::limits;
 use crate::refusal::Code;
@@ -9,7 +10,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Length of the window in which [`limits::REFUSALS_PER_SECOND`] are recorded one by one.
@@ -36,15 +38,73 @@ struct State {
 pub(super) type Reason = (Code, Option<IpNet>);
 
 impl State {
-    /// Past [`limits::REFUSAL_GROUPS`], by the code only.
     fn count(&mut self, code: Code, source: Option<IpAddr>) -> Reason {
-        let mut reason = (code, source.and_then(network));
+        self.add((code, source.and_then(network)), 1)
+    }
+
+    /// Past [`limits::REFUSAL_GROUPS`], by the code only.
+    fn add(&mut self, mut reason: Reason, more: u64) -> Reason {
         if self.groups.len() >= limits::REFUSAL_GROUPS && !self.groups.contains_key(&reason) {
             reason.1 = None;
         }
         let count = self.groups.entry(reason).or_default();
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(more);
         reason
+    }
+}
+
+/// What a record tells that nobody waits for: counted again where it is not written, so that a summary that is lost does not
+/// lose its thousands.
+#[derive(Debug)]
+pub(super) struct Telling {
+    refusals: Arc<Refusals>,
+    since: Timestamp,
+    groups: Vec<Group>,
+    is_summary: bool,
+}
+
+impl Telling {
+    /// One refusal, told by itself.
+    pub(super) fn one(
+        refusals: &Arc<Refusals>,
+        time: Timestamp,
+        code: Code,
+        source: Option<IpAddr>,
+    ) -> Self {
+        let group = Group {
+            code,
+            network: source.and_then(network),
+            count: 1,
+        };
+        Self {
+            refusals: Arc::clone(refusals),
+            since: time,
+            groups: vec![group],
+            is_summary: false,
+        }
+    }
+
+    /// All that were counted since.
+    pub(super) fn summary(refusals: &Arc<Refusals>, since: Timestamp, groups: &[Group]) -> Self {
+        Self {
+            refusals: Arc::clone(refusals),
+            since,
+            groups: groups.to_vec(),
+            is_summary: true,
+        }
+    }
+
+    /// Leaves it to the next summary.
+    pub(super) fn take_back(self, stats: &Stats) {
+        if !self.is_summary {
+            stats.dropped.fetch_add(1, Ordering::Relaxed);
+            stats.summarised.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut state = self.refusals.lock();
+        state.since = state.since.min(self.since);
+        for group in self.groups {
+            state.add((group.code, group.network), group.count);
+        }
     }
 }
 
@@ -119,6 +179,12 @@ impl Refusals {
     /// Counts one towards the next summary.
     pub(super) fn count(&self, code: Code, source: Option<IpAddr>) {
         self.lock().count(code, source);
+    }
+
+    /// How many no record tells yet.
+    pub(super) fn untold(&self) -> u64 {
+        let state = self.lock();
+        state.groups.values().copied().fold(0, u64::saturating_add)
     }
 
     /// Takes one off the next summary: it has a record of its own.

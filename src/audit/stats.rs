@@ -33,10 +33,10 @@ pub struct Stats {
     pub queued_bytes: AtomicUsize,
     /// Issues that a marker stopped at the last moment.
     pub fenced: AtomicU64,
-    /// Refusals that were not recorded one by one, but counted in a summary.
+    /// Refusals that were not recorded one by one, but counted towards a summary.
     pub summarised: AtomicU64,
-    /// Refusals, or summaries of them, that were queued and not recorded: the disk was too full, or the log failed. What
-    /// the queue has no room for is not among them: it is summarised, or told with the next summary.
+    /// Refusals among those that were queued to be recorded by themselves and were not: the disk was too full, or the log
+    /// failed. A summary that is not recorded is told with the next one, and counted nowhere again.
     pub dropped: AtomicU64,
     /// Failures that closed a segment.
     pub failures: AtomicU64,

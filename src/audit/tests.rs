@@ -1,6 +1,7 @@
 //! The log under faults, on a device in memory.
 
 mod bound;
+mod counts;
 mod faults;
 mod flow;
 mod lost;

@@ -2,7 +2,7 @@
 
 use super::convert::{self, Exchange as Presentation};
 use super::lease::{self, LeaseStream};
-use super::{Gate, context, peer};
+use super::{Gate, context, peer, told};
 use crate::audit::Issued;
 use crate::authn::{Peer, Presented};
 use crate::exchange::{Exchange, Hypothesis, Times};
@@ -13,10 +13,13 @@ use crate::proto::{
     ExchangeRequest, ExchangeResponse, ExplainRequest, ExplainResponse, FailedCondition,
     LeaseRequest, explain_request,
 };
-use crate::refusal::Refusal;
+use crate::refusal::{Denial, Refusal};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+
+/// The method of this service whose refusals no exchange records.
+const EXPLAIN: &str = "/cambist.v1.TokenExchange/Explain";
 
 /// Serves exchanges.
 #[derive(Debug)]
@@ -88,9 +91,17 @@ impl TokenExchange for TokenExchangeService {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
+        let peer = peer(&request)?;
         self.gate.inquirer(&request)?;
-        let hypothesis = hypothesis(request.into_inner())?;
-        let explanation = self.exchange.explain(&hypothesis).await?;
+        let no = |denial: Denial| {
+            if let Denial::Refused(refusal) = &denial {
+                let (peer, method) = (Arc::clone(&peer), EXPLAIN.to_owned());
+                told::record(&self.exchange, peer, refusal.code(), method);
+            }
+            Status::from(denial)
+        };
+        let hypothesis = hypothesis(request.into_inner()).map_err(|refusal| no(refusal.into()))?;
+        let explanation = self.exchange.explain(&hypothesis).await.map_err(no)?;
         Ok(Response::new(explained(explanation)))
     }
 }

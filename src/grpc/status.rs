@@ -2,6 +2,8 @@
 
 use crate::refusal::{Code as Refused, Denial, Fault, Refusal};
 use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::Arc;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -31,8 +33,26 @@ impl From<Refusal> for Status {
             }
             _ => code.text().to_owned(),
         };
-        build(refusal_code(code), text, code.code())
+        let mut status = build(refusal_code(code), text, code.code());
+        // Goes no further than the face, which puts it on the record.
+        status.set_source(Arc::new(refusal));
+        status
     }
+}
+
+/// The status of what is on the record already.
+pub(super) fn on_record(refusal: impl Into<Status>) -> Status {
+    let status = refusal.into();
+    Status::with_details(
+        status.code(),
+        status.message(),
+        status.details().to_vec().into(),
+    )
+}
+
+/// The refusal that a status is of, if it is not on the record yet.
+pub(super) fn untold(status: &Status) -> Option<&Refusal> {
+    status.source()?.downcast_ref()
 }
 
 fn build(code: Code, text: String, reason: &str) -> Status {

@@ -131,6 +131,7 @@ impl LeakFace {
                 Code::TooBusy,
                 "too many reports of leaks that nobody signed",
             ),
+            No::Busy => return self.exchange.turned_away(Code::TooBusy, &context(peer)),
             _ => return,
         };
         let refusal = Refusal::new(code, detail);

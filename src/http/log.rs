@@ -116,14 +116,17 @@ impl LogFace {
     }
 
     fn refused(&self, refusal: Refusal, peer: Arc<Peer>) -> No {
-        let context = Context {
-            face: Face::Http,
-            peer,
-            ask: None,
-            request: None,
-        };
-        self.exchange.refused(&refusal, &context);
+        self.exchange.refused(&refusal, &context(peer));
         No::Refused(refusal)
+    }
+
+    /// Counts who may read and found no place.
+    fn told(&self, answer: Result<Response, No>, peer: Arc<Peer>) -> Result<Response, No> {
+        answer.inspect_err(|why| {
+            if matches!(why, No::Busy) {
+                self.exchange.turned_away(Code::TooBusy, &context(peer));
+            }
+        })
     }
 
     async fn tile(&self, tile: Tile) -> Result<Response, No> {
@@ -150,6 +153,15 @@ impl LogFace {
     /// Whose caches may keep checkpoint and tiles.
     fn hashes_are(&self) -> &'static str {
         if self.public { "public" } else { "private" }
+    }
+}
+
+fn context(peer: Arc<Peer>) -> Context {
+    Context {
+        face: Face::Http,
+        peer,
+        ask: None,
+        request: None,
     }
 }
 
@@ -180,12 +192,12 @@ async fn tile(
 ) -> Result<Response, No> {
     match named(uri.path()) {
         Some(Named::Entries(leaves)) => {
-            face.admit_to_records(peer)?;
-            face.bundle(leaves).await
+            face.admit_to_records(Arc::clone(&peer))?;
+            face.told(face.bundle(leaves).await, peer)
         }
         Some(Named::Tile(tile)) => {
-            face.admit_to_hashes(peer)?;
-            face.tile(tile).await
+            face.admit_to_hashes(Arc::clone(&peer))?;
+            face.told(face.tile(tile).await, peer)
         }
         None => {
             face.admit_to_hashes(peer)?;

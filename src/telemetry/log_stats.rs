@@ -30,12 +30,12 @@ impl Collector for LogStats {
             ),
             (
                 "log_refusals_summarised",
-                "Refusals counted in a summary record",
+                "Refusals counted towards a summary record",
                 &stats.summarised,
             ),
             (
                 "log_refusals_dropped",
-                "Refusals that were not recorded at all",
+                "Refusals whose own record was queued and lost; the next summary counts them",
                 &stats.dropped,
             ),
             (

@@ -78,8 +78,15 @@ impl TrustFiles {
     /// # Errors
     /// [`FetchError`] for the first file or domain at fault; then `store` is as it was.
     pub fn load_into(&self, store: &TrustStore) -> Result<u64, FetchError> {
-        let materials = self.domains.iter().map(read_domain);
-        Ok(store.replace(materials.collect::<Result<_, _>>()?)?)
+        Ok(store.replace(self.read()?)?)
+    }
+
+    /// Reads all files. Blocks on file I/O.
+    ///
+    /// # Errors
+    /// [`FetchError`] for the first file at fault.
+    pub fn read(&self) -> Result<Vec<BundleMaterial>, FetchError> {
+        self.domains.iter().map(read_domain).collect()
     }
 }
 

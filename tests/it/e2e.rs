@@ -1,5 +1,6 @@
 //! The broker as its users meet it: the real binary, real TLS, generated clients.
 
+pub(crate) mod acts;
 mod admin;
 mod ancestry;
 mod archive;
@@ -19,8 +20,10 @@ mod log;
 mod metadata;
 mod policies;
 mod record;
+mod reloads;
 mod revocation;
 mod tokens;
+mod told;
 mod uses;
 mod watch;
 mod witnesses;

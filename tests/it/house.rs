@@ -2,6 +2,7 @@
 //!
 //! The tables are the documentation: who may use whom in [`layers`], what we may link in [`licences`].
 
+mod acts;
 mod bounds;
 mod comparisons;
 mod layers;

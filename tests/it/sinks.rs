@@ -1,5 +1,6 @@
 //! Sinks: what the real broker records reaches receivers that were not written here, whatever happens on the way.
 
+mod checkpoints;
 mod collector;
 mod faults;
 mod flow;

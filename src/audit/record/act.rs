@@ -22,6 +22,8 @@ pub enum ActKind {
     Recovery,
     /// Old records are removed, as the configuration says.
     Retention,
+    /// A checkpoint of the log itself, which so goes wherever records go.
+    Checkpoint,
 }
 
 impl ActKind {
@@ -36,6 +38,7 @@ impl ActKind {
             Self::Stop => "stop",
             Self::Recovery => "recovery",
             Self::Retention => "retention",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }
@@ -45,6 +48,9 @@ pub const CLOCK_CONFIRMED: &str = "clock.confirm";
 
 /// The action by which old records go: its change says the first that remains.
 pub const PRUNE: &str = "log.prune";
+
+/// The action by which a checkpoint is recorded: its change holds the signed note.
+pub const CHECKPOINT: &str = "log.checkpoint";
 
 /// An act, for [`super::Encoder::act`].
 #[derive(Clone, Copy, Debug)]

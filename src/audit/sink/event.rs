@@ -87,7 +87,7 @@ impl Weight {
     #[must_use]
     pub fn of(kind: &str) -> Self {
         match kind {
-            "issue" | "spend" => Self::Information,
+            "issue" | "spend" | "checkpoint" => Self::Information,
             "admin" | "keys" | "start" | "stop" | "retention" => Self::Notice,
             "refuse" | "refusals" | "recovery" => Self::Warning,
             _ => Self::Error,

@@ -13,7 +13,7 @@
 //! | `keys` | Entity Management (3004) | Create, Update or Deactivate (11) by the action's verb | Success (1) |
 //! | `spend` | Entity Management (3004) | Other (99), `key.spend` | Success (1) |
 //! | `start`, `stop` | Application Lifecycle (6002) | Start (3), Stop (4) | Success (1) |
-//! | `recovery` | Application Lifecycle (6002) | Other (99), by its action | Success (1) |
+//! | `recovery`, `retention`, `checkpoint` | Application Lifecycle (6002) | Other (99), by its action | Success (1) |
 //! | `gap` | Application Error (6008) | General Error (1) | Failure (2) |
 //! | any other, and what is no record | Base Event (0) | Other (99), `unreadable` | Unknown (0) |
 //!
@@ -31,6 +31,7 @@
 //! | `jti`, `iat`, `exp`, the issuer | `session.uid`, `.created_time`, `.expiration_time`, `.issuer` |
 //! | `code`, `detail` | `status_code`, `status_detail` |
 //! | `action`, `target` | `api.operation` and `resources[0].uid`, or `entity.uid` |
+//! | `change`, a checkpoint's note among it | `unmapped.change` |
 //!
 //! The severity is Informational (1) for what is everyday or a change, Low (2) for a "no" or a repair, High (4) for what is missing.
 
@@ -152,7 +153,7 @@ fn base(mut parts: Parts, kind: &str, sequence: u64, origin: &str) -> Map<String
             Status::Success,
             lifecycle(),
         ),
-        "recovery" | "retention" => {
+        "recovery" | "retention" | "checkpoint" => {
             let action = parts.text("action").unwrap_or_default();
             (
                 Class::ApplicationLifecycle,
@@ -347,7 +348,7 @@ fn by_verb(action: &str) -> Activity {
     let verb = action.rsplit('.').next().unwrap_or_default();
     match verb {
         "create" => activity(1, "Create"),
-        "put" | "rotate" | "suspend" | "resume" | "upkeep" => activity(3, "Update"),
+        "put" | "rotate" | "suspend" | "resume" | "upkeep" | "reload" => activity(3, "Update"),
         "delete" | "revoke" | "leaked" => activity(4, "Delete"),
         "compromise" => activity(11, "Deactivate"),
         _ => activity(99, action),

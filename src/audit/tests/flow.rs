@@ -288,7 +288,8 @@ async fn refusals_leave_the_last_of_the_disk_to_others() {
     opened.log.refuse(&refused, &context());
     opened.log.close().await;
     let kinds: Vec<_> = device.records().iter().map(|r| r["kind"].clone()).collect();
-    assert_eq!(kinds, ["issue", "refuse"]);
+    assert_eq!(kinds, ["issue", "refuse", "refusals"]);
+    assert_eq!(device.records()[2]["refused"][0]["count"], 1);
 }
 
 /// Nobody waits for a refusal: one that was queued and is lost with its batch, or finds no segment open, is counted.

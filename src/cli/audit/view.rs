@@ -309,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_shows_what_it_is_of() {
+        let line = r#"{"v":1,"seq":7,"kind":"checkpoint","action":"log.checkpoint","target":"checkpoint:6","change":{"size":6,"note":"a\nb"}}"#;
+        let shown = View::of(&entry(line)).line();
+        let bare = anstream::adapter::strip_str(&shown).to_string();
+        assert_eq!(bare.trim(), "checkpoint  log.checkpoint checkpoint:6");
+    }
+
+    #[test]
     fn what_is_no_record_of_ours_still_has_its_place() {
         let view = View::of(&entry("nonsense"));
         assert_eq!(view.sequence, 7);

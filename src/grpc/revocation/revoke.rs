@@ -5,6 +5,7 @@ use crate::administration::{Author, InHand, Precondition, Reach, Revocable, Revo
 use crate::audit::{Aim, Hit};
 use crate::authn::{Credential, Peer, TokenType};
 use crate::grpc::convert::{instant, invalid, open, reason};
+use crate::grpc::status::on_record;
 use crate::grpc::{audit, context, peer, precondition};
 use crate::id::{CredentialId, KeyId, Owner, TokenId, TrustDomain};
 use crate::limits;
@@ -97,7 +98,7 @@ impl RevocationService {
         let context = context(Arc::clone(&peer), None);
         let exchange = &self.gate.exchange;
         let held = exchange.authn.held(credential, &peer, now);
-        let held = held.map_err(|rejected| exchange.rejected(rejected, &context))?;
+        let held = held.map_err(|rejected| on_record(exchange.rejected(rejected, &context)))?;
         let author = Author {
             who: Who::Holder(Arc::clone(held.sub())),
             context,

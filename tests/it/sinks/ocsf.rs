@@ -47,7 +47,15 @@ async fn what_a_broker_records_is_valid() {
     let events = hook.records();
     assert_eq!(problems(&events).await, [""; 0]);
     for kind in [
-        "issue", "refuse", "refusals", "admin", "keys", "spend", "start", "stop",
+        "issue",
+        "refuse",
+        "refusals",
+        "admin",
+        "keys",
+        "spend",
+        "start",
+        "stop",
+        "checkpoint",
     ] {
         let is = |event: &&Value| event["metadata"]["event_code"] == kind;
         assert!(events.iter().any(|event| is(&event)), "no {kind}");
@@ -58,8 +66,19 @@ async fn what_a_broker_records_is_valid() {
 #[tokio::test]
 async fn every_kind_of_record_is_valid_with_nothing_and_with_anything_in_it() {
     let kinds = [
-        "issue", "refuse", "refusals", "admin", "keys", "spend", "start", "stop", "recovery",
-        "gap", "new",
+        "issue",
+        "refuse",
+        "refusals",
+        "admin",
+        "keys",
+        "spend",
+        "start",
+        "stop",
+        "recovery",
+        "retention",
+        "checkpoint",
+        "gap",
+        "new",
     ];
     let full = json!({
         "sub": "spiffe://example.org/web", "credential": "key:aaaaaaaaaaaaaaaa", "owner": "team-web", "tenant": "retail",

@@ -42,6 +42,8 @@ fn each_kind_has_its_class_activity_status_and_severity() {
         ("stop", action("broker.stop"), (6002, 4, 1, 1)),
         ("recovery", action("recovery.x"), (6002, 99, 1, 2)),
         ("retention", action("log.prune"), (6002, 99, 1, 1)),
+        ("checkpoint", action("log.checkpoint"), (6002, 99, 1, 1)),
+        ("admin", action("policy.reload"), (6003, 3, 1, 1)),
         ("gap", json!({}), (6008, 1, 2, 4)),
         ("new", json!({}), (0, 99, 0, 4)),
     ] {
