@@ -132,6 +132,6 @@ pub use seen::{Field, Seen};
 pub use shelf::Shelf;
 pub use stats::{Distribution, Stats};
 pub use story::{Relation, Story, story};
-pub use verify::{Finding, Sound, verify};
+pub use verify::{Finding, Late, Revocations, Sound, verify};
 pub use web::{Web, WebError, WebKeeper};
 pub use witness::{Witness, WitnessError};

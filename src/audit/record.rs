@@ -153,6 +153,12 @@ pub(super) struct Place {
     pub(super) batch: u64,
 }
 
+/// What a gap says that begins another log: what the store held, revocations among it, may be forgotten.
+pub(super) const FORGOTTEN: &str = "a rollback was accepted";
+
+/// The action that stands in for a record of the store's outbox that cannot be read.
+pub(super) const UNREADABLE: &str = "outbox.unreadable";
+
 /// A record that was committed in the store, with what the log must hold of that commit: its revision and
 /// the changes that must never be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,9 @@
 //! Offline verification: whether a log is whole, unchanged, and the one that its checkpoints were signed for.
 
+mod revocations;
+
+pub use revocations::{Late, Revocations};
+
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
 use super::index;
@@ -23,6 +27,10 @@ pub struct Sound {
     pub root: Hash,
     /// Its last checkpoint; records after it are not vouched for by any.
     pub checkpoint: Checkpoint,
+    /// An issue that follows a revocation, which may have been taken back before: see [`Revocations::doubt`].
+    pub doubt: Option<Late>,
+    /// Revocations that no issue was held against: see [`Revocations::left_out`].
+    pub left_out: u64,
 }
 
 /// What is wrong with a log: the first thing that was found.
@@ -76,6 +84,9 @@ pub enum Finding {
         "the records are those of the checkpoint, but the index of the segment that begins at record {0} is not of them: remove it, and it is made again"
     )]
     Index(u64),
+    /// The records are right, and show what no log must.
+    #[error("{0}")]
+    Late(Late),
     /// Tiles or checkpoint cannot be read.
     #[error("the log cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -86,6 +97,8 @@ pub enum Finding {
 ///
 /// A log whose first records were removed begins later: their hashes come from the tiles, and a record under the checkpoint
 /// must say so.
+///
+/// That no issue follows a revocation that covers it is checked of all records that are there: see [`Revocations`].
 ///
 /// Records after the last checkpoint are read, and their sequences checked; nothing signed says more of them.
 ///
@@ -105,6 +118,7 @@ pub fn verify(
     let mut frontier = Frontier::default();
     let mut row = Row::default();
     let mut changed = None;
+    let mut revocations = Revocations::default();
     let begins = segments.segments()?.first().copied().unwrap_or(0);
     // As the records say.
     let mut removed = 0;
@@ -126,6 +140,7 @@ pub fn verify(
         if size < checkpoint.size {
             removed = removed.max(removed_by(&entry.line));
         }
+        revocations.read(&entry.line);
         let hash = leaf(&entry.line);
         // Which of the two is wrong, the record or the tile, is for the signed root to say.
         let held = row.at(shelf, size, checkpoint.size);
@@ -148,11 +163,16 @@ pub fn verify(
         (None, Some(record)) => Err(Finding::Tile(record)),
         (None, None) => {
             indexes(&*segments)?;
+            revocations
+                .late()
+                .map_or(Ok(()), |late| Err(Finding::Late(late)))?;
             Ok(Sound {
                 records: frontier.size(),
                 begins,
                 root: frontier.root(),
                 checkpoint,
+                doubt: revocations.doubt(),
+                left_out: revocations.left_out(),
             })
         }
     }

@@ -12,7 +12,7 @@ use super::device::{CreateError, Device, Space, is_full};
 use super::health::Health;
 use super::log::Options;
 use super::queue::{Answer, Job, Message, unavailable};
-use super::record::{Encoder, RecordError};
+use super::record::{self, Encoder, RecordError};
 use super::recovery::Resume;
 use super::stats::Stats;
 use crate::limits;
@@ -256,7 +256,7 @@ impl Writer {
     /// begins, is another log's.
     fn begin_anew(&mut self, log: LogId) -> Answer {
         self.tail.become_log(log);
-        self.close("a rollback was accepted".to_owned(), 0);
+        self.close(record::FORGOTTEN.to_owned(), 0);
         self.heal();
         match self.tail.is_open() {
             true => Ok(self.position.next),
