@@ -76,7 +76,7 @@ pub struct Running {
 /// # Errors
 /// What keeps it from starting, in words for its operator.
 pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
-    let started = world.clock.monotonic();
+    let since = world.clock.monotonic();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::new(&["log", "store", "clock", "keys", "policies", "revocations"]);
     let opened = open::open(config, world).await?;
@@ -149,7 +149,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             publishing,
-            started,
+            since,
             following: following.drop_guard(),
         },
     );

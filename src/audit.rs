@@ -145,6 +145,6 @@ pub use seen::{Field, Seen};
 pub use shelf::Shelf;
 pub use stats::{Distribution, Stats};
 pub use story::{Relation, Story, story};
-pub use verify::{Finding, Reached, Sound, verify, verify_from};
+pub use verify::{Finding, Late, Reached, Revocations, Sound, verify, verify_from};
 pub use web::{Web, WebError, WebKeeper};
 pub use witness::{Witness, WitnessError};

@@ -32,7 +32,9 @@ pub use inspected::{Held, HeldThing, Holder};
 pub use own_token::{MayAct, OwnClaims, OwnTokens};
 pub use presented::{Credential, Face, Peer, Presented, TokenType};
 pub use suppose::Supposed;
-pub use verified::{Actor, Ceiling, CredentialKind, Lineage, MadeFrom, Reach, Uses, Verified};
+pub use verified::{
+    Actor, Began, Beginning, Ceiling, CredentialKind, Lineage, MadeFrom, Reach, Uses, Verified,
+};
 
 use crate::id::{CredentialId, Label, Owner};
 use crate::inventory::{Audiences, KeyEntry, Keys};

@@ -56,6 +56,9 @@ pub const NUMERIC_DATE: u64 = 253_402_207_200;
 pub const PUBLISHED_KEYS: usize = 16;
 /// Records that are read to say what a revocation would hit: some seconds of reading.
 pub const HIT_RECORDS: usize = 1_000_000;
+/// Revocations in force at a time that an offline verification of the log holds issues against, at some 70 bytes each: more than a
+/// broker is made for. What is over it is told, and not held against anything.
+pub const REVOCATIONS_VERIFIED: usize = 16 * 1024 * 1024;
 /// Tokens, credentials and subjects that are named of what would be hit.
 pub const HIT_NAMES: usize = 100;
 /// Tokens of one credential that a holder may revoke in an hour one by one; past it all of its tokens so far are revoked.

@@ -147,8 +147,9 @@ impl KeyAdmin {
         let retired = retired(&old, new.id, overlap, now)?;
 
         let target = format!("key:{id}");
-        let change =
-            json!({ "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires });
+        let change = json!({
+            "successor": new.id, "spec": new.spec, "old_expires": retired.spec.expires, "old_state": retired.state,
+        });
         let note = note(action, &target, &retired, change);
         let batch = put_new(Batch::new(), &new)
             .and_then(|batch| put_stricter(batch, &retired, old.revision()));

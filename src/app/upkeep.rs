@@ -39,7 +39,7 @@ pub(super) struct Subjects {
     pub(super) metrics: Arc<Metrics>,
     pub(super) publishing: Publishing,
     /// When the broker started, by the monotonic clock.
-    pub(super) started: Duration,
+    pub(super) since: Duration,
     /// Memory follows the store, and the log the outbox, until this is dropped: what is written last has to be in force as well.
     pub(super) following: DropGuard,
 }
@@ -200,7 +200,7 @@ fn look(subjects: &Subjects) {
         readiness,
         metrics,
         revocations,
-        started,
+        since,
         ..
     } = subjects;
     exchange.log.tick();
@@ -241,7 +241,7 @@ fn look(subjects: &Subjects) {
             Ok(())
         }),
     );
-    let up = exchange.guard.clock().monotonic().saturating_sub(*started);
+    let up = exchange.guard.clock().monotonic().saturating_sub(*since);
     metrics.store_is_stale_for(age(exchange.replica.as_of(), now, up));
     metrics.revocations_wait(revocations.waiting());
 }

@@ -59,7 +59,8 @@ pub const KINDS: [&str; 12] = [
     ActKind::Checkpoint.name(),
     "gap",
 ];
-/// What the gap record says with which another log begins in the place of the one so far.
+/// What the gap record says with which another log begins in the place of the one so far: what the store held, revocations among
+/// it, may be forgotten.
 pub(super) const BEGUN_ANEW: &str = "a rollback was accepted";
 /// How every line begins, before its sequence.
 pub(super) const BEGIN: &str = r#"{"v":1,"seq":"#;
@@ -157,6 +158,9 @@ pub(super) struct Place {
     /// The sequence of the first record that was made durable together with it.
     pub(super) batch: u64,
 }
+
+/// The action that stands in for a record of the store's outbox that cannot be read.
+pub(super) const UNREADABLE: &str = "outbox.unreadable";
 
 /// A record that was committed in the store, with what the log must hold of that commit: its revision and
 /// the changes that must never be lost.

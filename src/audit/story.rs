@@ -56,12 +56,12 @@ const AFTERWARDS: SignedDuration = SignedDuration::from_secs(60);
 /// What an administrator does about a signing key that is no longer trusted.
 const COMPROMISE: &str = "signing_key.compromise";
 /// What revokes a token, a subject, and what else has a marker of its own; and what takes that back.
-const SET: &str = "marker.set";
-const REINSTATED: &str = "marker.reinstate";
+pub(super) const SET: &str = "marker.set";
+pub(super) const REINSTATED: &str = "marker.reinstate";
 /// How the id of a credential begins that is a certificate; its SHA-256 follows.
 pub(super) const CERTIFICATE: &str = "x509:";
 /// What cuts off all tokens so far.
-const ROLLBACK: &str = "recovery.accept_rollback";
+pub(super) const ROLLBACK: &str = "recovery.accept_rollback";
 
 /// Tells a token's story from the records before `end` that `visible` lets through. Blocks: reads files, from end to end a
 /// few times where the search does.

@@ -18,10 +18,12 @@
 
 mod finding;
 mod headers;
+mod revocations;
 mod tiles;
 mod walk;
 
 pub use finding::Finding;
+pub use revocations::{Late, Revocations};
 
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
@@ -59,6 +61,10 @@ pub struct Sound {
     pub checkpoint: Checkpoint,
     /// Bytes after the last whole record: of a write that is under way, or was cut off. The next start drops them.
     pub torn: u64,
+    /// An issue that follows a revocation, which may have been taken back before: see [`Revocations::doubt`].
+    pub doubt: Option<Late>,
+    /// Revocations that no issue was held against: see [`Revocations::left_out`].
+    pub left_out: u64,
 }
 
 /// How far a verification is.
@@ -75,6 +81,8 @@ pub struct Reached {
 ///
 /// A log whose first records were removed begins later: their hashes come from the tiles, and a record under the checkpoint
 /// must say so.
+///
+/// That no issue follows a revocation that covers it is checked of all records that are read: see [`Revocations`].
 ///
 /// Records after the last checkpoint are read, and their sequences checked; nothing signed says more of them.
 ///
@@ -124,6 +132,7 @@ struct Verification<'a> {
     /// The first segment whose index is not its.
     index: Option<u64>,
     torn: u64,
+    revocations: Revocations,
 }
 
 impl<'a> Verification<'a> {
@@ -152,6 +161,7 @@ impl<'a> Verification<'a> {
             removed: 0,
             index: None,
             torn: 0,
+            revocations: Revocations::default(),
             checkpoint,
         })
     }
@@ -173,6 +183,7 @@ impl<'a> Verification<'a> {
                 Step::Begin(begun) => self.headers.begin(&begun),
                 Step::Record(record) => {
                     self.headers.record(&record);
+                    self.revocations.read(&record.line);
                     let tells = record.head.as_ref().is_some_and(Head::tells_of_removal);
                     if tells && self.is_vouched_for() {
                         self.removed = self.removed.max(removed_by(&record.line));
@@ -253,15 +264,18 @@ impl<'a> Verification<'a> {
         if let Some((first, what)) = self.headers.end() {
             return Err(Finding::Header { first, what });
         }
-        match self.index {
-            Some(first) => Err(Finding::Index(first)),
-            None => Ok(Sound {
+        match (self.revocations.late(), self.index) {
+            (Some(late), _) => Err(Finding::Late(late)),
+            (None, Some(first)) => Err(Finding::Index(first)),
+            (None, None) => Ok(Sound {
                 records: self.tree.size(),
                 begins: self.begins,
                 read_from: self.read_from,
                 root: self.tree.root(),
                 checkpoint: self.checkpoint,
                 torn: self.torn,
+                doubt: self.revocations.doubt(),
+                left_out: self.revocations.left_out(),
             }),
         }
     }

@@ -6,7 +6,7 @@
 
 use super::steps::step;
 use super::{
-    Authn, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
+    Authn, Began, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
 };
 use crate::id::CredentialId;
 use crate::inventory::{KeyEntry, KeyState, Standing};
@@ -200,6 +200,7 @@ pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
         may_act: None,
         actor: None,
         made_from: MadeFrom::default(),
+        began: Began::alone(key.created),
         fence: entry
             .parts()
             .iter()

@@ -11,8 +11,8 @@ pub use claims::{MayAct, OwnClaims};
 pub use verifier::OwnTokens;
 
 use super::{
-    Actor, Authn, Ceiling, Credential, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected,
-    Uses, Verified, api_key, workload_cert,
+    Actor, Authn, Began, Beginning, Ceiling, Credential, CredentialKind, Lineage, MadeFrom, Peer,
+    Reach, Rejected, Uses, Verified, api_key, workload_cert,
 };
 use crate::id::{Audience, CredentialId, Tenant, TokenId};
 use crate::inventory::{KeyEntry, Standing};
@@ -72,6 +72,7 @@ struct Presenter {
     sub: Arc<str>,
     not_after: Timestamp,
     lineage: Lineage,
+    began: Beginning,
     fence: Fence,
     tenant: Option<Tenant>,
     /// Which token it is, if it is one.
@@ -101,6 +102,7 @@ fn presenter(
         sub: verified.sub,
         not_after: verified.ceiling.not_after,
         lineage: verified.lineage,
+        began: verified.began.subject,
         fence: verified.fence,
         tenant: verified.tenant,
         token: None,
@@ -150,6 +152,7 @@ fn actor_token(
         sub: Arc::clone(&token.claims().sub),
         not_after: token.claims().expires_at,
         lineage,
+        began: beginning(&token),
         fence: ancestry.fence,
         tenant: ancestry.tenant,
         token: made_from.actor,
@@ -345,8 +348,19 @@ fn build(
             subject: Some(token.claims().id),
             actor: presenter.token,
         },
+        began: Began {
+            subject: beginning(token),
+            actor: Some(presenter.began),
+        },
         fence,
     })
+}
+
+fn beginning(token: &OwnToken) -> Beginning {
+    Beginning {
+        at: token.claims().issued_at,
+        key: Some(token.key().clone()),
+    }
 }
 
 /// What a token made from this one descends from.

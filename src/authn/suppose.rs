@@ -1,7 +1,7 @@
 //! Callers that are only supposed, for explaining decisions.
 
 use super::{
-    Authn, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Uses, Verified, api_key,
+    Authn, Began, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Uses, Verified, api_key,
 };
 use crate::id::{CredentialId, SpiffeId};
 use crate::inventory::KeyEntry;
@@ -75,6 +75,7 @@ impl Authn {
             may_act: None,
             actor: None,
             made_from: MadeFrom::default(),
+            began: Began::alone(now),
             fence: Fence::default(),
         })
     }

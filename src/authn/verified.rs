@@ -1,6 +1,8 @@
 //! The proof that a request's credentials were verified.
 
-use crate::id::{Audience, CredentialId, KeyPublicId, Label, Owner, ScopeSet, Tenant, TokenId};
+use crate::id::{
+    Audience, CredentialId, KeyId, KeyPublicId, Label, Owner, ScopeSet, Tenant, TokenId,
+};
 use crate::limits;
 use crate::marker::{Fence, MarkerId};
 use jiff::Timestamp;
@@ -31,6 +33,7 @@ pub struct Verified {
     pub(super) may_act: Option<Arc<str>>,
     pub(super) actor: Option<Arc<Actor>>,
     pub(super) made_from: MadeFrom,
+    pub(super) began: Began,
     pub(super) fence: Fence,
 }
 
@@ -109,6 +112,34 @@ pub struct MadeFrom {
     pub subject: Option<TokenId>,
     /// The actor token.
     pub actor: Option<TokenId>,
+}
+
+/// When what was presented began: what the record keeps of a fence, so that cut-offs can be held against it later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Began {
+    /// The subject credential.
+    pub subject: Beginning,
+    /// The credential of whoever presents an own token.
+    pub actor: Option<Beginning>,
+}
+
+/// When one credential began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// A certificate's `notBefore`, the making of an API key, a token's `iat`.
+    pub at: Timestamp,
+    /// The key that signed it, where it is a token of ours.
+    pub key: Option<KeyId>,
+}
+
+impl Began {
+    /// One credential, and nobody else's beside it.
+    pub(super) fn alone(at: Timestamp) -> Self {
+        Self {
+            subject: Beginning { at, key: None },
+            actor: None,
+        }
+    }
 }
 
 impl Lineage {
@@ -227,6 +258,12 @@ impl Verified {
         self.made_from
     }
 
+    /// When what was presented began.
+    #[must_use]
+    pub fn began(&self) -> &Began {
+        &self.began
+    }
+
     /// What markers are checked against.
     #[must_use]
     pub fn fence(&self) -> &Fence {
@@ -266,6 +303,7 @@ impl Verified {
             may_act: None,
             actor,
             made_from: MadeFrom::default(),
+            began: Began::default(),
             fence: Fence::default(),
         }
     }
@@ -298,6 +336,7 @@ impl Verified {
             may_act: None,
             actor: None,
             made_from: MadeFrom::default(),
+            began: Began::default(),
             fence: Fence::default(),
         }
     }
@@ -329,6 +368,7 @@ impl Verified {
             may_act: None,
             actor,
             made_from: MadeFrom::default(),
+            began: Began::default(),
             fence: Fence::from_iter([Part::absolute(Thing::Credential(credential))]),
         }
     }
@@ -336,6 +376,12 @@ impl Verified {
     /// The same with these tokens.
     pub(crate) fn made_from_for_test(mut self, made_from: MadeFrom) -> Self {
         self.made_from = made_from;
+        self
+    }
+
+    /// The same of what began then.
+    pub(crate) fn began_for_test(mut self, began: Began) -> Self {
+        self.began = began;
         self
     }
 

@@ -1,7 +1,7 @@
 //! Workload certificates: X.509-SVIDs that the TLS handshake verified.
 
 use super::{
-    Authn, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
+    Authn, Began, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
 };
 use crate::id::CredentialId;
 use crate::marker::{Fence, Part, Thing, subject};
@@ -39,6 +39,7 @@ pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verif
         may_act: None,
         actor: None,
         made_from: MadeFrom::default(),
+        began: Began::alone(certificate.not_before()),
         fence: fence(authn, certificate).clone(),
     })
 }

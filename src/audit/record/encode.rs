@@ -1,7 +1,7 @@
 //! The encoder: what runs in a caller's thread before anything is queued.
 
 use super::act::Act;
-use super::fields::{Asked, Digest, Fields, Granted, Micros, Presented, Rules, Text};
+use super::fields::{Asked, Begun, Digest, Fields, Granted, Micros, Presented, Rules, Text};
 use super::refusal::Group;
 use super::{KINDS, Record, RecordError};
 use crate::audit::context::{Context, Refused};
@@ -76,6 +76,7 @@ impl Encoder {
             exp: Some(minted.expires_at().as_second()),
             token_sha256: Some(Digest(sha256)),
             kid: Some(minted.key()),
+            began: Some(Begun::of(grant.verified().began())),
             rules: Some(Rules(grant.rules())),
             policy: Some(grant.input().raw()),
             ..fields
@@ -165,7 +166,7 @@ impl Encoder {
         let change = format!(r#"{{"sha256":{digest},"bytes":{}}}"#, bytes.len());
         self.act(&Act {
             change: Some(&change),
-            ..Act::new(super::ActKind::Recovery, "outbox.unreadable")
+            ..Act::new(super::ActKind::Recovery, super::UNREADABLE)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The fields of a record, and how each value is written.
 
-use crate::authn::{Actor, MadeFrom, Peer, Verified};
+use crate::authn::{Actor, Began, Beginning, MadeFrom, Peer, Verified};
 use crate::id::{Audience, CredentialId, KeyId, Owner, ScopeSet, Tenant, TokenId};
 use crate::marker::MarkerId;
 use crate::policy::{Ask, Binding, Grant, Rule};
@@ -62,6 +62,8 @@ pub(super) struct Fields<'a> {
     pub(super) lineage: Option<Ancestry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) made_from: Option<Presented>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) began: Option<Begun<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,6 +196,35 @@ impl Presented {
             subject: subject.map(Text),
             actor: actor.map(Text),
         })
+    }
+}
+
+/// When what was presented began, in seconds: of an own token also what signed it, and when the credential began of whoever
+/// presented it. With the rest of an issue that is all that a marker is held against, so that it can be done again from the log.
+#[derive(Serialize)]
+pub(super) struct Begun<'a> {
+    subject: Beginnings<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Beginnings<'a>>,
+}
+
+#[derive(Serialize)]
+struct Beginnings<'a> {
+    at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+}
+
+impl<'a> Begun<'a> {
+    pub(super) fn of(began: &'a Began) -> Self {
+        let of = |one: &'a Beginning| Beginnings {
+            at: one.at.as_second(),
+            kid: one.key.as_ref().map(KeyId::as_str),
+        };
+        Self {
+            subject: of(&began.subject),
+            actor: began.actor.as_ref().map(of),
+        }
     }
 }
 

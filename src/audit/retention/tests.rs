@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 async fn log() -> (Arc<Memory>, Opened, Vec<u64>) {
     let device = Memory::new();
     let small = Options {
-        segment_bytes: 5000,
+        segment_bytes: 5400,
         ..options()
     };
     let opened = open_with(&device, small).unwrap();

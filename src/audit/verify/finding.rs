@@ -1,5 +1,6 @@
 //! What is found.
 
+use super::Late;
 use crate::audit::read::ReadError;
 use crate::audit::tree::Tile;
 use std::io;
@@ -68,6 +69,9 @@ pub enum Finding {
         "the records are those of the checkpoint, but the index of the segment that begins at record {0} is not of them: remove it, and it is made again"
     )]
     Index(u64),
+    /// The records are right, and show what no log must.
+    #[error("{0}")]
+    Late(Late),
     /// Tiles or checkpoint cannot be read.
     #[error("the log cannot be read: {0}")]
     Io(#[from] io::Error),

@@ -46,6 +46,18 @@ struct Verified {
     key: String,
     /// Bytes after the last whole record, of a write that is under way or was cut off.
     torn_bytes: u64,
+    /// An issue that follows a revocation, which may have been taken back before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubt: Option<Doubt>,
+    /// Revocations that were too many to be held against the issues that follow them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Doubt {
+    issue: u64,
+    revocation: u64,
 }
 
 pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
@@ -90,6 +102,17 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
             }
         }
     })?;
+    if let Some(late) = sound.doubt {
+        world.output.warn(&format!(
+            "{late}; unless that was taken back before, which the log, ending soon after, does not say yet"
+        ));
+    }
+    if sound.left_out > 0 {
+        world.output.warn(&format!(
+            "{} revocations were too many to be held against the issues that follow them",
+            sound.left_out
+        ));
+    }
     let shown = Verified {
         sound: true,
         origin: key.name().to_owned(),
@@ -100,6 +123,11 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         root: root(&sound.root),
         key: key.to_string(),
         torn_bytes: sound.torn,
+        doubt: sound.doubt.map(|late| Doubt {
+            issue: late.issue,
+            revocation: late.revocation,
+        }),
+        left_out: (sound.left_out > 0).then_some(sound.left_out),
     };
     world.output.show(&shown, || {
         let gone = match shown.begins {

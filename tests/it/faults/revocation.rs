@@ -1,14 +1,19 @@
 //! Revocations where nothing can be written, and under load: what the log shows of issue and revoke.
 
-use super::load::{by_certificate, by_key, by_token, create};
-use crate::support::broker::{Broker, Caller, Site, refusal};
+use super::load::{by_certificate, by_key, by_token, create, suspend};
+use crate::support::broker::{Broker, Caller, Site, Svid, claims, refusal};
 use crate::support::edge::{until, within};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cambist::audit::Revocations;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
-use cambist::proto::{CheckRequest, RevokeRequest, RevokeResponse};
+use cambist::proto::{
+    CheckRequest, ExchangeResponse, ReinstateRequest, ResumeKeyRequest, RevokeRequest,
+    RevokeResponse,
+};
 use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tonic::transport::Channel;
@@ -104,91 +109,205 @@ async fn what_cannot_be_written_is_in_force_all_the_same_and_nothing_is_issued_u
     assert_eq!(broker.terminate().await.code(), Some(0));
 }
 
-/// Whether the log shows an issue after a revocation that covers it. Checked from the log alone.
-fn assert_nothing_follows_its_revocation(records: &[Value]) -> usize {
-    let (mut tokens, mut credentials) = (HashMap::new(), HashSet::new());
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut counted = 0;
-    for record in records {
-        match record["action"].as_str() {
-            Some("marker.set") => {
-                counted += 1;
-                tokens.insert(text(&record["change"]["marker"]), record["seq"].clone());
-                let target = text(&record["target"]);
-                credentials.extend(target.strip_prefix("credential:").map(str::to_owned));
-            }
-            Some("key.revoke") => {
-                counted += 1;
-                credentials.insert(text(&record["credential"]));
-            }
-            _ if record["kind"] == "issue" => {
-                for ancestor in record["lineage"]["l"].as_array().unwrap() {
-                    let revoked = tokens.get(ancestor.as_str().unwrap());
-                    assert!(revoked.is_none(), "{revoked:?}: {record}");
-                }
-                for credential in record["lineage"]["c"].as_array().unwrap() {
-                    assert!(
-                        !credentials.contains(credential.as_str().unwrap()),
-                        "{record}"
-                    );
-                }
-            }
-            _ => {}
-        }
-    }
-    counted
+/// What is revoked while tokens are made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Token,
+    Key,
+    Subject,
+    SigningKey,
+    Certificate,
+    /// Taken back while it is asked for.
+    Client,
+    TrustDomain,
+    Suspended,
 }
 
-/// Makes tokens of `parent` until that is refused, and answers how many it got.
-async fn keep_making(shop: Caller, parent: String, stop: Arc<AtomicBool>) -> usize {
-    let mut made = 0;
+impl Way {
+    const ALL: [Self; 8] = [
+        Self::Token,
+        Self::Key,
+        Self::Subject,
+        Self::SigningKey,
+        Self::Certificate,
+        Self::Client,
+        Self::TrustDomain,
+        Self::Suspended,
+    ];
+
+    fn is_taken_back(self) -> bool {
+        matches!(self, Self::Client | Self::TrustDomain | Self::Suspended)
+    }
+}
+
+/// A token, and who makes others of it.
+struct Round {
+    way: Way,
+    key: String,
+    parent: ExchangeResponse,
+    shop: Svid,
+}
+
+impl Round {
+    /// Revokes, and answers with the marker's id, where it has one of its own.
+    async fn revoke(&self, broker: &Broker) -> String {
+        let parent = &self.parent;
+        let sub = || {
+            claims(&parent.access_token)["sub"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        let thing = match self.way {
+            Way::Token => Thing::TokenId(parent.token_id.clone()),
+            Way::Key => Thing::CredentialId(parent.credential_id.clone()),
+            Way::Subject => Thing::Subject(sub()),
+            Way::SigningKey => Thing::SigningKey(kid(&parent.access_token)),
+            Way::Certificate => Thing::Certificate(self.shop.leaf.to_vec()),
+            Way::Client => Thing::Subject(SHOP.to_owned()),
+            Way::TrustDomain => Thing::TrustDomain("example.org".to_owned()),
+            Way::Suspended => {
+                let mut inventory = broker.inventory().await;
+                suspend(&mut inventory, &self.key).await.unwrap();
+                return String::new();
+            }
+        };
+        let request = RevokeRequest {
+            thing: Some(thing),
+            reason: "leaked".to_owned(),
+            ban: matches!(self.way, Way::Client | Way::TrustDomain),
+            ..RevokeRequest::default()
+        };
+        let answer = client(broker).await.revoke(request).await.unwrap();
+        let answer = answer.into_inner();
+        assert!(answer.durable);
+        answer.markers[0].id.clone()
+    }
+
+    async fn take_back(&self, broker: &Broker, marker: String) {
+        if self.way == Way::Suspended {
+            let request = ResumeKeyRequest {
+                id: self.key.clone(),
+                reason: "found".to_owned(),
+                ..ResumeKeyRequest::default()
+            };
+            let resumed = broker.inventory().await.resume_key(request).await;
+            return drop(resumed.unwrap());
+        }
+        let request = ReinstateRequest {
+            marker_id: marker,
+            reason: "it was another".to_owned(),
+            ..ReinstateRequest::default()
+        };
+        client(broker).await.reinstate(request).await.unwrap();
+    }
+}
+
+const SHOP: &str = "spiffe://example.org/shop";
+const REVOKED: [&str; 3] = ["token_refused", "revoked", "credential_refused"];
+
+/// Makes tokens of `parent` until that is refused, or where it is taken back until told to stop.
+async fn keep_making(shop: Caller, parent: String, stop: Arc<AtomicBool>, way: Way) {
     while !stop.load(Ordering::Acquire) {
-        match shop.exchange(by_token(&parent)).await {
-            Ok(_) => made += 1,
-            Err(status) => {
-                let code = refusal(&status);
-                assert!(["token_refused", "revoked"].contains(&&*code), "{status:?}");
-                return made;
+        if let Err(status) = shop.exchange(by_token(&parent)).await {
+            let code = refusal(&status);
+            assert!(REVOKED.contains(&&*code), "{way:?}: {status:?}");
+            if !way.is_taken_back() {
+                return;
             }
         }
     }
-    made
+}
+
+fn read(records: &[Value]) -> Revocations {
+    let mut read = Revocations::default();
+    for record in records {
+        read.read(record.to_string().as_bytes());
+    }
+    read
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_nothing_is_issued_after_a_revocation_that_covers_it() {
     let site = Site::new();
     let mut broker = site.start().await;
-    let mut admin = client(&broker).await;
-    let shop = broker.svid("spiffe://example.org/shop");
-    let (_, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
     let caller = broker.anybody().await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let rounds = if crate::support::long() { 200 } else { 20 };
-    for round in 0..rounds {
-        let parent = caller.yes(by_key(&secret)).await;
-        let mut making = Vec::new();
+    let rounds = if crate::support::long() { 200 } else { 24 };
+    for way in Way::ALL.into_iter().cycle().take(rounds) {
+        let (key, secret) = create(&mut broker.inventory().await, 0).await.unwrap();
+        let round = Round {
+            way,
+            key,
+            parent: caller.yes(by_key(&secret)).await,
+            shop: broker.svid(SHOP),
+        };
+        let parent = &round.parent.access_token;
+        let (mut making, stop) = (Vec::new(), Arc::<AtomicBool>::default());
+        let issued = async || broker.metric("tokens_issued_total").await.unwrap();
+        let before = issued().await;
         for _ in 0..4 {
-            let (shop, stop) = (broker.workload(&shop).await, Arc::clone(&stop));
-            let made = keep_making(shop, parent.access_token.clone(), stop);
+            let (shop, stop) = (broker.workload(&round.shop).await, Arc::clone(&stop));
+            let made = keep_making(shop, parent.clone(), stop, way);
             making.push(tokio::spawn(made));
         }
         // Once all of them are at it.
-        let busy = async || broker.metric("tokens_issued_total").await > Some((round + 1) * 8);
-        until("children", busy).await;
-        let answer = revoke(&mut admin, Thing::TokenId(parent.token_id.clone())).await;
-        assert!(answer.durable);
+        until("children", async || issued().await >= before + 8).await;
+        let marker = round.revoke(&broker).await;
         // Acknowledged: nothing more comes of it, whoever asks.
-        let late = broker.workload(&shop).await;
-        assert_eq!(
-            late.no(by_token(&parent.access_token)).await,
-            "token_refused"
-        );
+        let late = broker.workload(&round.shop).await;
+        let code = late.no(by_token(parent)).await;
+        assert!(REVOKED.contains(&&*code), "{way:?}: {code}");
+        if way.is_taken_back() {
+            let before = issued().await;
+            round.take_back(&broker, marker).await;
+            until("more", async || issued().await >= before + 8).await;
+            stop.store(true, Ordering::Release);
+        }
         for made in making {
-            within("a refusal", made).await.unwrap();
+            within("the end", made).await.unwrap();
         }
     }
     assert_eq!(broker.terminate().await.code(), Some(0));
-    let counted = assert_nothing_follows_its_revocation(&site.whole_log());
-    assert_eq!(u64::try_from(counted).unwrap(), rounds);
+    site.verify_log(&mut Vec::new());
+    let records = site.whole_log();
+    let whole = read(&records);
+    assert_eq!((whole.late(), whole.doubt()), (None, None));
+    assert_eq!(whole.count(), rounds as u64);
+    assert_each_would_be_found(&records);
+}
+
+/// Had the last issue before each revocation come after it.
+fn assert_each_would_be_found(records: &[Value]) {
+    let mut found = 0;
+    let mut read = Revocations::default();
+    let mut child = None;
+    for record in records {
+        let count = read.count();
+        read.read(record.to_string().as_bytes());
+        if record["kind"] == "issue" && record["made_from"]["subject"].is_string() {
+            child = Some(record);
+        }
+        if read.count() > count {
+            let mut after = read.clone();
+            let child = child.unwrap();
+            after.read(child.to_string().as_bytes());
+            let late = after
+                .late()
+                .or(after.doubt())
+                .unwrap_or_else(|| panic!("{record}"));
+            assert_eq!((late.issue, late.revocation), (seq(child), seq(record)));
+            found += 1;
+        }
+    }
+    assert_eq!(found, read.count());
+}
+
+fn seq(record: &Value) -> u64 {
+    record["seq"].as_u64().unwrap()
+}
+
+fn kid(token: &str) -> String {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap());
+    let header: Value = serde_json::from_slice(&header.unwrap()).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
 }

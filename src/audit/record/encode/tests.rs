@@ -1,7 +1,7 @@
 use super::*;
 use crate::audit::record::{ActKind, BODY, Place, batch_of};
 use crate::audit::testing::{NOW, context, key_id, minted, minted_of, token_id};
-use crate::authn::{Actor, Credential, MadeFrom, Presented, TokenType, Verified};
+use crate::authn::{Actor, Began, Beginning, Credential, MadeFrom, Presented, TokenType, Verified};
 use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
 use crate::id::{Audience, CredentialId};
@@ -76,6 +76,7 @@ fn an_issue_says_everything_and_not_the_token() {
         "jti": "AAAAAAAAAAAAAAAAAAAAAw", "iat": NOW, "exp": NOW + 900, "kid": "thumbprint",
         "token_sha256": value["token_sha256"],
         "lineage": {"c": ["key:aaaaaaaaaaaaaaaa"], "l": ["BwcHBwcHBwcHBwcHBwcHBw"]},
+        "began": {"subject": {"at": 0}},
         "rules": ["r1"], "policy": {"a": 1},
     });
     assert_eq!(value, expected);
@@ -120,6 +121,30 @@ fn a_record_names_the_tokens_that_were_presented() {
         assert_eq!(issued(tokens)["made_from"], expected);
         assert_eq!(refused(tokens)["made_from"], expected);
     }
+}
+
+/// What a cut-off is held against, and what else a marker could cover of what was presented.
+#[test]
+fn an_issue_says_when_what_was_presented_began() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let key = crate::id::KeyId::parse("before").unwrap();
+    let began = Began {
+        subject: Beginning {
+            at: at(NOW - 60),
+            key: Some(key),
+        },
+        actor: Some(Beginning {
+            at: at(NOW - 7_200),
+            key: None,
+        }),
+    };
+    let verified = Verified::of_key_for_test(key_id(), "sub", None).began_for_test(began);
+    let grant = Grant::of_rules_for_test(verified, Vec::new(), "{}");
+    let value = parsed(&encoder().issue(&minted_of(grant, 3), &context()).unwrap());
+    let expected = serde_json::json!({
+        "subject": {"at": NOW - 60, "kid": "before"}, "actor": {"at": NOW - 7_200},
+    });
+    assert_eq!(value["began"], expected);
 }
 
 #[test]
