@@ -3,6 +3,7 @@
 mod estate;
 mod known;
 mod meanwhile;
+mod stress;
 mod world;
 
 use super::estate::testing::{JOBS, job};

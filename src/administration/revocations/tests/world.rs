@@ -130,6 +130,8 @@ pub(super) struct InMemory {
     keys: Arc<Keys>,
     hot: Arc<HotSet>,
     reached: Mutex<Option<Revision>>,
+    /// One at a time, as a replica applies what changed: nobody puts back what was read before.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Settled for InMemory {
@@ -139,6 +141,7 @@ impl Settled for InMemory {
 
     fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>> {
         Box::pin(async move {
+            let _turn = self.turn.lock().await;
             let store = self.store.get().unwrap();
             let entries = load_all(&**store, KEY_PREFIX).await.unwrap();
             self.keys.reset(&entries).unwrap();
@@ -204,6 +207,7 @@ impl World {
             keys: Arc::clone(&keys),
             hot: Arc::clone(&hot),
             reached: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         });
         let guard = Arc::new(TimeGuard::new(clock.clone(), None));
         let told = Arc::clone(&settled);
