@@ -144,7 +144,7 @@ fn fault(all: &[Event], asked: &Event) -> Option<&'static str> {
             };
             let is_pinned = |set: &Event| set.is_pin() && set.may_precede(asked);
             let mut others = of_it.clone();
-            (!of_it.any(explains) && !(others.any(is_pinned) && others_set(all, asked, far)))
+            (!(of_it.any(explains) || others.any(is_pinned) && others_set(all, asked, far)))
                 .then_some("nobody revoked it, or it was taken back")
         }
         Call::IsStored(far, true) => {

@@ -31,6 +31,8 @@ enum Step {
     Act(Index, Index),
     /// A token is revoked, by its text or by its id.
     Token(Index, bool),
+    /// One is that another one was made from, which is alive.
+    Parent(Index, bool),
     /// A credential is revoked, by itself or by its id.
     Credential(Index, bool),
     /// A subject that a token names is revoked, so far.
@@ -66,8 +68,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => index().prop_map(Step::Root),
         12 => (index(), index()).prop_map(|(of, by)| Step::Child(of, by)),
-        6 => (index(), index()).prop_map(|(of, by)| Step::Act(of, by)),
-        4 => (index(), any::<bool>()).prop_map(|(of, by)| Step::Token(of, by)),
+        10 => (index(), index()).prop_map(|(of, by)| Step::Act(of, by)),
+        4 => (index(), any::<bool>()).prop_map(|(of, by)| Step::Parent(of, by)),
+        2 => (index(), any::<bool>()).prop_map(|(of, by)| Step::Token(of, by)),
         2 => (index(), any::<bool>()).prop_map(|(of, by)| Step::Credential(of, by)),
         2 => (index(), index(), far()).prop_map(|(of, which, far)| Step::Subject(of, which, far)),
         1 => (index(), far()).prop_map(|(of, far)| Step::Issuer(of, far)),
@@ -89,6 +92,8 @@ struct Known {
     subjects: BTreeSet<String>,
     /// How many act.
     actors: usize,
+    /// The token by which the last of them acts.
+    actor: Option<usize>,
     /// Who it was issued to.
     holder: usize,
 }
@@ -108,6 +113,9 @@ struct Play<'a> {
     cast: Cast,
     tokens: Vec<Known>,
     dead: Dead,
+    /// How many tokens by a token of their actor, and how many of these died with that alone.
+    acted: usize,
+    died: usize,
 }
 
 impl Play<'_> {
@@ -200,6 +208,7 @@ impl Play<'_> {
             credentials,
             subjects,
             actors,
+            actor: of.get(1).copied(),
             holder: by,
         });
     }
@@ -271,15 +280,14 @@ impl Play<'_> {
         let text = |place: usize| token(&self.tokens[place].text);
         let request = delegated(text(subject), text(actor), audience);
         let of = [subject, actor];
-        self.make(
-            Made {
-                of: &of,
-                by,
-                audience,
-            },
-            request,
-        )
-        .await;
+        let before = self.tokens.len();
+        let made = Made {
+            of: &of,
+            by,
+            audience,
+        };
+        self.make(made, request).await;
+        self.acted += self.tokens.len() - before;
     }
 
     async fn revoke(&mut self, target: Target, by_itself: bool, reach: Reach) {
@@ -295,6 +303,30 @@ impl Play<'_> {
         assert!(answer.durable);
         self.dead.revoked(target, reach, &answer.markers[0]);
         self.told(&answer.revision).await;
+    }
+
+    /// Of those by which somebody acts, or of all.
+    async fn revoke_parent(&mut self, of: &Index, by_itself: bool) {
+        let alive: Vec<_> = (0..self.tokens.len())
+            .filter(|place| self.is_alive(*place))
+            .collect();
+        let actors = alive.iter().filter_map(|place| self.tokens[*place].actor);
+        let mut parents: BTreeSet<_> = actors.collect();
+        if parents.is_empty() || !by_itself {
+            let lines = alive
+                .iter()
+                .flat_map(|place| self.tokens[*place].line.range(..place));
+            parents = lines.copied().collect();
+        }
+        if parents.is_empty() {
+            return;
+        }
+        let parents: Vec<_> = parents.into_iter().collect();
+        let parent = *of.get(&parents);
+        let by_it = |place: &&usize| self.tokens[**place].actor == Some(parent);
+        self.died += alive.iter().filter(by_it).count();
+        self.revoke(Target::Token(parent), by_itself, Reach::All)
+            .await;
     }
 
     async fn reinstate(&mut self, target: Target) {
@@ -348,6 +380,7 @@ impl Play<'_> {
                 let target = Target::Token(of.index(self.tokens.len()));
                 self.revoke(target, *by_itself, Reach::All).await;
             }
+            Step::Parent(of, by_itself) => self.revoke_parent(of, *by_itself).await,
             Step::Credential(of, by_itself) => {
                 let target = Target::Credential(of.index(self.cast.parties.len()));
                 self.revoke(target, *by_itself, Reach::All).await;
@@ -436,7 +469,8 @@ async fn a_model_and_the_broker_agree_on_who_is_alive() {
         guards.push((audience, guard_of(&broker, "admin", audience).await));
     }
     let mut runner = TestRunner::default();
-    let cases = if long() { 300 } else { 12 };
+    let cases = if long() { 300 } else { 24 };
+    let (mut acted, mut died) = (0, 0);
     for case in 0..cases {
         let steps = prop::collection::vec(step(), 20..50);
         let steps = steps.new_tree(&mut runner).unwrap().current();
@@ -448,11 +482,18 @@ async fn a_model_and_the_broker_agree_on_who_is_alive() {
             cast: Cast::new(&broker, case).await,
             tokens: Vec::new(),
             dead: Dead::default(),
+            acted: 0,
+            died: 0,
         };
         for step in &steps {
             play.take(step).await;
         }
         play.ends().await;
         play.clean().await;
+        acted += play.acted;
+        died += play.died;
     }
+    // Otherwise nothing was seen of either.
+    println!("{acted} tokens by a token of their actor, {died} of them died with it");
+    assert!(acted > 0 && died > 0, "{acted} {died}");
 }
