@@ -32,6 +32,19 @@ struct Changes {
     unknown: HashSet<MarkerId>,
 }
 
+impl Changes {
+    /// Notes that the store has so much of a marker, while that much is in force.
+    fn stores(&mut self, id: &MarkerId, stored: (Cover, Partition), in_force: (Cover, Partition)) {
+        if !reaches(stored, in_force) {
+            if self.pinned.contains_key(id) {
+                self.unknown.insert(*id);
+            }
+        } else if !self.unknown.is_empty() {
+            self.unknown.remove(id);
+        }
+    }
+}
+
 /// Whether one marker is in force as far, and for all for whom the other one is. Their ends tell nothing: what is revoked
 /// still has had nothing new since, and so nothing that outlives the first.
 fn reaches((cover, of): (Cover, Partition), (other, other_of): (Cover, Partition)) -> bool {
@@ -77,7 +90,13 @@ impl HotSet {
 
     /// Everything that was pinned is written.
     pub fn unpin(&self) {
-        self.lock().pinned.clear();
+        let mut changes = self.lock();
+        for id in std::mem::take(&mut changes.pinned).into_keys() {
+            // It has ended meanwhile.
+            if self.markers.get(&id).is_none() {
+                changes.unknown.remove(&id);
+            }
+        }
     }
 
     fn put_with(&self, mut marker: Marker, tenant: Option<&Tenant>, is_pinned: bool) {
@@ -86,14 +105,8 @@ impl HotSet {
         let mut changes = self.lock();
         let old = self.markers.find(&marker.id);
         let comes = (marker.cover, of);
-        match is_pinned {
-            true if old.is_none_or(|old| !reaches(old, comes)) => {
-                changes.unknown.insert(marker.id);
-            }
-            false if !changes.unknown.is_empty() && old.is_none_or(|old| reaches(comes, old)) => {
-                changes.unknown.remove(&marker.id);
-            }
-            _ => {}
+        if is_pinned && old.is_none_or(|old| !reaches(old, comes)) {
+            changes.unknown.insert(marker.id);
         }
         if is_pinned {
             let pinned = changes.pinned.entry(marker.id).or_insert((NOTHING, of));
@@ -118,6 +131,9 @@ impl HotSet {
             Some((_, old)) => of.join(old),
             None => of,
         };
+        if !is_pinned {
+            changes.stores(&marker.id, comes, (marker.cover, of));
+        }
         if let Some(told) = changes.told.as_ref().and_then(|told| told.get(&marker.id)) {
             of = of.join(*told);
         }
@@ -177,7 +193,10 @@ impl HotSet {
         let ended = self.markers.expire(now, limits::MARKERS_EXPIRED);
         if !changes.unknown.is_empty() {
             for id in &ended {
-                changes.unknown.remove(id);
+                // What is pinned comes back with whatever is put of it.
+                if !changes.pinned.contains_key(id) {
+                    changes.unknown.remove(id);
+                }
             }
         }
         ended
@@ -207,6 +226,9 @@ impl HotSet {
         self.partitions.chosen(view)
     }
 }
+
+#[cfg(test)]
+mod stress;
 
 #[cfg(test)]
 mod tests {
@@ -284,14 +306,44 @@ mod tests {
         assert!(!set.is_stored(&all, None));
         set.put(all);
         assert!(set.is_stored(&all, None) && set.is_stored(&some, Some(&other)));
-        // What is known to be stored stays so.
+        // What is known to be stored stays so, until it is taken back there.
         set.pin(some, None);
         assert!(set.is_stored(&all, None));
         set.release(thing);
+        assert!(!set.is_stored(&all, None) && !set.is_stored(&some, None));
         set.unpin();
-        assert!(set.is_stored(&all, None));
+        assert!(!set.is_stored(&all, None));
+        set.put(some);
+        assert!(set.is_stored(&some, None) && !set.is_stored(&all, None));
         set.release(thing);
         assert!(!set.is_stored(&some, None));
+    }
+
+    /// As long as that is not written; another that is stored is not it.
+    #[test]
+    fn what_was_pinned_when_it_ended_is_not_stored_because_less_is_put() {
+        let set = HotSet::default();
+        let thing = Thing::Issuer("a");
+        let second = |second| Second::of(Timestamp::from_second(second).unwrap());
+        let ends = |before, at| {
+            let (id, until) = (thing.id(), second(at));
+            let cover = Cover { before, until };
+            Marker { id, cover }
+        };
+        let (all, some) = (ends(Second::NEVER, 100), ends(Second::FIRST, 2_000));
+        set.pin(all, None);
+        assert_eq!(set.expire(Timestamp::from_second(1_000).unwrap()).len(), 1);
+        set.put(some);
+        assert!(!set.is_stored(&all, None));
+        set.unpin();
+        assert!(!set.is_stored(&all, None));
+        // Nothing is kept of what ended while it was pinned.
+        let other = Thing::Issuer("b").id();
+        let cover = all.cover;
+        set.pin(Marker { id: other, cover }, None);
+        set.expire(Timestamp::from_second(1_000).unwrap());
+        set.unpin();
+        assert!(!set.lock().unknown.contains(&other));
     }
 
     #[test]

@@ -91,7 +91,9 @@ const RIVALS: &[(&str, Cover)] = &[
     ),
     (
         "keycloak#37119: a revocation does not reach what was exchanged for the revoked",
-        Test("e2e::ancestry::no_descendant_of_a_revoked_key_is_extended"),
+        Test(
+            "e2e::revocation::reach::a_parent_that_was_revoked_right_before_a_crash_takes_its_child_along_everywhere",
+        ),
     ),
     (
         "keycloak#31296: revocations are lost on a restart",
@@ -99,8 +101,14 @@ const RIVALS: &[(&str, Cover)] = &[
     ),
     // Revocation.
     (
-        "spire#1934: neither a leaf nor a token can be revoked, only the authority rotated",
+        "spire#1934: no token can be revoked, only the authority rotated",
         Test("e2e::revocation::reach::every_way_to_name_a_thing_revokes_that_and_nothing_else"),
+    ),
+    (
+        "spire#1934: nor can a leaf",
+        Test(
+            "e2e::revocation::reach::a_certificate_takes_what_was_made_from_it_or_is_bound_to_it_along",
+        ),
     ),
     (
         "vault#9176: a revocation takes longer the more there are",
@@ -122,15 +130,17 @@ const RIVALS: &[(&str, Cover)] = &[
     ),
     (
         "istio#61073: an empty list does not clear the one before",
-        Test("e2e::watch::an_empty_set_is_told_and_then_how_fresh_it_is"),
+        Test("verify::feed::an_empty_snapshot_clears_what_was_held_before"),
     ),
     (
         "keycloak#51376: one way of revoking sends no event",
-        Test("e2e::edge::a_revoked_key_takes_its_tokens_along_wherever_they_arrive"),
+        Test("e2e::revocation::reach::every_way_to_name_a_thing_revokes_that_and_nothing_else"),
     ),
     (
         "Abblix/Oidc.Server#392: a subject is revoked by a flag, which takes what it gets later along",
-        Test("e2e::revocation::reach::everything_up_to_a_time_is_revoked_and_nothing_after_it"),
+        Test(
+            "e2e::revocation::reach::a_subject_is_revoked_up_to_a_time_and_what_it_gets_later_is_good",
+        ),
     ),
     (
         "dickhardt/AAuth#64: a token is known by its jti alone, whoever issued it",

@@ -78,7 +78,8 @@ impl RevocationAdmin {
     /// Takes a marker back.
     ///
     /// # Errors
-    /// [`Code::NotFound`] where nobody set one; a failure where it cannot be written.
+    /// [`Code::NotFound`] where nobody set one; a failure where it cannot be written, and while it is in force here whatever is
+    /// written, because revocations wait to be.
     pub async fn reinstate(
         &self,
         id: &MarkerId,
@@ -87,6 +88,11 @@ impl RevocationAdmin {
         on: &Precondition,
     ) -> Result<(StoredMarker, Revision), Denial> {
         let action = "marker.reinstate";
+        if self.hot.is_pinned(id) {
+            let cause =
+                "it was revoked while nothing could be written, and not all of that is written yet";
+            return Err(Denial::failed(Fault::StoreUnavailable, cause));
+        }
         let name = id.to_string();
         let key = StoredMarker::key(id).map_err(too_large)?;
         let repeated = self.changes.repeated(action, &name, author, on).await?;

@@ -5,6 +5,7 @@ mod known;
 mod meanwhile;
 mod own;
 mod signing;
+mod stress;
 mod until;
 mod waiting;
 mod world;

@@ -6,6 +6,7 @@ use crate::support::edge::until;
 use cambist::client::{Endpoint, TlsFiles};
 use cambist::marker::Kind;
 use cambist::proto::{ExchangeResponse, RevokeKeyRequest};
+use cambist::store::Revision;
 use cambist::verify::{Feed, Fetcher, Guard, Keys, Presenter, Staleness, VerifyError};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -20,15 +21,42 @@ const CLOSED: Staleness = Staleness::refuse_beyond(Duration::from_secs(60));
 
 /// A guard as whoever serves `shop` has it.
 async fn guard(broker: &Broker) -> Guard {
-    let shop = broker.svid("spiffe://example.org/shop");
-    let feed = Feed::builder(broker.endpoint(Some(&shop))).build().unwrap();
+    guard_of(broker, "shop", "shop").await
+}
+
+/// A guard of an audience, as a workload has it.
+pub(super) async fn guard_of(broker: &Broker, workload: &str, name: &str) -> Guard {
+    let workload = broker.svid(&format!("spiffe://example.org/{workload}"));
+    let feed = Feed::builder(broker.endpoint(Some(&workload)))
+        .build()
+        .unwrap();
     feed.ready(Duration::from_secs(60)).await.unwrap();
     let ca = CertificateDer::from_pem_file(&broker.ca).unwrap();
     let fetcher = Fetcher::new([ca]).unwrap();
     let keys = Keys::builder(fetcher, &broker.issuer).build().unwrap();
     assert!(keys.ready(Duration::from_secs(60)).await);
-    let name = audience("shop").name.parse().unwrap();
+    let name = audience(name).name.parse().unwrap();
     Guard::builder(&broker.issuer, name, keys, feed).build()
+}
+
+/// Waits until a guard is told by a broker that it has everything up to a revision.
+pub(super) async fn until_told(guard: &Guard, revision: &str) {
+    let wanted: Revision = revision.parse().unwrap();
+    let is_told = async || {
+        let status = guard.feed().status();
+        let own = status.revision.and_then(|own| own.parse().ok());
+        status.connected && own.is_some_and(|own: Revision| own.covers(&wanted))
+    };
+    until("a revision at a verifier", is_told).await;
+}
+
+/// Whether a guard lets a token pass; where it does not, it is revoked. Whoever holds it: that is another matter.
+pub(super) fn passes(guard: &Guard, text: &str) -> bool {
+    match guard.check_now(text, Presenter::NotChecked, CLOSED) {
+        Ok(_) => true,
+        Err(VerifyError::Revoked { .. }) => false,
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 async fn revoke(broker: &Broker, id: &str) {

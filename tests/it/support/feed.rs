@@ -168,6 +168,16 @@ impl FeedServer {
         state.oldest = state.changes.len() + 1;
     }
 
+    /// Keeps nothing of what it told, but how much that was.
+    pub(crate) fn keep_nothing(&self) {
+        let mut state = self.state();
+        state
+            .changes
+            .iter_mut()
+            .for_each(|change| *change = Vec::new());
+        state.in_force.clear();
+    }
+
     /// Has something changed about the end of snapshots.
     pub(crate) fn spoil(&self, how: Option<fn(&mut SnapshotEnd)>) {
         self.state().spoilt = how;

@@ -19,10 +19,24 @@ pub(crate) fn myself(test: &str, folder: &Path, mut through: Command) -> Command
     through
 }
 
-/// Bytes of memory that this process has resident.
+/// Runs `test` alone, in a process of its own, where what other tests take is not counted; what it printed.
+pub(crate) fn alone(test: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = myself(test, dir.path(), Command::new("env"));
+    // One arena: what one thread gives back, the next one takes.
+    let ran = command.env("MALLOC_ARENA_MAX", "1").output().unwrap();
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let error = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{text}{error}");
+    text
+}
+
+/// Bytes of memory of its own that this process has resident: not what it has of files.
 pub(crate) fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
     kilobytes.parse::<u64>().unwrap() * 1024
 }

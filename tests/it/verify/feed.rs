@@ -18,6 +18,23 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+/// An empty set is a set: what was held before is not in it.
+#[tokio::test]
+async fn an_empty_snapshot_clears_what_was_held_before() {
+    let mut world = World::new().await;
+    let text = token("a", &[]);
+    let thing = Thing::Token(ISSUER, "a");
+    world.server.revoke(thing);
+    world.until_revoked(&text).await;
+    world.part().await;
+    world.server.reinstate(thing);
+    world.server.forget();
+    assert!(world.is_revoked(&text));
+    world.heal().await;
+    until("the empty set", async || world.passes(&text)).await;
+    assert_eq!(world.feed().status().markers, 0);
+}
+
 #[tokio::test]
 async fn a_revoked_parent_takes_its_children_along_and_nothing_else() {
     let world = World::new().await;

@@ -156,6 +156,8 @@ pub(super) struct InMemory {
     reached: Mutex<Option<Revision>>,
     /// Whether no record is durable.
     lacks_log: AtomicBool,
+    /// One at a time, as a replica applies what changed: nobody puts back what was read before.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Settled for InMemory {
@@ -165,6 +167,7 @@ impl Settled for InMemory {
 
     fn settled(&self, revision: Revision) -> Reply<'_, Result<(), Denial>> {
         Box::pin(async move {
+            let _turn = self.turn.lock().await;
             let store = self.store.get().unwrap();
             let entries = load_all(&**store, KEY_PREFIX).await.unwrap();
             self.keys.reset(&entries).unwrap();
@@ -256,6 +259,7 @@ impl World {
             ring: Arc::clone(&ring),
             reached: Mutex::default(),
             lacks_log: AtomicBool::default(),
+            turn: tokio::sync::Mutex::default(),
         });
         let guard = Arc::new(TimeGuard::new(clock.clone(), None));
         let told = Arc::clone(&settled);

@@ -1,8 +1,10 @@
 //! How far each revocation reaches.
 
 use super::{Pair, administrator, ban, check, kid, of, revoke};
+use crate::e2e::edge::{guard_of, passes, until_told};
 use crate::support::broker::{Broker, api_key, ask, claims, peer, refusal, spec};
-use crate::support::edge::within;
+use crate::support::edge::{until, within};
+use cambist::clock::{Clock as _, SystemClock};
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{LeaseRequest, ReinstateRequest, RevokeRequest};
 
@@ -37,6 +39,40 @@ async fn a_revoked_parent_takes_its_child_along_also_after_a_crash() {
         ..other
     };
     assert!(other.child_lives(&broker).await && other.parent_lives(&broker).await);
+}
+
+/// Nothing is done between the acknowledgement and the crash: what was durable by then is what there is.
+#[tokio::test]
+async fn a_parent_that_was_revoked_right_before_a_crash_takes_its_child_along_everywhere() {
+    let mut broker = Broker::start().await;
+    let (pair, other) = (Pair::new(&broker).await, Pair::new(&broker).await);
+    let stayed = guard_of(&broker, "billing", "billing").await;
+    let [child, others] = [&pair, &other].map(|pair| pair.child.access_token.clone());
+    assert!(passes(&stayed, &child) && passes(&stayed, &others));
+    let mut administrator = administrator(&broker).await;
+    let request = of(Thing::Token(pair.parent.access_token.clone()));
+    let answer = revoke(&mut administrator, request).await;
+    broker.kill9().await;
+    let answer = answer.unwrap();
+    assert!(answer.durable && !answer.revision.is_empty());
+    assert_eq!(answer.markers[0].kind, "token");
+
+    broker.restart().await;
+    let billing = broker.svid("spiffe://example.org/billing");
+    let [pair, other] = [pair, other].map(async |pair| Pair {
+        billing: broker.workload(&billing).await,
+        ..pair
+    });
+    let (pair, other) = (pair.await, other.await);
+    // At introspection and on re-exchange.
+    assert!(!pair.child_lives(&broker).await && !pair.parent_lives(&broker).await);
+    assert!(other.child_lives(&broker).await && other.parent_lives(&broker).await);
+    // At a verifier that listened all the while, and at one that begins now.
+    let new = guard_of(&broker, "billing", "billing").await;
+    for guard in [stayed, new] {
+        until_told(&guard, &answer.revision).await;
+        assert!(!passes(&guard, &child) && passes(&guard, &others));
+    }
 }
 
 /// What else dies with a child.
@@ -90,6 +126,7 @@ async fn every_way_to_name_a_thing_revokes_that_and_nothing_else() {
     let broker = Broker::start().await;
     let mut administrator = administrator(&broker).await;
     let bystander = Pair::new(&broker).await;
+    let verifier = guard_of(&broker, "billing", "billing").await;
     let count = ways(&bystander).len();
     for way in 0..count {
         let pair = Pair::new(&broker).await;
@@ -102,6 +139,10 @@ async fn every_way_to_name_a_thing_revokes_that_and_nothing_else() {
         assert_eq!(!parent_lives, takes >= Takes::Parent, "{name}");
         let others_live = bystander.child_lives(&broker).await;
         assert_eq!(!others_live, takes == Takes::All, "{name}");
+        until_told(&verifier, &answer.revision).await;
+        assert!(!passes(&verifier, &pair.child.access_token), "{name}");
+        let passes_beside = passes(&verifier, &bystander.child.access_token);
+        assert_eq!(passes_beside, others_live, "{name}");
         // What is revoked is revoked again without harm, and is the same marker.
         let again = revoke(&mut administrator, request).await.unwrap();
         assert_eq!(again.markers[0].id, answer.markers[0].id, "{name}");
@@ -187,6 +228,32 @@ async fn everything_up_to_a_time_is_revoked_and_nothing_after_it() {
     let elsewhere = of(Thing::Issuer("https://elsewhere.example".to_owned()));
     let status = revoke(&mut administrator, elsewhere).await.unwrap_err();
     assert_eq!(refusal(&status), "invalid_request");
+}
+
+/// It is no flag: what a subject gets later, with a credential that began later, is good.
+#[tokio::test]
+async fn a_subject_is_revoked_up_to_a_time_and_what_it_gets_later_is_good() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let sub = "spiffe://example.org/web";
+    let caller = broker.web().await;
+    let before = caller.yes(ask(peer(), "shop")).await;
+    let request = of(Thing::Subject(sub.to_owned()));
+    let answer = revoke(&mut administrator, request).await.unwrap();
+    let cut_off = answer.markers[0].before.unwrap().seconds;
+    let clock = SystemClock::shared();
+    let is_over = async || clock.now().as_second() > cut_off;
+    until("the second after the cut-off", is_over).await;
+    let renewed = broker.workload(&broker.svid_from_now(sub)).await;
+    let after = renewed.yes(ask(peer(), "shop")).await;
+    assert!(check(&broker, &after).await.active);
+    assert!(!check(&broker, &before).await.active);
+    assert_eq!(caller.no(ask(peer(), "shop")).await, "credential_refused");
+    // A ban is one.
+    let request = ban(Thing::Subject(sub.to_owned()));
+    revoke(&mut administrator, request).await.unwrap();
+    assert!(!check(&broker, &after).await.active);
+    assert_eq!(renewed.no(ask(peer(), "shop")).await, "credential_refused");
 }
 
 #[tokio::test]

@@ -188,6 +188,12 @@ impl Svid {
         Self::from_until(folder, authority, ids, now - 60, now + seconds)
     }
 
+    /// One that begins to be good only now, for an hour.
+    pub(super) fn from_now(folder: &Path, authority: &Authority, id: &str) -> Self {
+        let now = SystemClock::shared().now().as_second() - NOW;
+        Self::from_until(folder, authority, &[id], now, now + 3600)
+    }
+
     /// A certificate that is good at the machine's present and at the tests'.
     pub(super) fn lasting(folder: &Path, authority: &Authority, id: &str) -> Self {
         Self::from_until(folder, authority, &[id], -3650 * DAY, 3650 * DAY)

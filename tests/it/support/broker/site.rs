@@ -76,6 +76,11 @@ impl Site {
         Svid::issue(self.folder.path(), &self.home, id, seconds)
     }
 
+    /// One that begins to be good only now.
+    pub(crate) fn svid_from_now(&self, id: &str) -> Svid {
+        Svid::from_now(self.folder.path(), &self.home, id)
+    }
+
     /// The command that serves this site, to be changed before it is started.
     pub(crate) fn command(&self) -> Command {
         self.wrapped(&[])

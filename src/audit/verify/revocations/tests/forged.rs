@@ -2,7 +2,8 @@
 
 use super::{NOW, at};
 use crate::audit::story::{ROLLBACK, SET};
-use crate::marker::MarkerId;
+use crate::id::CredentialId;
+use crate::marker::{MarkerId, Thing};
 use serde_json::{Value, json};
 
 pub(super) const WEB: &str = "spiffe://a.example/web";
@@ -92,7 +93,27 @@ pub(super) fn kinds() -> Vec<(&'static str, Value, Value, Value, bool)> {
             "subject": {"at": NOW - 60, "kid": subject}, "actor": {"at": NOW - 50, "kid": actor},
         }}))
     };
+    let tokens_of = |credential: &str| {
+        let id = CredentialId::parse(credential).unwrap();
+        let mut record = cut(&format!("credential:{credential}"), NOW);
+        record["change"]["marker"] = json!(Thing::TokensOf(id).id().to_string());
+        record
+    };
     vec![
+        (
+            "tokens of a key",
+            tokens_of(&format!("key:{one}")),
+            exchanged(&json!({})),
+            exchanged(&json!({"iat": NOW + 1})),
+            true,
+        ),
+        (
+            "tokens of a certificate that it is bound to",
+            tokens_of(&format!("x509:{DIGEST}")),
+            issue(&json!({"lineage": {"c": [], "l": []}})),
+            issue(&json!({"iat": NOW + 1})),
+            true,
+        ),
         (
             "token",
             ban("token:AAAAAAAAAAAAAAAAAAAAAA"),
