@@ -114,7 +114,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "no checkpoint of less; the last one stands, which is counted and told once",
         &[
             "faults::lost::what_is_missing_is_not_published_around",
-            "audit_tree::what_was_acknowledged_and_is_gone_is_not_published_around",
+            "audit_tree::meanwhile::what_was_acknowledged_and_is_gone_is_not_published_around",
         ],
     ),
     (
