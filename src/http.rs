@@ -7,6 +7,8 @@ mod log;
 pub use leaks::LeakFace;
 pub use log::LogFace;
 
+use crate::audit::Context;
+use crate::authn::{Face, Peer};
 use crate::keys::{KeyRing, authorization_server, jwks_uri, openid_configuration};
 use crate::limits;
 use axum::Router;
@@ -25,6 +27,16 @@ const OPENID: &str = "/.well-known/openid-configuration";
 struct Published {
     issuer: Arc<str>,
     ring: Arc<KeyRing>,
+}
+
+/// Of a call of this face, for what is recorded.
+fn context(peer: Arc<Peer>) -> Context {
+    Context {
+        face: Face::Http,
+        peer,
+        ask: None,
+        request: None,
+    }
 }
 
 /// Routes of the metadata documents and of the key set, for an issuer that is an https URL with or without a

@@ -18,10 +18,9 @@
 //! report again, and a broker that ends before it could write would have forgotten it. The record of it, and what its owner is
 //! told, follow once it is written; a report that comes again by then is answered with 200.
 
-use super::path_of;
+use super::{context, path_of};
 use crate::administration::{Author, Leaked, Precondition, Sighting, Who, Writing};
-use crate::audit::Context;
-use crate::authn::{Face, Peer};
+use crate::authn::Peer;
 use crate::exchange::Exchange;
 use crate::leak::{
     Alert, Desk, Feedback, InvalidReport, Label, Reporters, Signed, Strangers, Unproven,
@@ -179,15 +178,6 @@ async fn leaks(
 ) -> Result<Json<Vec<Feedback>>, No> {
     let told = face.take(&peer, &headers, body).await;
     told.map(Json).inspect_err(|why| face.refused(why, peer))
-}
-
-fn context(peer: Arc<Peer>) -> Context {
-    Context {
-        face: Face::Http,
-        peer,
-        ask: None,
-        request: None,
-    }
 }
 
 fn places() -> Arc<Semaphore> {

@@ -6,10 +6,10 @@
 //!
 //! There are no entity tags: what is served never changes, but for the checkpoint, which is shorter than a request for it.
 
-use super::path_of;
+use super::{context, path_of};
 use crate::audit::tree::Tile;
-use crate::audit::{Context, Publisher, ReadError};
-use crate::authn::{Administrators, Face, Peer, Sight};
+use crate::audit::{Publisher, ReadError};
+use crate::authn::{Administrators, Peer, Sight};
 use crate::exchange::Exchange;
 use crate::limits;
 use crate::refusal::{Code, Refusal};
@@ -153,15 +153,6 @@ impl LogFace {
     /// Whose caches may keep checkpoint and tiles.
     fn hashes_are(&self) -> &'static str {
         if self.public { "public" } else { "private" }
-    }
-}
-
-fn context(peer: Arc<Peer>) -> Context {
-    Context {
-        face: Face::Http,
-        peer,
-        ask: None,
-        request: None,
     }
 }
 

@@ -87,6 +87,17 @@ fn site(copies: &str, server: Option<&Outside>) -> Arc<Site> {
     site
 }
 
+/// Puts a log by, and has it grow. The broker is stopped then.
+async fn grow(site: &Arc<Site>) {
+    let mut broker = site.start().await;
+    broker.issue(2).await;
+    broker.terminate().await;
+    copy_folder(&site.path("data"), &site.path("put-by"));
+    broker.restart().await;
+    broker.issue(20).await;
+    broker.terminate().await;
+}
+
 fn put_back(site: &Site) {
     fs::remove_dir_all(site.path("data")).unwrap();
     copy_folder(&site.path("put-by"), &site.path("data"));
@@ -245,13 +256,7 @@ async fn a_log_that_is_behind_overwrites_no_copy_that_was_away_when_it_started()
     let server = Server::default();
     let outside = server.serve().await;
     let site = site(&at(&outside), Some(&outside));
-    let mut broker = site.start().await;
-    broker.issue(2).await;
-    broker.terminate().await;
-    copy_folder(&site.path("data"), &site.path("put-by"));
-    broker.restart().await;
-    broker.issue(20).await;
-    broker.terminate().await;
+    grow(&site).await;
     let newer = server.with(|kept| kept.note.clone());
     put_back(&site);
     server.with(|kept| kept.broken = Some(StatusCode::BAD_GATEWAY));
@@ -271,13 +276,7 @@ async fn a_copy_that_was_away_when_a_rollback_was_accepted_is_replaced_later() {
     let server = Server::default();
     let outside = server.serve().await;
     let site = site(&format!("{FILE}{}", at(&outside)), Some(&outside));
-    let mut broker = site.start().await;
-    broker.issue(2).await;
-    broker.terminate().await;
-    copy_folder(&site.path("data"), &site.path("put-by"));
-    broker.restart().await;
-    broker.issue(20).await;
-    broker.terminate().await;
+    grow(&site).await;
     let given_up = server.with(|kept| kept.note.clone()).unwrap();
     put_back(&site);
     server.with(|kept| kept.broken = Some(StatusCode::BAD_GATEWAY));

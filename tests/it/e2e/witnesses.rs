@@ -42,6 +42,20 @@ fn put_back(site: &Site) {
     copy_folder(&site.path("put-by"), &site.path("data"));
 }
 
+/// Puts a log back as it was before a witness had cosigned more of it.
+async fn roll_back(site: &Arc<Site>, witness: &Witness) {
+    let mut broker = site.start().await;
+    witness.meets(&vkey(site));
+    broker.issue(2).await;
+    broker.terminate().await;
+    put_by(site);
+    broker.restart().await;
+    let issued = broker.issue(40).await;
+    until("its cosignature", async || witness.size() >= issued).await;
+    broker.terminate().await;
+    put_back(site);
+}
+
 async fn refused(site: &Site, words: &[&str]) {
     let (code, said) = site.fails(&[]).await;
     assert_eq!(code, 1, "{said}");
@@ -225,17 +239,8 @@ async fn a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue() {
     let witness = Witness::new("w.example.net");
     let outside = witness.serve().await;
     let site = site(&[(&witness, &outside)]);
-    let mut broker = site.start().await;
-    witness.meets(&vkey(&site));
-    broker.issue(2).await;
-    broker.terminate().await;
-    put_by(&site);
-    broker.restart().await;
-    let issued = broker.issue(40).await;
-    until("its cosignature", async || witness.size() >= issued).await;
-    broker.terminate().await;
     // Sound in itself, and believed without the witness.
-    put_back(&site);
+    roll_back(&site, &witness).await;
     let missing = [
         "the witness w.example.net",
         "records that were published are missing here",
@@ -303,16 +308,7 @@ async fn a_witness_that_was_away_when_it_started_ends_a_log_that_is_behind() {
     let witness = Witness::new("w.example.net");
     let outside = witness.serve().await;
     let site = site(&[(&witness, &outside)]);
-    let mut broker = site.start().await;
-    witness.meets(&vkey(&site));
-    broker.issue(2).await;
-    broker.terminate().await;
-    put_by(&site);
-    broker.restart().await;
-    let issued = broker.issue(20).await;
-    until("its cosignature", async || witness.size() >= issued).await;
-    broker.terminate().await;
-    put_back(&site);
+    roll_back(&site, &witness).await;
     witness.is(Manner::Refuses(StatusCode::SERVICE_UNAVAILABLE));
     let mut behind = site.start().await;
     behind.says("nothing is held against it").await;

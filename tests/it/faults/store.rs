@@ -13,6 +13,7 @@ use cambist::store::{Batch, Key, Store as _, Value, load_all};
 use http::StatusCode;
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::fs::{self, read, write};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_store_is_neither_opened_nor_touched() {
@@ -149,6 +150,39 @@ async fn a_revocation_is_told_also_where_the_uses_cannot_be_counted() {
     let unknown = key(&mut admin, &id).await.unwrap_err();
     assert_eq!(refusal(&unknown), "store_unavailable");
     revoke(&mut admin, &id).await.unwrap();
+}
+
+/// Each write takes five seconds to fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_is_looked_at_each_second_while_a_revocation_waits_for_a_store_that_hangs() {
+    let site = Site::new();
+    let broker = site.start().await;
+    let mut admin = broker.inventory().await;
+    let (id, _) = create(&mut admin, 0).await.unwrap();
+    let held = rusqlite::Connection::open(site.path("data/store.db")).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    revoke(&mut admin, &id).await.unwrap();
+    // Set by each look.
+    let age = async || {
+        let (_, metrics) = broker.operations("/metrics").await.unwrap();
+        let name = "cambist_store_staleness_seconds ";
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        line.unwrap().to_owned()
+    };
+    let mut seen = vec![age().await];
+    let looks = async {
+        while seen.len() < 5 {
+            let now = age().await;
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let looked = tokio::time::timeout(Duration::from_secs(10), looks).await;
+    assert!(looked.is_ok(), "{seen:?}");
+    assert_eq!(broker.metric("revocations_waiting").await, Some(1));
+    held.execute_batch("ROLLBACK").unwrap();
 }
 
 /// However much there is to remove of what has ended, and however slow the store is at it.
