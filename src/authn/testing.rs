@@ -3,14 +3,12 @@
 use super::{Authn, OwnTokens};
 use crate::clock::SystemRandomness;
 use crate::inventory::{ApiKey, KEY_PREFIX, KeyEntry, Keys};
-use crate::keys::{Kek, KeyRing, Timing};
-use crate::limits;
+use crate::keys::KeyRing;
 use crate::secret::{Secret, api_key};
 use crate::store::{Key, Op, Value};
 use jiff::Timestamp;
 use serde_json::json;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 const ISSUER: &str = "https://cambist.example.org";
 
@@ -41,15 +39,7 @@ pub(super) fn authn(change: impl FnOnce(&mut ApiKey)) -> (Authn, Arc<KeyEntry>, 
     let value = Value::new(serde_json::to_vec(&key).unwrap()).unwrap();
     keys.apply(&Op::Put(name, value), 1).unwrap();
     let entry = keys.find(&key.id).unwrap();
-    let kek = Kek::new(Zeroizing::new([1; Kek::LENGTH])).unwrap();
-    let timing = Timing::new(
-        limits::ROTATE_AFTER,
-        limits::MAX_LIFETIME,
-        limits::STALENESS,
-    )
-    .unwrap();
-    let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
-    let tokens = OwnTokens::new(ISSUER.into(), ring);
+    let tokens = OwnTokens::new(ISSUER.into(), KeyRing::empty_for_test());
     let (audiences, trust, hot) = Default::default();
     let authn = Authn::new(keys, audiences, trust, tokens, hot, Timestamp::MIN);
     (authn, entry, secret)

@@ -176,6 +176,16 @@ impl KeyRing {
 
 #[cfg(test)]
 impl KeyRing {
+    /// A ring without keys.
+    pub(crate) fn empty_for_test() -> Arc<Self> {
+        use crate::limits;
+
+        let kek = Kek::new(zeroize::Zeroizing::new([1; Kek::LENGTH])).unwrap();
+        let (after, longest) = (limits::ROTATE_AFTER, limits::MAX_LIFETIME);
+        let timing = Timing::new(after, longest, limits::STALENESS).unwrap();
+        Arc::new(Self::new(Arc::new(kek), timing))
+    }
+
     /// A ring with one active key, without a store.
     pub(crate) fn for_test(
         algorithm: super::SigningAlgorithm,

@@ -1,7 +1,8 @@
 //! Configuration: what is accepted, what is refused, and how well the refusal helps.
 
+use crate::support::config::{MINIMAL, minimal_with, only, parse};
 use cambist::authn::Sight;
-use cambist::config::{Address, Algorithm, ClientCertificates, Config, Face, KEYS, Problem};
+use cambist::config::{Address, Algorithm, ClientCertificates, Config, Face, KEYS};
 use cambist::limits;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -12,22 +13,7 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }
 
-const MINIMAL: &str = include_str!("../../deploy/minimal.toml");
 const FULL: &str = include_str!("../../deploy/cambist.toml");
-
-fn parse(text: &str) -> Result<Config, Vec<Problem>> {
-    Config::parse(Path::new("/etc/cambist/cambist.toml"), text)
-}
-
-fn minimal_with(more: &str) -> Result<Config, Vec<Problem>> {
-    parse(&format!("{MINIMAL}\n{more}"))
-}
-
-fn only(result: Result<Config, Vec<Problem>>) -> Problem {
-    let problems = result.expect_err("must be refused");
-    assert_eq!(problems.len(), 1, "{problems:#?}");
-    problems.into_iter().next().unwrap()
-}
 
 #[test]
 fn every_sample_is_accepted() {

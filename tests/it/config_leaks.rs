@@ -1,23 +1,8 @@
 //! Configuration of who reports leaked keys.
 
+use crate::support::config::{MINIMAL, minimal_with, only};
 use cambist::config::{Config, Problem, PublishedAt};
 use cambist::limits;
-use std::path::Path;
-
-const MINIMAL: &str = include_str!("../../deploy/minimal.toml");
-
-fn minimal_with(more: &str) -> Result<Config, Vec<Problem>> {
-    Config::parse(
-        Path::new("/etc/cambist/cambist.toml"),
-        &format!("{MINIMAL}\n{more}"),
-    )
-}
-
-fn only(result: Result<Config, Vec<Problem>>) -> Problem {
-    let problems = result.expect_err("must be refused");
-    assert_eq!(problems.len(), 1, "{problems:#?}");
-    problems.into_iter().next().unwrap()
-}
 
 #[test]
 fn nobody_reports_unless_it_is_said_who() {

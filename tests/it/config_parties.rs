@@ -1,23 +1,8 @@
 //! Configuration of who is sent the log's checkpoints.
 
+use crate::support::config::{minimal_with, only};
 use cambist::audit::NoteKey;
-use cambist::config::{Config, Problem};
 use cambist::limits;
-use std::path::Path;
-
-fn minimal_with(more: &str) -> Result<Config, Vec<Problem>> {
-    let minimal = include_str!("../../deploy/minimal.toml");
-    Config::parse(
-        Path::new("/etc/cambist/cambist.toml"),
-        &format!("{minimal}\n{more}"),
-    )
-}
-
-fn only(result: Result<Config, Vec<Problem>>) -> Problem {
-    let problems = result.expect_err("must be refused");
-    assert_eq!(problems.len(), 1, "{problems:#?}");
-    problems.into_iter().next().unwrap()
-}
 
 #[test]
 fn copies_have_one_place_each_and_are_few() {

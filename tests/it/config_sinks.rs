@@ -1,18 +1,16 @@
 //! `[[log.sink]]`: what is accepted, and what is refused where.
 
+use crate::support::config::{self, MINIMAL};
 use cambist::audit::sink::{Body, Format, Kind, Settings, Start};
 use cambist::audit::{Field, Filter};
 use cambist::config::{Config, Problem};
 use cambist::limits;
-use std::path::Path;
 use std::time::Duration;
 
-const MINIMAL: &str = include_str!("../../deploy/minimal.toml");
 const FULL: &str = include_str!("../../deploy/cambist.toml");
 
 fn parse(text: &str) -> Result<Vec<Settings>, Vec<Problem>> {
-    let config = Config::parse(Path::new("/etc/cambist/cambist.toml"), text);
-    config.map(|config| config.log.sinks)
+    config::parse(text).map(|config| config.log.sinks)
 }
 
 fn sinks(sections: &str) -> Result<Vec<Settings>, Vec<Problem>> {

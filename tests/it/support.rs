@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod broker;
 pub(crate) mod clock;
 pub(crate) mod command;
+pub(crate) mod config;
 pub(crate) mod disk;
 pub(crate) mod edge;
 pub(crate) mod feed;

@@ -1,5 +1,6 @@
 //! An issuer that can do wrong: metadata and keys over HTTPS, and tokens of every kind.
 
+use crate::support::https::Encrypted;
 use axum::Json;
 use axum::Router;
 use axum::routing::get;
@@ -12,13 +13,11 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 /// A signing key and what is published of it.
 pub(crate) struct Signer {
@@ -87,9 +86,12 @@ impl Issuer {
 
     /// Its metadata says that the keys, which are at `jwks`, are at `path`.
     pub(crate) async fn naming(path: &str, signers: &[&Signer]) -> Self {
-        let (tls, ca) = tls();
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://localhost:{}", tcp.local_addr().unwrap().port());
+        let (acceptor, ca) = tls();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!(
+            "https://localhost:{}",
+            listener.local_addr().unwrap().port()
+        );
         let keys: Vec<_> = signers.iter().map(|signer| signer.jwk.clone()).collect();
         let metadata = json!({"issuer": url, "jwks_uri": format!("{url}/{path}")});
         let document = get(move || std::future::ready(Json(metadata.clone())));
@@ -101,7 +103,8 @@ impl Issuer {
                 get(move || std::future::ready(Json(json!({"keys": keys})))),
             );
         let serving = tokio::spawn(async move {
-            axum::serve(Tls { tcp, tls }, router).await.unwrap();
+            let encrypted = Encrypted { listener, acceptor };
+            axum::serve(encrypted, router).await.unwrap();
         });
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), ca).unwrap();
@@ -150,28 +153,4 @@ fn tls() -> (TlsAcceptor, String) {
         )
         .unwrap();
     (TlsAcceptor::from(Arc::new(config)), ca)
-}
-
-struct Tls {
-    tcp: TcpListener,
-    tls: TlsAcceptor,
-}
-
-impl axum::serve::Listener for Tls {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, peer) = self.tcp.accept().await.unwrap();
-            // A client that does not trust us hangs up.
-            if let Ok(stream) = self.tls.accept(stream).await {
-                return (stream, peer);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.tcp.local_addr()
-    }
 }

@@ -1,5 +1,6 @@
 //! A receiver of webhooks that notes every request, and answers as it is told.
 
+use crate::support::https::Encrypted;
 use crate::support::pki::Authority;
 use axum::Router;
 use axum::body::Bytes;
@@ -12,12 +13,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 /// A request that was answered with yes.
 #[derive(Clone, Debug)]
@@ -153,28 +152,4 @@ pub(super) fn acceptor(authority: &Authority, protocol: &[u8]) -> TlsAcceptor {
         .unwrap();
     config.alpn_protocols = vec![protocol.to_vec()];
     TlsAcceptor::from(Arc::new(config))
-}
-
-struct Encrypted {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl Listener for Encrypted {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = self.listener.accept().await.unwrap();
-            // A client that we do not believe leaves in the handshake.
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
 }
