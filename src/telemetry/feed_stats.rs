@@ -1,10 +1,10 @@
 //! The counters of the feed of revocations as metrics, read when somebody scrapes.
 
+use super::metrics::{gauge, show};
 use crate::revocation::Feed;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -28,8 +28,7 @@ impl Collector for FeedStats {
             ("markers", "Markers in force", counts.markers),
         ];
         for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            show(&mut encoder, name, help, &gauge(value))?;
         }
         let counters = [
             (
@@ -54,13 +53,7 @@ impl Collector for FeedStats {
             ),
         ];
         for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
+            show(&mut encoder, name, help, &ConstCounter::new(value))?;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! The log's own counters as metrics, read when somebody scrapes.
 
+use super::metrics::{gauge, show};
 use crate::audit::{Distribution, PartyKind, Stats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -52,12 +52,7 @@ impl Collector for LogStats {
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
+            show(&mut encoder, name, help, &counter)?;
         }
         let gauges = [
             (
@@ -78,9 +73,8 @@ impl Collector for LogStats {
             ("log_tails", "Readers that follow the log", &stats.tails),
         ];
         for (name, help, value) in gauges {
-            let gauge =
-                ConstGauge::new(i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            let value = gauge(value.load(Ordering::Relaxed));
+            show(&mut encoder, name, help, &value)?;
         }
         let sizes = [
             ("log_size", "Records that the log holds", &stats.next),
@@ -106,9 +100,8 @@ impl Collector for LogStats {
             ),
         ];
         for (name, help, value) in sizes {
-            let size = i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-            let gauge = ConstGauge::new(size);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            let value = gauge(value.load(Ordering::Relaxed));
+            show(&mut encoder, name, help, &value)?;
         }
         parties(&mut encoder, stats)?;
         distribution(
@@ -153,8 +146,7 @@ fn parties(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
         let help = "Records that the last checkpoint is of that each has taken";
         let mut metric = encoder.encode_descriptor(size, help, None, MetricType::Gauge)?;
         for party in &all {
-            let size = i64::try_from(party.size()).unwrap_or(i64::MAX);
-            ConstGauge::new(size).encode(metric.encode_family(&[(label, party.name())])?)?;
+            gauge(party.size()).encode(metric.encode_family(&[(label, party.name())])?)?;
         }
         let help = "Attempts to have each take a checkpoint that failed";
         let mut metric = encoder.encode_descriptor(failures, help, None, MetricType::Counter)?;

@@ -13,11 +13,11 @@ use crate::refusal::{Code, Denial, Fault};
 use crate::revocation::Feed;
 use crate::trust::CertificateRefusal;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
 use std::fmt;
@@ -161,13 +161,13 @@ impl Metrics {
             leaks.get_or_create_owned(&ByOutcome { outcome });
         }
         Self {
-            exchange_seconds: seconds(r, "exchange", "Time of exchanges, from request to reply"),
+            exchange_seconds: histogram(r, "exchange", "Time of exchanges, from request to reply"),
             tokens_issued: add(r, "tokens_issued", "Tokens issued", Counter::default()),
             connections: add(r, "connections", "Open connections", Gauge::default()),
             log: collected(r),
             sinks: collected(r),
             feed: collected(r),
-            store_staleness: unit(r, "store_staleness", "Age of the view of the store"),
+            store_staleness: seconds(r, "store_staleness", "Age of the view of the store"),
             revocations_waiting: add(
                 r,
                 "revocations_waiting",
@@ -339,14 +339,29 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     metric
 }
 
-fn unit<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+/// One that has no labels, as it is now.
+pub(super) fn show(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> fmt::Result {
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+/// A gauge of a count.
+pub(super) fn gauge(count: impl TryInto<i64>) -> ConstGauge<i64> {
+    ConstGauge::new(count.try_into().unwrap_or(i64::MAX))
+}
+
+fn seconds<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
     registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
     metric
 }
 
 /// Fifty microseconds to one and a half seconds, each bucket twice the one before.
-fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+fn histogram(registry: &mut Registry, name: &str, help: &str) -> Histogram {
     let metric = Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
     registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
     metric

@@ -1,5 +1,6 @@
 //! The sinks' counters as metrics, by their names: as many as are configured, and no more.
 
+use super::metrics::gauge;
 use crate::audit::sink::{SinkStats, Sinks};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -17,7 +18,6 @@ impl Collector for ShownSinks {
         let Some(sinks) = self.0.get().filter(|sinks| !sinks.all().is_empty()) else {
             return Ok(());
         };
-        let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         let encoder = &mut encoder;
         let (name, help) = (
             "log_sink_lag_records",
