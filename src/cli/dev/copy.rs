@@ -2,7 +2,8 @@
 
 use crate::audit::{DiskReader, Segments as _, read};
 use anyhow::Context as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,21 +13,25 @@ const SALT: &[u8] = b"\"salt\":\"";
 /// The sequence of a log's last record.
 pub(super) fn last_record(log: &Path) -> anyhow::Result<u64> {
     let segments = Arc::new(DiskReader::new(log));
-    let mut last = None;
-    for entry in read::records(segments, 0)? {
+    let first = segments.segments()?.pop().unwrap_or(0);
+    // One that was just begun may hold none.
+    let mut last = first.checked_sub(1);
+    for entry in read::records(segments, first)? {
         last = Some(entry?.sequence);
     }
     last.context("the log holds no record")
 }
 
-/// Copies a log that is being written to: the checkpoint first, so that what it is of is there.
+/// Copies a log that is being written to: the checkpoint first, so that what it is of is there. Segments come as they were
+/// written, whether or not they are compressed by now.
 pub(super) fn log(log: &Path, to: &Path) -> anyhow::Result<()> {
     if log.join("checkpoint").is_file() {
         fs::copy(log.join("checkpoint"), to.join("checkpoint"))?;
     }
-    for first in DiskReader::new(log).segments()? {
-        let name = format!("{first:020}.seg");
-        fs::copy(log.join(&name), to.join(&name))?;
+    let segments = DiskReader::new(log);
+    for first in segments.segments()? {
+        let mut copy = File::create(segment(to, first))?;
+        io::copy(&mut segments.read(first)?, &mut copy)?;
     }
     let mut waiting = vec![PathBuf::from("tile")];
     while let Some(below) = waiting.pop() {
@@ -48,17 +53,25 @@ pub(super) fn log(log: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Changes one byte of a record in the first segment of a copy.
+/// Changes one byte of a record in a copy.
 pub(super) fn change(copy: &Path, record: u64) -> anyhow::Result<()> {
-    let path = copy.join(format!("{:020}.seg", 0));
+    let segments = DiskReader::new(copy).segments()?;
+    let first = segments.into_iter().rfind(|first| *first <= record);
+    let first = first.context("the record is in no segment")?;
+    let path = segment(copy, first);
     let mut bytes = fs::read(&path)?;
     let mut lines = bytes.split_mut(|byte| *byte == b'\n');
     // The first line is the segment's header.
-    let line = lines.nth(usize::try_from(record)?.saturating_add(1));
-    let line = line.context("the record is not in the first segment")?;
+    let line = record.saturating_sub(first).saturating_add(1);
+    let line = lines.nth(usize::try_from(line)?);
+    let line = line.context("the record is not in its segment")?;
     let salt = line.windows(SALT.len()).position(|text| text == SALT);
     let byte = salt.and_then(|at| line.get_mut(at.saturating_add(SALT.len())));
     let byte = byte.context("the record has no salt")?;
     *byte = if *byte == b'A' { b'B' } else { b'A' };
     Ok(fs::write(&path, bytes)?)
+}
+
+fn segment(copy: &Path, first: u64) -> PathBuf {
+    copy.join(format!("{first:020}.seg"))
 }

@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Life of the story's key.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -185,8 +186,7 @@ impl Story {
         let key: NoteKey = std::fs::read_to_string(folder.join(DiskShelf::KEY))?
             .trim_end()
             .parse()?;
-        let copied = tempfile::Builder::new().prefix("cambist-log-").tempdir()?;
-        let check = || {
+        let check = |copied: &TempDir| {
             let segments = Arc::new(DiskReader::new(copied.path()));
             verify(segments, &DiskShelf::new(copied.path()), &key, &[], |_| ())
         };
@@ -194,20 +194,21 @@ impl Story {
         // Checkpoints are signed once a second: the copy is taken when one covers what is there.
         let covers = async {
             loop {
+                let copied = tempfile::Builder::new().prefix("cambist-log-").tempdir()?;
                 copy::log(&folder, copied.path())?;
-                match check() {
-                    Ok(sound) if sound.checkpoint.size > last => return Ok(sound),
+                match check(&copied) {
+                    Ok(sound) if sound.checkpoint.size > last => return Ok((copied, sound)),
                     Ok(_) | Err(Finding::Checkpoint(_)) => {}
                     Err(finding) => return Err(anyhow::Error::from(finding)),
                 }
                 tokio::time::sleep(LOOK).await;
             }
         };
-        let sound = tokio::time::timeout(limits::APPLY, covers)
+        let (copied, sound) = tokio::time::timeout(limits::APPLY, covers)
             .await
             .context("no checkpoint covers the log")??;
         copy::change(copied.path(), last)?;
-        match check() {
+        match check(&copied) {
             Err(finding @ Finding::Changed(found)) if found == last => Ok((
                 (),
                 format!(
