@@ -12,6 +12,7 @@ mod story;
 use super::failure::{Failure, chain};
 use super::world::World;
 use crate::app;
+use crate::clock::random;
 use crate::lifecycle::{Ended, Lifecycle, from_os};
 use crate::limits;
 use crate::telemetry::{LogFormat, init};
@@ -28,6 +29,8 @@ use story::Story;
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 /// Its folder, in the working directory.
 const FOLDER: &str = "cambist-dev";
+/// So many ports are tried before none is free.
+const PORT_DRAWS: usize = 100;
 
 /// Run a broker to try things on: it makes its own certificates and key, and shows exchanges
 #[derive(Args, Debug)]
@@ -133,7 +136,7 @@ pub(super) async fn run(args: DevArgs, world: &World) -> Result<(), Failure> {
     };
     let listen = match args.listen {
         Some(address) => address,
-        None if args.check => free_port()?,
+        None if args.check => free_port(world)?,
         None => ADDRESS,
     };
     let mut teller = Teller {
@@ -159,7 +162,7 @@ async fn tell(
 ) -> Result<(), Failure> {
     let world = teller.world.clone();
     let ops = if args.check {
-        free_port()?
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
     } else {
         beside(listen)
     };
@@ -258,11 +261,19 @@ fn temporary(args: &DevArgs) -> Result<Option<tempfile::TempDir>, Failure> {
         .map_err(|error| Failure::fault("no temporary folder can be made").why(error))
 }
 
-/// A port that nobody has. Another process may take it before the broker does; then the broker says so.
-fn free_port() -> Result<SocketAddr, Failure> {
-    let found =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    found.map_err(|error| Failure::fault("no port is free").why(error))
+/// A port that nobody has, below the range from which the system gives ports to whoever asks for any (Linux: from 32768
+/// on). Another process may take it before the broker does; then the broker says so.
+fn free_port(world: &World) -> Result<SocketAddr, Failure> {
+    let none = || Failure::fault("no port is free");
+    for _ in 0..PORT_DRAWS {
+        let drawn = random(&*world.random).map_err(|error| none().why(error))?;
+        let port = 10_000 + u16::from_be_bytes(drawn) % 20_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(none())
 }
 
 /// The port after, for operations.

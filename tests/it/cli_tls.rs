@@ -1,6 +1,7 @@
 //! How the command reaches a broker: only one whose certificate the named authority signed, and why not.
 
 use crate::support::admin::Admin;
+use crate::support::broker::free_port;
 use crate::support::command::{Ran, cambist};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -176,11 +177,7 @@ async fn nobody_there_is_unreachable() {
     let socket = format!("unix://{}/none.sock", directory.path().display());
     let ran = cambist(&["key", "list", "--json", "--server", &socket], &[], b"").await;
     assert_eq!(code(&ran), (Some(4), "unreachable".to_owned()));
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = format!("127.0.0.1:{}", free_port());
     let ca = directory.path().join("ca.pem");
     std::fs::write(&ca, Authority::new("ours").pem).unwrap();
     let variables = [

@@ -1,5 +1,8 @@
 //! `cambist dev --check`: the story that a newcomer is told, by the real binary.
 
+use crate::support::broker::free_port;
+use cambist::audit::{DiskReader, Segments as _};
+use std::fs;
 use std::process::{Command, Output, Stdio};
 
 fn dev(arguments: &[&str]) -> Output {
@@ -43,6 +46,14 @@ fn every_step_is_told_on_one_line_and_does_what_it_should() {
         .collect();
     let expected: Vec<_> = STEPS.iter().map(|id| vec!["ok", id]).collect();
     assert_eq!(steps, expected);
+    let says = |id: &str, said: &str| {
+        let start = format!("ok {id} ");
+        let line = text.lines().find(|line| line.starts_with(&start));
+        assert!(line.unwrap().contains(said), "{text}");
+    };
+    says("verify-log", " records under a signed checkpoint");
+    says("verify-log", " is not the one that was logged");
+    says("revoke", " ms after that was asked for");
 }
 
 #[test]
@@ -50,15 +61,22 @@ fn a_folder_is_taken_up_again() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("d");
     let dir = dir.to_str().unwrap();
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    };
-    for verb in ["made", "took up"] {
+    let port = format!("127.0.0.1:{}", free_port());
+    // The third time on a log of more than one segment: each is left for the next one after a day.
+    for (verb, segments) in [("made", 1), ("took up", 1), ("took up", 2), ("took up", 3)] {
         let output = dev(&["--dir", dir, "--listen", &port]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}");
         assert!(text.starts_with(&format!("ok folder {verb}")), "{text}");
+        let log = folder.path().join("d/log");
+        let all = DiskReader::new(&log).segments().unwrap();
+        assert_eq!(all.len(), segments, "{all:?}");
+        if verb == "took up" {
+            let last = log.join(format!("{:020}.seg", all[segments - 1]));
+            let old = fs::read_to_string(&last).unwrap();
+            let created = "\"created\":\"20";
+            fs::write(last, old.replacen(created, "\"created\":\"19", 1)).unwrap();
+        }
     }
     let names = ["cambist.toml", "store.db", "log", "tls"];
     assert!(
