@@ -210,7 +210,7 @@ impl Exchange {
         if !self.replica.is_fresh(self.guard.wall(), self.staleness) {
             return Err(Denial::failed(
                 Fault::Stale,
-                "the store has not confirmed the state for too long",
+                "the store has not confirmed the state for too long, or a part of it was refused",
             ));
         }
         if self.undurable.any() {

@@ -53,12 +53,16 @@ pub const KEY_SET_BYTES: usize = 256 * 1024;
 pub const KEY_SET: usize = 100;
 /// Largest RSA modulus in bits: the cost of a verification grows with its square.
 pub const RSA_BITS: usize = 8192;
-/// Latest instant that a `NumericDate` may name: the end of the year 9999, so that it has a calendar date.
+/// Latest instant that a `NumericDate` may name, in seconds since 1970: 26 hours before the year 10000, so that it has a
+/// calendar date in every time zone.
 pub const NUMERIC_DATE: u64 = 253_402_207_200;
 /// Most keys that a ring publishes at once; past it no rotation happens until a retired key is gone.
 pub const PUBLISHED_KEYS: usize = 16;
 /// Records that are read to say what a revocation would hit: some seconds of reading.
 pub const HIT_RECORDS: usize = 1_000_000;
+/// Keys of an owner that are looked up in the index of each segment to say what revoking them would hit, at a few page reads
+/// each. Past it every issue is read and asked instead, as far as [`HIT_RECORDS`] goes.
+pub const HIT_KEYS: usize = 4_096;
 /// Revocations in force at a time that an offline verification of the log holds issues against, at some 70 bytes each: more than a
 /// broker is made for. What is over it is told, and not held against anything.
 pub const REVOCATIONS_VERIFIED: usize = 16 * 1024 * 1024;
@@ -114,14 +118,14 @@ pub const MESSAGE: usize = 128 * 1024;
 /// Largest request to the standard services (health, reflection), in bytes: they name a service or a symbol, and are
 /// asked by anybody.
 pub const STANDARD_MESSAGE: usize = 4 * 1024;
-/// Longest client-certificate chain, in certificates, and largest certificate, in bytes.
+/// Longest certificate chain, a client's or the server's own, in certificates.
 pub const CHAIN: usize = 8;
 /// Largest certificate in bytes.
 pub const CERTIFICATE: usize = 16 * 1024;
 /// Largest RSA modulus in bits that a peer's certificate may carry: what a signature check costs grows with
 /// its square, and it is paid before the peer is known (SPIRE's CPU exhaustion of 1.14.2).
 pub const CERTIFICATE_RSA_BITS: usize = 4096;
-/// Largest file of roots or revocation lists that is read, in bytes: some 400,000 revoked serials.
+/// Largest file of roots, revocation lists, or a certificate or key of the server that is read, in bytes: some 400,000 revoked serials.
 pub const TRUST_FILE: usize = 16 * 1024 * 1024;
 /// Most roots of one trust domain: path building tries each of them.
 pub const ROOTS: usize = 64;
@@ -174,7 +178,7 @@ pub const STORE_BATCH_BYTES: usize = 1024 * 1024;
 /// Store: largest record of a batch with its lasting changes as they stand in the log, in bytes. What the
 /// log adds (sequence, time, salt, revision) fits in the rest of [`RECORD`].
 pub const STORE_RECORD: usize = RECORD - 4 * 1024;
-/// Store: most entries, and about most bytes, of one page of a load: short enough to be built without a long hold.
+/// Store: most entries of one page of a load: short enough to be built without a long hold.
 pub const STORE_PAGE: usize = 1_000;
 /// Store: bytes after which a page of a load ends; one more entry may stand over it.
 pub const STORE_PAGE_BYTES: usize = 1024 * 1024;
@@ -194,7 +198,7 @@ pub const STORE_GROUP: usize = 64;
 pub const STORE_READERS: usize = 4;
 /// Store: loads in progress whose revision is held; the longest idle one gives way.
 pub const STORE_SNAPSHOTS: usize = 8;
-/// Store: bytes kept on disk beside the store for revocation and recovery. The largest batch, written
+/// Store: bytes kept on disk beside the store for revocation, recovery and the start. The largest batch, written
 /// to the write-ahead log with its history and then to the file, fits more than once.
 pub const STORE_RESERVE: u64 = 8 * 1024 * 1024;
 /// Store: bytes by which its file grows, so that what the reserve gives up is not taken page by page by others.

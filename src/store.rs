@@ -26,7 +26,7 @@
 //!   incarnation): then the receiver loads everything again.
 //! - **Reserve.** A batch marked [`Batch::reserved`] succeeds on a full disk as long as the reserve lasts.
 //!   Where others are refused because too many wait, it waits for its place, at most [`limits::STORE_PLACE`].
-//!   Only revocation and recovery use it.
+//!   Only what takes something away (revocation, suspension), recovery, and what a start cannot do without use it.
 //! - **Expiry** is a property of the value: nothing is deleted by time, and no change is emitted.
 
 mod batch;

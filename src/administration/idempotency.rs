@@ -97,13 +97,21 @@ impl Changes {
         Ok(vec![Op::Put(key, value)])
     }
 
-    /// Removes the entries that no longer count, and what is stored of audiences that were. `now` is the time guard's: expiry is told by a clock that can be
-    /// trusted, or not at all.
+    /// Removes the entries that no longer count. `now` is the time guard's: expiry is told by a clock that can be trusted, or
+    /// not at all.
     ///
     /// # Errors
     /// When the store does not answer, or an entry was renewed meanwhile; what is left goes the next time.
     pub async fn forget_lapsed(&self, now: Timestamp) -> Result<(), Denial> {
-        self.forget(IDEMPOTENCY_PREFIX, counts, now).await?;
+        self.forget(IDEMPOTENCY_PREFIX, counts, now).await
+    }
+
+    /// Removes what is stored of audiences that were, once no token from then can be alive. `now` and errors are those of
+    /// [`Changes::forget_lapsed`].
+    ///
+    /// # Errors
+    /// As said.
+    pub async fn forget_former(&self, now: Timestamp) -> Result<(), Denial> {
         self.forget(FORMER_PREFIX, former::counts, now).await
     }
 

@@ -122,11 +122,12 @@ impl RevocationAdmin {
             return Ok(Revoked { markers, revision });
         }
         tracing::error!("a revocation is in force and not written");
-        // First: nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
-        let noted = self.undurable.push(asked);
-        for stored in &markers {
-            self.hot.pin(stored.marker, stored.tenant.as_ref());
-        }
+        // Nothing is issued from here on, and `settle` lets go of what is pinned only once nothing waits.
+        let noted = self.undurable.push(asked, || {
+            for stored in &markers {
+                self.hot.pin(stored.marker, stored.tenant.as_ref());
+            }
+        });
         self.feed.nudge();
         noted?;
         Ok(Revoked {
@@ -291,7 +292,7 @@ impl RevocationAdmin {
                 of(thing, (*reach).into(), Second::NEVER)
             }
             Revocable::ApiKey(id) | Revocable::LeakedKey(id, _) => {
-                let end = self.keys.found(id)?.key().spec.expires;
+                let end = self.keys.found(id)?.key().end_of_tokens();
                 let thing = Thing::Credential(CredentialId::ApiKey(*id));
                 of(thing, Second::NEVER, Second::end_of(end))
             }
@@ -367,7 +368,7 @@ impl RevocationAdmin {
             self.undurable.written(&asked);
         }
         tracing::info!("every revocation that waited is written");
-        // Another one may wait by now. Whoever pins has had it wait before: nothing is let go of that is not written.
+        // Another one may wait by now. What is pinned waits in the same moment: nothing is let go of that is not written.
         self.undurable.if_empty(|| self.hot.unpin());
         Ok(())
     }

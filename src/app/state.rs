@@ -66,15 +66,16 @@ pub(super) fn followers(
             move |e| k.reset(e),
             move |op, at| ka.apply(op, at.counter),
         ),
-        follower(
-            AUDIENCE_PREFIX,
-            move |e| a.reset(e),
-            move |op, at| aa.apply(op, at.counter),
-        ),
+        // First: who served an audience that is removed is told no less in between.
         follower(
             FORMER_PREFIX,
             move |entries| f.reset_former(entries),
             move |op, _| fa.apply_former(op),
+        ),
+        follower(
+            AUDIENCE_PREFIX,
+            move |e| a.reset(e),
+            move |op, at| aa.apply(op, at.counter),
         ),
         follower(
             POLICY_PREFIX,

@@ -214,32 +214,26 @@ fn look(subjects: &Subjects) {
     );
     look_at_log(subjects);
     let now = exchange.guard.wall();
-    let fresh = exchange.replica.is_fresh(now, exchange.staleness);
-    condition(
-        readiness,
-        "store",
-        fresh
-            .then_some(())
-            .ok_or("the store has not confirmed the state for too long"),
-    );
+    let rejected = exchange.replica.rejected();
+    let store = match rejected.first() {
+        Some(reason) => Err(reason.as_str()),
+        None if exchange.replica.is_fresh(now, exchange.staleness) => Ok(()),
+        None => Err("the store has not confirmed the state for too long"),
+    };
+    condition(readiness, "store", store);
     let signs = exchange.mint.can_sign();
     condition(
         readiness,
         "keys",
         signs.then_some(()).ok_or("no signing key is active"),
     );
-    let rejected = exchange.replica.rejected();
-    let loaded = rejected
-        .first()
-        .map_or(Ok(()), |reason| Err(reason.as_str()));
+    let none = policies.snapshot().is_empty();
     condition(
         readiness,
         "policies",
-        loaded.and(if policies.snapshot().is_empty() {
-            Err("no policy is loaded: everything is denied")
-        } else {
-            Ok(())
-        }),
+        (!none)
+            .then_some(())
+            .ok_or("no policy is loaded: everything is denied"),
     );
     let up = exchange.guard.clock().monotonic().saturating_sub(*since);
     metrics.store_is_stale_for(age(exchange.replica.as_of(), now, up));
@@ -308,13 +302,19 @@ async fn seldom(subjects: &Subjects) {
 /// Removes what has ended.
 async fn forget(subjects: &Subjects) {
     // By a clock that can be trusted, or not at all.
-    let Ok(now) = subjects.exchange.guard.now() else {
+    let Ok(now) = subjects.exchange.guard.surely() else {
         return;
     };
     if let Err(denial) = subjects.exchange.changes.forget_lapsed(now).await {
         tracing::warn!(
             code = denial.code(),
             "lapsed idempotency entries stay; tried again later"
+        );
+    }
+    if let Err(denial) = subjects.exchange.changes.forget_former(now).await {
+        tracing::warn!(
+            code = denial.code(),
+            "what is stored of former audiences stays; tried again later"
         );
     }
     if let Err(denial) = subjects.revocations.forget_ended(now).await {

@@ -6,6 +6,7 @@ use super::reading::Reading;
 use super::search::Order;
 use super::seen::Field;
 use super::story::{CERTIFICATE, is_of_domain};
+use crate::id::{CredentialId, KeyPublicId};
 use crate::limits;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -28,8 +29,8 @@ pub enum Aim {
     All(Timestamp),
     /// All that a key signed, by its `kid`.
     SigningKey(String),
-    /// All with a credential of this owner at their root.
-    Owner(String),
+    /// All with one of these API keys in their ancestry, each once.
+    Keys(BTreeSet<KeyPublicId>),
 }
 
 /// What would be hit.
@@ -83,8 +84,12 @@ impl Aim {
         match self {
             Self::Credential(id) => one(Field::Credential, id),
             Self::Subject(sub, _) => one(Field::Principal, sub),
-            Self::Owner(owner) => one(Field::Owner, owner),
-            Self::Token(_)
+            Self::Keys(keys) if keys.len() <= limits::HIT_KEYS => {
+                let ids = keys.iter().map(|id| CredentialId::ApiKey(*id).to_string());
+                filter.within(Field::Credential, ids.collect())
+            }
+            Self::Keys(_)
+            | Self::Token(_)
             | Self::Certificate(_)
             | Self::TrustDomain(..)
             | Self::All(_)
@@ -96,7 +101,14 @@ impl Aim {
         let up_to = |at: &Timestamp| issue.time.as_second() <= at.as_second();
         let mut subjects = issue.actors.iter().chain([&issue.sub]);
         match self {
-            Self::Token(_) | Self::Credential(_) | Self::Owner(_) => true,
+            Self::Token(_) | Self::Credential(_) => true,
+            Self::Keys(keys) => {
+                let mut ancestry = issue.lineage.c.iter().chain([&issue.credential]);
+                ancestry.any(|id| match CredentialId::parse(id) {
+                    Ok(CredentialId::ApiKey(id)) => keys.contains(&id),
+                    Ok(CredentialId::Certificate(_)) | Err(_) => false,
+                })
+            }
             Self::Subject(sub, at) => up_to(at) && subjects.any(|one| one == sub),
             Self::TrustDomain(domain, at) => {
                 up_to(at) && subjects.any(|sub| is_of_domain(sub, domain))
@@ -254,6 +266,42 @@ mod tests {
         };
         assert!(complete(limits::HIT_RECORDS));
         assert!(!complete(limits::HIT_RECORDS + 1));
+    }
+
+    /// A key may be anywhere in the ancestry, and many of them be in one.
+    #[test]
+    fn so_many_keys_are_looked_up_and_more_are_looked_for_in_every_issue() {
+        let id = |n: usize| KeyPublicId::parse(&format!("{n:016}")).unwrap();
+        let issue = |n: usize, lineage: &[usize]| {
+            let c: Vec<_> = lineage.iter().map(|n| format!("key:{}", id(*n))).collect();
+            let record = json!({
+                "time": at(1_000), "jti": n.to_string(), "exp": 2_000, "kid": "k", "sub": "s",
+                "credential": c[0], "lineage": { "c": c },
+            });
+            let line = record.to_string().into_bytes();
+            let sequence = n as u64;
+            Ok(Entry { sequence, line })
+        };
+        for (count, narrows) in [(limits::HIT_KEYS, true), (limits::HIT_KEYS + 1, false)] {
+            let aim = Aim::Keys((0..count).map(id).collect());
+            let filter = aim.filter(Filter::default());
+            let looked_up = filter.terms.get(&Field::Credential).map(BTreeSet::len);
+            assert_eq!(looked_up, narrows.then_some(count));
+            let (last, beyond) = (count - 1, count);
+            let found = [
+                &[0, 1][..],
+                &[beyond, last],
+                &[beyond],
+                &[beyond, beyond + 1],
+            ];
+            let found = found.iter().enumerate().map(|(n, c)| issue(n, c));
+            let mut hit = Hit::default();
+            hit.count_all(&aim, found, at(1_500));
+            assert_eq!((hit.tokens, hit.complete), (2, true));
+            assert_eq!(hit.token_ids, ["0", "1"]);
+        }
+        let none = Aim::Keys(BTreeSet::new()).filter(Filter::default());
+        assert_eq!(none.terms[&Field::Credential], BTreeSet::new());
     }
 
     #[test]

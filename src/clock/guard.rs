@@ -30,6 +30,11 @@ pub struct TimeGuard {
     clock: Arc<dyn Clock>,
     /// Highest second handed out so far, or recovered from log and store.
     mark: AtomicI64,
+    /// What the mark was before somebody confirmed an earlier time.
+    confirmed_from: AtomicI64,
+    /// The mark that was found at the start, until the wall clock is confirmed, and when that was by the monotonic clock.
+    found: AtomicI64,
+    began: Duration,
     stepped: AtomicBool,
     /// Wall-clock minus monotonic time at the last look, in milliseconds: a step shows against it at once.
     offset: AtomicI64,
@@ -59,10 +64,13 @@ impl TimeGuard {
             monotonic: clock.monotonic(),
             steady: 0,
         };
-        let mark = AtomicI64::new(mark.map_or(i64::MIN, Timestamp::as_second));
+        let mark = mark.map(Timestamp::as_second);
         Self {
             clock,
-            mark,
+            mark: AtomicI64::new(mark.unwrap_or(i64::MIN)),
+            confirmed_from: AtomicI64::new(i64::MIN),
+            found: AtomicI64::new(mark.unwrap_or(i64::MAX)),
+            began: last.monotonic,
             stepped: AtomicBool::new(false),
             offset: AtomicI64::new(last.offset()),
             last: Mutex::new(last),
@@ -109,12 +117,28 @@ impl TimeGuard {
         self.clock.now()
     }
 
-    /// The latest instant that may have been given out: for what cannot wait until the clock is steady, such as a
-    /// revocation of everything so far.
+    /// The latest instant that may have been given out, also by a clock that was ahead until somebody confirmed an earlier
+    /// time: for what cannot wait until the clock is steady, such as a revocation of everything so far.
     #[must_use]
     pub fn latest(&self) -> Timestamp {
         let wall = self.wall();
-        self.mark().map_or(wall, |mark| mark.max(wall))
+        let given = [&self.mark, &self.confirmed_from].map(|at| at.load(Ordering::Acquire));
+        let given = given.map(|at| Timestamp::from_second(at).unwrap_or(wall));
+        given.into_iter().fold(wall, Timestamp::max)
+    }
+
+    /// A time that it is at least, also where the clock was ahead already when this run began, which no look can tell: no more
+    /// than has passed since then is added to the mark of the run before. For removing what must not go before its time.
+    ///
+    /// # Errors
+    /// As [`TimeGuard::now`].
+    pub fn surely(&self) -> Result<Timestamp, ClockFault> {
+        let now = self.now()?;
+        let Ok(found) = Timestamp::from_second(self.found.load(Ordering::Acquire)) else {
+            return Ok(now);
+        };
+        let passed = self.clock.monotonic().saturating_sub(self.began);
+        Ok(found.checked_add(passed).map_or(now, |sure| sure.min(now)))
     }
 
     /// The unguarded clock, for measuring durations.
@@ -173,6 +197,10 @@ impl TimeGuard {
             monotonic: self.clock.monotonic(),
             steady: STEADY_READINGS,
         };
+        self.found.store(i64::MAX, Ordering::Release);
+        // Before the mark is lowered: whoever looks sees it in one of the two.
+        let before = self.mark.load(Ordering::Acquire);
+        self.confirmed_from.fetch_max(before, Ordering::AcqRel);
         self.mark.store(last.wall.as_second(), Ordering::Release);
         self.offset.store(last.offset(), Ordering::Release);
         self.stepped.store(false, Ordering::Release);
@@ -255,5 +283,39 @@ mod tests {
         assert_eq!(guard.now(), Err(ClockFault::BelowMark));
         guard.confirm();
         assert!(guard.now().is_ok());
+    }
+
+    #[test]
+    fn what_was_given_out_is_known_also_after_an_earlier_time_is_confirmed() {
+        let clock = TestClock::at(1_003_600);
+        let guard = TimeGuard::new(clock.clone(), None);
+        let ahead = guard.now().unwrap();
+        clock.step(-3600);
+        guard.confirm();
+        assert_eq!(guard.now().unwrap(), clock.now());
+        assert_eq!(guard.latest(), ahead);
+        clock.advance(3601);
+        assert_eq!(guard.latest(), clock.now());
+    }
+
+    #[test]
+    fn no_more_has_passed_than_since_the_start_until_that_is_confirmed() {
+        let mark = Timestamp::from_second(1_000_000).unwrap();
+        // Ten hours later, or a clock that is ten hours ahead.
+        let clock = TestClock::at(1_036_000);
+        let guard = TimeGuard::new(clock.clone(), Some(mark));
+        clock.advance(60);
+        assert_eq!(guard.now().unwrap(), clock.now());
+        assert_eq!(guard.surely().unwrap().as_second(), 1_000_060);
+        guard.confirm();
+        assert_eq!(guard.surely().unwrap(), clock.now());
+        // Nothing was found; nor is it ever later than it is.
+        let guard = TimeGuard::new(clock.clone(), None);
+        assert_eq!(guard.surely().unwrap(), clock.now());
+        let guard = TimeGuard::new(clock.clone(), Timestamp::from_second(1_036_062).ok());
+        clock.advance(1);
+        assert_eq!(guard.surely(), guard.now());
+        clock.step(60);
+        assert_eq!(guard.surely(), Err(ClockFault::Stepped));
     }
 }

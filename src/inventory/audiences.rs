@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// Store prefix of audiences.
 pub const PREFIX: &str = "audience/";
@@ -62,6 +63,8 @@ struct Index {
 pub struct Audiences {
     index: ArcSwap<Index>,
     sources: Mutex<Sources>,
+    /// Is told whenever somebody is to be told otherwise of what is revoked.
+    views: watch::Sender<()>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -96,6 +99,12 @@ impl Audiences {
     #[must_use]
     pub fn formerly_served(&self, by: &SpiffeId) -> Option<View> {
         self.index.load().former.get(by.as_str()).cloned()
+    }
+
+    /// Is told whenever what [`Audiences::served`] and [`Audiences::formerly_served`] answer has changed, of anybody.
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<()> {
+        self.views.subscribe()
     }
 
     /// All audiences by name, from the one after `after`.
@@ -211,7 +220,11 @@ impl Audiences {
         change(&mut next);
         let index = build(&next)?;
         *sources = next;
-        self.index.store(Arc::new(index));
+        let old = self.index.swap(Arc::new(index));
+        let new = self.index.load();
+        if old.servers != new.servers || old.former != new.former {
+            self.views.send_replace(());
+        }
         Ok(())
     }
 }
@@ -368,6 +381,25 @@ mod tests {
         assert_eq!(audiences.served(&other), None);
         audiences.configure(vec![spec("shop", &[])]).unwrap();
         assert_eq!(audiences.served(&till()), None);
+    }
+
+    #[test]
+    fn it_is_told_when_somebody_serves_other_tenants_and_of_nothing_else() {
+        let audiences = Audiences::default();
+        let mut views = audiences.views();
+        let mut is_told = |specs: Vec<AudienceSpec>| {
+            audiences.configure(specs).unwrap();
+            let is_told = views.has_changed().unwrap();
+            views.mark_unchanged();
+            is_told
+        };
+        let (a, b) = (|| served("one", Some("a")), || served("two", Some("b")));
+        assert!(!is_told(vec![spec("shop", &[])]));
+        assert!(is_told(vec![a()]));
+        assert!(!is_told(vec![a(), served("three", Some("a"))]));
+        assert!(is_told(vec![a(), b()]));
+        assert!(is_told(vec![b()]));
+        assert!(is_told(vec![]));
     }
 
     #[test]

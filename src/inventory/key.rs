@@ -1,6 +1,7 @@
 //! API keys as governed things. The secret itself is never here, only its hash.
 
 use crate::id::{Audience, KeyPublicId, Label, Owner, Purpose, ScopeSet, Tenant};
+use crate::limits;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,16 @@ pub struct ApiKey {
     /// The key that replaced it, when it was rotated.
     #[serde(default)]
     pub successor: Option<KeyPublicId>,
+}
+
+impl ApiKey {
+    /// When no token that was made from it can be alive. That is later than its expiry: a rotation brings that forward, never
+    /// to before the rotation itself, and what was issued until then keeps its end, which is no later than that of any token.
+    #[must_use]
+    pub fn end_of_tokens(&self) -> Timestamp {
+        let end = self.spec.expires.saturating_add(limits::LONGEST_LIFETIME);
+        end.unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// Fixed-length digests as base64url text.

@@ -298,8 +298,8 @@ impl Keys {
         match key.state {
             KeyState::Active => self.hot.release(credential),
             KeyState::Suspended | KeyState::Revoked => {
-                // No token made from it outlives it (invariant 2), so the marker need not either.
-                let (end, tenant) = (key.spec.expires, key.spec.tenant.as_ref());
+                // No later than its tokens: of a key that was rotated they may have been made when it had longer to go.
+                let (end, tenant) = (key.end_of_tokens(), key.spec.tenant.as_ref());
                 self.hot.revoke_of(credential, Second::end_of(end), tenant);
             }
         }

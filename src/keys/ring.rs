@@ -79,7 +79,7 @@ pub enum InvalidTiming {
     NoLifetime,
 }
 
-/// The spare is not published long enough.
+/// Why the spare does not take over.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NotYet {
     /// It may take over from this instant on.
@@ -350,7 +350,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Takes a key out of publication; one that was taken out stays as it is. Where it was the active one, [`Ring::mend`] lets the spare take over at once.
+    /// Takes a key out of publication; one that was taken out stays as it is. Where it was the active one, [`Ring::mend`] lets
+    /// the spare take over at once.
     ///
     /// # Errors
     /// [`UnknownMember`].

@@ -148,9 +148,9 @@ impl Rotation {
         self.change(&Wish::Rotate, now, with, record).await
     }
 
-    /// Takes a key out of publication; the spare takes over at once. `None` when it was taken out before. Nothing else is done that is due by age, so that `now`
-    /// need not be trusted. `with` is committed in the same transaction: the
-    /// marker on the key's id. The store's reserve may be used.
+    /// Takes a key out of publication; the spare takes over at once. `None` when it was taken out before. Nothing else is done
+    /// that is due by age, so that `now` need not be trusted. `with` is committed in the same transaction: the marker on the
+    /// key's id. The store's reserve may be used.
     ///
     /// # Errors
     /// [`RotationError`].

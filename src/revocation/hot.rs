@@ -1,4 +1,5 @@
-//! The hot set: the markers in force on this node, and what has changed of them since the feed last looked.
+//! The hot set: the markers in force on this node, what has changed of them since the feed last looked, and which of them the
+//! store is not known to have.
 
 use super::View;
 use super::partition::{Chosen, Partition, Partitions};
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 pub struct HotSet {
     markers: MarkerSet<Partition>,
     partitions: Partitions,
-    /// Changes for the feed; none are kept before there is one.
+    /// What the feed is to be told, and what of the markers the store is not known to have.
     changes: Mutex<Changes>,
     /// Is told of every change.
     changed: watch::Sender<()>,
@@ -24,7 +25,7 @@ pub struct HotSet {
 
 #[derive(Debug, Default)]
 struct Changes {
-    /// Which markers changed, and who is to be told.
+    /// Which markers changed, and who is to be told. None before there is a feed.
     told: Option<HashMap<MarkerId, Partition>>,
     /// In force whatever is put, because they are not written yet.
     pinned: HashMap<MarkerId, (Cover, Partition)>,

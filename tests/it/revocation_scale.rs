@@ -67,7 +67,8 @@ fn look_up(hot: &HotSet) -> (Duration, Duration) {
     (took[took.len() / 2], took[took.len() * 99 / 100])
 }
 
-/// How long it takes to revoke one more: the median of these.
+/// How long it takes to revoke one more: the shortest of these. What the disk does for others only adds to it; what a
+/// revocation costs for the markers that there are, each would.
 async fn revoke(store: &dyn Store, hot: &HotSet, numbers: Range<usize>, end: Second) -> Duration {
     let mut took = Vec::new();
     for number in numbers {
@@ -76,8 +77,7 @@ async fn revoke(store: &dyn Store, hot: &HotSet, numbers: Range<usize>, end: Sec
         hot.put(marker(number, end).marker);
         took.push(now() - start);
     }
-    took.sort();
-    took[took.len() / 2]
+    took.into_iter().min().unwrap()
 }
 
 #[test]

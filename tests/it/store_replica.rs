@@ -6,6 +6,7 @@ use crate::support::stores::{PATIENCE, clock, key, open, put, value};
 use cambist::clock::Clock;
 use cambist::limits;
 use cambist::revocation::{HotSet, Label};
+use cambist::store::recovery::CUTOFF;
 use cambist::store::replica::{Apply, NotApplied, Replica, StartError};
 use cambist::store::{Batch, CommitError, Entry, Key, Op, Revision, Store, Value};
 use std::collections::BTreeMap;
@@ -319,7 +320,13 @@ async fn a_bad_value_leaves_the_old_one_and_is_not_called_applied() {
 async fn watchers_are_not_told_that_they_are_fresh_where_a_marker_is_missing() {
     let store = HostileStore::calm(clock());
     let (hot, other) = (Arc::<HotSet>::default(), Part::new("b/"));
-    let parts: Vec<Arc<dyn Apply>> = vec![Arc::clone(&hot) as _, other];
+    let marked = [
+        cambist::inventory::KEY_PREFIX,
+        cambist::keys::PREFIX,
+        CUTOFF,
+    ];
+    let mut parts: Vec<Arc<dyn Apply>> = vec![Arc::clone(&hot) as _, other];
+    parts.extend(marked.map(|prefix| Part::new(prefix) as _));
     let stop = CancellationToken::new();
     let started = Replica::start(Arc::new(store.clone()), parts, clock(), stop.clone()).await;
     let (replica, _) = started.unwrap();
@@ -327,6 +334,19 @@ async fn watchers_are_not_told_that_they_are_fresh_where_a_marker_is_missing() {
     let elsewhere = store.commit(put("b/1", "bad")).await.unwrap();
     assert!(replica.applied(elsewhere, PATIENCE).await.is_err());
     assert!(Label::of(&replica).as_of.is_some());
+    // What else of the store becomes markers, by the names that its parts give it.
+    for prefix in marked {
+        let name = format!("{prefix}x");
+        let bad = store.commit(put(&name, "bad")).await.unwrap();
+        assert!(replica.applied(bad, PATIENCE).await.is_err());
+        assert_eq!(Label::of(&replica).as_of, None, "{name}");
+        let mended = store.commit(put(&name, "good")).await.unwrap();
+        assert!(
+            replica.applied(mended, PATIENCE).await.is_err(),
+            "b/1 stays"
+        );
+        until(|| Label::of(&replica).as_of.is_some()).await;
+    }
     let name = "marker/AAAAAAAAAAAAAAAAAAAAAA";
     let bad = store.commit(put(name, "bad")).await.unwrap();
     assert!(replica.applied(bad, PATIENCE).await.is_err());

@@ -9,7 +9,7 @@ use crate::clock::guard::TimeGuard;
 use crate::clock::testing::TestClock;
 use crate::id::{Audience, Owner, Purpose};
 use crate::inventory::{AudienceSpec, KEY_PREFIX};
-use crate::keys::{Kek, KeyRing, Timing};
+use crate::keys::KeyRing;
 use crate::limits;
 use crate::revocation::HotSet;
 use crate::store::embedded::EmbeddedStore;
@@ -44,19 +44,11 @@ impl Settled for Log {
 
 fn author(keys: &Arc<Keys>, audiences: &Arc<Audiences>) -> Author {
     let issuer: Arc<str> = "https://cambist.example.org".into();
-    let timing = Timing::new(
-        limits::ROTATE_AFTER,
-        limits::MAX_LIFETIME,
-        limits::STALENESS,
-    )
-    .unwrap();
-    let kek = Kek::new(zeroize::Zeroizing::new([7; Kek::LENGTH])).unwrap();
-    let ring = Arc::new(KeyRing::new(Arc::new(kek), timing));
     let authn = Authn::new(
         Arc::clone(keys),
         Arc::clone(audiences),
         Arc::new(TrustStore::new()),
-        OwnTokens::new(issuer, ring),
+        OwnTokens::new(issuer, KeyRing::empty_for_test()),
         Arc::default(),
         Timestamp::MIN,
     );

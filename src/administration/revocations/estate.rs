@@ -5,7 +5,7 @@ use super::{Revocable, RevocationAdmin, Revoked};
 use crate::administration::change::{Author, Note, Precondition, Who, raced, too_large, unread};
 use crate::audit::{ActKind, Context};
 use crate::authn::{Face, Peer};
-use crate::id::Owner;
+use crate::id::{KeyPublicId, Owner};
 use crate::inventory::KeyState;
 use crate::limits;
 use crate::refusal::{Denial, Fault};
@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Store prefix of estates that are being revoked.
@@ -50,6 +51,13 @@ impl Begun {
 const ACTION: &str = "estate.revoke";
 
 impl RevocationAdmin {
+    /// The keys that revoking an owner's estate would revoke now, for a dry run. Looks at every key that there is.
+    #[must_use]
+    pub fn keys_of(&self, owner: &Owner) -> BTreeSet<KeyPublicId> {
+        let keys = self.estate(owner, self.changes.now_or_latest());
+        keys.iter().map(|entry| entry.key().id).collect()
+    }
+
     /// Revokes every key of an owner that there was when it was asked for. What was begun is stored first, once, so that
     /// [`RevocationAdmin::resume`] ends what a crash broke off; what is asked again while it is under way goes on with it,
     /// and where no key is left there is nothing to begin.

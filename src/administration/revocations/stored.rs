@@ -17,7 +17,12 @@ use std::collections::BTreeMap;
 use tokio::time::{Instant, sleep};
 
 impl RevocationAdmin {
-    /// Stores a marker, together with the one of its id that is there: what is in force merges by maximum.
+    /// Stores a marker, together with the one of its id that is there: what is in force merges by maximum. A repeat is
+    /// answered with what is stored where that reaches as far, and is carried out where it does not: it may ask for more than
+    /// the first call did, at least for what began since, and whoever is told that it is in force relies on it.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] for a repeat of what was taken back since; a failure where it cannot be written.
     pub(super) async fn set(
         &self,
         mut new: StoredMarker,
@@ -28,14 +33,8 @@ impl RevocationAdmin {
         let (wanted, whose) = (new.marker.cover, new.tenant.clone());
         let key = StoredMarker::key(&new.marker.id).map_err(too_large)?;
         let name = new.marker.id.to_string();
-        if self
-            .changes
-            .repeated(action, &name, author, on)
-            .await?
-            .is_some()
-        {
-            return Ok(new);
-        }
+        let repeated = self.changes.repeated(action, &name, author, on).await?;
+        let (mut is_repeated, anew) = (repeated.is_some(), Precondition::default());
         for _ in 0..limits::WRITE_ATTEMPTS {
             let entry = self.changes.store().read(&key).await.map_err(unread)?;
             let mut expect = Expect::Absent;
@@ -44,14 +43,18 @@ impl RevocationAdmin {
             if let Some(entry) = entry {
                 expect = Expect::Unmodified(entry.modified);
                 // One that cannot be read is written anew.
-                let old = StoredMarker::read(&entry)
-                    .ok()
-                    .filter(|old| !old.is_reinstated());
-                if let Some(old) = old {
+                let old = StoredMarker::read(&entry).ok();
+                if is_repeated && old.as_ref().is_some_and(StoredMarker::is_reinstated) {
+                    return Err(taken_back(&name));
+                }
+                if let Some(old) = old.filter(|old| !old.is_reinstated()) {
                     new.marker.cover = old.marker.cover.merge(wanted);
                     // What is of two is of none.
                     new.tenant = new.tenant.filter(|new| old.tenant.as_ref() == Some(new));
-                    if new.marker.cover == old.marker.cover && new.tenant == old.tenant {
+                    let (cover, was) = (new.marker.cover, old.marker.cover);
+                    // The end of a repeat that is reckoned from now is later, and nothing it covers lives longer for that.
+                    let is_as_far = cover == was || (is_repeated && cover.before == was.before);
+                    if is_as_far && new.tenant == old.tenant {
                         return Ok(old);
                     }
                 }
@@ -63,11 +66,15 @@ impl RevocationAdmin {
                 .map_err(too_large)?;
             let note = noted(action, &new, "set");
             let note = note.note();
+            // Whoever repeats it once more is known by what the first call left.
+            let on = if is_repeated { &anew } else { on };
             let committed = self
                 .changes
                 .commit(batch.reserved(), &note, author, on, &name, &name);
             match committed.await? {
-                Committed::Now(_) | Committed::Before(_) => return Ok(new),
+                Committed::Now(_) => return Ok(new),
+                // The first call may have asked for less.
+                Committed::Before(_) => is_repeated = true,
                 // Again, on what is there by now.
                 Committed::Raced => drop(self.changes.all_in_force().await?),
             }
@@ -212,6 +219,14 @@ impl RevocationAdmin {
             Err(error) => Err(Denial::failed(Fault::StoreUnavailable, error.to_string())),
         }
     }
+}
+
+/// A repeat may come late, and must not undo what somebody decided after the first call.
+fn taken_back(name: &str) -> Denial {
+    let cause = format!(
+        "the marker `{name}` was set under this idempotency key and taken back since: to set it anew, take another key"
+    );
+    Refusal::new(Code::Conflict, cause).into()
 }
 
 /// What the record says of a marker.

@@ -2,8 +2,9 @@
 
 mod estate;
 mod known;
-mod meanwhile;
+pub(super) mod meanwhile;
 mod own;
+mod repeats;
 mod signing;
 mod stress;
 mod until;

@@ -36,14 +36,16 @@ impl Undurable {
         self.len() == 0
     }
 
-    /// Notes one, once: as whoever came first says it, and as of when it was last asked for.
+    /// Notes one, once: as whoever came first says it, and as of when it was last asked for. Whatever becomes of it, `pin`
+    /// is called while something waits: what it pins is let go of with the last of that, neither before it nor never.
     ///
     /// # Errors
     /// [`Code::TooBusy`] past [`limits::UNDURABLE`]; the marker is in force all the same.
-    pub(super) fn push(&self, asked: &Asked) -> Result<(), Denial> {
+    pub(super) fn push(&self, asked: &Asked, pin: impl FnOnce()) -> Result<(), Denial> {
         let mut waiting = self.lock();
-        // Whatever becomes of this one, nothing is issued until those that wait are written.
+        // Nothing is issued until those that wait are written.
         self.any.store(true, Ordering::Release);
+        pin();
         if let Some(one) = waiting.iter_mut().find(|one| one.what.is_same(&asked.what)) {
             one.at = one.at.max(asked.at);
             return Ok(());
@@ -108,6 +110,7 @@ impl Undurable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::administration::revocations::tests::meanwhile::LOOKING;
     use crate::administration::{Author, Revocable, Who};
     use crate::audit::Context;
     use crate::authn::Face;
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn so_many_wait_each_once_and_not_one_more() {
         let undurable = Undurable::default();
-        let push = |number| undurable.push(&asked(number, 1));
+        let push = |number| undurable.push(&asked(number, 1), || {});
         assert!(!undurable.any());
         for number in 0..limits::UNDURABLE {
             push(number).unwrap();
@@ -156,10 +159,11 @@ mod tests {
 
     #[test]
     fn it_is_warned_of_before_as_many_wait_as_may() {
+        let _alone = LOOKING.blocking_lock();
         let undurable = Undurable::default();
         let near = limits::UNDURABLE * limits::NEAR.0 / 100;
         for number in 0..limits::UNDURABLE {
-            let warned = warnings(|| undurable.push(&asked(number, 1)).unwrap());
+            let warned = warnings(|| undurable.push(&asked(number, 1), || {}).unwrap());
             assert_eq!(warned.len(), usize::from(number + 1 == near), "{number}");
         }
     }
@@ -167,10 +171,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_again_while_it_is_written_stays() {
         let undurable = Undurable::default();
-        undurable.push(&asked(1, 5)).unwrap();
+        undurable.push(&asked(1, 5), || {}).unwrap();
         let taken = undurable.first().unwrap();
         for second in [7, 6] {
-            undurable.push(&asked(1, second)).unwrap();
+            undurable.push(&asked(1, second), || {}).unwrap();
         }
         undurable.written(&taken);
         assert!(undurable.any());
@@ -178,5 +182,24 @@ mod tests {
         assert_eq!(again.at.as_second(), 7);
         undurable.written(&again);
         assert!(!undurable.any());
+    }
+
+    /// Also of what waits already, and of one too many.
+    #[test]
+    fn nothing_is_written_or_let_go_of_while_something_is_pinned() {
+        let undurable = Undurable::default();
+        let push = |number| {
+            let mut is_held = false;
+            let is_alone = || is_held = undurable.waiting.try_lock().is_err();
+            let noted = undurable.push(&asked(number, 1), is_alone);
+            (noted.is_ok(), is_held)
+        };
+        for _ in 0..2 {
+            assert_eq!(push(0), (true, true));
+        }
+        for number in 1..limits::UNDURABLE {
+            push(number);
+        }
+        assert_eq!(push(limits::UNDURABLE), (false, true));
     }
 }

@@ -1,7 +1,9 @@
 //! `Revocation.Revoke`: what is asked for, by whom, and the answer.
 
 use super::{RevocationService, marker};
-use crate::administration::{Author, InHand, Precondition, Reach, Revocable, Revoked, Who};
+use crate::administration::{
+    Author, InHand, Precondition, Reach, Revocable, RevocationAdmin, Revoked, Who,
+};
 use crate::audit::{Aim, Hit};
 use crate::authn::{Credential, Peer, TokenType};
 use crate::grpc::convert::{instant, invalid, open, reason};
@@ -183,30 +185,10 @@ impl RevocationService {
 
     /// What it would hit, as the record shows.
     async fn hit(&self, what: &Revocable, now: Timestamp) -> Result<pb::Hit, Status> {
-        let at = |reach: &Reach| match reach {
-            Reach::Before(at) => *at,
-            Reach::Ban => now,
-        };
-        let aim = match what {
-            Revocable::Token(id, _) => Aim::Token(id.to_string()),
-            Revocable::Certificate(digest, _)
-            | Revocable::TokensOf(CredentialId::Certificate(digest), _) => {
-                Aim::Certificate(CredentialId::Certificate(*digest).to_string())
-            }
-            Revocable::Subject(sub, reach) => Aim::Subject(sub.clone(), at(reach)),
-            Revocable::Issuer(before) => Aim::All(*before),
-            Revocable::TrustDomain(domain, reach) => {
-                Aim::TrustDomain(domain.as_str().to_owned(), at(reach))
-            }
-            Revocable::ApiKey(id)
-            | Revocable::LeakedKey(id, _)
-            | Revocable::TokensOf(CredentialId::ApiKey(id), _) => {
-                Aim::Credential(CredentialId::ApiKey(*id).to_string())
-            }
-            Revocable::SigningKey(id) => Aim::SigningKey(id.to_string()),
-            Revocable::Owner(owner) => Aim::Owner(owner.to_string()),
-        };
+        let (what, revocations) = (what.clone(), Arc::clone(&self.revocations));
         let find = audit::read(&self.reading, &self.gate, move |reading, left| {
+            // Here, since an owner may have very many keys: as few at a time as may read, and in a thread that may block.
+            let aim = aim(&what, &revocations, now);
             reading.hit(&aim, now, move || !left.is_cancelled())
         });
         let (hit, _seat) = find.await?;
@@ -224,6 +206,34 @@ impl RevocationService {
             subjects: subjects.into_iter().collect(),
             complete,
         })
+    }
+}
+
+/// The issues that a revocation would hit. An owner's are those of the keys that it would revoke, wherever they stand in the
+/// ancestry: a record's owner is that of the root alone.
+fn aim(what: &Revocable, revocations: &RevocationAdmin, now: Timestamp) -> Aim {
+    let at = |reach: &Reach| match reach {
+        Reach::Before(at) => *at,
+        Reach::Ban => now,
+    };
+    match what {
+        Revocable::Token(id, _) => Aim::Token(id.to_string()),
+        Revocable::Certificate(digest, _)
+        | Revocable::TokensOf(CredentialId::Certificate(digest), _) => {
+            Aim::Certificate(CredentialId::Certificate(*digest).to_string())
+        }
+        Revocable::Subject(sub, reach) => Aim::Subject(sub.clone(), at(reach)),
+        Revocable::Issuer(before) => Aim::All(*before),
+        Revocable::TrustDomain(domain, reach) => {
+            Aim::TrustDomain(domain.as_str().to_owned(), at(reach))
+        }
+        Revocable::ApiKey(id)
+        | Revocable::LeakedKey(id, _)
+        | Revocable::TokensOf(CredentialId::ApiKey(id), _) => {
+            Aim::Credential(CredentialId::ApiKey(*id).to_string())
+        }
+        Revocable::SigningKey(id) => Aim::SigningKey(id.to_string()),
+        Revocable::Owner(owner) => Aim::Keys(revocations.keys_of(owner)),
     }
 }
 

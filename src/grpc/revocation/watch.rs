@@ -17,6 +17,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use tokio_stream::wrappers::WatchStream as Changes;
 use tokio_stream::{Empty, Stream as _};
 use tonic::body::Body;
 use tonic::{Request, Response, Status};
@@ -29,6 +30,8 @@ pub(super) fn open(
     request: &Request<pb::WatchRequest>,
 ) -> Result<Response<WatchStream>, Status> {
     let peer = peer(request)?;
+    // Before it is asked what the caller serves, so that no change of that goes unseen.
+    let views = service.gate.exchange.audiences.views();
     let follower = service.gate.watcher(&peer)?;
     let view = follower.view().clone();
     let asked = request.get_ref();
@@ -38,6 +41,7 @@ pub(super) fn open(
     let answer = Answer {
         watcher: service.feed.watch(&follower.to_string(), &view, from)?,
         asked: None,
+        views: Changes::from_changes(views),
         view,
         gate: service.gate.clone(),
         peer,
@@ -71,6 +75,8 @@ struct Answer {
     watcher: Watcher,
     /// The heartbeat at which it was last asked whether the caller may, and what.
     asked: Option<u64>,
+    /// Is told when somebody serves other tenants than before.
+    views: Changes<()>,
     /// What it is told.
     view: View,
     gate: Gate,
@@ -79,15 +85,19 @@ struct Answer {
 }
 
 impl Answer {
-    /// Asks anew whether the caller may, once a heartbeat. Answers whether what it is told is another now.
-    fn may(&mut self) -> Result<bool, Status> {
-        let beats = Some(self.watcher.beats());
-        if self.asked == beats {
-            return Ok(false);
+    /// Asks anew whether the caller may, once a heartbeat, and whenever somebody serves other tenants than before: nothing
+    /// says how fresh it is that does not tell of all that it serves. Answers whether what it is told is another now.
+    fn may(&mut self, cx: &mut Context<'_>) -> Result<bool, Status> {
+        let mut is_to_ask = false;
+        // Until there is nothing new, so that it is woken by the next change.
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.views).poll_next(cx) {
+            is_to_ask = true;
         }
-        // It was asked when the call began.
-        let is_first = std::mem::replace(&mut self.asked, beats).is_none();
-        if is_first {
+        let beats = Some(self.watcher.beats());
+        let asked = std::mem::replace(&mut self.asked, beats);
+        // The first time it was asked when the call began.
+        is_to_ask |= asked.is_some() && asked != beats;
+        if !is_to_ask {
             return Ok(false);
         }
         let follower = self.gate.watcher(&self.peer)?;
@@ -120,7 +130,7 @@ impl http_body::Body for Answer {
         }
         let polled = loop {
             let polled = Pin::new(&mut self.watcher).poll_next(cx);
-            match self.may() {
+            match self.may(cx) {
                 Ok(false) => break polled,
                 // What came is of what it was told before.
                 Ok(true) => {}

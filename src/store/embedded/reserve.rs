@@ -1,4 +1,4 @@
-//! The reserve: bytes on the store's disk that only revocation and recovery may use.
+//! The reserve: bytes on the store's disk that only batches marked [`Batch::reserved`](crate::store::Batch::reserved) may use.
 //!
 //! A preallocated file stands beside the store. When the disk is full it is cut shorter, step by step, and what it
 //! gives back is written by the batch that needs it. While it is incomplete, everything else is refused:

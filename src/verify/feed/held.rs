@@ -231,23 +231,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Puts a view in use, unless it is of another set than what is held and older.
-    fn put(&mut self, view: View, is_older: fn(&View, &View, Reading) -> bool) -> Done {
-        let view = Arc::new(view);
+    fn put(&mut self, mut view: View, is_older: fn(&View, &View, Reading) -> bool) -> Done {
         if matches!(self.at, At::Held) {
-            self.held.view.store(Some(view));
+            self.held.view.store(Some(Arc::new(view)));
             return Done::Applied;
         }
-        let is_older = {
-            let held = self.held.view.load();
-            held.as_ref()
-                .is_some_and(|held| is_older(&view, held, self.held.now()))
-        };
-        if is_older {
-            self.at = At::Behind(view);
-            return Done::Applied;
+        if let Some(held) = self.held.view.load().as_ref() {
+            if is_older(&view, held, self.held.now()) {
+                self.at = At::Behind(Arc::new(view));
+                return Done::Applied;
+            }
+            // This feed may not have told the same instant before, and another one has.
+            if let (Some(new), Some(old)) = (view.fresh, held.fresh)
+                && new.as_of == old.as_of
+            {
+                view.fresh = Some(old);
+            }
         }
         self.at = At::Held;
-        Done::Replaced(self.held.view.swap(Some(view)))
+        Done::Replaced(self.held.view.swap(Some(Arc::new(view))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a feed tells, message by message, on a clock that tests move.
 
 mod bounds;
+mod turns;
 
 use super::held::{Done, Reader};
 use super::told::Fault;
@@ -455,30 +456,4 @@ fn markers_end_when_both_clocks_say_so() {
     reader.take(beat("a", world.now())).unwrap();
     world.feed.0.held.expire();
     assert_eq!(world.covered(), [2, 3]);
-}
-
-/// A thing that every state revokes is revoked at every instant, while sets take each other's place.
-#[test]
-fn nothing_passes_between_one_set_and_the_next() {
-    let world = World::new();
-    world.feed.snapshot(&[marker(1), marker(2)]);
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let looking = scope.spawn(|| {
-            let mut looks = 0_u64;
-            while !done.load(std::sync::atomic::Ordering::Acquire) {
-                assert!(world.covers(1));
-                looks += 1;
-            }
-            looks
-        });
-        for round in 0..200_u8 {
-            let mut reader = world.reader(false);
-            let all = [marker(round.max(3)), marker(1)];
-            reader.take(part(&all[..1], true, None)).unwrap();
-            reader.take(rest("n", &all, 1, world.now())).unwrap();
-        }
-        done.store(true, std::sync::atomic::Ordering::Release);
-        assert!(looking.join().unwrap() > 0);
-    });
 }

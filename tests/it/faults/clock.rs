@@ -218,3 +218,36 @@ async fn a_lease_that_waits_for_the_broker_to_recover_ends_at_once_when_it_is_re
     let end = end.unwrap_err();
     assert_eq!(refusal(&end), "revoked", "{end:?}");
 }
+
+/// Revokes a token by its bare id: for a day.
+async fn revoke(broker: &InProcess, jti: &str) {
+    let thing = Thing::TokenId(jti.to_owned());
+    let request = RevokeRequest {
+        reason: "taken over".to_owned(),
+        thing: Some(thing),
+        ..RevokeRequest::default()
+    };
+    let mut admin = RevocationClient::new(broker.local().await);
+    admin.revoke(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_marker_ends_before_its_time_by_a_clock_that_was_ahead_at_the_start() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    revoke(&broker, "AAAAAAAAAAAAAAAAAAAAAA").await;
+    clock.advance(u32::try_from(2 * DAY).unwrap());
+    until("an issue", async || {
+        broker.exchange(by_certificate()).await.is_ok()
+    })
+    .await;
+    revoke(&broker, "BBBBBBBBBBBBBBBBBBBBBA").await;
+    broker.stop().await;
+    // The first ended in the run before; the second may have as well, by a clock that nothing speaks against.
+    let broker = InProcess::start(&site, TestClock::at(NOW + 365 * DAY), false).await;
+    until("the first to go", async || {
+        broker.metric("markers").await == Some(1)
+    })
+    .await;
+    broker.stop().await;
+}

@@ -70,7 +70,7 @@ async fn however_often_it_is_tried_it_is_begun_once() {
     world
         .admin
         .undurable
-        .push(&world.admin.asked(&what, "", &author()))
+        .push(&world.admin.asked(&what, "", &author()), || {})
         .unwrap();
     world.away(false);
     world.admin.settle().await.unwrap();

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 /// Held by whoever looks at the log: where two begin to at once, one may miss the first line of a kind.
-pub(super) static LOOKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub(in super::super) static LOOKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Is told each line of the log, at the moment when it is written.
 #[derive(Clone)]
@@ -87,4 +87,43 @@ async fn what_was_revoked_while_nothing_could_be_written_is_taken_back_once_all_
     let reinstated = world.admin.reinstate(&id, "", &author(), &on).await;
     assert!(reinstated.unwrap().0.is_reinstated());
     assert!(world.hot.markers().get(&id).is_none());
+}
+
+/// Nothing would let go of it, and nobody could take it back.
+#[tokio::test]
+async fn what_is_asked_for_while_the_last_one_is_written_is_let_go_of_with_it() {
+    let _alone = LOOKING.lock().await;
+    let world = Arc::new(World::new());
+    let asked_for = |sub: usize| {
+        let what = Revocable::Subject(sub.to_string(), Reach::Ban);
+        world.admin.asked(&what, "", &author())
+    };
+    // One less than it is warned of.
+    let near = limits::UNDURABLE * limits::NEAR.0 / 100;
+    for sub in 1..near {
+        world.admin.undurable.push(&asked_for(sub), || {}).unwrap();
+    }
+    let (other, came) = (Arc::clone(&world), Arc::new(AtomicBool::default()));
+    let has_come = Arc::clone(&came);
+    let lines = Lines(Arc::new(move |line| {
+        if line.contains("nearly as many revocations wait") {
+            // As `settle` does once it has written each.
+            while let Some(first) = other.admin.undurable.first() {
+                other.admin.undurable.written(&first);
+            }
+            other.admin.undurable.if_empty(|| other.hot.unpin());
+            has_come.store(true, Ordering::Release);
+        }
+    }));
+    let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(lines));
+    let guard = tracing::subscriber::set_default(subscriber.finish());
+    let asked = asked_for(0);
+    let revoked = world
+        .admin
+        .revoke_unwritten(&asked, &Precondition::default());
+    drop(guard);
+    assert!(came.load(Ordering::Acquire) && !world.admin.undurable.any());
+    let id = revoked.unwrap().markers[0].marker.id;
+    assert!(world.hot.markers().get(&id).is_some());
+    assert!(!world.hot.is_pinned(&id));
 }

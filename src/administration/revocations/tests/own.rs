@@ -31,8 +31,20 @@ fn proven(name: &str) -> Holder {
 }
 
 async fn give_up(world: &World, held: &Held) -> Revoked {
-    let (author, on) = (author(), Precondition::default());
-    world.admin.give_up(held, "", &author, &on).await.unwrap()
+    give_up_on(world, held, &Precondition::default()).await
+}
+
+async fn give_up_on(world: &World, held: &Held, on: &Precondition) -> Revoked {
+    world.admin.give_up(held, "", &author(), on).await.unwrap()
+}
+
+/// As many of its tokens are given up as are one by one.
+async fn at_the_bound(world: &World, of: CredentialId, by: &Holder) -> Tokens {
+    let mut tokens = Tokens { of, next: 0 };
+    for _ in 0..limits::SELF_REVOCATIONS {
+        give_up(world, &tokens.issued(NOW, by)).await;
+    }
+    tokens
 }
 
 fn the_one(revoked: &Revoked) -> &StoredMarker {
@@ -93,15 +105,32 @@ async fn past_the_bound_all_tokens_so_far_are_given_up_and_the_credential_is_not
     assert!(!world.hot.credential(of) && !world.is_revoked(&key).await);
 }
 
+/// All of them are of one marker then.
+#[tokio::test]
+async fn past_the_bound_a_token_that_is_given_up_under_the_name_of_another_is_given_up() {
+    let world = World::new();
+    let of = CredentialId::Certificate([7; 32]);
+    let shop = proven("shop");
+    let mut tokens = at_the_bound(&world, of, &shop).await;
+    let on = Precondition {
+        idempotency_key: Some("once".parse().unwrap()),
+        expected_revision: None,
+    };
+    for second in [NOW, NOW + 5] {
+        let revoked = give_up_on(&world, &tokens.issued(second, &shop), &on).await;
+        let before = the_one(&revoked).marker.cover.before;
+        assert_eq!(before, Second::of(at(second)));
+        assert!(is_covered(&world, of, second), "{second}");
+        world.clock.advance(5);
+    }
+}
+
 #[tokio::test]
 async fn what_is_made_of_a_token_while_it_is_given_up_goes_with_it() {
     let world = World::new();
     let of = CredentialId::Certificate([7; 32]);
-    let mut tokens = Tokens { of, next: 0 };
     let shop = proven("shop");
-    for _ in 0..limits::SELF_REVOCATIONS {
-        give_up(&world, &tokens.issued(NOW, &shop)).await;
-    }
+    let mut tokens = at_the_bound(&world, of, &shop).await;
     world.store.lasts.store(3, Ordering::Release);
     let revoked = give_up(&world, &tokens.issued(NOW, &shop)).await;
     let before = the_one(&revoked).marker.cover.before;
@@ -114,11 +143,8 @@ async fn tokens_that_cannot_be_given_up_in_writing_are_given_up_all_the_same() {
     let world = World::new();
     let key = world.key("team", 0).await;
     let of = CredentialId::ApiKey(key);
-    let mut tokens = Tokens { of, next: 0 };
     let shop = proven("shop");
-    for _ in 0..limits::SELF_REVOCATIONS {
-        give_up(&world, &tokens.issued(NOW, &shop)).await;
-    }
+    let mut tokens = at_the_bound(&world, of, &shop).await;
     world.away(true);
     for _ in 0..3 {
         let revoked = give_up(&world, &tokens.issued(NOW, &shop)).await;

@@ -269,6 +269,9 @@ impl World {
         let rotation = Rotation::new(store.clone(), kek, random, algorithm, timing);
         let signing = SigningAdmin::new(rotation, ring, Arc::clone(&changes));
         let audiences = Arc::<Audiences>::default();
+        let shop = serde_json::json!({ "name": "shop", "owner": "team" });
+        let shop = serde_json::from_value(shop).unwrap();
+        audiences.configure(vec![shop]).unwrap();
         let keys = KeyAdmin::new(keys, audiences, Arc::clone(&changes), limits::MAX_KEY_LIFE);
         let label = || Label {
             revision: Revision {

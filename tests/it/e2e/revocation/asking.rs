@@ -1,14 +1,16 @@
 //! What is asked: what would be hit, what is in force, whether a token is good; and what makes no sense.
 
-use super::{Pair, administrator, anybody, ban, kid, of, revoke};
-use crate::support::broker::{Broker, Svid, ask, claims, delegated, peer, refusal, token};
+use super::{Pair, administrator, anybody, ban, check, kid, of, revoke};
+use crate::support::broker::{
+    Broker, Svid, api_key, ask, audience, claims, delegated, peer, refusal, spec, token,
+};
 use cambist::clock::{Clock as _, SystemClock};
 use cambist::id::CredentialId;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
-    CheckRequest, CheckResponse, ExchangeResponse, ListMarkersRequest, Marker, ReinstateRequest,
-    RevokeRequest,
+    Audience, CheckRequest, CheckResponse, ExchangeResponse, KeySpec, ListMarkersRequest, Marker,
+    PutAudienceRequest, ReinstateRequest, RevokeRequest,
 };
 use tonic::Code;
 
@@ -58,6 +60,79 @@ async fn a_dry_run_says_what_would_be_hit_and_hits_nothing() {
         assert!(hit.complete);
     }
     assert!(pair.child_lives(&broker).await && pair.parent_lives(&broker).await);
+}
+
+/// A token's owner on the record is its root's. Another's key that acted in it takes it along all the same.
+#[tokio::test]
+async fn a_dry_run_of_an_estate_counts_what_its_keys_acted_in_and_just_what_the_revocation_hits() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let of_team = async |owner: &str, audiences: &[&str]| {
+        let spec = KeySpec {
+            owner: owner.to_owned(),
+            ..spec(audiences, &["orders:read"])
+        };
+        broker.create_key(spec).await
+    };
+    let acting = of_team("team-b", &["shop", "billing"]).await;
+    let id = &acting.key.as_ref().unwrap().id;
+    let counter = PutAudienceRequest {
+        audience: Some(Audience {
+            servers: vec![format!("{}/keys/{id}", broker.issuer)],
+            ..audience("counter")
+        }),
+        ..PutAudienceRequest::default()
+    };
+    let mut inventory = broker.inventory().await;
+    inventory.put_audience(counter).await.unwrap();
+    let caller = broker.web().await;
+    let all = ["counter", "billing"];
+    let (others, own) = (of_team("team-a", &all).await, of_team("team-b", &all).await);
+    let [of_others, of_certificate, of_own] =
+        [api_key(&others.secret), peer(), api_key(&own.secret)]
+            .map(async |root| caller.yes(ask(root, "counter")).await);
+    let (of_others, of_certificate) = (of_others.await, of_certificate.await);
+    let mut dying = vec![
+        of_own.await,
+        caller.yes(ask(api_key(&acting.secret), "shop")).await,
+    ];
+    for root in [&of_others, &of_certificate, &dying[0].clone()] {
+        let actor = api_key(&acting.secret);
+        let acted = caller.yes(delegated(token(&root.access_token), actor, "billing"));
+        dying.push(acted.await);
+    }
+    let thing = || Thing::Owner("team-b".to_owned());
+    let mut dry_run = async || {
+        let request = RevokeRequest {
+            dry_run: true,
+            ..of(thing())
+        };
+        let mut hit = revoke(&mut administrator, request)
+            .await
+            .unwrap()
+            .hit
+            .unwrap();
+        hit.token_ids.sort();
+        assert!(hit.complete);
+        (hit.tokens, hit.token_ids)
+    };
+    let mut expected: Vec<_> = dying.iter().map(|reply| reply.token_id.clone()).collect();
+    expected.sort();
+    assert_eq!(dry_run().await, (5, expected));
+    for reply in dying.iter().chain([&of_others, &of_certificate]) {
+        assert!(check(&broker, reply).await.active);
+    }
+    revoke(&mut super::administrator(&broker).await, of(thing()))
+        .await
+        .unwrap();
+    for reply in &dying {
+        assert!(!check(&broker, reply).await.active);
+    }
+    for reply in [&of_others, &of_certificate] {
+        assert!(check(&broker, reply).await.active);
+    }
+    // No key is left that could be revoked.
+    assert_eq!(dry_run().await, (0, Vec::new()));
 }
 
 #[tokio::test]

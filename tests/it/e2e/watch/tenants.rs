@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::broker::{api_key, ask};
+use cambist::limits;
 use cambist::proto::revoke_request::Thing as Named;
 use cambist::proto::{ExchangeResponse, KeySpec, ReinstateRequest, RevokeRequest};
 use serde_json::Value;
@@ -226,6 +227,34 @@ async fn who_serves_other_tenants_than_before_gets_a_snapshot_of_theirs() {
         while !matches!(follower.take().await, Ok(Event::Heartbeat(_))) {}
     }
     assert_eq!(follower.snapshots, 3);
+}
+
+/// It would check tokens of the other tenant by markers that it lacks, and take them for fresh.
+#[tokio::test]
+async fn who_serves_another_tenant_is_told_nothing_before_a_snapshot_of_it() {
+    let world = World::new().await;
+    let mut follower = world.follower("a").await;
+    let (b, _) = world.key("b").await;
+    let (reached, id) = (revoke(&world.broker, &b).await, marker(&b).to_string());
+    follower.reaches(&reached, &[], &[&id]).await;
+    let token = world.token("").await;
+    put(&world.broker, "press", "b", "a", 0).await.unwrap();
+    // Of no tenant: with it everybody is told how fresh what they have is.
+    let (bare, told) = world.revoke(Named::TokenId(token.token_id)).await;
+    while follower.snapshots == 1 {
+        follower.take().await.unwrap();
+        let is_whole = follower.snapshots == 2;
+        assert!(is_whole || !follower.reached(&told), "it lacks a marker");
+    }
+    follower.reaches(&told, &[&id, &bare], &[]).await;
+    // Where nothing else is told, it comes before the next heartbeat would.
+    for _ in 0..2 {
+        while !matches!(follower.take().await, Ok(Event::Heartbeat(_))) {}
+    }
+    put(&world.broker, "news", "c", "a", 0).await.unwrap();
+    let comes = follower.until(|follower| follower.snapshots == 3);
+    let in_time = tokio::time::timeout(limits::WATCH_HEARTBEAT / 2, comes).await;
+    assert!(in_time.is_ok());
 }
 
 /// Tokens for it are good as long as they live.
