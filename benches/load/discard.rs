@@ -24,6 +24,10 @@ impl Segments for Discard {
     }
 
     fn distrust(&self, _: u64) {}
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 }
 
 impl Device for Discard {
@@ -46,10 +50,6 @@ impl Device for Discard {
 
     fn available(&self) -> io::Result<u64> {
         Ok(u64::MAX)
-    }
-
-    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
-        Ok(None)
     }
 
     fn keep_acknowledged(&self, _: &[u8]) -> io::Result<()> {

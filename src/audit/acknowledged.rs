@@ -17,6 +17,8 @@
 //! The file is written as well as can be: on a full disk, or where the whole folder is gone, it may not be. That is told with
 //! the log's state, and tried again whenever the log is. The one way past it is then to end the broker before there is room
 //! again, where nothing else had seen the records.
+//!
+//! [`super::verify()`] reads the file as a start does.
 
 use super::device::Device;
 use crate::store::LogId;
@@ -65,7 +67,7 @@ pub enum Lack {
 }
 
 impl Acknowledged {
-    fn encode(self) -> io::Result<Vec<u8>> {
+    pub(super) fn encode(self) -> io::Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec(&Kept {
             cambist: KIND.to_owned(),
             version: VERSION,

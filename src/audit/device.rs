@@ -32,6 +32,12 @@ pub trait Segments: fmt::Debug + Send + Sync {
     /// The index of a segment turned out to be damaged: it is removed by whoever may.
     fn distrust(&self, first: u64);
 
+    /// What [`Device::keep_acknowledged`] kept, if that was not dropped since.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>>;
+
     /// The hashes of what was written here by this process; none where it does not write.
     fn leaves(&self) -> Option<&Leaves> {
         None
@@ -80,12 +86,6 @@ pub trait Device: Segments {
     /// # Errors
     /// When it cannot be told.
     fn available(&self) -> io::Result<u64>;
-
-    /// What [`Device::keep_acknowledged`] kept, if that was not dropped since.
-    ///
-    /// # Errors
-    /// When that cannot be told.
-    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>>;
 
     /// Keeps how far the log had been acknowledged, beside segments that lost some of it: durably and as a whole, in the place
     /// of what was kept.

@@ -225,6 +225,10 @@ impl Segments for DiskReader {
 
     // Whoever only reads leaves it as it is.
     fn distrust(&self, _: u64) {}
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        note_file::read(&self.folder.join(ACKNOWLEDGED))
+    }
 }
 
 impl Segments for Disk {
@@ -243,6 +247,10 @@ impl Segments for Disk {
     fn distrust(&self, first: u64) {
         // It stays as it is, and nobody believes it then either.
         let _ = self.remove(first, Form::Index);
+    }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        self.reader().acknowledged()
     }
 
     fn leaves(&self) -> Option<&Leaves> {
@@ -329,10 +337,6 @@ impl Device for Disk {
 
     fn available(&self) -> io::Result<u64> {
         Ok(self.free()?.min(self.room.left()))
-    }
-
-    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
-        note_file::read(&self.folder.join(ACKNOWLEDGED))
     }
 
     fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {

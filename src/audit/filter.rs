@@ -12,7 +12,8 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// It is from before this.
     pub until: Option<Timestamp>,
-    /// The request came from one of these; any where there are none.
+    /// The request came from one of these; any where there are none. A summary of refusals counts requests by network: one
+    /// of them has some address in common with one of these.
     pub networks: Vec<IpNet>,
     /// It has one of these values in each of these fields.
     pub terms: BTreeMap<Field, BTreeSet<String>>,
@@ -46,6 +47,11 @@ impl Filter {
     fn is_from(&self, record: &Seen<'_>) -> bool {
         let address = record.address();
         let inside = |network: &IpNet| address.is_some_and(|address| network.contains(&address));
-        self.networks.is_empty() || self.networks.iter().any(inside)
+        let overlaps = |network: &IpNet| {
+            let mut counted = record.networks();
+            counted.any(|counted| network.contains(&counted) || counted.contains(network))
+        };
+        let has = |network: &IpNet| inside(network) || overlaps(network);
+        self.networks.is_empty() || self.networks.iter().any(has)
     }
 }

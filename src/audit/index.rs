@@ -11,6 +11,11 @@
 //!
 //! A page holds up to 4092 bytes of whole entries, then their CRC-32, so that a look-up reads a page or two and believes no
 //! damaged one. Where any record of the segment cannot be read as one, the index says so, and rules nothing out.
+//!
+//! An address is posted under networks of a few lengths, and so is the first address of each network that a summary of
+//! refusals counts. A search by network looks up the narrowest of those lengths that holds what is asked for, and where that
+//! may be a part of what a summary counts, a /64 of a /48, also the first such part. An index rules nothing out where a
+//! network is not of the lengths that summaries count by, and could be missed.
 
 mod build;
 mod networks;
@@ -28,8 +33,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 const MAGIC: [u8; 8] = *b"cmblogix";
-/// 2: networks as well. What is of another version is made again.
-const VERSION: u32 = 2;
+/// 2: networks as well. 3: those of summaries of refusals, too. What is of another version is made again.
+const VERSION: u32 = 3;
 const HEADER: usize = 76;
 /// A block's entry: where it begins, its first and last time.
 const BLOCK: usize = 24;
@@ -225,7 +230,7 @@ fn asked(filter: &Filter) -> impl Iterator<Item = Vec<u64>> {
     let networks = filter.networks.iter().map(networks::holding);
     let networks = networks.collect::<Option<Vec<_>>>();
     let networks = networks.filter(|networks| !networks.is_empty());
-    terms.chain(networks.map(|all| all.iter().map(|one| network(one)).collect()))
+    terms.chain(networks.map(|all| all.iter().flatten().map(|one| network(one)).collect()))
 }
 
 /// What a field's value is found by.

@@ -114,14 +114,16 @@ pub(super) fn recover(
         return Ok(resume);
     };
     let damaged = |damage| match damage {
-        Damage::Io(error) => OpenError::Io(error),
+        Damage::Io(error) => failed(first, "cannot be read", &error),
         Damage::At { offset, what } => OpenError::Damaged {
             file: disk::name(first),
             offset,
             what,
         },
     };
-    let lines = Lines::open(device.read(first)?, first).map_err(damaged)?;
+    let source = device.read(first);
+    let source = source.map_err(|error| failed(first, "cannot be read", &error))?;
+    let lines = Lines::open(source, first).map_err(damaged)?;
     if lines.header.origin != origin {
         return Err(OpenError::Origin {
             found: lines.header.origin,
@@ -135,12 +137,20 @@ pub(super) fn recover(
     }))?;
     // Only the last batch can be unsure: the one before it was acknowledged, or the segment was closed.
     let unsure = resume.size.saturating_sub(bytes(limits::LOG_BATCH_BYTES));
-    device.repair(first, unsure.max(headed), resume.size)?;
+    device
+        .repair(first, unsure.max(headed), resume.size)
+        .map_err(|error| failed(first, "cannot be made durable up to its end", &error))?;
     if kept.is_some() && resume.recovered.lack.is_none() {
         // Everything is back. A file that stays says nothing that the log does not hold.
         let _ = device.forget_acknowledged();
     }
     Ok(resume)
+}
+
+/// A segment that the device fails on, which an operator has to look at.
+fn failed(first: u64, how: &str, error: &io::Error) -> OpenError {
+    let told = format!("{} {how}: {error}", disk::name(first));
+    OpenError::Io(io::Error::new(error.kind(), told))
 }
 
 fn create_first(

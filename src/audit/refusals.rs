@@ -16,9 +16,9 @@ use std::time::Duration;
 
 /// Length of the window in which [`limits::REFUSALS_PER_SECOND`] are recorded one by one.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Prefix lengths that stand for one source: what one site usually has.
-const V4_PREFIX: u8 = 24;
-const V6_PREFIX: u8 = 48;
+/// Prefix lengths that stand for one source: what one site usually has. Indexes find networks by them.
+pub(super) const V4_PREFIX: u8 = 24;
+pub(super) const V6_PREFIX: u8 = 48;
 
 /// The rate and the table. A lock held for a look-up; the path of issues does not come here.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! A record as a reader sees it: what can be looked for.
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -130,6 +131,7 @@ struct Presented<'a> {
 struct Group<'a> {
     #[serde(borrow)]
     code: Cow<'a, str>,
+    network: Option<IpNet>,
 }
 
 impl<'a> Seen<'a> {
@@ -145,6 +147,11 @@ impl<'a> Seen<'a> {
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.peer.as_ref().and_then(|peer| peer.address)
+    }
+
+    /// Where the requests came from that a summary of refusals counts; not of those that it counts without a network.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        self.refused.iter().filter_map(|group| group.network)
     }
 
     /// What it can be found by.

@@ -51,6 +51,20 @@ pub struct Story {
     pub problems: Vec<String>,
 }
 
+/// How the problem begins that is none of the log's.
+const MORE: &str = "there is more than these";
+
+impl Story {
+    /// What of the log cannot be read: the problems without that there is more than is told.
+    #[must_use]
+    pub fn unread(&self) -> Vec<&str> {
+        let problems = self.problems.iter().map(String::as_str);
+        problems
+            .filter(|problem| !problem.starts_with(MORE))
+            .collect()
+    }
+}
+
 /// How long after a token's end its last refusals may be recorded: as far as clocks of one node differ from themselves.
 const AFTERWARDS: SignedDuration = SignedDuration::from_secs(60);
 /// What an administrator does about a signing key that is no longer trusted.
@@ -255,7 +269,7 @@ impl Teller {
                 continue;
             }
             if self.found.len() >= limits::STORY {
-                let more = format!("there is more than these {} records", limits::STORY);
+                let more = format!("{MORE} {} records", limits::STORY);
                 self.problems.insert(more);
                 break;
             }

@@ -301,6 +301,10 @@ impl Segments for Memory {
     fn distrust(&self, first: u64) {
         self.with(|state| state.forms.remove(&(first, true)));
     }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.with(|state| state.acknowledged.clone()))
+    }
 }
 
 impl Device for Memory {
@@ -378,10 +382,6 @@ impl Device for Memory {
 
     fn available(&self) -> io::Result<u64> {
         Ok(self.with(|state| state.available))
-    }
-
-    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.with(|state| state.acknowledged.clone()))
     }
 
     fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {

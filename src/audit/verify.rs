@@ -10,6 +10,7 @@
 //! | segments' headers | the records before them, the key's name, and what stands in the header before |
 //! | what only a header says: when its segment was begun; which log it is, where no other segment says it; in the first one that is read, what was before | nothing but its form: clocks are set, and records do not say it |
 //! | indexes of closed segments | their segments |
+//! | the file `acknowledged`, where there is one | which log it is, and how many records it holds |
 //!
 //! What is missing and can be made again is no finding: a tile, an index. Neither is what no checkpoint is of and nobody
 //! believes: tiles wider than the last checkpoint, which a crash leaves behind and which come again; an index that does not
@@ -25,6 +26,7 @@ mod walk;
 pub use finding::Finding;
 pub use revocations::{Late, Revocations};
 
+use super::acknowledged::{Acknowledged, Lack, lack};
 use super::checkpoint::Checkpoint;
 use super::device::Segments;
 use super::filter::Filter;
@@ -36,6 +38,7 @@ use super::search::{Order, search};
 use super::seen::Field;
 use super::shelf::Shelf;
 use super::tree::{Hash, Tile, leaf};
+use crate::store::LogId;
 use headers::Headers;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -133,6 +136,11 @@ struct Verification<'a> {
     index: Option<u64>,
     torn: u64,
     revocations: Revocations,
+    /// What is said of how much was acknowledged, from before the records were read: a log that is written to may hold more by
+    /// the time that they are, and no less.
+    acknowledged: Option<Vec<u8>>,
+    /// Which log it is, by the last segment so far.
+    log: Option<LogId>,
 }
 
 impl<'a> Verification<'a> {
@@ -143,6 +151,7 @@ impl<'a> Verification<'a> {
         earlier: &[Checkpoint],
         from: Option<&Checkpoint>,
     ) -> Result<Self, Finding> {
+        let acknowledged = segments.acknowledged()?;
         let checkpoint = last_checkpoint(shelf, key)?;
         let mut due: Vec<Checkpoint> = earlier.iter().chain(from).cloned().collect();
         due.push(checkpoint.clone());
@@ -162,6 +171,8 @@ impl<'a> Verification<'a> {
             index: None,
             torn: 0,
             revocations: Revocations::default(),
+            acknowledged,
+            log: None,
             checkpoint,
         })
     }
@@ -180,7 +191,10 @@ impl<'a> Verification<'a> {
         }
         while let Some(step) = walk.next().map_err(unreadable(self.tree.size()))? {
             match step {
-                Step::Begin(begun) => self.headers.begin(&begun),
+                Step::Begin(begun) => {
+                    self.log = Some(begun.header.log);
+                    self.headers.begin(&begun);
+                }
                 Step::Record(record) => {
                     self.headers.record(&record);
                     self.revocations.read(&record.line);
@@ -258,6 +272,9 @@ impl<'a> Verification<'a> {
                 checkpoint: due.size,
             });
         }
+        if let Some(lack) = self.lack()? {
+            return Err(Finding::Lacks(lack));
+        }
         if let Some(tile) = self.tree.wrong() {
             return Err(Finding::Tile(tile));
         }
@@ -278,6 +295,18 @@ impl<'a> Verification<'a> {
                 left_out: self.revocations.left_out(),
             }),
         }
+    }
+
+    /// What is known to be missing, as a start finds it.
+    fn lack(&self) -> Result<Option<Lack>, Finding> {
+        let records = self.tree.size();
+        let there = self.log.map(|log| Acknowledged { log, records });
+        let lacks = |kept: Option<&[u8]>| kept.and_then(|kept| lack(kept, there));
+        if lacks(self.acknowledged.as_deref()).is_none() {
+            return Ok(None);
+        }
+        // It may have been put back, or answered for, meanwhile.
+        Ok(lacks(self.segments.acknowledged()?.as_deref()))
     }
 
     /// Whether a record that was not read, and is the tree's, says what was removed.

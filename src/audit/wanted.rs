@@ -43,6 +43,11 @@ impl Segments for WhileWanted {
             self.segments.distrust(first);
         }
     }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        wanted(&self.is_wanted)?;
+        self.segments.acknowledged()
+    }
 }
 
 impl WhileWanted {

@@ -68,6 +68,8 @@ pub(super) struct Writer {
     position: Position,
     /// Whether the reserve is set aside; nothing is issued while it is not.
     reserve: bool,
+    /// Why it is not, where that is not for want of room.
+    unreserved: Option<String>,
     /// Why the last segment was closed, and how many records were dropped since: the next gap record.
     failure: Option<(String, u64)>,
     pause: Duration,
@@ -98,7 +100,7 @@ impl Writer {
         let reserve = match parts.device.keep_reserve() {
             Ok(()) => true,
             Err(error) if is_full(&error) => false,
-            Err(error) => return Err(error),
+            Err(error) => return Err(io::Error::new(error.kind(), not_reserved(&error))),
         };
         let writer = Self {
             tail,
@@ -108,6 +110,7 @@ impl Writer {
                 drained: resume.recovered.drained,
             },
             reserve,
+            unreserved: None,
             failure: None,
             pause: parts.options.retry,
             retry_at: Duration::ZERO,
@@ -343,7 +346,10 @@ impl Writer {
             }
         }
         if opened && !self.reserve {
-            self.reserve = self.parts.device.keep_reserve().is_ok();
+            let kept = self.parts.device.keep_reserve();
+            self.reserve = kept.is_ok();
+            let fault = kept.err().filter(|error| !is_full(error));
+            self.unreserved = fault.as_ref().map(not_reserved);
         }
         let monotonic = self.parts.encoder.clock().monotonic();
         if self.is_well() {
@@ -418,11 +424,16 @@ impl Writer {
             Some((cause, _)) => self.parts.health.failed(now, cause),
             None if self.reserve => self.parts.health.writing(),
             None => {
-                let cause = "the disk is full: only revocations are recorded";
-                self.parts.health.failed(now, cause);
+                let why = self.unreserved.as_deref().unwrap_or("the disk is full");
+                let cause = format!("{why}: only revocations are recorded");
+                self.parts.health.failed(now, &cause);
             }
         }
     }
+}
+
+fn not_reserved(error: &io::Error) -> String {
+    format!("the reserve for revocations cannot be set aside ({error})")
 }
 
 impl Drop for Writer {

@@ -11,7 +11,7 @@ use tonic_types::StatusExt as _;
 /// The domain of the broker's `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "cambist";
 
-/// Why there is no token. Cheap to clone, so that all who wait learn the same.
+/// Why the broker gave no answer that can be used. Cheap to clone, so that all who wait learn the same.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {

@@ -124,7 +124,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "trust_domain.crls",
-        "paths of PEM or DER files with certificate revocation lists",
+        "paths of PEM files with certificate revocation lists",
     ),
     ("policy", "a [policy] section with `files`"),
     (

@@ -1,5 +1,6 @@
 //! Offline verification: every tampering is found and named, by the library and by the command.
 
+mod lacks;
 mod late;
 
 use crate::support::command::cambist;

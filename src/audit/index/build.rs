@@ -48,7 +48,13 @@ pub(in crate::audit) fn build(
         };
         row.times = widened(row.times, micros(seen.time));
         let terms = seen.terms().map(|(field, value)| term(field, value));
-        let networks = seen.address().into_iter().flat_map(networks::of);
+        whole = whole
+            && seen
+                .networks()
+                .all(|counted| networks::can_be_found(&counted));
+        let counted = seen.networks().map(|counted| counted.network());
+        let addresses = seen.address().into_iter().chain(counted);
+        let networks = addresses.flat_map(networks::of);
         let networks = networks.map(|text| network(&text));
         postings.extend(terms.chain(networks).map(|hash| (hash, block)));
     }

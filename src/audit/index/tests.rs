@@ -2,8 +2,9 @@ use super::*;
 use crate::audit::archive::{Archive, Archivist, Form};
 use crate::audit::seen::Seen;
 use crate::audit::testing::{Memory, NOW, context, minted, open_with, options, token_id};
-use crate::audit::{Act, ActKind, Context, Device, Options, Order, read, search};
+use crate::audit::{Act, ActKind, Context, Device, Log, Options, Order, Refused, read, search};
 use crate::authn::Peer;
+use crate::refusal::{Code, Refusal};
 use ipnet::IpNet;
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -28,6 +29,11 @@ fn plain() -> &'static Arc<Memory> {
                 if n % 3 == 0 {
                     let issue = opened.log.issue(minted(n.into()), &from(address(n)));
                     issue.await.unwrap();
+                } else if is_summary(n) {
+                    for stranger in [stranger(n), stranger(n + 1)] {
+                        refuse(&opened.log, stranger);
+                    }
+                    opened.log.tick();
                 } else {
                     let target = format!("key:{}", n / 500);
                     let act = Act {
@@ -54,6 +60,25 @@ fn address(n: u64) -> IpAddr {
         0 => [10, 1, site, host].into(),
         _ => [0x2001, 0xdb8, site.into(), 0, 0, 0, 0, host.into()].into(),
     }
+}
+
+/// Whether the `n`th record counts what was refused to strangers.
+fn is_summary(n: u64) -> bool {
+    n % 30 == 1
+}
+
+/// Somebody who is known by no other record than a summary.
+fn stranger(n: u64) -> IpAddr {
+    let (site, part, host) = ((n / 300) as u8, (n / 30) as u16, n as u8);
+    match n % 2 {
+        0 => [10, 2, site, host].into(),
+        _ => [0x2001, 0xdb9, site.into(), part, 0, 0, 0, host.into()].into(),
+    }
+}
+
+fn refuse(log: &Log, address: IpAddr) {
+    let no = Refusal::new(Code::CredentialMalformed, "checksum");
+    log.refuse(&Refused::new(&no), &from(address));
 }
 
 fn from(address: IpAddr) -> Context {
@@ -112,7 +137,7 @@ fn found(device: &Arc<Memory>, filter: &Filter, within: Range<u64>, order: Order
 fn terms() -> impl Strategy<Value = Filter> {
     let issue = (0..RECORDS + 200).prop_map(|n| (Field::Token, token_id(n.into()).to_string()));
     let target = (0..8).prop_map(|n| (Field::Target, format!("key:{n}")));
-    let kind = prop::sample::select(vec!["issue", "admin", "gap"])
+    let kind = prop::sample::select(vec!["issue", "admin", "refusals", "gap"])
         .prop_map(|k| (Field::Kind, k.to_owned()));
     let term = prop_oneof![issue, target, kind];
     let times = (
@@ -121,8 +146,8 @@ fn terms() -> impl Strategy<Value = Filter> {
         any::<bool>(),
         0_i64..2000,
     );
-    let network = (0..RECORDS, 0_u8..33).prop_map(|(n, length)| {
-        let address = address(n);
+    let network = (0..RECORDS, 0_u8..33, any::<bool>()).prop_map(|(n, length, is_stranger)| {
+        let address = if is_stranger { stranger(n) } else { address(n) };
         let length = length * if address.is_ipv4() { 1 } else { 4 };
         IpNet::new(address, length).unwrap().trunc()
     });
@@ -232,6 +257,12 @@ fn only_blocks_that_may_hold_it_are_read() {
         ("10.1.2.9/32", 4),
         ("2001:db8:3::/48", 4),
         ("10.1.7.0/24", 0),
+        ("10.2.3.0/24", 3),
+        ("10.2.3.9/32", 3),
+        ("2001:db9:3::/48", 3),
+        ("2001:db9:3:9::/64", 3),
+        ("2001:db9:3:9::1/128", 3),
+        ("2001:db9:13::/64", 0),
     ] {
         let from = Filter {
             networks: vec![network.parse().unwrap()],
@@ -255,11 +286,18 @@ fn an_index_of_another_segment_or_version_is_made_anew() {
     assert!(is_sound(&*device, 0, firsts[1]));
     assert!(!is_sound(&*device, 0, firsts[1] + 1), "of fewer records");
     let others = device.form_bytes(firsts[1], Form::Index).unwrap();
-    let mut newer = own.clone();
-    newer[8] += 1;
-    let sum = crc32fast::hash(&newer[..HEADER - 4]);
-    newer[HEADER - 4..HEADER].copy_from_slice(&sum.to_le_bytes());
-    for strange in [others, newer, own[..HEADER - 1].to_vec(), Vec::new()] {
+    let of_version = |version: u32| {
+        let mut bytes = own.clone();
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
+        let sum = crc32fast::hash(&bytes[..HEADER - 4]);
+        bytes[HEADER - 4..HEADER].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    };
+    assert!(of_version(VERSION) == own);
+    // The last one ruled out summaries by the networks that they count.
+    let (newer, older) = (of_version(VERSION + 1), of_version(2));
+    let cut = own[..HEADER - 1].to_vec();
+    for strange in [others, newer, older, cut, Vec::new()] {
         device.set_form(0, Form::Index, strange.clone());
         assert!(!is_sound(&*device, 0, firsts[1]));
         let all = found(&device, &Filter::default(), 0..RECORDS, Order::OldestFirst);
@@ -289,6 +327,114 @@ fn a_record_that_cannot_be_read_is_told_with_an_index_too() {
         matches!(&all[..], [Err(read::ReadError::Unreadable(at))] if *at == first),
         "{all:?}"
     );
+}
+
+/// A segment with a summary, and some that follow it.
+async fn summary() -> Arc<Memory> {
+    let device = Memory::new();
+    let small = Options {
+        segment_bytes: 1,
+        ..options()
+    };
+    let opened = open_with(&device, small).unwrap();
+    for stranger in ["198.51.100.9", "2001:db8:7:3::9"] {
+        refuse(&opened.log, stranger.parse().unwrap());
+    }
+    opened.log.tick();
+    for _ in 0..3 {
+        let act = Act::new(ActKind::Admin, "key.create");
+        opened.log.event(&act).await.unwrap();
+    }
+    opened.log.close().await;
+    device
+}
+
+/// Makes the indexes. Gives the end of the first segment.
+fn index(device: &Arc<Memory>) -> u64 {
+    let mut archivist = Archivist::new(Arc::clone(device) as Arc<dyn Archive>);
+    while archivist.step(u64::MAX).unwrap().is_some() {}
+    let next = device.segments().unwrap()[1];
+    assert!(is_sound(&**device, 0, next));
+    next
+}
+
+#[tokio::test]
+async fn a_summary_is_found_by_the_networks_that_it_counts() {
+    let device = summary().await;
+    let wanted = [
+        // What it counts, wider ones, and parts of it.
+        ("198.51.100.0/24", true),
+        ("198.51.100.0/23", true),
+        ("198.0.0.0/8", true),
+        ("0.0.0.0/0", true),
+        ("198.51.100.9/32", true),
+        ("198.51.100.200/32", true),
+        ("198.51.100.128/25", true),
+        ("2001:db8:7::/48", true),
+        ("2001:db8::/32", true),
+        ("::/0", true),
+        ("2001:db8:7:3::/64", true),
+        ("2001:db8:7:ffff::/64", true),
+        ("2001:db8:7:8000::/49", true),
+        ("2001:db8:7:ffff::1/128", true),
+        // Neighbours of it.
+        ("198.51.101.0/24", false),
+        ("198.51.101.9/32", false),
+        ("198.51.102.0/23", false),
+        ("199.0.0.0/8", false),
+        ("2001:db8:8::/48", false),
+        ("2001:db8:6:3::/64", false),
+        ("2001:db8:6:3::9/128", false),
+        ("2001:db9::/32", false),
+    ];
+    let of = |network: &str| Filter {
+        networks: vec![network.parse().unwrap()],
+        ..Filter::default()
+    };
+    let assert_found = |form: &str| {
+        for (network, is_found) in wanted {
+            let found = found(&device, &of(network), 0..4, Order::OldestFirst);
+            let expected: &[u64] = if is_found { &[0] } else { &[] };
+            assert_eq!(found, expected, "{network}, {form}");
+        }
+    };
+    assert_found("without an index");
+    let next = index(&device);
+    assert_found("with an index");
+    let both = Filter {
+        networks: ["192.0.2.0/24", "2001:db8:7:9::/64"]
+            .map(|one| one.parse().unwrap())
+            .to_vec(),
+        ..Filter::default()
+    };
+    assert_eq!(found(&device, &both, 0..4, Order::OldestFirst), [0]);
+    for (network, is_found) in wanted {
+        let blocks = blocks(&*device, 0, next, &of(network)).unwrap();
+        // It is looked up in the /16 that holds it.
+        let is_between = network.ends_with("/23");
+        assert_eq!(!blocks.is_empty(), is_found || is_between, "{network}");
+    }
+}
+
+/// No broker counts by such a network: if one ever does, nothing is missed.
+#[tokio::test]
+async fn a_summary_of_networks_of_other_lengths_is_found_as_well() {
+    for (network, asked) in [
+        ("198.51.100.0/20", "198.51.99.7/32"),
+        ("198.51.100.0/30", "198.51.100.2/32"),
+    ] {
+        let device = summary().await;
+        let text = String::from_utf8(device.bytes(0)).unwrap();
+        assert!(text.contains("198.51.100.0/24"));
+        let text = text.replacen("198.51.100.0/24", network, 1);
+        device.set_bytes(0, text.into_bytes());
+        index(&device);
+        let filter = Filter {
+            networks: vec![asked.parse().unwrap()],
+            ..Filter::default()
+        };
+        assert_eq!(found(&device, &filter, 0..4, Order::OldestFirst), [0]);
+    }
 }
 
 /// A hit is looked for where it should be: in few pages, whatever there is.

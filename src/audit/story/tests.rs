@@ -159,4 +159,5 @@ async fn a_story_is_as_long_as_the_bound_and_says_when_there_is_more() {
         (story.records.len(), story.problems.len()),
         (limits::STORY, 1)
     );
+    assert_eq!(story.unread(), [""; 0], "nothing is amiss with the log");
 }

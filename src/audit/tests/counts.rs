@@ -1,7 +1,7 @@
 //! Refusals that have no record of their own are counted, and no count is lost.
 
-use crate::audit::testing::{Effect, Memory, NOW, Step, context, minted, open, options};
-use crate::audit::{Act, ActKind, Refused};
+use crate::audit::testing::{Effect, Memory, NOW, Step, context, minted, open, options, until};
+use crate::audit::{Act, ActKind, LogHealth, Refused};
 use crate::limits;
 use crate::refusal::{Code, Denial, Refusal};
 use jiff::Timestamp;
@@ -31,6 +31,8 @@ async fn no_count_is_lost_with_a_summary() {
         refuse();
         let waiting = opened.log.event(&Act::new(ActKind::Start, "broker.start"));
         let _ = waiting.await;
+        // Callers are told before another segment is begun, and until then no summary is taken.
+        until(&opened.log, |health| *health == LogHealth::Writing).await;
         let told = |records: Vec<serde_json::Value>| -> u64 {
             let summaries = records.iter().filter(|record| record["kind"] == "refusals");
             let counts = summaries.map(|summary| summary["refused"][0]["count"].as_u64().unwrap());

@@ -1,13 +1,15 @@
 //! Each call of the writer fails in each way. Whatever happens: who got a token has it on the record, who did
 //! not was told at once, nothing is retried on the segment that failed, and the log goes on in a new one.
 
+use crate::audit::device::Segments as _;
 use crate::audit::testing::{
     Effect, Memory, Step, context, minted, open, open_with, options, token_id, until,
 };
-use crate::audit::{Act, ActKind, LogHealth, Options};
+use crate::audit::{Act, ActKind, LogHealth, OpenError, Options};
 use crate::refusal::{Denial, Fault};
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn fault(denial: &Denial) -> Fault {
     match denial {
@@ -149,6 +151,69 @@ async fn a_start_on_a_full_disk_without_reserve_does_not_issue() {
     device.fill(false);
     until(&opened.log, is_writing).await;
     opened.log.issue(minted(2), &context()).await.unwrap();
+}
+
+/// The reserve is gone, and what keeps it from being set aside again is not a full disk.
+#[tokio::test]
+async fn while_the_reserve_cannot_be_set_aside_revocations_go_on_and_nothing_else() {
+    let device = Memory::new();
+    let opened = open(&device);
+    opened.log.issue(minted(1), &context()).await.unwrap();
+    device.break_down(Step::KeepReserve);
+    device.fill(true);
+    assert!(opened.log.issue(minted(2), &context()).await.is_err());
+    let told = |health: &LogHealth| matches!(health, LogHealth::Failed { cause, .. } if cause.contains("reserve") && cause.contains("injected") && !cause.contains("full"));
+    // Callers are told before another segment is begun: until then there must be no room for it but the reserve.
+    until(&opened.log, told).await;
+    device.fill(false);
+    // However often it is tried.
+    let tried = device.calls(Step::KeepReserve);
+    let again = async {
+        while device.calls(Step::KeepReserve) < tried + 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, again).await.unwrap();
+    let refused = opened.log.issue(minted(3), &context()).await;
+    assert_eq!(fault(&refused.unwrap_err()), Fault::LogUnavailable);
+    let event = opened.log.event(&Act::new(ActKind::Start, "broker.start"));
+    assert!(event.await.is_err());
+    for revision in [5, 6] {
+        let revoke = super::outbox::entry(&opened.log, revision, "key.revoke");
+        opened.log.take_over(&[revoke]).await.unwrap();
+    }
+    assert!(told(&opened.log.health()));
+    device.mend();
+    until(&opened.log, is_writing).await;
+    opened.log.issue(minted(4), &context()).await.unwrap();
+    let left = device.power_cut();
+    assert_recorded(&left, &[1, 4]);
+    let kinds: Vec<_> = left.records().iter().map(|r| r["kind"].clone()).collect();
+    assert_eq!(kinds, ["issue", "gap", "admin", "admin", "issue"]);
+}
+
+#[tokio::test]
+async fn a_start_that_cannot_set_the_reserve_aside_is_refused_and_loses_nothing() {
+    let before = Memory::new();
+    let opened = open(&before);
+    opened.log.issue(minted(1), &context()).await.unwrap();
+    opened.log.close().await;
+    for device in [before.power_cut(), Memory::new()] {
+        let records = device.segments().unwrap().len();
+        device.break_down(Step::KeepReserve);
+        let refused = open_with(&device, options()).err().unwrap();
+        assert!(matches!(refused, OpenError::Io(_)), "{refused}");
+        for word in ["reserve", "injected"] {
+            assert!(refused.to_string().contains(word), "{refused}");
+        }
+        device.mend();
+        let opened = open(&device);
+        assert_eq!(*opened.log.health(), LogHealth::Writing);
+        opened.log.issue(minted(2), &context()).await.unwrap();
+        let issued: &[u128] = if records == 0 { &[2] } else { &[1, 2] };
+        assert_recorded(&device.power_cut(), issued);
+    }
 }
 
 fn rotating() -> Options {

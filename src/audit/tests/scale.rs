@@ -87,6 +87,10 @@ impl Segments for Counting {
         self.0.distrust(first);
     }
 
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        self.0.acknowledged()
+    }
+
     fn leaves(&self) -> Option<&Leaves> {
         self.0.leaves()
     }
@@ -116,10 +120,6 @@ impl Device for Counting {
 
     fn available(&self) -> io::Result<u64> {
         self.0.available()
-    }
-
-    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
-        self.0.acknowledged()
     }
 
     fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What is found.
 
 use super::Late;
+use crate::audit::acknowledged::Lack;
 use crate::audit::read::ReadError;
 use crate::audit::tree::Tile;
 use std::io;
@@ -57,6 +58,10 @@ pub enum Finding {
         /// Records that the checkpoint is of.
         checkpoint: u64,
     },
+    /// The log's writer found that acknowledged records are gone, whether or not a checkpoint is of them. Such a log is not gone
+    /// on with.
+    #[error("{0}")]
+    Lacks(Lack),
     /// The records up to a checkpoint are not those that it was signed for; where they are not read, their hashes in the
     /// tiles.
     #[error("the first {0} records are not those that a checkpoint was signed for")]

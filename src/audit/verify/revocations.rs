@@ -21,8 +21,10 @@
 //!   may come in between, also one before a crash after which the record comes. So what can be taken back is only held against
 //!   an issue once the log has gone on for [`LAG`] without that record. Until then the issue is in doubt
 //!   ([`Revocations::doubt`]), as it may be at the end of any log that somebody copied just now.
-//! - What had ended by the time of any record so far covers nothing. Where an operator confirms the clock, what ends may have
-//!   ended by the time that it showed before.
+//! - What had ended by the time of any record so far covers nothing, also once the clock was set back. Where an operator
+//!   confirms the clock, what ends may have ended by the time that it showed before. What is revoked after that is measured by
+//!   the clock as it is since.
+//! - What comes from the store's outbox may be told late, between records of now: by it no time is counted twice.
 //! - Where a rollback is accepted, or a record of the store was unreadable, nobody knows what is still revoked of all before;
 //!   nor of what stood in records that were removed.
 //!
@@ -45,7 +47,8 @@ use told::{KeyChange, KeyState, RingChange, RolledBack, Thing, Told};
 /// For how long a log goes on until what is not on it by then will not come any more. The outbox is drained in milliseconds,
 /// and where the store does not answer for much less than this, nothing is issued.
 const LAG: SignedDuration = SignedDuration::from_mins(10);
-/// How much of that may pass between two records: a broker that was down did not go on.
+/// How much of that may pass between two records: a broker that was down did not go on. Records that are earlier than others
+/// by no more than that only came past them; by more, the clock was set back.
 const STEP: SignedDuration = SignedDuration::from_mins(1);
 /// From how many revocations on those that have ended are looked for.
 const FEW: usize = 4096;
@@ -76,10 +79,12 @@ pub struct Revocations {
     /// The first issue after each, of those that may have been taken back by then.
     doubts: HashMap<Thing<'static>, Doubt>,
     late: Option<Late>,
-    /// The latest time of any record.
+    /// The latest time of any record since the clock was set back.
     latest: Timestamp,
     /// For how long the log goes on.
     age: SignedDuration,
+    /// Up to where that is counted.
+    counted: Timestamp,
     /// How many are held until those that have ended are looked for.
     full: usize,
     most: usize,
@@ -117,6 +122,7 @@ impl Revocations {
             late: None,
             latest: Timestamp::MIN,
             age: SignedDuration::ZERO,
+            counted: Timestamp::MIN,
             full: FEW.min(most),
             most,
             read: 0,
@@ -133,7 +139,7 @@ impl Revocations {
         let Ok(told) = serde_json::from_slice::<Told<'_>>(line) else {
             return;
         };
-        self.pass(told.time);
+        self.pass(&told);
         match &*told.kind {
             "issue" => self.issue(&told),
             "refuse" => {}
@@ -172,11 +178,22 @@ impl Revocations {
     }
 
     /// Time goes by.
-    fn pass(&mut self, now: Timestamp) {
-        if now > self.latest {
-            let gone = now.duration_since(self.latest).min(STEP);
-            self.age = self.age.saturating_add(gone);
+    fn pass(&mut self, told: &Told<'_>) {
+        let (now, latest) = (told.time, self.latest);
+        let is_behind = |time: Timestamp| time.duration_since(now) > STEP;
+        self.latest = latest.max(now);
+        if is_behind(latest) {
+            // What had ended stays so.
+            self.in_force.retain(|_, one| !one.has_ended(latest));
             self.latest = now;
+        }
+        if is_behind(self.counted) && told.store.is_none() {
+            self.counted = now;
+        }
+        if now > self.counted {
+            let gone = now.duration_since(self.counted).min(STEP);
+            self.age = self.age.saturating_add(gone);
+            self.counted = now;
         }
         if self.doubts.is_empty() {
             return;
@@ -235,7 +252,10 @@ impl Revocations {
                     self.revoke(Thing::Rollback, told.seq, before, Second::NEVER, true);
                 }
             }
-            Some(CLOCK_CONFIRMED) => self.in_force.retain(|_, one| one.until == Second::NEVER),
+            Some(CLOCK_CONFIRMED) => {
+                self.in_force.retain(|_, one| one.until == Second::NEVER);
+                self.latest = told.time;
+            }
             Some(UNREADABLE) => self.forget(),
             Some(action) if action.starts_with("key.") => self.key(told),
             Some(action) if action.starts_with("signing_key.") => self.signing_keys(told),

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod headers;
+mod lacks;
 mod tiles;
 
 use super::{Finding, Sound, verify};

@@ -48,7 +48,7 @@ pub(super) struct TermArgs {
     /// What it was done to: key:ID
     #[arg(long = "target", value_name = "TARGET")]
     targets: Vec<String>,
-    /// Where the request came from, in CIDR notation
+    /// Where the request came from, in CIDR notation; summaries of refusals count by /24 and /48
     #[arg(long = "network", value_name = "NETWORK")]
     networks: Vec<IpNet>,
 }

@@ -52,7 +52,7 @@ pub(super) async fn run(
         Log::Broker(client) => asked(client, &args.token).await?,
     };
     if story.records.is_empty() {
-        sound(&story.problems)?;
+        sound(&story.unread())?;
         let what = "no such token is on the record";
         return Err(Failure::new(Exit::Refused, "not_found", what)
             .next("look for it with `cambist audit query`"));
@@ -74,7 +74,8 @@ pub(super) async fn run(
     for problem in &story.problems {
         world.output.warn(&visible(problem));
     }
-    Ok(())
+    // That there is more is no damage.
+    sound(&story.unread())
 }
 
 async fn asked(

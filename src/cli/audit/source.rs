@@ -7,6 +7,7 @@ use crate::cli::failure::Failure;
 use crate::proto::audit_client::AuditClient;
 use crate::proto::{self as pb, QueryRequest, QueryResponse};
 use clap::Args;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::transport::Channel;
@@ -102,7 +103,7 @@ pub(super) fn unread(error: ReadError) -> Failure {
 }
 
 /// Says how a command ended that met `problems` in the log, after everything that could be read was shown.
-pub(super) fn sound(problems: &[String]) -> Result<(), Failure> {
+pub(super) fn sound(problems: &[impl fmt::Display]) -> Result<(), Failure> {
     let Some(first) = problems.first() else {
         return Ok(());
     };

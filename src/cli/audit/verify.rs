@@ -93,12 +93,13 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         Finding::Io(error) => Failure::fault("the log cannot be read").why(error),
         finding => {
             let failure = Failure::new(Exit::Unverified, "unverified", "the log does not verify");
+            let is_of_records = !matches!(finding, Finding::Lacks(_));
             let failure = failure.why(finding);
             match from {
-                None => failure,
-                Some(_) => failure.next(
+                Some(_) if is_of_records => failure.next(
                     "run it without --from: with all records read, it is told which of them, or which tile, is wrong",
                 ),
+                _ => failure,
             }
         }
     })?;

@@ -1,10 +1,11 @@
 //! The log on the command line: from the broker, and from its files.
 
 use super::{create_key, exchange};
-use crate::support::broker::{Broker, Site};
+use crate::support::broker::{Broker, Site, api_key, ask};
 use crate::support::command::{Ran, cambist};
 use crate::support::edge::within;
 use crate::support::terminal::Terminal;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -80,6 +81,16 @@ async fn a_query_is_a_table_or_lines_and_the_same_from_the_files() {
         let is_evil = |c: char| c.is_control() && c != '\n';
         assert!(!ran.stdout.contains(is_evil), "{ran:?}");
     }
+    // Who is nobody in particular is counted by network.
+    let garbage = ask(api_key("garbage"), "shop");
+    broker.anybody().await.no(garbage).await;
+    let summary = broker.record(|record| record["kind"] == "refusals").await;
+    // The broker tells what is durable, the files what is written.
+    broker.published(summary["seq"].as_u64().unwrap() + 1).await;
+    let of =
+        async |network: &str| query(&["--json", "--kind", "refusals", "--network", network]).await;
+    assert_eq!(lines(&of("127.0.0.0/24").await), [summary]);
+    assert_eq!(of("127.0.1.0/24").await.stdout, "");
     let ran = broker
         .run_as_admin(&["audit", "query", "--csv", "--json"])
         .await;
@@ -90,23 +101,104 @@ async fn a_query_is_a_table_or_lines_and_the_same_from_the_files() {
     super::assert_refused(&ran, "not_authorised");
 }
 
-/// What cannot be read is told, and the rest is shown.
+type IsWanted<'a> = &'a dyn Fn(&Value) -> bool;
+
+/// Each flag, by what the records say themselves.
 #[tokio::test]
-async fn a_damaged_log_is_searched_as_far_as_it_can_be_read() {
-    let (mut broker, _, jti) = broker().await;
+async fn a_flag_finds_what_it_says_and_nothing_else() {
+    let (broker, id, jti) = broker().await;
+    let all = broker.records();
+    let issue = all.iter().find(|record| record["jti"] == *jti).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (who, rule) = (text(&issue["sub"]), text(&issue["rules"][0]));
+    let (when, target) = (text(&issue["time"]), format!("key:{id}"));
+    let time = |record: &Value| {
+        record["time"]
+            .as_str()
+            .unwrap()
+            .parse::<Timestamp>()
+            .unwrap()
+    };
+    let issued = time(issue);
+    let lists = |list: &Value, wanted: &str| {
+        let list = list.as_array().into_iter().flatten();
+        list.into_iter().any(|value| value == wanted)
+    };
+    let flags: [(&str, &str, IsWanted<'_>); 8] = [
+        ("--principal", &who, &|record| record["sub"] == *who),
+        ("--audience", "shop", &|record| {
+            record["ask"]["audience"] == "shop" || record["grant"]["audience"] == "shop"
+        }),
+        ("--rule", &rule, &|record| lists(&record["rules"], &rule)),
+        ("--target", &target, &|record| record["target"] == *target),
+        ("--action", "key.create", &|record| {
+            record["action"] == "key.create"
+        }),
+        ("--network", "127.0.0.0/8", &|record| {
+            let address = record["peer"]["address"].as_str();
+            address.is_some_and(|address| address.starts_with("127."))
+        }),
+        ("--from", &when, &|record| time(record) >= issued),
+        ("--until", &when, &|record| time(record) < issued),
+    ];
+    let last = &all.last().unwrap()["seq"];
+    for (flag, value, is_wanted) in flags {
+        let ran = broker
+            .run_as_admin(&["audit", "query", "--json", flag, value])
+            .await;
+        let mut found = lines(&ran);
+        // A checkpoint may have come since.
+        found.retain(|record| record["seq"].as_u64() <= last.as_u64());
+        let wanted: Vec<_> = all.iter().filter(|record| is_wanted(record)).collect();
+        assert!(!wanted.is_empty() && wanted.len() < all.len(), "{flag}");
+        assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{flag}");
+    }
+}
+
+/// Ends a broker, and copies its log with a word changed in it.
+async fn damaged(broker: &mut Broker, word: &str, into: &str) -> String {
     assert!(broker.terminate().await.success());
     let copy = broker.path("copy");
     std::fs::create_dir(&copy).unwrap();
     for segment in crate::support::broker::segments(&broker.path("data/log")) {
         let text = std::fs::read_to_string(&segment).unwrap();
-        let text = text.replacen("\"kind\":\"refuse\"", "\"kind\":\"refuse", 1);
+        let text = text.replacen(word, into, 1);
         std::fs::write(copy.join(segment.file_name().unwrap()), text).unwrap();
     }
-    let args = ["audit", "query", "--dir", copy.to_str().unwrap(), "--json"];
+    copy.to_str().unwrap().to_owned()
+}
+
+/// What cannot be read is told, and the rest is shown.
+#[tokio::test]
+async fn a_damaged_log_is_searched_as_far_as_it_can_be_read() {
+    let (mut broker, _, jti) = broker().await;
+    let copy = damaged(&mut broker, "\"kind\":\"refuse\"", "\"kind\":\"refuse").await;
+    let args = ["audit", "query", "--dir", &copy, "--json"];
     let ran = cambist(&args, &[], b"").await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stdout.contains(&jti), "{ran:?}");
     assert!(ran.stderr.contains("cannot be read"), "{ran:?}");
+}
+
+/// What is missing from a story may be that the token was revoked: no script takes it for the whole.
+#[tokio::test]
+async fn a_story_of_which_something_cannot_be_read_is_told_and_is_no_success() {
+    let (mut broker, _, jti) = broker().await;
+    let word = "\"action\":\"key.suspend\"";
+    let copy = damaged(&mut broker, word, "\"action\";\"key.suspend\"").await;
+    for more in [&["--json"][..], &[]] {
+        let args = [&["audit", "show", &jti, "--dir", &copy], more].concat();
+        let ran = cambist(&args, &[], b"").await;
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stdout.contains(&jti), "{ran:?}");
+        assert!(!ran.stdout.contains("key.suspend"), "{ran:?}");
+        assert!(ran.stderr.contains("cannot be read"), "{ran:?}");
+    }
+    let folder = broker.argument("data/log");
+    let whole = ["audit", "show", &jti, "--dir", &folder, "--json"];
+    let whole = cambist(&whole, &[], b"").await;
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    assert!(whole.stdout.contains("key.suspend"), "{whole:?}");
 }
 
 /// Somebody who follows sees what comes, also from a broker that was started again meanwhile.

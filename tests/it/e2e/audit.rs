@@ -8,7 +8,7 @@ use crate::support::edge::within;
 use cambist::proto::audit_client::AuditClient;
 use cambist::proto::{
     self as pb, CreateKeyResponse, KeySpec, QueryRequest, Record, RecordFilter, RevokeKeyRequest,
-    RotateKeyRequest, SuspendKeyRequest,
+    RotateKeyRequest, SuspendKeyRequest, TailRequest,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -193,7 +193,7 @@ async fn a_stranger_reads_nothing_and_that_is_on_the_record() {
         let client = AuditClient::new(broker.channel(svid).await);
         let told = query(&client, QueryRequest::default()).await.unwrap_err();
         assert_eq!(refusal(&told), "not_authorised", "{who}");
-        let told = client.clone().tail(pb::TailRequest::default()).await;
+        let told = client.clone().tail(TailRequest::default()).await;
         assert_eq!(refusal(&told.unwrap_err()), "not_authorised", "{who}");
     }
     let is_it = |record: &Value| {
@@ -214,7 +214,7 @@ async fn a_revoked_certificate_ends_what_its_holder_follows() {
     let broker = broker().await;
     let siem = broker.svid("spiffe://example.org/siem");
     let client = AuditClient::new(broker.channel(Some(&siem)).await);
-    let tail = client.clone().tail(pb::TailRequest::default()).await;
+    let tail = client.clone().tail(TailRequest::default()).await;
     let mut tail = tail.unwrap().into_inner();
     assert_eq!(tail.message().await.unwrap().unwrap().record, None);
     let list = crate::support::broker::crl(&broker.home, &[siem.serial]);
@@ -369,6 +369,43 @@ async fn records_are_found_by_what_they_say() {
         ..QueryRequest::default()
     };
     assert_eq!(query(&client, none).await.unwrap(), []);
+}
+
+/// Ten thousand garbage keys leave no other trace than a summary: it is found by where they came from.
+#[tokio::test]
+async fn a_summary_of_refusals_is_found_by_the_network_it_counts() {
+    let broker = broker().await;
+    let garbage = ask(api_key("garbage"), "shop");
+    broker.anybody().await.no(garbage).await;
+    let client = administrator(&broker).await;
+    let of = |network: &str| RecordFilter {
+        kinds: vec!["refusals".into()],
+        networks: vec![network.into()],
+        ..RecordFilter::default()
+    };
+    let past = TailRequest {
+        filter: Some(of("127.0.0.0/24")),
+        from_sequence: Some(0),
+    };
+    let (mut tail, _) = tail::follow(&client, past).await.unwrap();
+    let summary = tail::next(&mut tail).await;
+    assert_eq!(summary["refused"][0]["network"], "127.0.0.0/24");
+    for (network, is_found) in [
+        ("127.0.0.0/24", true),
+        ("127.0.0.0/8", true),
+        ("127.0.0.1/32", true),
+        ("127.0.1.0/24", false),
+        ("127.0.1.1/32", false),
+        ("::1/128", false),
+    ] {
+        let request = QueryRequest {
+            filter: Some(of(network)),
+            ..QueryRequest::default()
+        };
+        let found = query(&client, request).await.unwrap();
+        let found = found.iter().map(parsed).any(|record| record == summary);
+        assert_eq!(found, is_found, "{network}");
+    }
 }
 
 /// A caller that takes a few at a time, in either direction, gets all of them once.

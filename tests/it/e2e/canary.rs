@@ -3,6 +3,8 @@
 use super::described::{self, Method};
 use crate::sinks::{Hook, section, until_taken};
 use crate::support::broker::{Broker, api_key, ask, audience, peer, refusal, spec, token};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::{self as pb, ExchangeRequest, LeaseRequest};
 use cambist::secret::api_key as text;
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 use tonic::transport::Channel;
 
-/// A secret that is sent in every field that takes a text, to every method, is found nowhere (invariant 8).
+/// A secret that is sent in every field that takes a text or bytes, to every method, is found nowhere (invariant 8).
 #[tokio::test]
 async fn a_canary_that_is_sent_everywhere_is_found_nowhere() {
     // Standard output is a file beside the others; what goes over a network is noted.
@@ -53,9 +55,8 @@ async fn a_canary_that_is_sent_everywhere_is_found_nowhere() {
         &issued.access_token,
         &broker.api_key().to_owned(),
     ];
-    // Not even the part that matters.
-    let ends = secrets.map(|secret| regex::escape(&secret[secret.len() - 40..]));
-    let secret = regex::bytes::Regex::new(&ends.join("|")).unwrap();
+    let forms: Vec<String> = secrets.iter().flat_map(|secret| forms(secret)).collect();
+    let secret = regex::bytes::Regex::new(&forms.join("|")).unwrap();
     assert!(!secret.is_match(metrics.as_bytes()));
     let sent = hook.asked();
     assert!(sent.len() > 10);
@@ -68,6 +69,24 @@ async fn a_canary_that_is_sent_everywhere_is_found_nowhere() {
         let found = secret.is_match(&fs::read(&file).unwrap());
         assert!(!found, "{} holds a secret", file.display());
     }
+}
+
+/// What is searched for of a secret, as patterns.
+fn forms(secret: &str) -> Vec<String> {
+    // Not even the part that matters, and not even where the rest was cut off.
+    let (begin, end) = (&secret[..20], &secret[secret.len() - 40..]);
+    // Bytes are written as one of these. Of what is a multiple of three, base64 does not depend on what follows.
+    let whole = &begin[..18];
+    let hex: String = begin.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let forms = [
+        begin.to_owned(),
+        end.to_owned(),
+        STANDARD.encode(whole),
+        URL_SAFE_NO_PAD.encode(whole),
+        hex.to_uppercase(),
+        hex,
+    ];
+    forms.iter().map(|form| regex::escape(form)).collect()
 }
 
 fn files(under: &Path) -> Vec<PathBuf> {
@@ -97,6 +116,13 @@ fn guises(broker: &Broker, canary: &str) -> [String; 5] {
     ]
 }
 
+/// Fields that take bytes, lest nobody notices that they are left out.
+const BYTES: [(&str, &str); 3] = [
+    ("Revocation.Revoke", "certificate"),
+    ("Revocation.Watch", "view"),
+    ("Revocation.Check", "presenter_certificate_sha256"),
+];
+
 /// Puts each of `texts`, which hold the secret, into every field of every method, in a request that is sound but for it.
 async fn fields(
     broker: &Broker,
@@ -107,7 +133,13 @@ async fn fields(
     let web = broker.svid("spiffe://example.org/web");
     let strangers = [broker.channel(None).await, broker.channel(Some(&web)).await];
     let local = broker.local().await;
-    for method in described::methods() {
+    let methods = described::methods();
+    for (name, bytes) in BYTES {
+        let method = methods.iter().find(|method| method.name == name).unwrap();
+        let is_filled = method.texts.iter().any(|field| field.name == bytes);
+        assert!(is_filled, "{name}: {bytes}");
+    }
+    for method in methods {
         let request = sound(broker, &method.name, turns).await;
         let answer = method.call(&local, request).await;
         assert!(answer.is_ok(), "{}: {answer:?}", method.name);

@@ -95,7 +95,7 @@ async fn grow(site: &Arc<Site>) {
     copy_folder(&site.path("data"), &site.path("put-by"));
     broker.restart().await;
     broker.issue(20).await;
-    broker.terminate().await;
+    assert!(broker.terminate().await.success());
 }
 
 fn put_back(site: &Site) {
@@ -159,13 +159,7 @@ async fn a_log_behind_its_last_published_checkpoint_does_not_issue() {
     ] {
         server.with(|kept| kept.note = None);
         let site = site(&copies, Some(&outside));
-        let mut broker = site.start().await;
-        broker.issue(2).await;
-        broker.terminate().await;
-        copy_folder(&site.path("data"), &site.path("put-by"));
-        broker.restart().await;
-        broker.issue(20).await;
-        assert!(broker.terminate().await.success());
+        grow(&site).await;
         // Sound in itself, and believed without the copy.
         put_back(&site);
         let (code, said) = site.fails(&[]).await;

@@ -17,11 +17,11 @@ pub(super) struct Method {
     pub(super) name: String,
     /// Where it is called.
     path: String,
-    /// The fields of its request that take a text, also those of messages within.
+    /// The fields of its request that take a text or bytes, also those of messages within.
     pub(super) texts: Vec<Text>,
 }
 
-/// A field that takes a text.
+/// A field that takes a text, or bytes, which are the same on the wire.
 #[derive(Clone)]
 pub(super) struct Text {
     /// By its names from the outside in.
@@ -54,7 +54,7 @@ fn texts(set: &FileDescriptorSet, message: &str) -> Vec<Text> {
     for field in &described(set, message).field {
         let tag = u32::try_from(field.number()).unwrap();
         match field.r#type() {
-            Type::String => found.push(Text {
+            Type::String | Type::Bytes => found.push(Text {
                 name: field.name().to_owned(),
                 around: Vec::new(),
                 tag,

@@ -256,7 +256,15 @@ async fn a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue() {
     unheld.issue(60).await;
     assert!(unheld.terminate().await.success());
     fs::write(site.path("cambist.toml"), &config).unwrap();
-    refused(&site, &["the witness w.example.net", "are not those"]).await;
+    refused(
+        &site,
+        &[
+            "the witness w.example.net",
+            "are not those",
+            "--accept-rollback",
+        ],
+    )
+    .await;
     let last = witness.asked().last().copied().unwrap();
     assert_eq!(
         (last.0, last.2),
@@ -265,7 +273,7 @@ async fn a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue() {
     // Without its tree, it is the same log.
     fs::remove_file(site.path("data/log/checkpoint")).unwrap();
     fs::remove_dir_all(site.path("data/log/tile")).unwrap();
-    refused(&site, &["are not those"]).await;
+    refused(&site, &["are not those", "--accept-rollback"]).await;
     // Accepted, it is another log, of which the witness knows nothing (403).
     let key = vkey(&site);
     let mut command = site.command();
@@ -316,7 +324,14 @@ async fn a_witness_that_was_away_when_it_started_ends_a_log_that_is_behind() {
     witness.is(Manner::Honest);
     // It ends, and does not start again.
     assert_eq!(behind.ended().await.code(), Some(1));
-    refused(&site, &["records that were published are missing here"]).await;
+    refused(
+        &site,
+        &[
+            "records that were published are missing here",
+            "--accept-rollback",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -328,9 +343,16 @@ async fn where_a_witness_says_that_it_stands_is_held_against_what_there_is() {
     let size = published(&site, &[]).0;
     // One that it never saw here: as large, and another; then, larger by one record.
     witness.is(Manner::Claims(size));
-    refused(&site, &["are not those"]).await;
+    refused(&site, &["are not those", "--accept-rollback"]).await;
     witness.is(Manner::Claims(size + 1));
-    refused(&site, &["records that were published are missing here"]).await;
+    refused(
+        &site,
+        &[
+            "records that were published are missing here",
+            "--accept-rollback",
+        ],
+    )
+    .await;
     // Smaller, and again smaller when it gets the proof from there: no answer at all.
     witness.is(Manner::Claims(size - 1));
     let mut broker = site.start().await;

@@ -11,7 +11,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Kind of call, error, whether each run tries it. What only those make who read the log again, a start or a query, is not
-/// among them: `lseek`.
+/// among them: `lseek`. What the writer calls only when another segment follows, or at a start, is failed in
+/// [`super::following`] and [`super::opening`].
 const CALLS: &[(&str, &str, bool)] = &[
     ("statx", "EIO", true),
     ("openat", "EMFILE", true),

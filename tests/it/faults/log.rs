@@ -7,9 +7,9 @@ use crate::support::broker::{Caller, LOOK, Site, checkpoint, records, refusal, s
 use crate::support::disk::{SmallDisk, fill};
 use crate::support::edge::{until, within};
 use crate::support::long;
-use cambist::proto::RevokeRequest;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
+use cambist::proto::{ExchangeRequest, RevokeRequest};
 use http::StatusCode;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -31,10 +31,10 @@ pub(super) fn assert_recorded(folder: &Path, tokens: &[Received]) {
 }
 
 /// Asks until the broker issues again; nothing but the log may be in the way.
-pub(super) async fn until_issued(client: &Caller, secret: &str) -> Received {
+pub(super) async fn until_issued(client: &Caller, request: &ExchangeRequest) -> Received {
     let asking = async {
         loop {
-            match client.exchange(by_key(secret)).await {
+            match client.exchange(request.clone()).await {
                 Ok(answer) => return received(&answer),
                 Err(status) => assert_eq!(refusal(&status), "log_unavailable", "{status:?}"),
             }
@@ -58,7 +58,7 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     let later = create(&mut admin, 0).await.unwrap();
     let other = create(&mut admin, 0).await.unwrap();
     let client = broker.anybody().await;
-    let mut tokens = vec![until_issued(&client, &victim.1).await];
+    let mut tokens = vec![until_issued(&client, &by_key(&victim.1)).await];
 
     let junk = data.join("junk");
     fill(&junk);
@@ -118,7 +118,7 @@ async fn a_full_disk_stops_issuance_and_nothing_else() {
     // Room makes it well again, without a restart.
     fs::remove_file(&junk).unwrap();
     broker.until_ready(true).await;
-    tokens.push(until_issued(&client, &other.1).await);
+    tokens.push(until_issued(&client, &by_key(&other.1)).await);
     assert_eq!(client.no(by_key(&victim.1)).await, "credential_refused");
     assert_recorded(&log, &tokens);
     let starts = |line: &&Value| line["kind"] == "start";
@@ -236,11 +236,13 @@ async fn a_folder_that_becomes_read_only_stops_what_needs_another_file() {
     let before = checkpoint(&log);
     tokens.push(issue().await);
     let failures = "log_publish_failures_total";
-    until("a failure", async || {
-        broker.metric(failures).await >= Some(1)
+    until("failures", async || {
+        broker.metric(failures).await >= Some(2)
     })
     .await;
     assert_eq!(checkpoint(&log), before);
+    let told = "no checkpoint of the log is published";
+    assert_eq!(site.stderr().matches(told).count(), 1);
     // It ends, and no other one can be begun.
     open.write_all(b"{}\n").unwrap();
     for _ in 0..3 {

@@ -33,6 +33,34 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a call by which one segment follows another fails: unlink, open, stat, write, sync or rename of the draft, open or sync of the folder",
+        "refusals until it succeeds, which is tried by itself; nothing that was told is lost",
+        &["faults::following::each_call_by_which_a_segment_follows_another_may_fail"],
+    ),
+    (
+        "a call that sets the reserve aside fails, and the disk is not full",
+        "under the running broker no tokens, not ready, with the reason; revocations are recorded; it comes back by itself. At a start, no start",
+        &[
+            "faults::following::each_call_that_sets_the_reserve_aside_again_may_fail",
+            "faults::following::while_the_reserve_cannot_be_set_aside_again_revocations_are_recorded_and_no_token_is",
+            "audit::tests::faults::while_the_reserve_cannot_be_set_aside_revocations_go_on_and_nothing_else",
+            "audit::tests::faults::a_start_that_cannot_set_the_reserve_aside_is_refused_and_loses_nothing",
+        ],
+    ),
+    (
+        "a call that opens the log, mends its tail or sets the reserve aside fails at a start",
+        "no start, with the file; the next one goes on, and nothing that was told is lost. Without room for the reserve it starts, issues nothing and takes revocations",
+        &[
+            "faults::opening::each_call_that_opens_the_log_may_fail_at_a_start",
+            "faults::opening::a_start_that_has_no_room_for_the_reserve_revokes_and_does_not_issue",
+        ],
+    ),
+    (
+        "it cannot be told how much is free",
+        "everything is recorded, refusals too",
+        &["faults::following::where_it_cannot_be_told_how_much_is_free_everything_is_recorded"],
+    ),
+    (
         "any other system call of writer, publisher or store fails now and then",
         "at most refusals; what is behind catches up",
         &["faults::calls::a_call_that_fails_now_and_then_loses_nothing_that_was_told"],
@@ -111,9 +139,10 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ),
     (
         "acknowledged records are gone before a checkpoint is of them",
-        "no checkpoint of less; the last one stands, which is counted and told once",
+        "the running broker signs for them all the same, by their hashes, and everybody misses them then; where it must read them, no checkpoint of less: the last one stands, which is counted and told once",
         &[
-            "faults::lost::what_is_missing_is_not_published_around",
+            "faults::lost::what_is_gone_before_its_checkpoint_is_signed_for_and_missed",
+            "faults::log::a_folder_that_becomes_read_only_stops_what_needs_another_file",
             "audit_tree::meanwhile::what_was_acknowledged_and_is_gone_is_not_published_around",
         ],
     ),

@@ -194,6 +194,10 @@ impl Segments for Removed {
     fn distrust(&self, first: u64) {
         self.0.distrust(first);
     }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        self.0.acknowledged()
+    }
 }
 
 pub(super) struct Said(pub(super) Arc<Mutex<Vec<u8>>>);

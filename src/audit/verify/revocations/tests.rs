@@ -192,6 +192,82 @@ fn what_ends_may_have_ended_by_a_clock_that_was_wrong() {
     }
 }
 
+fn when(second: i64, mut record: Value) -> Value {
+    record["time"] = json!(at(second));
+    record
+}
+
+/// As it comes from the store's outbox.
+fn stored(mut record: Value) -> Value {
+    record["store"] = json!({"rev": "1"});
+    record
+}
+
+#[test]
+fn a_clock_that_was_ahead_hides_nothing_that_is_revoked_after_it() {
+    let (ahead, token) = (NOW + 86_400, "token:AAAAAAAAAAAAAAAAAAAAAA");
+    let confirmed = json!({"kind": "admin", "action": CLOCK_CONFIRMED});
+    // Not all that comes after is of the log itself, and not always is there anything to confirm.
+    let refused = json!({"kind": "refuse"});
+    for until in [Some(NOW + 3_900), None] {
+        for back in [Some(&confirmed), Some(&refused), None] {
+            let mut records = vec![
+                when(ahead, json!({"kind": "start", "action": "broker.start"})),
+                when(ahead + 1, exchanged(&json!({}))),
+            ];
+            records.extend(back.map(|record| when(NOW, record.clone())));
+            let revocation = records.len().try_into().unwrap();
+            let set = stored(marker(SET, token, None, until));
+            records.extend([when(NOW + 1, set), when(NOW + 2, exchanged(&json!({})))]);
+            let issue = revocation + 1;
+            let late = Some(Late { issue, revocation });
+            assert_eq!(found(&records), late, "{records:?}");
+        }
+    }
+}
+
+/// Also by less than what tells that it was set back.
+#[test]
+fn once_the_clock_is_confirmed_it_is_the_one_that_counts() {
+    let leeway = i64::try_from(limits::VERIFIER_LEEWAY.as_secs()).unwrap();
+    let confirmed = json!({"kind": "admin", "action": CLOCK_CONFIRMED});
+    let certificate = format!("credential:x509:{DIGEST}");
+    let set = marker(SET, &certificate, None, Some(NOW + 30 + leeway));
+    let records = [
+        when(NOW + 60, json!({"kind": "refuse"})),
+        when(NOW, confirmed),
+        when(NOW + 1, set),
+        when(NOW + 2, plain()),
+    ];
+    let late = Late {
+        issue: 3,
+        revocation: 2,
+    };
+    assert_eq!(found(&records), Some(late));
+}
+
+/// What the store held when the broker crashed is told by the next start, between what that does itself.
+#[test]
+fn what_is_told_late_makes_no_log_older() {
+    let target = format!("subject:{WEB}");
+    let mut records = vec![stored(ban(&target)), plain()];
+    for second in 2..30 {
+        let created = key("key.create", "aaaaaaaaaaaaaaaa", &json!({"spec": {}}));
+        records.push(when(NOW - 3_600, stored(created)));
+        records.push(when(NOW + second, json!({"kind": "refuse"})));
+    }
+    let release = marker(REINSTATED, &target, Some(0), None);
+    records.push(when(NOW - 3_600, stored(release)));
+    assert_eq!(found(&records), None);
+    // With nothing that takes it back, it is found when it is time.
+    records.pop();
+    let late = Late {
+        issue: 1,
+        revocation: 0,
+    };
+    assert_eq!(found(&records), Some(late));
+}
+
 #[test]
 fn what_was_forgotten_covers_nothing() {
     let gap = |detail: &str| json!({"kind": "gap", "detail": detail, "dropped": 0});

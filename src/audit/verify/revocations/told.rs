@@ -5,6 +5,7 @@ use crate::id::CredentialId;
 use crate::marker::{self, Kind, MarkerId, Second};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -55,6 +56,9 @@ impl Thing<'_> {
 pub(super) struct Told<'a> {
     pub(super) seq: u64,
     pub(super) time: Timestamp,
+    /// It came from the store's outbox.
+    #[serde(default)]
+    pub(super) store: Option<IgnoredAny>,
     #[serde(borrow)]
     pub(super) kind: Cow<'a, str>,
     #[serde(borrow, default)]

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt as _;
 
 /// Somebody who follows, and where from: the first message tells it.
-async fn follow(
+pub(super) async fn follow(
     client: &super::AuditClient<super::Channel>,
     request: TailRequest,
 ) -> Result<(Streaming<TailResponse>, u64), Status> {
@@ -23,7 +23,7 @@ async fn follow(
     Ok((tail, first.next))
 }
 
-async fn next(tail: &mut Streaming<TailResponse>) -> Value {
+pub(super) async fn next(tail: &mut Streaming<TailResponse>) -> Value {
     let message = within("a record", tail.message()).await.unwrap().unwrap();
     let record = message.record.unwrap();
     assert_eq!(message.next, record.sequence + 1);
