@@ -6,7 +6,7 @@ use crate::clock::guard::TimeGuard;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::Reply;
 use crate::store::embedded::{EmbeddedStore, OpenError};
-use crate::store::mark;
+use crate::store::mark::{self, Mark};
 use jiff::Timestamp;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,11 @@ impl Maintenance for Node {
                 .now()
                 .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))?;
             // Or the next start would ask the same question again.
-            if let Err(error) = mark::keep(&*self.store, now).await {
+            let mark = Mark {
+                at: now,
+                confirmed_from: self.guard.confirmed_from(),
+            };
+            if let Err(error) = mark::keep(&*self.store, mark).await {
                 tracing::warn!(%error, "the store keeps the mark that was before");
             }
             Ok(now)

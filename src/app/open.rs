@@ -81,8 +81,12 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Arc::clone(&random),
         options,
     )?;
-    let mark = recovered.mark.max(mark::kept(&store).await?);
+    let kept = mark::kept(&store).await?;
+    let mark = recovered.mark.max(kept.map(|kept| kept.at));
     let guard = Arc::new(TimeGuard::new(clock, mark));
+    if let Some(confirmed_from) = kept.and_then(|kept| kept.confirmed_from) {
+        guard.recall(confirmed_from);
+    }
     report(&recovered);
     let recovered_id = log.id();
     let ahead = sinks::ahead(config, &log)?;

@@ -13,7 +13,8 @@ use crate::limits;
 use crate::policy::{Loaded, Policies};
 use crate::refusal::Denial;
 use crate::store::embedded::EmbeddedStore;
-use crate::store::{load_all, mark};
+use crate::store::load_all;
+use crate::store::mark::{self, Mark};
 use crate::telemetry::{Metrics, Readiness};
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -327,9 +328,12 @@ async fn forget(subjects: &Subjects) {
 
 /// The log keeps the mark with every issue; this is for when the log is lost.
 async fn keep_mark(subjects: &Subjects) {
-    let Some(mark) = subjects.exchange.guard.mark() else {
+    let guard = &subjects.exchange.guard;
+    let Some(at) = guard.mark() else {
         return;
     };
+    let confirmed_from = guard.confirmed_from();
+    let mark = Mark { at, confirmed_from };
     if let Err(error) = mark::keep(subjects.exchange.changes.store(), mark).await {
         tracing::warn!(%error, "the time reached is not kept in the store; tried again later");
     }

@@ -22,8 +22,8 @@ pub struct ClockArgs {
 enum ClockCommand {
     /// Say that the broker's clock is right after a step, so that it issues again
     ///
-    /// If it was ahead, tokens from then become good as their time comes. Until the broker is restarted a revocation of
-    /// everything so far covers them; `cambist signing-key rotate --compromised` ends them for good.
+    /// If it was ahead, tokens from then become good as their time comes: a revocation of everything so far covers them, and
+    /// `cambist signing-key rotate --compromised` ends them for good.
     Confirm,
 }
 

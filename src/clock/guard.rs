@@ -30,7 +30,7 @@ pub struct TimeGuard {
     clock: Arc<dyn Clock>,
     /// Highest second handed out so far, or recovered from log and store.
     mark: AtomicI64,
-    /// What the mark was before somebody confirmed an earlier time.
+    /// What the mark was before somebody confirmed an earlier time, in this run or before.
     confirmed_from: AtomicI64,
     /// The mark that was found at the start, until the wall clock is confirmed, and when that was by the monotonic clock.
     found: AtomicI64,
@@ -156,6 +156,21 @@ impl TimeGuard {
     #[must_use]
     pub fn mark(&self) -> Option<Timestamp> {
         Timestamp::from_second(self.mark.load(Ordering::Acquire)).ok()
+    }
+
+    /// What the mark was before somebody confirmed an earlier time, where that is still to come: to be kept in the store.
+    #[must_use]
+    pub fn confirmed_from(&self) -> Option<Timestamp> {
+        let [from, mark] = [&self.confirmed_from, &self.mark].map(|at| at.load(Ordering::Acquire));
+        (from > mark)
+            .then(|| Timestamp::from_second(from).ok())
+            .flatten()
+    }
+
+    /// What an earlier run had given out before [`TimeGuard::confirm`].
+    pub fn recall(&self, confirmed_from: Timestamp) {
+        let from = confirmed_from.as_second();
+        self.confirmed_from.fetch_max(from, Ordering::AcqRel);
     }
 
     /// Compares both clocks since the last call; a step suspends issuance, and
@@ -294,8 +309,17 @@ mod tests {
         guard.confirm();
         assert_eq!(guard.now().unwrap(), clock.now());
         assert_eq!(guard.latest(), ahead);
+        // By the next run as well.
+        assert_eq!(guard.confirmed_from(), Some(ahead));
+        let next = TimeGuard::new(clock.clone(), guard.mark());
+        next.recall(ahead);
+        assert_eq!(next.now().unwrap(), clock.now());
+        assert_eq!(next.latest(), ahead);
         clock.advance(3601);
-        assert_eq!(guard.latest(), clock.now());
+        for guard in [guard, next] {
+            assert_eq!(guard.latest(), guard.now().unwrap());
+            assert_eq!(guard.confirmed_from(), None);
+        }
     }
 
     #[test]

@@ -13,13 +13,24 @@ pub const MARK: &str = "meta/mark";
 struct Stored {
     version: u8,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirmed_from: Option<Timestamp>,
+}
+
+/// What a run leaves for the next one's time guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Nothing below it is given out.
+    pub at: Timestamp,
+    /// What the mark was before somebody confirmed an earlier time, where that is still to come.
+    pub confirmed_from: Option<Timestamp>,
 }
 
 /// The mark that was kept last.
 ///
 /// # Errors
 /// [`StoreFault`], also when the stored value cannot be read.
-pub async fn kept(store: &dyn Store) -> Result<Option<Timestamp>, StoreFault> {
+pub async fn kept(store: &dyn Store) -> Result<Option<Mark>, StoreFault> {
     let unreadable = |error: &dyn std::fmt::Display| StoreFault(format!("{MARK}: {error}"));
     let key = Key::new(MARK).map_err(|error| unreadable(&error))?;
     let Some(entry) = store.read(&key).await? else {
@@ -27,16 +38,24 @@ pub async fn kept(store: &dyn Store) -> Result<Option<Timestamp>, StoreFault> {
     };
     let stored: Stored =
         serde_json::from_slice(entry.value.as_bytes()).map_err(|error| unreadable(&error))?;
-    Ok(Some(stored.at))
+    Ok(Some(Mark {
+        at: stored.at,
+        confirmed_from: stored.confirmed_from,
+    }))
 }
 
-/// Keeps `at`, also where it is lower: an operator may have said that the mark came from a wrong clock.
+/// Keeps `mark`, also where it is lower: an operator may have said that the mark came from a wrong clock.
 ///
 /// # Errors
 /// The store's own.
-pub async fn keep(store: &dyn Store, at: Timestamp) -> Result<(), CommitError> {
+pub async fn keep(store: &dyn Store, mark: Mark) -> Result<(), CommitError> {
     let refused = |error: &dyn std::fmt::Display| CommitError::Refused(error.to_string());
-    let value = serde_json::to_vec(&Stored { version: 1, at }).map_err(|error| refused(&error))?;
+    let stored = Stored {
+        version: 1,
+        at: mark.at,
+        confirmed_from: mark.confirmed_from,
+    };
+    let value = serde_json::to_vec(&stored).map_err(|error| refused(&error))?;
     let batch = Key::new(MARK)
         .and_then(|key| Batch::new().put(key, Value::new(value)?))
         .map_err(|error| refused(&error))?;

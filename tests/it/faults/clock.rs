@@ -10,7 +10,7 @@ use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
     ConfirmClockRequest, ExchangeRequest, LeaseRequest, LeaseResponse, ListSigningKeysRequest,
-    RevokeRequest, RotateSigningKeyRequest,
+    Marker, RevokeRequest, RotateSigningKeyRequest,
 };
 use jiff::Timestamp;
 use std::fs;
@@ -105,9 +105,15 @@ async fn an_operators_word_on_the_clock_outlives_a_restart() {
     confirm(&broker).await;
     assert_eq!(broker.issues(by_certificate()).await, NOW);
     broker.stop().await;
-    let broker = InProcess::start(&site, TestClock::at(NOW + 1), false).await;
-    assert_eq!(broker.issues(by_certificate()).await, NOW + 1);
-    broker.stop().await;
+    for now in [NOW + 1, NOW + 2] {
+        let broker = InProcess::start(&site, TestClock::at(now), false).await;
+        assert_eq!(broker.issues(by_certificate()).await, now);
+        // Everything so far is also what that clock had given out.
+        let thing = Thing::Subject("spiffe://example.org/other".to_owned());
+        let marker = revoke(&broker, thing).await;
+        assert_eq!(marker.before.unwrap().seconds, NOW + 365 * DAY);
+        broker.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,29 +225,33 @@ async fn a_lease_that_waits_for_the_broker_to_recover_ends_at_once_when_it_is_re
     assert_eq!(refusal(&end), "revoked", "{end:?}");
 }
 
-/// Revokes a token by its bare id: for a day.
-async fn revoke(broker: &InProcess, jti: &str) {
-    let thing = Thing::TokenId(jti.to_owned());
+async fn revoke(broker: &InProcess, thing: Thing) -> Marker {
     let request = RevokeRequest {
         reason: "taken over".to_owned(),
         thing: Some(thing),
         ..RevokeRequest::default()
     };
     let mut admin = RevocationClient::new(broker.local().await);
-    admin.revoke(request).await.unwrap();
+    let revoked = admin.revoke(request).await.unwrap().into_inner();
+    revoked.markers.into_iter().next().unwrap()
+}
+
+/// For a day, which is how long a token whose id alone is known may live.
+fn token(jti: &str) -> Thing {
+    Thing::TokenId(jti.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_marker_ends_before_its_time_by_a_clock_that_was_ahead_at_the_start() {
     let (site, clock) = (Site::new(), TestClock::at(NOW));
     let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
-    revoke(&broker, "AAAAAAAAAAAAAAAAAAAAAA").await;
+    revoke(&broker, token("AAAAAAAAAAAAAAAAAAAAAA")).await;
     clock.advance(u32::try_from(2 * DAY).unwrap());
     until("an issue", async || {
         broker.exchange(by_certificate()).await.is_ok()
     })
     .await;
-    revoke(&broker, "BBBBBBBBBBBBBBBBBBBBBA").await;
+    revoke(&broker, token("BBBBBBBBBBBBBBBBBBBBBA")).await;
     broker.stop().await;
     // The first ended in the run before; the second may have as well, by a clock that nothing speaks against.
     let broker = InProcess::start(&site, TestClock::at(NOW + 365 * DAY), false).await;
