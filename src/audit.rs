@@ -66,7 +66,7 @@
 //! By `CAMBIST_LONG=1 cargo test --release --lib -- audit::tests::scale --nocapture`, which appends records of 1.15 kB through
 //! the real writer without signing, on two cores of a virtual machine (AMD EPYC) and its one virtual disk (ext4):
 //!
-//! | records | append, at first and at last | start | one token | its whole story | one strange network | an hour of 72,000 |
+//! | records | append, at first and at last | start | one token | its whole story | one rarely seen network | an hour of 72,000 |
 //! |---|---|---|---|---|---|---|
 //! | 1 million | 8.3, 10.1 µs | 11 ms | 11 ms | 27 ms | 19 ms, 10 records | 0.17 s |
 //! | 3 million | 7.4, 11.2 µs | 24 ms | 35 ms | 99 ms | 60 ms, 30 records | 0.19 s |
@@ -152,7 +152,8 @@ pub use publisher::{PublishError, Published, Publisher};
 pub use read::ReadError;
 pub use reading::{Reading, Seat};
 pub use record::{
-    Act, ActKind, CHECKPOINT, CLOCK_CONFIRMED, Encoder, KINDS, PRUNE, Record, RecordError,
+    Act, ActKind, CHECKPOINT, CLOCK_CONFIRMED, Encoder, KINDS, MARKER_REINSTATED, MARKER_SET,
+    PRUNE, ROLLBACK_ACCEPTED, Record, RecordError, SIGNING_KEY_COMPROMISED,
 };
 pub use recovery::{Drained, OpenError, Recovered};
 pub use retention::{Hold, Holds, PruneError, Pruner};

@@ -56,7 +56,7 @@ use std::ffi::OsString;
                         6 applied and not durable, 78 bad configuration."
 )]
 pub struct Cli {
-    /// Print one JSON document instead of text
+    /// Print JSON instead of text: one document, or one record a line where records are listed
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]

@@ -29,7 +29,7 @@ struct Published {
     ring: Arc<KeyRing>,
 }
 
-/// Of a call of this face, for what is recorded.
+/// The context that records of a call over HTTP get.
 fn context(peer: Arc<Peer>) -> Context {
     Context {
         face: Face::Http,

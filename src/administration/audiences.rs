@@ -37,7 +37,7 @@ impl AudienceAdmin {
 
     /// Registers an audience, or changes one at the revision that the caller saw. A tenant it may lose, and not get: tokens
     /// of others may be alive for it, and who serves it would no longer be told of their revocation. Neither may one that
-    /// takes the name of another, until a day after that was removed.
+    /// takes the name of another, until a day and five minutes after that was removed.
     ///
     /// # Errors
     /// A refusal, or a failure of ours.

@@ -6,7 +6,7 @@
 //! its name for a tenant that it was not of until none of them can be alive. What of this is lost when a backup is put back,
 //! nobody needs for as long (`parting.rs`).
 
-use super::change::{too_large, unread};
+use super::change::{Changes, too_large, unread};
 use crate::id::{Audience, Tenant};
 use crate::inventory::{AudienceSpec, FORMER_PREFIX};
 use crate::limits;
@@ -64,7 +64,7 @@ impl Former {
             None => format!("`{name}` was shared by all"),
         };
         let until = match self.until == Timestamp::MAX {
-            true => "for a day after it is removed".to_owned(),
+            true => "for a day and five minutes after it is removed".to_owned(),
             false => format!("until {:.0}", self.until),
         };
         let cause =
@@ -104,8 +104,18 @@ pub(super) async fn check(
     }
 }
 
+impl Changes {
+    /// Removes what is stored of audiences that were, once no token from then can be alive. `now` is the time guard's.
+    ///
+    /// # Errors
+    /// When the store does not answer, or an entry was changed meanwhile; what is left goes the next time.
+    pub async fn forget_former(&self, now: Timestamp) -> Result<(), Denial> {
+        self.forget(FORMER_PREFIX, counts, now).await
+    }
+}
+
 /// Whether an entry still says anything.
-pub(super) fn counts(entry: &Entry, now: Timestamp) -> bool {
+fn counts(entry: &Entry, now: Timestamp) -> bool {
     Former::read(entry).map_or(true, |former| former.until > now)
 }
 

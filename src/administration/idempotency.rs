@@ -1,9 +1,7 @@
 //! Repeats of a write: recognised by its caller's name for it, and answered like the first.
 
 use super::change::{Author, Changes, Precondition, too_large, unread};
-use super::former;
 use crate::id::IdempotencyKey;
-use crate::inventory::FORMER_PREFIX;
 use crate::limits;
 use crate::refusal::{Code, Denial, Fault, Refusal};
 use crate::store::{Batch, Entry, Expect, Key, Op, TooLarge, Value, load_all};
@@ -106,16 +104,8 @@ impl Changes {
         self.forget(IDEMPOTENCY_PREFIX, counts, now).await
     }
 
-    /// Removes what is stored of audiences that were, once no token from then can be alive. `now` and errors are those of
-    /// [`Changes::forget_lapsed`].
-    ///
-    /// # Errors
-    /// As said.
-    pub async fn forget_former(&self, now: Timestamp) -> Result<(), Denial> {
-        self.forget(FORMER_PREFIX, former::counts, now).await
-    }
-
-    async fn forget(
+    /// Removes what of `prefix` no longer `counts`.
+    pub(super) async fn forget(
         &self,
         prefix: &str,
         counts: fn(&Entry, Timestamp) -> bool,

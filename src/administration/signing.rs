@@ -1,7 +1,7 @@
 //! The life of signing keys: upkeep by age, and administrative acts.
 
 use super::change::{Author, Changes, Note, Precondition};
-use crate::audit::ActKind;
+use crate::audit::{ActKind, SIGNING_KEY_COMPROMISED};
 use crate::id::KeyId;
 use crate::keys::{Change, KeyRing, Member, Rotation, RotationError, UnknownMember};
 use crate::refusal::{Code, Denial, Fault, Refusal};
@@ -90,7 +90,7 @@ impl SigningAdmin {
         let (action, named, now) = match &compromised {
             // Somebody else may be signing with it by now, whatever the clock says.
             Some(id) => (
-                "signing_key.compromise",
+                SIGNING_KEY_COMPROMISED,
                 id.as_str(),
                 self.changes.now_or_latest(),
             ),

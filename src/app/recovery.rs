@@ -3,7 +3,7 @@
 //! the broker does not start unless the operator accepts it.
 
 use crate::administration::suspend_limited;
-use crate::audit::{Act, ActKind, Device, Disk, Log, Recovered, read};
+use crate::audit::{Act, ActKind, Device, Disk, Log, ROLLBACK_ACCEPTED, Recovered, read};
 use crate::clock::guard::TimeGuard;
 use crate::inventory::KEY_PREFIX;
 use crate::store::embedded::EmbeddedStore;
@@ -147,7 +147,7 @@ pub(super) async fn roll_back(
     let change = serde_json::json!({ "cut_off": now }).to_string();
     let act = Act {
         change: Some(&change),
-        ..Act::new(ActKind::Recovery, "recovery.accept_rollback")
+        ..Act::new(ActKind::Recovery, ROLLBACK_ACCEPTED)
     };
     let record = log.encoder().act(&act)?;
     let cutoff = accept_rollback(store, now, suspensions, record.as_bytes()).await?;

@@ -228,11 +228,11 @@ fn look(subjects: &Subjects) {
         "keys",
         signs.then_some(()).ok_or("no signing key is active"),
     );
-    let none = policies.snapshot().is_empty();
+    let is_any = !policies.snapshot().is_empty();
     condition(
         readiness,
         "policies",
-        (!none)
+        is_any
             .then_some(())
             .ok_or("no policy is loaded: everything is denied"),
     );
@@ -303,7 +303,7 @@ async fn seldom(subjects: &Subjects) {
 /// Removes what has ended.
 async fn forget(subjects: &Subjects) {
     // By a clock that can be trusted, or not at all.
-    let Ok(now) = subjects.exchange.guard.surely() else {
+    let Ok(now) = subjects.exchange.guard.earliest() else {
         return;
     };
     if let Err(denial) = subjects.exchange.changes.forget_lapsed(now).await {

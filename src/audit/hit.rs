@@ -29,7 +29,7 @@ pub enum Aim {
     All(Timestamp),
     /// All that a key signed, by its `kid`.
     SigningKey(String),
-    /// All with one of these API keys in their ancestry, each once.
+    /// All with one of these API keys in their ancestry; a token with several counts once.
     Keys(BTreeSet<KeyPublicId>),
 }
 

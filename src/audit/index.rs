@@ -227,7 +227,7 @@ fn asked(filter: &Filter) -> impl Iterator<Item = Vec<u64>> {
     let terms =
         terms.map(|(field, values)| values.iter().map(|value| term(*field, value)).collect());
     // One that is wider than what is found rules nothing out, and so do all together.
-    let networks = filter.networks.iter().map(networks::holding);
+    let networks = filter.networks.iter().map(networks::looked_up_by);
     let networks = networks.collect::<Option<Vec<_>>>();
     let networks = networks.filter(|networks| !networks.is_empty());
     terms.chain(networks.map(|all| all.iter().flatten().map(|one| network(one)).collect()))

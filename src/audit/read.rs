@@ -39,10 +39,10 @@ pub enum ReadError {
         what: &'static str,
     },
     /// Records are missing between two segments, or before the first.
-    #[error("the record {0} is not there")]
+    #[error("record {0} is not there")]
     Missing(u64),
     /// A record is not the JSON that it should be.
-    #[error("the record {0} cannot be read")]
+    #[error("record {0} cannot be read")]
     Unreadable(u64),
 }
 

@@ -35,7 +35,10 @@ use crate::store::{OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 
-pub use act::{Act, ActKind, CHECKPOINT, CLOCK_CONFIRMED, PRUNE};
+pub use act::{
+    Act, ActKind, CHECKPOINT, CLOCK_CONFIRMED, MARKER_REINSTATED, MARKER_SET, PRUNE,
+    ROLLBACK_ACCEPTED, SIGNING_KEY_COMPROMISED,
+};
 pub use encode::Encoder;
 pub(super) use refusal::Group;
 

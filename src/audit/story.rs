@@ -3,6 +3,7 @@
 use super::device::Segments;
 use super::filter::Filter;
 use super::read::{Entry, ReadError};
+use super::record::{MARKER_REINSTATED, MARKER_SET, ROLLBACK_ACCEPTED, SIGNING_KEY_COMPROMISED};
 use super::search::{Order, search};
 use super::seen::Field;
 use crate::limits;
@@ -47,35 +48,16 @@ impl Relation {
 pub struct Story {
     /// Its records.
     pub records: Vec<(Relation, Entry)>,
-    /// What of the log cannot be read, or that there is more than [`limits::STORY`].
+    /// What of the log cannot be read.
     pub problems: Vec<String>,
-}
-
-/// How the problem begins that is none of the log's.
-const MORE: &str = "there is more than these";
-
-impl Story {
-    /// What of the log cannot be read: the problems without that there is more than is told.
-    #[must_use]
-    pub fn unread(&self) -> Vec<&str> {
-        let problems = self.problems.iter().map(String::as_str);
-        problems
-            .filter(|problem| !problem.starts_with(MORE))
-            .collect()
-    }
+    /// Whether there is more of it than [`limits::STORY`] records.
+    pub longer: bool,
 }
 
 /// How long after a token's end its last refusals may be recorded: as far as clocks of one node differ from themselves.
 const AFTERWARDS: SignedDuration = SignedDuration::from_secs(60);
-/// What an administrator does about a signing key that is no longer trusted.
-const COMPROMISE: &str = "signing_key.compromise";
-/// What revokes a token, a subject, and what else has a marker of its own; and what takes that back.
-pub(super) const SET: &str = "marker.set";
-pub(super) const REINSTATED: &str = "marker.reinstate";
 /// How the id of a credential begins that is a certificate; its SHA-256 follows.
 pub(super) const CERTIFICATE: &str = "x509:";
-/// What cuts off all tokens so far.
-pub(super) const ROLLBACK: &str = "recovery.accept_rollback";
 
 /// Tells a token's story from the records before `end` that `visible` lets through. Blocks: reads files, from end to end a
 /// few times where the search does.
@@ -93,6 +75,7 @@ pub fn story(
         visible,
         found: BTreeMap::new(),
         problems: BTreeSet::new(),
+        longer: false,
     };
     let its = Filter::default().within(Field::Token, [token.to_owned()].into());
     let itself = teller.find(its, 0..end, |_| Some(Relation::Token))?;
@@ -104,6 +87,7 @@ pub fn story(
     Ok(Story {
         records: teller.found.into_values().collect(),
         problems: teller.problems.into_iter().collect(),
+        longer: teller.longer,
     })
 }
 
@@ -164,13 +148,13 @@ impl Told {
     /// Whether it is about the token `own`: done to a credential of its ancestry, to its key, or to all tokens.
     fn changes(&self, own: &Self) -> bool {
         match self.action.as_deref() {
-            Some(ROLLBACK) => true,
-            Some(SET | REINSTATED) => {
+            Some(ROLLBACK_ACCEPTED) => true,
+            Some(MARKER_SET | MARKER_REINSTATED) => {
                 let marker = self.change.get("marker").and_then(Value::as_str);
                 let told = marker.zip(self.target.as_deref());
                 told.is_some_and(|(marker, target)| own.could_be_covered_by(marker, target))
             }
-            Some(COMPROMISE) => {
+            Some(SIGNING_KEY_COMPROMISED) => {
                 let keys = self.change.get("keys").and_then(Value::as_array);
                 let says = |key: &Value, member: &str, text: &str| {
                     key.get(member).and_then(Value::as_str) == Some(text)
@@ -228,6 +212,7 @@ struct Teller {
     /// By sequence.
     found: BTreeMap<u64, (Relation, Entry)>,
     problems: BTreeSet<String>,
+    longer: bool,
 }
 
 impl Teller {
@@ -269,8 +254,7 @@ impl Teller {
                 continue;
             }
             if self.found.len() >= limits::STORY {
-                let more = format!("{MORE} {} records", limits::STORY);
-                self.problems.insert(more);
+                self.longer = true;
                 break;
             }
             self.found.insert(told.seq, (relation, entry));

@@ -21,6 +21,7 @@ use folder::Folder;
 use serde::Serialize;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use story::Story;
@@ -29,7 +30,9 @@ use story::Story;
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 /// Its folder, in the working directory.
 const FOLDER: &str = "cambist-dev";
-/// So many ports are tried before none is free.
+/// Where a free port is looked for: below what the system gives to whoever asks for any (Linux: from 32768 on).
+const PORTS: Range<u16> = 10_000..30_000;
+/// So many are tried before none is free.
 const PORT_DRAWS: usize = 100;
 
 /// Run a broker to try things on: it makes its own certificates and key, and shows exchanges
@@ -261,13 +264,15 @@ fn temporary(args: &DevArgs) -> Result<Option<tempfile::TempDir>, Failure> {
         .map_err(|error| Failure::fault("no temporary folder can be made").why(error))
 }
 
-/// A port that nobody has, below the range from which the system gives ports to whoever asks for any (Linux: from 32768
-/// on). Another process may take it before the broker does; then the broker says so.
+/// A port that nobody has. Another process may take it before the broker does; then the broker says so.
 fn free_port(world: &World) -> Result<SocketAddr, Failure> {
     let none = || Failure::fault("no port is free");
     for _ in 0..PORT_DRAWS {
         let drawn = random(&*world.random).map_err(|error| none().why(error))?;
-        let port = 10_000 + u16::from_be_bytes(drawn) % 20_000;
+        let offset = usize::from(u16::from_be_bytes(drawn)) % PORTS.len();
+        let Some(port) = PORTS.clone().nth(offset) else {
+            continue;
+        };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {
             return Ok(address);

@@ -209,6 +209,14 @@ pub(super) fn escaped(json: &str) -> String {
     text
 }
 
+/// So many of what is called `one` or `many`.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {many}"),
+    }
+}
+
 /// A table, a line a row however long: ids are copied from it. `nothing` where it would be empty.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
     if rows.is_empty() {

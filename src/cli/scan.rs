@@ -5,7 +5,7 @@ mod walk;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::input::Source;
-use super::output::{Output, visible};
+use super::output::{Output, counted, visible};
 use super::world::World;
 use crate::limits;
 use crate::secret::scan::{Found, Scanner, redacted};
@@ -163,15 +163,18 @@ impl Work {
             true => self.output.show(&self.report, String::new)?,
             false => self.output.note(&format!(
                 "{} looked through, {bytes} bytes",
-                counted(files, "file")
+                counted(files, "file", "files")
             )),
         }
-        let incomplete = format!("{} could not be read", counted(unread, "file or folder"));
+        let incomplete = format!(
+            "{} could not be read",
+            counted(unread, "file or folder", "files or folders")
+        );
         match (found, unread) {
             (0, 0) => Ok(()),
             (0, _) => Err(Failure::fault(incomplete).why("no key was found in the others")),
             (_, unread) => {
-                let what = format!("{} found", counted(found, "API key"));
+                let what = format!("{} found", counted(found, "API key", "API keys"));
                 let why = if unread > 0 { &incomplete } else { "" };
                 Err(Failure::new(Exit::Unverified, "keys_found", what)
                     .why(why)
@@ -207,12 +210,4 @@ impl Place {
 /// A path as it may be shown: a file may be called by a key.
 fn shown(path: &Path) -> String {
     visible(&redacted(&path.to_string_lossy()))
-}
-
-fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ if what.ends_with("folder") => format!("{count} files or folders"),
-        _ => format!("{count} {what}s"),
-    }
 }

@@ -19,6 +19,9 @@ pub enum ClockFault {
     BelowMark,
 }
 
+/// No second: one that is before all, so that any other is higher.
+const NEVER: i64 = i64::MIN;
+
 /// Steady readings in a row, as told by [`TimeGuard::observe`], that end a step's suspension.
 const STEADY_READINGS: u32 = 30;
 
@@ -28,13 +31,13 @@ const STEADY_READINGS: u32 = 30;
 #[derive(Debug)]
 pub struct TimeGuard {
     clock: Arc<dyn Clock>,
-    /// Highest second handed out so far, or recovered from log and store.
+    /// Highest second handed out so far, or recovered from log and store; [`NEVER`] before any.
     mark: AtomicI64,
-    /// What the mark was before somebody confirmed an earlier time, in this run or before.
+    /// What the mark was before somebody confirmed an earlier time, in this run or before; [`NEVER`] where nobody did.
     confirmed_from: AtomicI64,
-    /// The mark that was found at the start, until the wall clock is confirmed, and when that was by the monotonic clock.
-    found: AtomicI64,
-    began: Duration,
+    /// The mark at the start, until the wall clock is confirmed, and when that was by the monotonic clock.
+    mark_at_start: AtomicI64,
+    started: Duration,
     stepped: AtomicBool,
     /// Wall-clock minus monotonic time at the last look, in milliseconds: a step shows against it at once.
     offset: AtomicI64,
@@ -67,10 +70,10 @@ impl TimeGuard {
         let mark = mark.map(Timestamp::as_second);
         Self {
             clock,
-            mark: AtomicI64::new(mark.unwrap_or(i64::MIN)),
-            confirmed_from: AtomicI64::new(i64::MIN),
-            found: AtomicI64::new(mark.unwrap_or(i64::MAX)),
-            began: last.monotonic,
+            mark: AtomicI64::new(mark.unwrap_or(NEVER)),
+            confirmed_from: AtomicI64::new(NEVER),
+            mark_at_start: AtomicI64::new(mark.unwrap_or(NEVER)),
+            started: last.monotonic,
             stepped: AtomicBool::new(false),
             offset: AtomicI64::new(last.offset()),
             last: Mutex::new(last),
@@ -127,18 +130,18 @@ impl TimeGuard {
         given.into_iter().fold(wall, Timestamp::max)
     }
 
-    /// A time that it is at least, also where the clock was ahead already when this run began, which no look can tell: no more
-    /// than has passed since then is added to the mark of the run before. For removing what must not go before its time.
+    /// The earliest that it can be now, for removing what must not go before its time: also where the clock was ahead already
+    /// when this run began, which no look can tell. What has passed since is added to the mark of the run before, and no more.
     ///
     /// # Errors
     /// As [`TimeGuard::now`].
-    pub fn surely(&self) -> Result<Timestamp, ClockFault> {
+    pub fn earliest(&self) -> Result<Timestamp, ClockFault> {
         let now = self.now()?;
-        let Ok(found) = Timestamp::from_second(self.found.load(Ordering::Acquire)) else {
+        let Ok(mark) = Timestamp::from_second(self.mark_at_start.load(Ordering::Acquire)) else {
             return Ok(now);
         };
-        let passed = self.clock.monotonic().saturating_sub(self.began);
-        Ok(found.checked_add(passed).map_or(now, |sure| sure.min(now)))
+        let passed = self.clock.monotonic().saturating_sub(self.started);
+        Ok(mark.checked_add(passed).map_or(now, |at| at.min(now)))
     }
 
     /// The unguarded clock, for measuring durations.
@@ -212,7 +215,7 @@ impl TimeGuard {
             monotonic: self.clock.monotonic(),
             steady: STEADY_READINGS,
         };
-        self.found.store(i64::MAX, Ordering::Release);
+        self.mark_at_start.store(NEVER, Ordering::Release);
         // Before the mark is lowered: whoever looks sees it in one of the two.
         let before = self.mark.load(Ordering::Acquire);
         self.confirmed_from.fetch_max(before, Ordering::AcqRel);
@@ -330,16 +333,16 @@ mod tests {
         let guard = TimeGuard::new(clock.clone(), Some(mark));
         clock.advance(60);
         assert_eq!(guard.now().unwrap(), clock.now());
-        assert_eq!(guard.surely().unwrap().as_second(), 1_000_060);
+        assert_eq!(guard.earliest().unwrap().as_second(), 1_000_060);
         guard.confirm();
-        assert_eq!(guard.surely().unwrap(), clock.now());
+        assert_eq!(guard.earliest().unwrap(), clock.now());
         // Nothing was found; nor is it ever later than it is.
         let guard = TimeGuard::new(clock.clone(), None);
-        assert_eq!(guard.surely().unwrap(), clock.now());
+        assert_eq!(guard.earliest().unwrap(), clock.now());
         let guard = TimeGuard::new(clock.clone(), Timestamp::from_second(1_036_062).ok());
         clock.advance(1);
-        assert_eq!(guard.surely(), guard.now());
+        assert_eq!(guard.earliest(), guard.now());
         clock.step(60);
-        assert_eq!(guard.surely(), Err(ClockFault::Stepped));
+        assert_eq!(guard.earliest(), Err(ClockFault::Stepped));
     }
 }

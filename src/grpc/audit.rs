@@ -94,7 +94,8 @@ impl Audit for AuditService {
         }
         let (outlet, stream) = Outlet::new(limits::READER_PATIENCE, CancellationToken::new())?;
         let records = story.records.into_iter().map(part);
-        let all = records.chain(story.problems.into_iter().map(problem));
+        let problems = story.problems.into_iter().map(problem);
+        let all = records.chain(problems).chain(story.longer.then(longer));
         let tasks = &self.gate.exchange.tasks;
         tasks.spawn_blocking(move || {
             // A story that is held for a slow caller takes room as well.
@@ -214,13 +215,20 @@ fn part((relation, entry): (Relation, Entry)) -> pb::ShowResponse {
     pb::ShowResponse {
         record: Some(record(entry)),
         relation: relation.into(),
-        problem: String::new(),
+        ..pb::ShowResponse::default()
     }
 }
 
 fn problem(problem: String) -> pb::ShowResponse {
     pb::ShowResponse {
         problem,
+        ..pb::ShowResponse::default()
+    }
+}
+
+fn longer() -> pb::ShowResponse {
+    pb::ShowResponse {
+        longer: true,
         ..pb::ShowResponse::default()
     }
 }

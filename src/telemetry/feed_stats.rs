@@ -1,6 +1,6 @@
 //! The counters of the feed of revocations as metrics, read when somebody scrapes.
 
-use super::metrics::{gauge, show};
+use super::metrics::{encode_unlabelled, gauge};
 use crate::revocation::Feed;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -28,7 +28,7 @@ impl Collector for FeedStats {
             ("markers", "Markers in force", counts.markers),
         ];
         for (name, help, value) in gauges {
-            show(&mut encoder, name, help, &gauge(value))?;
+            encode_unlabelled(&mut encoder, name, help, &gauge(value))?;
         }
         let counters = [
             (
@@ -53,7 +53,7 @@ impl Collector for FeedStats {
             ),
         ];
         for (name, help, value) in counters {
-            show(&mut encoder, name, help, &ConstCounter::new(value))?;
+            encode_unlabelled(&mut encoder, name, help, &ConstCounter::new(value))?;
         }
         Ok(())
     }

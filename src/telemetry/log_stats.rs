@@ -1,6 +1,6 @@
 //! The log's own counters as metrics, read when somebody scrapes.
 
-use super::metrics::{gauge, show};
+use super::metrics::{encode_unlabelled, gauge};
 use crate::audit::{Distribution, PartyKind, Stats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -52,7 +52,7 @@ impl Collector for LogStats {
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
-            show(&mut encoder, name, help, &counter)?;
+            encode_unlabelled(&mut encoder, name, help, &counter)?;
         }
         let gauges = [
             (
@@ -74,7 +74,7 @@ impl Collector for LogStats {
         ];
         for (name, help, value) in gauges {
             let value = gauge(value.load(Ordering::Relaxed));
-            show(&mut encoder, name, help, &value)?;
+            encode_unlabelled(&mut encoder, name, help, &value)?;
         }
         let sizes = [
             ("log_size", "Records that the log holds", &stats.next),
@@ -101,7 +101,7 @@ impl Collector for LogStats {
         ];
         for (name, help, value) in sizes {
             let value = gauge(value.load(Ordering::Relaxed));
-            show(&mut encoder, name, help, &value)?;
+            encode_unlabelled(&mut encoder, name, help, &value)?;
         }
         parties(&mut encoder, stats)?;
         distribution(

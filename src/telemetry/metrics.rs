@@ -339,8 +339,8 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     metric
 }
 
-/// One that has no labels, as it is now.
-pub(super) fn show(
+/// Encodes a metric that has no labels.
+pub(super) fn encode_unlabelled(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

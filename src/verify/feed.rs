@@ -79,10 +79,10 @@ pub struct FeedBuilder {
 impl Feed {
     /// A feed from this broker. Who connects must serve an audience there, read its log or administer it, and says so with
     /// the certificate of the endpoint. It is told what is revoked of the tenants of the audiences that it serves, and so has
-    /// to serve each one that tokens are checked for with this feed. Where it begins to serve another tenant, it is told nothing
-    /// until a snapshot of that comes, and checks by what it had: a guard of that audience is opened with a feed that was begun
-    /// after the audience was put and has [caught up](Feed::caught_up) or, where it refuses beyond a bound, once that has gone
-    /// by since.
+    /// to serve each one that tokens are checked for with this feed. When what it serves changes, it is told nothing until a
+    /// snapshot of the new view comes, and goes on with what it had. So, before tokens of another tenant are checked, put the
+    /// audience, begin a new feed, and wait until it has [caught up](Feed::caught_up); a guard that refuses beyond a staleness
+    /// bound may instead wait until that has gone by.
     pub fn builder(endpoint: Endpoint) -> FeedBuilder {
         FeedBuilder {
             endpoint,

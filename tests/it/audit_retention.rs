@@ -140,7 +140,7 @@ async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone()
     let shown = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
     let text = shown.stdout;
     assert!(
-        text.contains(&format!("The first {begins} were removed")),
+        text.contains(&format!("Those before record {begins} were removed")),
         "{text}"
     );
     for index in [0, 255, begins - 1, begins, RECORDS as u64] {

@@ -4,7 +4,7 @@ use super::RevocationAdmin;
 use crate::administration::change::{
     Author, Committed, Note, Precondition, raced, too_large, unread,
 };
-use crate::audit::ActKind;
+use crate::audit::{ActKind, MARKER_REINSTATED, MARKER_SET};
 use crate::id::{CredentialId, Tenant};
 use crate::limits;
 use crate::marker::{Cover, Kind, MarkerId, Second};
@@ -29,12 +29,12 @@ impl RevocationAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<StoredMarker, Denial> {
-        let action = "marker.set";
+        let action = MARKER_SET;
         let (wanted, whose) = (new.marker.cover, new.tenant.clone());
         let key = StoredMarker::key(&new.marker.id).map_err(too_large)?;
         let name = new.marker.id.to_string();
         let repeated = self.changes.repeated(action, &name, author, on).await?;
-        let (mut is_repeated, anew) = (repeated.is_some(), Precondition::default());
+        let mut is_repeated = repeated.is_some();
         for _ in 0..limits::WRITE_ATTEMPTS {
             let entry = self.changes.store().read(&key).await.map_err(unread)?;
             let mut expect = Expect::Absent;
@@ -51,10 +51,7 @@ impl RevocationAdmin {
                     new.marker.cover = old.marker.cover.merge(wanted);
                     // What is of two is of none.
                     new.tenant = new.tenant.filter(|new| old.tenant.as_ref() == Some(new));
-                    let (cover, was) = (new.marker.cover, old.marker.cover);
-                    // The end of a repeat that is reckoned from now is later, and nothing it covers lives longer for that.
-                    let is_as_far = cover == was || (is_repeated && cover.before == was.before);
-                    if is_as_far && new.tenant == old.tenant {
+                    if is_nothing_new(&new, &old, is_repeated) {
                         return Ok(old);
                     }
                 }
@@ -67,7 +64,10 @@ impl RevocationAdmin {
             let note = noted(action, &new, "set");
             let note = note.note();
             // Whoever repeats it once more is known by what the first call left.
-            let on = if is_repeated { &anew } else { on };
+            let on = match is_repeated {
+                true => &Precondition::default(),
+                false => on,
+            };
             let committed = self
                 .changes
                 .commit(batch.reserved(), &note, author, on, &name, &name);
@@ -94,7 +94,7 @@ impl RevocationAdmin {
         author: &Author,
         on: &Precondition,
     ) -> Result<(StoredMarker, Revision), Denial> {
-        let action = "marker.reinstate";
+        let action = MARKER_REINSTATED;
         if self.hot.is_pinned(id) {
             let cause =
                 "it was revoked while nothing could be written, and not all of that is written yet";
@@ -219,6 +219,14 @@ impl RevocationAdmin {
             Err(error) => Err(Denial::failed(Fault::StoreUnavailable, error.to_string())),
         }
     }
+}
+
+/// Whether a marker, merged with the one that is there, reaches no further.
+fn is_nothing_new(new: &StoredMarker, old: &StoredMarker, is_repeated: bool) -> bool {
+    let (cover, was) = (new.marker.cover, old.marker.cover);
+    // The end of a repeat that is reckoned from now is later, and nothing it covers lives longer for that.
+    let is_as_far = cover == was || (is_repeated && cover.before == was.before);
+    is_as_far && new.tenant == old.tenant
 }
 
 /// A repeat may come late, and must not undo what somebody decided after the first call.

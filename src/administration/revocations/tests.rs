@@ -19,7 +19,7 @@ use crate::store::{Batch, Key, Store as _, Value};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
-use world::{NOW, World, at, author, stored_key};
+use world::{NOW, World, at, author, once, stored_key};
 
 #[tokio::test]
 async fn a_marker_that_is_set_anew_while_it_is_removed_stays() {
@@ -257,10 +257,7 @@ async fn a_leak_that_waits_to_be_written_is_told_once_and_in_the_words_of_its_re
         url: url.to_owned(),
         ..Sighting::default()
     };
-    let on = Precondition {
-        idempotency_key: Some("once".parse().unwrap()),
-        expected_revision: None,
-    };
+    let on = once();
     let report = async |url: &str| {
         let place = sighting(url);
         let (author, first) = (author(), Writing::First);

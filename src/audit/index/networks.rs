@@ -18,7 +18,7 @@ fn lengths(of: IpAddr) -> [u8; 3] {
     }
 }
 
-const fn counted(of: IpAddr) -> u8 {
+const fn counted_length(of: IpAddr) -> u8 {
     match of {
         IpAddr::V4(_) => V4_COUNTED,
         IpAddr::V6(_) => V6_COUNTED,
@@ -32,28 +32,28 @@ pub(super) fn of(address: IpAddr) -> impl Iterator<Item = String> {
         .filter_map(move |length| text(address, length))
 }
 
-/// The networks by one of which whatever has to do with another one is found; none where that is wider than all of them.
+/// The networks under which whatever overlaps `network` is posted; `None` where it is wider than every length indexed.
 ///
 /// The narrowest of these that holds it has its addresses, and all that a summary counts within it. But it may be a part of
 /// what a summary counts: that is found by the first address it has.
-pub(super) fn holding(network: &IpNet) -> Option<BTreeSet<String>> {
+pub(super) fn looked_up_by(network: &IpNet) -> Option<BTreeSet<String>> {
     let address = network.addr();
     let mut lengths = lengths(address).into_iter();
     let narrowest = lengths.clone().next()?;
     let length = lengths.find(|length| *length <= network.prefix_len())?;
     let mut found_by = BTreeSet::from([text(address, length)?]);
     if length == narrowest {
-        let counted = IpNet::new(address, counted(address)).ok()?;
+        let counted = IpNet::new(address, counted_length(address)).ok()?;
         found_by.insert(text(counted.network(), narrowest)?);
     }
     Some(found_by)
 }
 
-/// Whether whoever looks for a part of a network that a summary counts finds it by the first address of that.
+/// Whether a search for any part of what a summary counts finds it by its first address.
 pub(super) fn can_be_found(network: &IpNet) -> bool {
     let address = network.addr();
     let narrowest = lengths(address).into_iter().next();
-    network.prefix_len() == counted(address)
+    network.prefix_len() == counted_length(address)
         || narrowest.is_some_and(|narrowest| network.prefix_len() >= narrowest)
 }
 
@@ -89,9 +89,9 @@ mod tests {
             ("2001:db8:1::/47", &["2001:db8::/32"]),
             ("2001:d00::/31", &[]),
         ] {
-            let holding = holding(&network.parse().unwrap());
+            let found_by = looked_up_by(&network.parse().unwrap());
             let held_by = held_by.iter().map(|one| (*one).to_owned()).collect();
-            assert_eq!(holding.unwrap_or_default(), held_by, "{network}");
+            assert_eq!(found_by.unwrap_or_default(), held_by, "{network}");
         }
     }
 
@@ -105,7 +105,7 @@ mod tests {
         #[test]
         fn no_address_of_a_network_is_passed_over(address in any::<IpAddr>(), length in 0_u8..=128) {
             let network = network(address, length);
-            if let Some(held_by) = holding(&network) {
+            if let Some(held_by) = looked_up_by(&network) {
                 prop_assert!(of(address).any(|one| held_by.contains(&one)));
             }
         }
@@ -115,9 +115,9 @@ mod tests {
         fn no_summary_of_a_network_is_passed_over(
             address in any::<IpAddr>(), length in 0_u8..=128, counted in 0_u8..=128, is_usual in any::<bool>(),
         ) {
-            let counted = if is_usual { super::counted(address) } else { counted };
+            let counted = if is_usual { counted_length(address) } else { counted };
             let counted = network(address, counted);
-            if let Some(held_by) = holding(&network(address, length)) {
+            if let Some(held_by) = looked_up_by(&network(address, length)) {
                 let is_found = of(counted.addr()).any(|one| held_by.contains(&one));
                 prop_assert!(is_found || !can_be_found(&counted));
             }

@@ -46,6 +46,17 @@ impl ActKind {
 /// The action by which an operator takes the wall clock as right: the time guard's mark starts anew from its record.
 pub const CLOCK_CONFIRMED: &str = "clock.confirm";
 
+/// The actions that revoke what has a marker of its own, and take that back.
+pub const MARKER_SET: &str = "marker.set";
+/// See [`MARKER_SET`].
+pub const MARKER_REINSTATED: &str = "marker.reinstate";
+
+/// The action by which a signing key is no longer trusted.
+pub const SIGNING_KEY_COMPROMISED: &str = "signing_key.compromise";
+
+/// The action that cuts off all tokens so far.
+pub const ROLLBACK_ACCEPTED: &str = "recovery.accept_rollback";
+
 /// The action by which old records go: its change says the first that remains.
 pub const PRUNE: &str = "log.prune";
 

@@ -33,9 +33,8 @@
 
 mod told;
 
-use crate::audit::CLOCK_CONFIRMED;
 use crate::audit::record::{BEGUN_ANEW, UNREADABLE};
-use crate::audit::story::{REINSTATED, ROLLBACK, SET};
+use crate::audit::{CLOCK_CONFIRMED, MARKER_REINSTATED, MARKER_SET, ROLLBACK_ACCEPTED};
 use crate::limits;
 use crate::marker::Second;
 use jiff::{SignedDuration, Timestamp};
@@ -240,13 +239,13 @@ impl Revocations {
 
     fn act(&mut self, told: &Told<'_>) {
         match told.action.as_deref() {
-            Some(SET) => self.marker(told),
-            Some(REINSTATED) => {
+            Some(MARKER_SET) => self.marker(told),
+            Some(MARKER_REINSTATED) => {
                 if let Some((thing, _)) = told.marker() {
                     self.take_back(&thing);
                 }
             }
-            Some(ROLLBACK) => {
+            Some(ROLLBACK_ACCEPTED) => {
                 if let Some(RolledBack { cut_off }) = told.change() {
                     let before = Second::of(cut_off);
                     self.revoke(Thing::Rollback, told.seq, before, Second::NEVER, true);

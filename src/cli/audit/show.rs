@@ -31,6 +31,8 @@ struct Shown<'a> {
     token_id: &'a str,
     records: Vec<Part>,
     problems: &'a [String],
+    /// Whether there is more of it than these records.
+    longer: bool,
 }
 
 #[derive(Serialize)]
@@ -52,7 +54,7 @@ pub(super) async fn run(
         Log::Broker(client) => asked(client, &args.token).await?,
     };
     if story.records.is_empty() {
-        sound(&story.unread())?;
+        sound(&story.problems)?;
         let what = "no such token is on the record";
         return Err(Failure::new(Exit::Refused, "not_found", what)
             .next("look for it with `cambist audit query`"));
@@ -68,14 +70,17 @@ pub(super) async fn run(
         token_id: &args.token,
         records: story.records.iter().filter_map(part).collect(),
         problems: &story.problems,
+        longer: story.longer,
     };
     let text = || text(&story, world.clock.now());
     world.output.show(&shown, text)?;
     for problem in &story.problems {
         world.output.warn(&visible(problem));
     }
-    // That there is more is no damage.
-    sound(&story.unread())
+    if story.longer {
+        world.output.warn("there is more of it than is shown");
+    }
+    sound(&story.problems)
 }
 
 async fn asked(
@@ -91,7 +96,10 @@ async fn asked(
     let (mut answer, mut story) = (answer.into_inner(), Story::default());
     while let Some(message) = answer.message().await.map_err(status)? {
         let ShowResponse {
-            record, problem, ..
+            record,
+            problem,
+            longer,
+            ..
         } = &message;
         match (record, known(message.relation())) {
             (Some(record), Some(relation)) => {
@@ -99,6 +107,7 @@ async fn asked(
                 story.records.push((relation, entry));
             }
             (Some(_), None) => {}
+            (None, _) if *longer => story.longer = true,
             (None, _) => story.problems.push(problem.clone()),
         }
     }

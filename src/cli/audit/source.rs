@@ -1,9 +1,10 @@
 //! Where records come from: a broker, or the files of a log. Both are searched by the same code.
 
 use crate::audit::read::{Entry, ReadError};
-use crate::audit::{DiskReader, Filter, Order, search};
+use crate::audit::{DiskReader, Filter, Order, Segments as _, search};
 use crate::cli::connect::ConnectArgs;
 use crate::cli::failure::Failure;
+use crate::cli::output::counted;
 use crate::proto::audit_client::AuditClient;
 use crate::proto::{self as pb, QueryRequest, QueryResponse};
 use clap::Args;
@@ -43,7 +44,19 @@ impl SourceArgs {
                 let what = format!("{} is no folder", folder.display());
                 Err(Failure::usage(what))
             }
-            Some(folder) => Ok(Log::Folder(Arc::new(DiskReader::new(folder)))),
+            Some(folder) => {
+                let log = DiskReader::new(folder);
+                // Nothing is found in it, which must not pass for an answer.
+                if log
+                    .segments()
+                    .map_err(|error| unread(error.into()))?
+                    .is_empty()
+                {
+                    let what = format!("{} holds no log", folder.display());
+                    return Err(Failure::usage(what));
+                }
+                Ok(Log::Folder(Arc::new(log)))
+            }
             None => Ok(Log::Broker(connect.connect().await?.audit())),
         }
     }
@@ -107,7 +120,8 @@ pub(super) fn sound(problems: &[impl fmt::Display]) -> Result<(), Failure> {
     let Some(first) = problems.first() else {
         return Ok(());
     };
-    let count = problems.len();
-    let failure = Failure::fault(format!("{count} places of the log cannot be read")).why(first);
+    let count = u64::try_from(problems.len()).unwrap_or(u64::MAX);
+    let places = counted(count, "place", "places");
+    let failure = Failure::fault(format!("{places} of the log cannot be read")).why(first);
     Err(failure.next("look at the whole log with `cambist audit verify`"))
 }

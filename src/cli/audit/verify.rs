@@ -7,6 +7,7 @@ use crate::audit::{
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::input::Source;
+use crate::cli::output::counted;
 use crate::cli::world::World;
 use crate::limits;
 use clap::Args;
@@ -110,8 +111,8 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
     }
     if sound.left_out > 0 {
         world.output.warn(&format!(
-            "{} revocations were too many to be held against the issues that follow them",
-            sound.left_out
+            "{} too many to be held against the issues that follow",
+            counted(sound.left_out, "revocation was", "revocations were")
         ));
     }
     let shown = Verified {
@@ -134,7 +135,7 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         let gone = match shown.begins {
             0 => String::new(),
             begins => format!(
-                "\nThe first {begins} were removed, as the log says; their hashes are those of the checkpoint."
+                "\nThose before record {begins} were removed, as the log says; their hashes are those of the checkpoint."
             ),
         };
         let read = match shown.read_from {

@@ -82,10 +82,7 @@ async fn a_repeat_ends_what_the_first_call_began() {
     let world = World::new();
     let keys = [world.key("team", 0).await, world.key("team", 0).await];
     let what = estate("team");
-    let on = Precondition {
-        idempotency_key: Some("once".parse().unwrap()),
-        expected_revision: None,
-    };
+    let on = once();
     world.contest(Some(stored_key(&keys[0])));
     let refused = world.revoke(&what, &on).await.unwrap_err();
     assert_eq!(refused.code(), "conflict");

@@ -112,10 +112,7 @@ async fn past_the_bound_a_token_that_is_given_up_under_the_name_of_another_is_gi
     let of = CredentialId::Certificate([7; 32]);
     let shop = proven("shop");
     let mut tokens = at_the_bound(&world, of, &shop).await;
-    let on = Precondition {
-        idempotency_key: Some("once".parse().unwrap()),
-        expected_revision: None,
-    };
+    let on = once();
     for second in [NOW, NOW + 5] {
         let revoked = give_up_on(&world, &tokens.issued(second, &shop), &on).await;
         let before = the_one(&revoked).marker.cover.before;

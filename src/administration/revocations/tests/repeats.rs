@@ -3,13 +3,6 @@
 use super::*;
 use crate::id::TokenId;
 
-fn once() -> Precondition {
-    Precondition {
-        idempotency_key: Some("once".parse().unwrap()),
-        expected_revision: None,
-    }
-}
-
 fn somebody(reach: Reach) -> Revocable {
     Revocable::Subject("somebody".to_owned(), reach)
 }

@@ -432,6 +432,14 @@ pub(super) fn stored_key(id: &KeyPublicId) -> Key {
     Key::new(&format!("{KEY_PREFIX}{id}")).unwrap()
 }
 
+/// Of a call and its repeats.
+pub(super) fn once() -> Precondition {
+    Precondition {
+        idempotency_key: Some("once".parse().unwrap()),
+        expected_revision: None,
+    }
+}
+
 pub(super) fn author() -> Author {
     Author {
         who: Administrator::for_test(7).into(),

@@ -81,9 +81,9 @@ fn an_issue_after_a_revocation_that_covers_it_is_found_with_both_records() {
 fn what_was_taken_back_may_be_followed() {
     for (name, revocation, covered, _, can_be_taken_back) in kinds() {
         let release = match revocation["action"].as_str().unwrap() {
-            SET => {
+            MARKER_SET => {
                 let mut release = revocation.clone();
-                release["action"] = REINSTATED.into();
+                release["action"] = MARKER_REINSTATED.into();
                 release["change"]["before"] = json!(at(0));
                 release
             }
@@ -164,11 +164,11 @@ fn what_has_ended_covers_nothing() {
     let certificate = format!("credential:x509:{DIGEST}");
     // The issue is made a second later.
     for (ends, is_found) in [(NOW + 2, true), (NOW + 1, false), (NOW, false)] {
-        let set = marker(SET, &certificate, None, Some(ends + leeway));
+        let set = marker(MARKER_SET, &certificate, None, Some(ends + leeway));
         assert_eq!(found(&[set, plain()]).is_some(), is_found, "{ends}");
     }
     // By the time of any record, whatever the clock shows now.
-    let set = marker(SET, &certificate, None, Some(NOW + 5_000));
+    let set = marker(MARKER_SET, &certificate, None, Some(NOW + 5_000));
     let ahead = json!({"kind": "refuse", "time": at(NOW + 10_000)});
     assert_eq!(found(&[set, ahead, plain()]), None);
 }
@@ -177,7 +177,7 @@ fn what_has_ended_covers_nothing() {
 fn what_ends_may_have_ended_by_a_clock_that_was_wrong() {
     let confirmed = json!({"kind": "admin", "action": CLOCK_CONFIRMED});
     let set = marker(
-        SET,
+        MARKER_SET,
         &format!("credential:x509:{DIGEST}"),
         None,
         Some(NOW + 5_000),
@@ -217,7 +217,7 @@ fn a_clock_that_was_ahead_hides_nothing_that_is_revoked_after_it() {
             ];
             records.extend(back.map(|record| when(NOW, record.clone())));
             let revocation = records.len().try_into().unwrap();
-            let set = stored(marker(SET, token, None, until));
+            let set = stored(marker(MARKER_SET, token, None, until));
             records.extend([when(NOW + 1, set), when(NOW + 2, exchanged(&json!({})))]);
             let issue = revocation + 1;
             let late = Some(Late { issue, revocation });
@@ -232,7 +232,7 @@ fn once_the_clock_is_confirmed_it_is_the_one_that_counts() {
     let leeway = i64::try_from(limits::VERIFIER_LEEWAY.as_secs()).unwrap();
     let confirmed = json!({"kind": "admin", "action": CLOCK_CONFIRMED});
     let certificate = format!("credential:x509:{DIGEST}");
-    let set = marker(SET, &certificate, None, Some(NOW + 30 + leeway));
+    let set = marker(MARKER_SET, &certificate, None, Some(NOW + 30 + leeway));
     let records = [
         when(NOW + 60, json!({"kind": "refuse"})),
         when(NOW, confirmed),
@@ -256,7 +256,7 @@ fn what_is_told_late_makes_no_log_older() {
         records.push(when(NOW - 3_600, stored(created)));
         records.push(when(NOW + second, json!({"kind": "refuse"})));
     }
-    let release = marker(REINSTATED, &target, Some(0), None);
+    let release = marker(MARKER_REINSTATED, &target, Some(0), None);
     records.push(when(NOW - 3_600, stored(release)));
     assert_eq!(found(&records), None);
     // With nothing that takes it back, it is found when it is time.
@@ -371,8 +371,9 @@ fn what_is_no_revocation_is_passed_over() {
         &json!({"old_state": "active"}),
     );
     let upkeep = json!({"kind": "keys", "action": "signing_key.upkeep", "change": {"keys": [{"kid": "k1", "state": "retired"}]}});
-    let odd = json!({"kind": "admin", "action": SET, "target": 7, "change": []});
-    let shapeless = json!({"kind": "admin", "action": SET, "target": "subject:x", "change": 7});
+    let odd = json!({"kind": "admin", "action": MARKER_SET, "target": 7, "change": []});
+    let shapeless =
+        json!({"kind": "admin", "action": MARKER_SET, "target": "subject:x", "change": 7});
     let records = [
         estate,
         created,
@@ -390,7 +391,7 @@ fn what_is_no_revocation_is_passed_over() {
 #[test]
 fn so_many_are_followed_at_once_and_not_one_more() {
     assert_eq!(Revocations::default().most, limits::REVOCATIONS_VERIFIED);
-    let of = |number: usize, until| marker(SET, &format!("subject:{number}"), None, until);
+    let of = |number: usize, until| marker(MARKER_SET, &format!("subject:{number}"), None, until);
     let most = 3;
     let mut read = Revocations::of_at_most(most);
     let records: Vec<_> = (0..most).map(|number| of(number, None)).collect();

@@ -1,7 +1,7 @@
 //! Records that somebody made up.
 
 use super::{NOW, at};
-use crate::audit::story::{ROLLBACK, SET};
+use crate::audit::{MARKER_SET, ROLLBACK_ACCEPTED};
 use crate::id::CredentialId;
 use crate::marker::{MarkerId, Thing};
 use serde_json::{Value, json};
@@ -51,11 +51,11 @@ pub(super) fn marker(action: &str, target: &str, before: Option<i64>, until: Opt
 }
 
 pub(super) fn ban(target: &str) -> Value {
-    marker(SET, target, None, None)
+    marker(MARKER_SET, target, None, None)
 }
 
 pub(super) fn cut(target: &str, before: i64) -> Value {
-    marker(SET, target, Some(before), None)
+    marker(MARKER_SET, target, Some(before), None)
 }
 
 pub(super) fn key(action: &str, id: &str, change: &Value) -> Value {
@@ -78,7 +78,7 @@ pub(super) fn compromised(kid: &str) -> Value {
 }
 
 pub(super) fn rolled_back(cut_off: i64) -> Value {
-    json!({"kind": "recovery", "action": ROLLBACK, "change": {"cut_off": at(cut_off)}})
+    json!({"kind": "recovery", "action": ROLLBACK_ACCEPTED, "change": {"cut_off": at(cut_off)}})
 }
 
 /// Every kind of revocation, an issue that it covers, and one that it does not. Whether it can be taken back.
