@@ -54,8 +54,10 @@ pub struct Story {
     pub longer: bool,
 }
 
-/// How long after a token's end its last refusals may be recorded: as far as clocks of one node differ from themselves.
-const AFTERWARDS: SignedDuration = SignedDuration::from_secs(60);
+/// As far as the times of records may be from their order: they are told when a record is begun, and it takes its place later;
+/// and the clocks of one node differ from themselves. So long before a token's own record may stand the time of what was done
+/// after it, and so long after its end that of its last refusal.
+const DISORDER: SignedDuration = SignedDuration::from_secs(60);
 /// How the id of a credential begins that is a certificate; its SHA-256 follows.
 pub(super) const CERTIFICATE: &str = "x509:";
 
@@ -139,10 +141,15 @@ struct Granted {
 }
 
 impl Told {
+    /// From when on what follows it in the log can be.
+    fn begin(&self) -> Option<Timestamp> {
+        self.time.checked_sub(DISORDER).ok()
+    }
+
     /// Until when something can happen to it.
     fn end(&self) -> Option<Timestamp> {
         let end = Timestamp::from_second(self.exp?).ok()?;
-        end.checked_add(AFTERWARDS).ok()
+        end.checked_add(DISORDER).ok()
     }
 
     /// Whether it is about the token `own`: done to a credential of its ancestry, to its key, or to all tokens.
@@ -282,7 +289,7 @@ impl Teller {
         let mut parents: BTreeSet<String> = [token.to_owned()].into();
         while !parents.is_empty() {
             let theirs = Filter {
-                from: Some(own.time),
+                from: own.begin(),
                 until: own.end(),
                 ..Filter::default()
             };
@@ -302,7 +309,7 @@ impl Teller {
 
     fn changes(&mut self, own: &Told, end: u64) -> Result<(), ReadError> {
         let acts = Filter {
-            from: Some(own.time),
+            from: own.begin(),
             until: own.end(),
             ..Filter::default()
         };

@@ -77,8 +77,11 @@ async fn a_story_goes_up_to_the_first_and_down_to_the_last() {
         let change = format!(r#"{{"keys":[{{"kid":"{kid}","state":"{state}"}}]}}"#);
         act(log, ActKind::Keys, SIGNING_KEY_COMPROMISED, None, &change).await;
     }
+    // Begun before a token, and in the log after it.
+    opened.clock.step(-1);
+    act(log, ActKind::Admin, "key.resume", Some(key_id()), "{}").await;
     // By then it is over.
-    opened.clock.advance(900 + 60);
+    opened.clock.advance(900 + 61);
     act(log, ActKind::Admin, "key.revoke", Some(key_id()), "{}").await;
     let story = told(&device, Filter::default(), 3);
     let expected = [
@@ -91,6 +94,7 @@ async fn a_story_goes_up_to_the_first_and_down_to_the_last() {
         (8, Descendant),
         (9, Refusal),
         (13, Change),
+        (14, Change),
     ];
     assert_eq!(parts(&story), expected);
     assert!(story.problems.is_empty(), "{:?}", story.problems);
