@@ -45,7 +45,7 @@ impl RevocationAdmin {
                 // One that cannot be read is written anew.
                 let old = StoredMarker::read(&entry).ok();
                 if is_repeated && old.as_ref().is_some_and(StoredMarker::is_reinstated) {
-                    return Err(taken_back(&name));
+                    return Err(decided_since(&name, "set", "taken back"));
                 }
                 if let Some(old) = old.filter(|old| !old.is_reinstated()) {
                     new.marker.cover = old.marker.cover.merge(wanted);
@@ -85,8 +85,8 @@ impl RevocationAdmin {
     /// Takes a marker back.
     ///
     /// # Errors
-    /// [`Code::NotFound`] where nobody set one; a failure where it cannot be written, and while it is in force here whatever is
-    /// written, because revocations wait to be.
+    /// [`Code::NotFound`] where nobody set one; [`Code::Conflict`] for a repeat where it was set anew since; a failure where it
+    /// cannot be written, and while it is in force here whatever is written, because revocations wait to be.
     pub async fn reinstate(
         &self,
         id: &MarkerId,
@@ -103,6 +103,7 @@ impl RevocationAdmin {
         let name = id.to_string();
         let key = StoredMarker::key(id).map_err(too_large)?;
         let repeated = self.changes.repeated(action, &name, author, on).await?;
+        let mut is_repeated = repeated.is_some();
         for _ in 0..limits::WRITE_ATTEMPTS {
             let entry = self.changes.store().read(&key).await.map_err(unread)?;
             let missing = || {
@@ -114,8 +115,11 @@ impl RevocationAdmin {
             let entry = entry.ok_or_else(missing)?;
             let old = StoredMarker::read(&entry)
                 .map_err(|error| Refusal::new(Code::Conflict, error.to_string()))?;
-            if repeated.is_some() || old.is_reinstated() {
+            if old.is_reinstated() {
                 return Ok((old, self.changes.all_in_force().await?));
+            }
+            if is_repeated {
+                return Err(decided_since(&name, "taken back", "set anew"));
             }
             let mut new = old;
             new.marker.cover.before = Second::ZERO;
@@ -132,7 +136,8 @@ impl RevocationAdmin {
             let committed = self.changes.commit(batch, &note, author, on, &name, &name);
             match committed.await? {
                 Committed::Now(revision) => return Ok((new, revision)),
-                Committed::Before(_) | Committed::Raced => drop(self.changes.all_in_force().await?),
+                Committed::Before(_) => is_repeated = true,
+                Committed::Raced => drop(self.changes.all_in_force().await?),
             }
         }
         Err(raced())
@@ -230,9 +235,9 @@ fn is_nothing_new(new: &StoredMarker, old: &StoredMarker, is_repeated: bool) -> 
 }
 
 /// A repeat may come late, and must not undo what somebody decided after the first call.
-fn taken_back(name: &str) -> Denial {
+fn decided_since(name: &str, first: &str, since: &str) -> Denial {
     let cause = format!(
-        "the marker `{name}` was set under this idempotency key and taken back since: to set it anew, take another key"
+        "the marker `{name}` was {first} under this idempotency key and {since} since: take another key to go on with it"
     );
     Refusal::new(Code::Conflict, cause).into()
 }

@@ -80,6 +80,22 @@ async fn what_was_taken_back_since_stays_so_and_is_not_said_to_be_in_force() {
     assert_eq!(answered(&world, &what).await, Second::NEVER);
 }
 
+#[tokio::test]
+async fn a_reinstatement_that_is_repeated_takes_nothing_back_that_was_decided_since() {
+    let world = World::new();
+    let what = somebody(Reach::Ban);
+    let set = async || world.revoke(&what, &Precondition::default()).await.unwrap();
+    let id = set().await.markers[0].marker.id;
+    let reinstate = async || world.admin.reinstate(&id, "", &author(), &once()).await;
+    for _ in 0..2 {
+        assert!(reinstate().await.unwrap().0.is_reinstated());
+    }
+    set().await;
+    let refused = reinstate().await.unwrap_err();
+    assert_eq!(refused.code(), "conflict");
+    assert!(world.hot.markers().get(&id).is_some());
+}
+
 /// The first call, which asks for less, comes in between.
 #[tokio::test]
 async fn a_repeat_that_races_with_the_first_call_is_carried_out_as_far_as_it_reaches() {
