@@ -9,7 +9,7 @@ use crate::authn::{Credential, Peer, TokenType};
 use crate::grpc::convert::{instant, invalid, open, reason};
 use crate::grpc::status::on_record;
 use crate::grpc::{audit, context, peer, precondition};
-use crate::id::{CredentialId, KeyId, Owner, TokenId, TrustDomain};
+use crate::id::{CredentialId, KeyId, Owner, SpiffeId, TokenId, TrustDomain};
 use crate::limits;
 use crate::proto::revoke_request::Thing;
 use crate::proto::{self as pb};
@@ -163,6 +163,13 @@ impl RevocationService {
                 let sub = open("subject", &sub)?;
                 if sub.is_empty() || sub.len() > limits::SPIFFE_ID {
                     return Err(invalid("subject", "empty or too long").into());
+                }
+                // One that nobody can be would be in force and cover nobody.
+                if sub.trim() != sub {
+                    return Err(invalid("subject", "begins or ends with white space").into());
+                }
+                if sub.to_ascii_lowercase().starts_with("spiffe://") {
+                    SpiffeId::parse(sub).map_err(|error| invalid("subject", error))?;
                 }
                 Revocable::Subject(sub.to_owned(), reach)
             }

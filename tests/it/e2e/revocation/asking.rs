@@ -231,6 +231,14 @@ async fn what_makes_no_sense_is_refused_with_the_reason() {
             "certificate: too large",
         ),
         (of(Thing::Subject(String::new())), "subject"),
+        (
+            of(Thing::Subject("spiffe://example.org/web ".to_owned())),
+            "white space",
+        ),
+        (
+            of(Thing::Subject("spiffe://EXAMPLE.org/web".to_owned())),
+            "subject",
+        ),
         (of(Thing::Subject(long.clone())), "subject"),
         (of(Thing::Subject(key.clone())), "holds a credential"),
         (of(Thing::TrustDomain("UPPER".to_owned())), "trust_domain"),
