@@ -148,7 +148,11 @@ impl<'a> Reader<'a> {
             markers: Arc::new(coming.end(&end)?),
         };
         count(&self.held.stats.snapshots);
-        Ok(self.put(view, View::may_be_older))
+        let done = self.put(view, View::may_be_older);
+        if let At::Behind(view) = &self.at {
+            self.cover(|put| view.markers.for_each(|marker, ()| put(marker)))?;
+        }
+        Ok(done)
     }
 
     fn delta(&mut self, delta: Delta) -> Result<Done, Fault> {
@@ -161,11 +165,7 @@ impl<'a> Reader<'a> {
         let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
         let markers = markers(&bytes)?;
         if matches!(self.at, At::Behind(_)) {
-            // What is held is not this feed's, but is what is asked: a revocation counts from its coming.
-            let held = self.held.cover(markers.clone());
-            if held > self.most.saturating_mul(2) {
-                return Err(Fault("more markers than are held"));
-            }
+            self.cover(|put| markers.clone().for_each(put))?;
         }
         for marker in markers {
             old.markers.put(marker);
@@ -188,6 +188,15 @@ impl<'a> Reader<'a> {
             Some(old) => self.advance(&old, to, fresh, true),
             None => Done::Applied,
         })
+    }
+
+    /// What is held is not this feed's, but is what is asked: a revocation counts from its coming. What was taken back since is
+    /// refused as well, until this feed has caught up.
+    fn cover(&self, markers: impl FnOnce(&mut dyn FnMut(Marker))) -> Result<(), Fault> {
+        match self.held.cover(markers) > self.most.saturating_mul(2) {
+            true => Err(Fault("more markers than are held")),
+            false => Ok(()),
+        }
     }
 
     fn from(&self) -> Option<Arc<View>> {
@@ -280,17 +289,20 @@ impl View {
 
 impl Held {
     /// Has markers cover as much more of what is held. Answers how many that are.
-    fn cover(&self, markers: impl Iterator<Item = Marker>) -> usize {
+    fn cover(&self, markers: impl FnOnce(&mut dyn FnMut(Marker))) -> usize {
         let view = self.view.load();
         let Some(held) = view.as_ref() else {
             return 0;
         };
-        for mut marker in markers.filter(|marker| !is_taken_back(marker)) {
+        markers(&mut |mut marker| {
+            if is_taken_back(&marker) {
+                return;
+            }
             if let Some(old) = held.markers.get(&marker.id) {
                 marker.cover = marker.cover.merge(old);
             }
             held.markers.put(marker);
-        }
+        });
         held.markers.len()
     }
 
