@@ -9,7 +9,7 @@ use crate::proto::audit_client::AuditClient;
 use crate::proto::{self as pb, QueryRequest, QueryResponse};
 use clap::Args;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tonic::transport::Channel;
 
@@ -40,23 +40,7 @@ pub(super) enum More {
 impl SourceArgs {
     pub(super) async fn open(&self, connect: &ConnectArgs) -> Result<Log, Failure> {
         match &self.dir {
-            Some(folder) if !folder.is_dir() => {
-                let what = format!("{} is no folder", folder.display());
-                Err(Failure::usage(what))
-            }
-            Some(folder) => {
-                let log = DiskReader::new(folder);
-                // Nothing is found in it, which must not pass for an answer.
-                if log
-                    .segments()
-                    .map_err(|error| unread(error.into()))?
-                    .is_empty()
-                {
-                    let what = format!("{} holds no log", folder.display());
-                    return Err(Failure::usage(what));
-                }
-                Ok(Log::Folder(Arc::new(log)))
-            }
+            Some(folder) => kept_in(folder).map(Log::Folder),
             None => Ok(Log::Broker(connect.connect().await?.audit())),
         }
     }
@@ -103,6 +87,25 @@ impl Log {
             }
         }
         Ok(())
+    }
+}
+
+/// The log in a folder. Where there is none nothing would be found in it, which must not pass for an answer.
+fn kept_in(folder: &Path) -> Result<Arc<DiskReader>, Failure> {
+    let is_none = |what| Failure::usage(format!("{} {what}", folder.display()));
+    if !folder.is_dir() {
+        return Err(is_none("is no folder"));
+    }
+    let log = DiskReader::new(folder);
+    let segments = log.segments().map_err(|error| unread(error.into()))?;
+    let below = folder.join("log");
+    match (segments.is_empty(), below.is_dir()) {
+        (false, _) => Ok(Arc::new(log)),
+        (true, false) => Err(is_none("holds no log")),
+        (true, true) => {
+            let next = format!("look in {}", below.display());
+            Err(is_none("holds no log").next(next))
+        }
     }
 }
 

@@ -45,6 +45,9 @@ struct Verified {
     checkpoint: u64,
     root: String,
     key: String,
+    /// Whether the key was given, and is not just the one in the folder, which whoever could rewrite the log could have put
+    /// there.
+    key_given: bool,
     /// Bytes after the last whole record, of a write that is under way or was cut off.
     torn_bytes: u64,
     /// An issue that follows a revocation, which may have been taken back before.
@@ -124,6 +127,7 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         checkpoint: sound.checkpoint.size,
         root: root(&sound.root),
         key: key.to_string(),
+        key_given: args.key.is_some(),
         torn_bytes: sound.torn,
         doubt: sound.doubt.map(|late| Doubt {
             issue: late.issue,

@@ -95,8 +95,15 @@ async fn a_query_is_a_table_or_lines_and_the_same_from_the_files() {
         .run_as_admin(&["audit", "query", "--csv", "--json"])
         .await;
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    let ran = cambist(&["audit", "query", "--dir", "/nowhere"], &[], b"").await;
-    assert_eq!(ran.code, Some(2), "{ran:?}");
+    // Neither a folder that is not there nor the one above the log's has an answer.
+    let above = broker.path("data").display().to_string();
+    for (dir, says) in [("/nowhere", "is no folder"), (&above, "look in")] {
+        for args in [&["query"][..], &["show", &jti]] {
+            let ran = cambist(&[&["audit"], args, &["--dir", dir]].concat(), &[], b"").await;
+            assert_eq!(ran.code, Some(2), "{ran:?}");
+            assert!(ran.stderr.contains(says), "{ran:?}");
+        }
+    }
     let ran = broker.run_as_anybody(&["audit", "query", "--json"]).await;
     super::assert_refused(&ran, "not_authorised");
 }
