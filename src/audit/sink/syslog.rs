@@ -11,7 +11,9 @@
 //! Syslog has no answers: what was written may still be lost in a receiver that ends. So each batch has a connection of its own,
 //! and is delivered once the receiver has closed it after reading to its end. A receiver that goes away with something unread
 //! resets the connection instead. What a receiver has read and lost is beyond a sender's knowledge,
-//! and so is what becomes of it behind a proxy that ends TLS in its place: name the receiver itself.
+//! and so is what becomes of it behind a proxy that ends TLS in its place: name the receiver itself. Receivers in use end a
+//! connection without TLS's own close, so who stands on the path can end one early and have its batch pass for delivered: a
+//! gap in the sequences shows it.
 //!
 //! A message has a bound, and receivers cut what is longer, JSON or not. Of a longer record the largest members are left out,
 //! one by one, until it fits; `cut` names them. The whole record is in the log.
