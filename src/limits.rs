@@ -223,10 +223,11 @@ pub const SINK_REFUSALS: u32 = 16;
 pub const SYSLOG_MESSAGE: usize = 8_000;
 /// Sink: bytes that are read of a cursor's file; a cursor is less than half of it.
 pub const SINK_CURSOR: u64 = 256;
-/// Leaks: largest report in bytes. What one finding needs is about 300, with a long URL.
+/// Leaks: largest report in bytes.
 pub const LEAK_REPORT: usize = BODY;
-/// Leaks: most findings of one report: as many as are revoked and recorded in the time that a reporter waits.
-pub const LEAK_ALERTS: usize = 1_000;
+/// Leaks: most findings of one report: as many as are revoked and recorded in the time that a reporter waits, and fit into
+/// [`LEAK_REPORT`] with some 300 bytes each, which is a key and a long URL.
+pub const LEAK_ALERTS: usize = 400;
 /// Leaks: longest text that is kept of where a key was found, in bytes: a URL with a commit and a long path.
 pub const LEAK_PLACE: usize = 1_024;
 /// Leaks: most reporters. Each report is held against the keys of all.

@@ -8,10 +8,10 @@
 //! | 400 | it is a reporter's, and no report |
 //! | 401 | it is not signed, not by a key that a reporter has published, or not over these bytes |
 //! | 413 | the body or the number of findings is over its bound |
-//! | 429 | too much that was not signed came from there |
+//! | 429, and `Retry-After` | too much that was not signed came from there, or from so many places that they are not told apart, and this is not signed by a key that is known already |
 //! | 503, and `Retry-After` | not now: send it again then |
 //!
-//! But for the first and the last, nothing is done.
+//! But for the first and the last, and for findings of a report that can be read where others cannot, nothing is done.
 //!
 //! Every finding of a report is dealt with, whatever becomes of the others. Where nothing can be written, a key that was
 //! found is revoked all the same, and that is answered with 503 and "applied, not durable": whoever gets 2xx does not send a
@@ -87,10 +87,15 @@ impl LeakFace {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Vec<Feedback>, No> {
-        let admitted = self.strangers.admit(peer.address).ok_or(No::TooMany)?;
-        let key = only(headers, KEY).ok_or(No::Unsigned)?;
-        let signature = only(headers, SIGNATURE).ok_or(No::Unsigned)?;
-        let signature = STANDARD.decode(signature).map_err(|_| No::Unsigned)?;
+        let admitted = self.strangers.admit(peer.address);
+        // Too many came from there that nobody signed. One that somebody signed is none of them.
+        let unsigned = || match admitted {
+            Some(_) => No::Unsigned,
+            None => No::TooMany,
+        };
+        let key = only(headers, KEY).ok_or_else(unsigned)?;
+        let signature = only(headers, SIGNATURE).ok_or_else(unsigned)?;
+        let signature = STANDARD.decode(signature).map_err(|_| unsigned())?;
         let body = whole(body).await?;
         let place = place(&self.places).await?;
         let signed = Signed {
@@ -98,13 +103,21 @@ impl LeakFace {
             signature: &signature,
             body: &body,
         };
-        let reporter = self.reporters.signer(signed).await.map_err(No::Unproven)?;
-        self.strangers.proven(admitted);
+        let reporter = match admitted {
+            Some(admitted) => {
+                let reporter = self.reporters.signer(signed).await;
+                let reporter = reporter.map_err(No::Unproven)?;
+                self.strangers.proven(admitted);
+                reporter
+            }
+            // Nobody is asked for keys on behalf of those.
+            None => self.reporters.known(signed).ok_or(No::TooMany)?,
+        };
         let author = Author {
             who: Who::Reporter(reporter),
             context: context(Arc::clone(peer)),
         };
-        let alerts = Alert::read(&body).map_err(No::Invalid)?;
+        let (alerts, unread) = Alert::read(&body).map_err(No::Invalid)?;
         let desk = Arc::clone(&self.desk);
         // Whoever reports keys does not keep them by going away.
         let work = async move {
@@ -112,7 +125,11 @@ impl LeakFace {
             revoke(&desk, &alerts, &author).await
         };
         let worked = self.exchange.tasks.spawn(work).await;
-        worked.map_err(|_| No::Failed)?
+        let told = worked.map_err(|_| No::Failed)??;
+        match unread {
+            0 => Ok(told),
+            _ => Err(No::Invalid(InvalidReport::Malformed)),
+        }
     }
 
     /// Puts it on the record that somebody came who is no reporter.
@@ -234,6 +251,7 @@ impl No {
         match self {
             Self::Unproven(Unproven::KeysUnavailable(again)) => Some(*again),
             Self::Busy | Self::Failed | Self::NotDurable => Some(limits::LEAK_RETRY),
+            Self::TooMany => Some(limits::LEAK_WINDOW),
             _ => None,
         }
     }
@@ -318,7 +336,10 @@ mod tests {
             let answer = no.into_response();
             let again = answer.headers().get(header::RETRY_AFTER);
             let again = again.map(|again| again.to_str().unwrap().to_owned());
-            assert_eq!(answer.status() == 503, again.is_some());
+            assert_eq!(
+                matches!(answer.status().as_u16(), 429 | 503),
+                again.is_some()
+            );
             again
         };
         let unproven = |again| No::Unproven(Unproven::KeysUnavailable(again));
@@ -336,13 +357,14 @@ mod tests {
         for no in [No::Busy, No::Failed, No::NotDurable] {
             assert_eq!(again(no).as_deref(), Some(&*retry));
         }
+        let window = limits::LEAK_WINDOW.as_secs().to_string();
+        assert_eq!(again(No::TooMany).as_deref(), Some(&*window));
         for no in [
             No::Unsigned,
             No::Unproven(Unproven::UnknownKey),
             No::Invalid(InvalidReport::TooMany),
             No::TooLarge,
             No::Broken,
-            No::TooMany,
         ] {
             assert_eq!(again(no), None);
         }

@@ -4,6 +4,8 @@ use crate::limits;
 use crate::secret::Secret;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::fmt::Write as _;
 
 /// One finding of a report.
@@ -19,15 +21,15 @@ pub struct Alert {
     pub source: String,
 }
 
-/// As it stands in a report. Members that are added are passed over.
+/// As it stands in a report. Members that are added are passed over, and where it was found is told as far as it can be.
 #[derive(Deserialize)]
 struct Raw {
     token: String,
     r#type: String,
     #[serde(default)]
-    url: Option<String>,
+    url: Value,
     #[serde(default)]
-    source: Option<String>,
+    source: Value,
 }
 
 /// Why a report that was signed rightly is not read.
@@ -42,22 +44,30 @@ pub enum InvalidReport {
 }
 
 impl Alert {
-    /// Reads a report: all of it or nothing.
+    /// Reads a report: the findings that can be read, and how many cannot. A key that was found is not left alive for what
+    /// stands beside it.
     ///
     /// # Errors
     /// [`InvalidReport`].
-    pub fn read(body: &[u8]) -> Result<Vec<Self>, InvalidReport> {
-        let raw: Vec<Raw> = serde_json::from_slice(body).map_err(|_| InvalidReport::Malformed)?;
-        if raw.len() > limits::LEAK_ALERTS {
+    pub fn read(body: &[u8]) -> Result<(Vec<Self>, usize), InvalidReport> {
+        let findings: Vec<&RawValue> =
+            serde_json::from_slice(body).map_err(|_| InvalidReport::Malformed)?;
+        if findings.len() > limits::LEAK_ALERTS {
             return Err(InvalidReport::TooMany);
         }
-        let alerts = raw.into_iter().map(|raw| Self {
-            token: Secret::new(raw.token),
-            kind: raw.r#type,
-            url: raw.url.unwrap_or_default(),
-            source: raw.source.unwrap_or_default(),
-        });
-        Ok(alerts.collect())
+        let read = findings.iter().map(|finding| finding.get());
+        let read = read.filter_map(|text| serde_json::from_str::<Raw>(text).ok());
+        let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+        let alerts: Vec<_> = read
+            .map(|raw| Self {
+                token: Secret::new(raw.token),
+                kind: raw.r#type,
+                url: text(raw.url),
+                source: text(raw.source),
+            })
+            .collect();
+        let unread = findings.len().saturating_sub(alerts.len());
+        Ok((alerts, unread))
     }
 }
 
@@ -106,7 +116,8 @@ mod tests {
     fn a_report_is_read_with_and_without_what_may_be_missing() {
         let body = br#"[{"token":"t","type":"k","url":"u","source":"commit","new":{}},
                         {"type":"k","token":"","url":null}]"#;
-        let alerts = Alert::read(body).unwrap();
+        let (alerts, unread) = Alert::read(body).unwrap();
+        assert_eq!(unread, 0);
         let told: Vec<_> = alerts
             .iter()
             .map(|alert| {
@@ -119,19 +130,24 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [("t", "k", "u", "commit"), ("", "k", "", "")]);
-        assert!(Alert::read(b"[]").unwrap().is_empty());
-        for body in [
-            "",
-            "{}",
-            "null",
-            "[1]",
-            "[{}]",
-            r#"[{"token":"a"}]"#,
-            r#"[{"token":1,"type":"k"}]"#,
-            r#"[{"token":"a","type":"k"}] x"#,
-        ] {
+        assert!(Alert::read(b"[]").unwrap().0.is_empty());
+        for body in ["", "{}", "null", r#"[{"token":"a","type":"k"}] x"#] {
             let read = Alert::read(body.as_bytes());
             assert_eq!(read.unwrap_err(), InvalidReport::Malformed, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_finding_that_cannot_be_read_keeps_no_other() {
+        for odd in ["1", "{}", r#"{"token":"a"}"#, r#"{"token":1,"type":"k"}"#] {
+            let body = format!(r#"[{odd},{{"token":"t","type":"k","url":5,"source":{{}}}}]"#);
+            let (alerts, unread) = Alert::read(body.as_bytes()).unwrap();
+            assert_eq!((alerts.len(), unread), (1, 1), "{body}");
+            let told = &alerts[0];
+            assert_eq!(
+                (told.token.expose(), &*told.url, &*told.source),
+                ("t", "", "")
+            );
         }
     }
 
@@ -141,7 +157,7 @@ mod tests {
             |count: usize| format!("[{}]", vec![r#"{"token":"a","type":"k"}"#; count].join(","));
         let most = report(limits::LEAK_ALERTS);
         assert_eq!(
-            Alert::read(most.as_bytes()).unwrap().len(),
+            Alert::read(most.as_bytes()).unwrap().0.len(),
             limits::LEAK_ALERTS
         );
         let more = report(limits::LEAK_ALERTS + 1);
@@ -150,14 +166,16 @@ mod tests {
             InvalidReport::TooMany
         );
         assert!(
-            most.len() < limits::LEAK_REPORT,
-            "there is room for more than a name"
+            limits::LEAK_ALERTS * 300 < limits::LEAK_REPORT,
+            "with long URLs"
         );
     }
 
     #[test]
     fn feedback_is_as_reporters_take_it() {
-        let alert = &Alert::read(br#"[{"token":"abc","type":"cambist_api_key"}]"#).unwrap()[0];
+        let alert = &Alert::read(br#"[{"token":"abc","type":"cambist_api_key"}]"#)
+            .unwrap()
+            .0[0];
         let told = serde_json::to_string(&Feedback::new(alert, Label::FalsePositive)).unwrap();
         // The hash is FIPS 180's own example.
         let expected = r#"{"token_hash":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","token_type":"cambist_api_key","label":"false_positive"}"#;

@@ -121,6 +121,11 @@ impl Reporters {
         }
     }
 
+    /// Who signed, by the keys that are held.
+    pub fn known(&self, signed: Signed<'_>) -> Option<Reporter> {
+        self.look(signed).ok()
+    }
+
     /// Two reporters may call a key alike: then the signature tells whose it is.
     fn look(&self, signed: Signed<'_>) -> Result<Reporter, Unproven> {
         let Signed {

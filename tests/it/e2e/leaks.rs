@@ -374,6 +374,8 @@ async fn who_is_no_reporter_is_turned_away_unread_in_the_end() {
         assert_eq!(status(post(&body, &[])).await, 401);
     }
     assert_eq!(status(post(&body, &[])).await, 429);
+    // Whoever is known to be a reporter is none of them, wherever it comes from.
+    assert_eq!(status(reporter.report(&body)).await, 200);
     broker
         .anybody()
         .await
