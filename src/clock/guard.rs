@@ -120,6 +120,14 @@ impl TimeGuard {
         self.clock.now()
     }
 
+    /// The wall clock, or what was given out last where that is later: for telling what has ended also by a clock that was set
+    /// back, when what was kept until then is gone.
+    #[must_use]
+    pub fn reached(&self) -> Timestamp {
+        let wall = self.wall();
+        self.mark().map_or(wall, |mark| mark.max(wall))
+    }
+
     /// The latest instant that may have been given out, also by a clock that was ahead until somebody confirmed an earlier
     /// time: for what cannot wait until the clock is steady, such as a revocation of everything so far.
     #[must_use]

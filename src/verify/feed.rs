@@ -76,6 +76,15 @@ pub struct FeedBuilder {
     most: usize,
 }
 
+/// How good what is known is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// At most how old.
+    pub(super) age: Duration,
+    /// When the broker was sure of it, by its clock.
+    pub(super) as_of: Timestamp,
+}
+
 impl Feed {
     /// A feed from this broker. Who connects must serve an audience there, read its log or administer it, and says so with
     /// the certificate of the endpoint. It is told what is revoked of the tenants of the audiences that it serves, and so has
@@ -160,9 +169,9 @@ impl Feed {
         &self.0.held.stats
     }
 
-    /// Whether nothing in a fence is revoked, as far as is known, and how old that knowledge is: none where nobody can say.
-    /// What is known to be revoked is refused however old the knowledge is.
-    pub(super) fn check(&self, fence: &Fence) -> Result<Option<Duration>, VerifyError> {
+    /// Whether nothing in a fence is revoked, as far as is known, and how old that knowledge is and of when: none where nobody
+    /// can say. What is known to be revoked is refused however old the knowledge is.
+    pub(super) fn check(&self, fence: &Fence) -> Result<Option<Known>, VerifyError> {
         let held = &self.0.held;
         // One look for both questions: markers of one state are never taken for as fresh as another.
         let view = held.view.load();
@@ -173,7 +182,10 @@ impl Feed {
             });
         }
         let fresh = view.as_ref().and_then(|view| view.fresh);
-        Ok(fresh.map(|fresh| fresh.age(held.now())))
+        Ok(fresh.map(|fresh| Known {
+            age: fresh.age(held.now()),
+            as_of: fresh.as_of,
+        }))
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {

@@ -175,8 +175,12 @@ impl Guard {
         let now = self.0.feed.clock().now();
         entry.validity.check(now, self.0.rules.leeway)?;
         let proof = check_presenter(&entry.print, entry.token.binding, presenter, now)?;
-        let age = self.0.feed.check(&entry.fence)?;
-        let is_fresh = age.is_some_and(|age| age <= staleness.bound);
+        let known = self.0.feed.check(&entry.fence)?;
+        if let Some(known) = known {
+            // The broker's time, too: markers of what had ended by that are gone, whatever our clock says by now.
+            entry.validity.check_end(known.as_of, self.0.rules.leeway)?;
+        }
+        let is_fresh = known.is_some_and(|known| known.age <= staleness.bound);
         match staleness.beyond {
             Beyond::Refuse if !is_fresh => return Err(VerifyError::Stale),
             Beyond::Refuse | Beyond::Accept => {}

@@ -16,7 +16,7 @@ impl RevocationService {
     ) -> Result<pb::CheckResponse, Status> {
         let peer = peer(&request)?;
         let exchange = &self.gate.exchange;
-        let now = exchange.guard.wall();
+        let now = exchange.guard.reached();
         let pb::CheckRequest {
             token,
             presenter_certificate_sha256: presenter,

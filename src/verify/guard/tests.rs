@@ -7,7 +7,7 @@ use super::super::verifier::Presenter;
 use super::*;
 use crate::clock::testing::TestClock;
 use crate::id::{CredentialId, KeyId};
-use crate::jose::{Jwk, KeySet, VerifyingKey};
+use crate::jose::{JoseError, Jwk, KeySet, VerifyingKey};
 use crate::marker::{Cover, Kind, Marker, MarkerId, Second, Thing};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -147,6 +147,21 @@ fn times_and_presenters_of_what_is_remembered_are_looked_at_too() {
     assert_eq!(world.guard.remembered(), 0, "it gave up its place");
     assert_eq!(by(Presenter::Certificate(&mine)), Err(late));
     assert_eq!(world.guard.remembered(), 0, "and does not come back");
+}
+
+/// Its marker is gone by then.
+#[test]
+fn what_had_ended_by_the_brokers_clock_stays_so_when_ours_is_set_back() {
+    let world = World::fed();
+    let token = signed("a", &claims("t"));
+    world.clock.advance(600);
+    world.feed.snapshot(&[]);
+    world.clock.step(-60);
+    assert!(world.check(&token).is_ok());
+    world.clock.advance(360);
+    world.feed.snapshot(&[]);
+    world.clock.step(-60);
+    assert_eq!(world.check(&token).unwrap_err(), JoseError::Expired.into());
 }
 
 #[test]

@@ -9,8 +9,8 @@ use cambist::clock::Clock as _;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
-    ConfirmClockRequest, ExchangeRequest, LeaseRequest, LeaseResponse, ListSigningKeysRequest,
-    Marker, RevokeRequest, RotateSigningKeyRequest,
+    CheckRequest, ConfirmClockRequest, ExchangeRequest, LeaseRequest, LeaseResponse,
+    ListSigningKeysRequest, Marker, RevokeRequest, RotateSigningKeyRequest,
 };
 use jiff::Timestamp;
 use std::fs;
@@ -157,6 +157,33 @@ async fn a_compromised_key_is_withdrawn_under_a_clock_that_is_not_steady() {
     let keys = listed.await.unwrap().into_inner().keys;
     let state = |kid: &str| &keys.iter().find(|key| key.kid == kid).unwrap().state;
     assert_eq!(state(&bad.kid), "compromised");
+    broker.stop().await;
+}
+
+/// When a marker of it would be gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_has_ended_is_inactive_by_a_clock_that_was_set_back_too() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    let token = broker.web().await.yes(by_certificate()).await.access_token;
+    let mut admin = RevocationClient::new(broker.local().await);
+    let mut active = async || {
+        let token = token.clone();
+        let asked = CheckRequest {
+            token,
+            ..CheckRequest::default()
+        };
+        admin.check(asked).await.unwrap().into_inner().active
+    };
+    assert!(active().await);
+    // A day, which no token outlives.
+    for _ in 0..24 {
+        clock.advance(3_600);
+    }
+    broker.issues(by_certificate()).await;
+    assert!(!active().await);
+    clock.step(-DAY);
+    assert!(!active().await);
     broker.stop().await;
 }
 
