@@ -100,7 +100,8 @@ fn a_step_that_fails_is_told_and_ends_the_story_with_a_failure() {
 
 #[test]
 fn json_is_one_document_with_every_step() {
-    let output = dev(&["--json"]);
+    let address = format!("127.0.0.1:{}", free_port());
+    let output = dev(&["--json", "--listen", &address]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["version"], 1);
     assert_eq!(document["ok"], true);

@@ -52,7 +52,9 @@ async fn a_query_is_a_table_or_lines_and_the_same_from_the_files() {
     let issues = lines(&issues);
     assert_eq!(issues.len(), 1);
     assert_eq!(issues[0]["jti"], jti);
-    let newest = ["--json", "--newest", "--limit", "1", "--since", "1h"];
+    let newest = [
+        "--json", "--newest", "--limit", "1", "--since", "1h", "--kind", "admin",
+    ];
     let newest = lines(&query(&newest).await);
     assert_eq!(newest[0]["action"], "key.suspend");
     let none = query(&["--code", "credential_spent"]).await;

@@ -1,11 +1,13 @@
 //! Tokens that stay fresh. The schedule itself is tested on paused time, beside the code.
 
 use super::{World, ask, endpoint, key, refusal};
+use crate::support::broker::free_port;
 use crate::support::edge::until;
 use crate::support::pki::Authority;
 use crate::support::standin::server_config;
 use cambist::client::{Error, Source, Tokens};
 use cambist::refusal::Code;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -85,8 +87,9 @@ async fn a_refusal_reaches_the_caller_at_once() {
 #[tokio::test]
 async fn the_token_is_renewed_after_a_restart_of_the_broker_and_served_meanwhile() {
     let world = World::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    // One that nobody else is given while it is closed.
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let listener = TcpListener::bind(address).await.unwrap();
     let config = || server_config(&world.authority.server(), None, b"h2");
     let listening = world.standin.listen_on(listener, config());
     let begun = |lifetime| {

@@ -100,7 +100,7 @@ async fn a_revoked_certificate_is_refused_at_the_next_call_of_its_connection() {
 #[tokio::test]
 async fn a_certificate_that_ends_ends_its_connections_calls() {
     let broker = Broker::start().await;
-    let brief = broker.svid_for("spiffe://example.org/web", 4);
+    let brief = broker.svid_for("spiffe://example.org/web", 10);
     let caller = broker.workload(&brief).await;
     caller.yes(ask(peer(), "shop")).await;
     until_refused(&caller, "credential_refused").await;

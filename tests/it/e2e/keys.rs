@@ -39,7 +39,7 @@ async fn refused_keys(broker: &Broker) -> Vec<(&'static str, String)> {
     let plain = || spec(&["shop"], &["orders:read"]);
     let lapsing = broker
         .create_key(KeySpec {
-            expires_at: Some(from_now(3)),
+            expires_at: Some(from_now(10)),
             ..plain()
         })
         .await;

@@ -244,9 +244,9 @@ async fn callers_that_leave_lose_their_use_and_win_nothing() {
     store.busy_timeout(PATIENCE).unwrap();
     for _ in 0..3 {
         let left = shown(&broker, &made).await.uses_left;
+        let caller = broker.anybody().await;
         // While another program writes to the store, no commit comes to its end.
         store.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let caller = broker.anybody().await;
         let asking: Vec<_> = (0..4)
             .map(|_| (caller.clone(), ask(api_key(&made.secret), "shop")))
             .map(|(caller, request)| tokio::spawn(async move { caller.exchange(request).await }))

@@ -231,13 +231,13 @@ async fn a_lease_that_waits_for_the_broker_to_recover_ends_at_once_when_it_is_re
     let (site, clock) = (Site::new(), TestClock::at(NOW));
     let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
     broker.issues(by_certificate()).await;
-    // Renewed after some four seconds; there are two more in which that is tried.
-    let mut lease = leased(&broker, 6).await;
+    // Renewed after sixteen seconds at most; there are four more in which that is tried.
+    let mut lease = leased(&broker, 20).await;
+    let mut admin = RevocationClient::new(broker.local().await);
     clock.step(3600);
     let unsteady = "exchanges_total{kind=\"certificate\",outcome=\"clock_unsteady\"}";
     let tried = async || broker.metric(unsteady).await > Some(0);
     until("a renewal that failed", tried).await;
-    let mut admin = RevocationClient::new(broker.local().await);
     let request = RevokeRequest {
         thing: Some(Thing::Subject("spiffe://example.org/web".to_owned())),
         reason: "leaked".to_owned(),

@@ -7,7 +7,8 @@ use cambist::proto::revoke_request::Thing;
 use cambist::proto::{ListKeysRequest, RevokeRequest};
 use serde_json::Value;
 
-const COUNT: usize = 120;
+/// So many that the crash comes before the last of them.
+const COUNT: usize = 400;
 
 async fn make(broker: &Broker, owner: &str) -> String {
     let mut spec = spec(&["shop"], &["orders:read"]);

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::net::UnixDatagram;
 use tokio::time::Instant;
+use tokio_stream::StreamExt as _;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -133,9 +134,15 @@ async fn a_second_signal_cuts_off_what_does_not_end() {
     let mut broker = site.start().await;
     let channel = broker.channel(Some(&site.web)).await;
     let caller = Caller::new(channel.clone());
-    // A request that its client never ends. That a later one was answered says that it has arrived.
-    let (_open, requests) = tokio::sync::mpsc::channel::<ExchangeRequest>(1);
-    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    // A request that its client never ends. It has begun once its messages are asked for; that a later one was answered says
+    // that it has arrived.
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let mut begin = Some(begin);
+    let nothing = std::iter::from_fn(move || {
+        begin.take()?.send(()).unwrap();
+        None::<ExchangeRequest>
+    });
+    let requests = tokio_stream::iter(nothing).chain(tokio_stream::pending());
     let mut raw = tonic::client::Grpc::new(channel);
     raw.ready().await.unwrap();
     let held = tokio::spawn(async move {
@@ -144,6 +151,7 @@ async fn a_second_signal_cuts_off_what_does_not_end() {
         let request = tonic::Request::new(requests);
         raw.client_streaming(request, path, codec).await
     });
+    within("the request to begin", begun).await.unwrap();
     for _ in 0..3 {
         caller.yes(by_certificate()).await;
     }

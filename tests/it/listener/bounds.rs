@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn slow_handshakes_hold_up_nobody_and_end() {
-    let mut server = Server::with(|config| config.limits.handshake = Duration::from_secs(2));
+    let mut server = Server::with(|config| config.limits.handshake = Duration::from_secs(5));
     let mut slow = Vec::new();
     for n in 0..64 {
         let mut stream = TcpStream::connect(server.socket()).await.unwrap();
@@ -161,7 +161,7 @@ async fn header_lists_end_at_n() {
 
 #[tokio::test]
 async fn a_request_that_does_not_come_ends() {
-    let server = Server::with(|config| config.limits.request = Duration::from_secs(1));
+    let server = Server::with(|config| config.limits.request = Duration::from_secs(5));
     let mut stream = connect(server.socket(), server.client(None)).await.unwrap();
     stream
         .write_all(b"GET /peer HTTP/1.1\r\nhost:")

@@ -5,7 +5,7 @@ use crate::support::edge::{Server, connect, within};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {

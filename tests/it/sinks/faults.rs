@@ -83,14 +83,15 @@ async fn a_black_hole_neither_stops_issuance_nor_loses_a_record() {
     until_taken(&broker, "other").await;
     let failing = async || metric(&broker, "failures_total", "hole").await > 1;
     until("deliveries to end without an answer", failing).await;
+    // The broker may add to them: a checkpoint after a minute.
     let records = u64::try_from(broker.records().len()).unwrap();
-    assert_eq!(metric(&broker, "lag_records", "hole").await, records);
+    assert!(metric(&broker, "lag_records", "hole").await >= records);
     assert!(records > 1_200);
     // The hole becomes a receiver.
     stop.send(()).unwrap();
     let hook = Hook::on(swallowing.await.unwrap()).await;
     until_taken(&broker, "hole").await;
-    assert_eq!(Stream::of(sequences(&hook.records())).next, records);
+    assert!(Stream::of(sequences(&hook.records())).next >= records);
 }
 
 /// Syslog has no answers: what a receiver had not read when it went away is sent again.

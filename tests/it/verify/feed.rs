@@ -225,11 +225,11 @@ async fn whoever_was_served_until_now_comes_back_at_once_and_whoever_is_turned_a
     world.server.close(Some(no.clone()));
     world.server.end(&no);
     until("another feed", async || world.server.asked().len() == 2).await;
-    let turned_away = Instant::now();
-    // After a refusal it stays away for five seconds at least.
-    assert!(turned_away - began < Duration::from_secs(5));
+    // After a refusal it stays away for so long at least.
+    let away = Duration::from_secs(5);
+    assert!(began.elapsed() < away);
     until("one more", async || world.server.asked().len() == 3).await;
-    assert!(turned_away.elapsed() >= Duration::from_millis(4_900));
+    assert!(began.elapsed() >= away);
     let failure = world.feed().status().failure;
     assert!(failure.is_some_and(|failure| failure.is_refusal()));
 }

@@ -6,10 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cambist::clock::{Clock as _, SystemClock, SystemRandomness, random};
 use rustls_pki_types::CertificateDer;
-use std::collections::HashSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -226,19 +228,28 @@ impl Svid {
     }
 }
 
-/// A port that nobody has, outside of the range from which the system takes ports by itself: a broker that is
-/// started again needs the same.
+/// Ports that are taken at once.
+const BLOCK: u16 = 100;
+
+/// A port that nobody has, nor another run of tests on this machine, outside of the range from which the system takes ports
+/// by itself: a broker that is started again needs the same.
 pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    let mut given = GIVEN.lock().unwrap();
-    let given = given.get_or_insert_default();
+    static TAKEN: Mutex<(Vec<UnixListener>, Range<u16>)> = Mutex::new((Vec::new(), 0..0));
+    let mut taken = TAKEN.lock().unwrap();
+    let (blocks, ports) = &mut *taken;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     loop {
-        let drawn: [u8; 2] = random(&*SystemRandomness::shared()).unwrap();
-        let port = 10_000 + u16::from_be_bytes(drawn) % 20_000;
-        let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if !given.contains(&port) && is_free() {
-            given.insert(port);
+        if let Some(port) = ports.find(is_free) {
             return port;
+        }
+        let [drawn]: [u8; 1] = random(&*SystemRandomness::shared()).unwrap();
+        let first = 10_000 + u16::from(drawn) % 200 * BLOCK;
+        // A name that one process has as long as it lives, among those that share the ports too.
+        let name = format!("cambist-tests-ports-{first}");
+        let name = SocketAddr::from_abstract_name(name).unwrap();
+        if let Ok(block) = UnixListener::bind_addr(&name) {
+            blocks.push(block);
+            *ports = first..first + BLOCK;
         }
     }
 }
