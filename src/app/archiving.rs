@@ -2,7 +2,7 @@
 
 use super::World;
 use super::open::Opened;
-use crate::audit::sink::Sinks;
+use crate::audit::sink::{SinkName, SinkStats, Sinks};
 use crate::audit::{Archive, Archivist, Disk, Done, Hold, Log, Pruner, Publisher, Segments as _};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
@@ -25,10 +25,10 @@ struct Archiving {
     publisher: Arc<Publisher>,
     guard: Arc<TimeGuard>,
     archivist: Arc<Mutex<Archivist>>,
-    pruner: Pruner,
+    /// Where there is a `retention`.
+    pruner: Option<Pruner>,
     /// What sinks have not taken yet stays.
     sinks: Option<(Sinks, Hold)>,
-    retention: Option<Duration>,
     /// Each is said once, and not each second.
     warned: bool,
     failing: bool,
@@ -44,9 +44,16 @@ pub(super) fn start(config: &Config, world: &World, opened: &Opened, sinks: Sink
         publisher: Arc::clone(&opened.publisher),
         guard: Arc::clone(&opened.guard),
         archivist: Arc::new(Mutex::new(Archivist::new(Arc::clone(&archive)))),
-        pruner: Pruner::new(archive, opened.log.clone(), opened.holds.clone()),
+        pruner: config.log.retention.map(|retention| {
+            Pruner::new(
+                archive,
+                opened.log.clone(),
+                Arc::clone(&opened.publisher),
+                opened.holds.clone(),
+                retention,
+            )
+        }),
         sinks: sinks.taken().map(|taken| (sinks, opened.holds.hold(taken))),
-        retention: config.log.retention,
         warned: false,
         failing: false,
     };
@@ -67,9 +74,8 @@ pub(super) fn start(config: &Config, world: &World, opened: &Opened, sinks: Sink
 
 impl Archiving {
     async fn round(&mut self, again: bool) {
-        let published = self.publisher.published();
-        let published = published.map_or(0, |last| last.checkpoint.size);
-        let changed = self.keep(again, published).await | self.prune(published).await;
+        let published = self.publisher.size();
+        let changed = self.keep(again, published).await | self.prune().await;
         if changed || again {
             let disk = Arc::clone(&self.disk);
             let measured = tokio::task::spawn_blocking(move || {
@@ -110,17 +116,14 @@ impl Archiving {
     }
 
     /// Answers whether anything was removed. While the clock is not to be trusted nothing is old.
-    async fn prune(&mut self, published: u64) -> bool {
-        let (Some(retention), Ok(now)) = (self.retention, self.guard.now()) else {
-            return false;
-        };
-        let Ok(before) = now.checked_sub(retention) else {
+    async fn prune(&mut self) -> bool {
+        let (Some(pruner), Ok(now)) = (&mut self.pruner, self.guard.now()) else {
             return false;
         };
         if let Some((sinks, hold)) = &self.sinks {
             hold.raise(sinks.taken().unwrap_or_default());
         }
-        match self.pruner.step(before, published).await {
+        match pruner.step(now).await {
             Ok(removed) => {
                 self.failing = false;
                 if let Some(first) = removed {
@@ -146,12 +149,43 @@ impl Archiving {
         stats.disk_bound.store(bound, Ordering::Relaxed);
         let near = size / WARNING >= bound / 100;
         if near && !self.warned {
+            let advice = advice(self.held_by());
             tracing::warn!(
                 bytes = size,
                 max_bytes = bound,
-                "the log nears its bound, at which no tokens are issued: raise `max_bytes`, or lower `retention`"
+                "the log nears its bound, at which no tokens are issued: {advice}"
             );
         }
         self.warned = near;
+    }
+
+    /// The sink that old segments wait for, if they do.
+    fn held_by(&self) -> Option<&SinkName> {
+        let is_held = self.pruner.as_ref().is_some_and(Pruner::is_held);
+        let (sinks, _) = self.sinks.as_ref().filter(|_| is_held)?;
+        sinks.furthest_behind().map(SinkStats::name)
+    }
+}
+
+/// What makes room in the log, where segments that are old wait for this sink.
+fn advice(held_by: Option<&SinkName>) -> String {
+    match held_by {
+        Some(sink) => format!(
+            "sink `{sink}` has not taken what `retention` would remove: see to its receiver or take the sink out of the \
+             configuration, or raise `max_bytes`"
+        ),
+        None => "raise `max_bytes`, or lower `retention`".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_holds_segments_back_is_named() {
+        let sink = SinkName::try_from("siem".to_owned()).unwrap();
+        assert!(advice(Some(&sink)).starts_with("sink `siem` has not taken"));
+        assert!(advice(None).ends_with("lower `retention`"));
     }
 }

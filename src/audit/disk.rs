@@ -3,6 +3,8 @@
 //! A segment is written under another name, synced, renamed, and its folder synced: under its own name it
 //! always has a whole header. The reserve is a file with blocks but no length; on a full disk it is renamed
 //! to be the next segment, so that nobody else can take its blocks in between.
+//!
+//! A segment has one name: a file under any other, and be it of the same number, is somebody else's and is passed over.
 
 mod archive;
 mod cursors;
@@ -196,13 +198,7 @@ impl Segments for DiskReader {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let name = entry?.file_name();
-            let first = name.to_str().and_then(|name| {
-                let packed = name.strip_suffix(PACKED);
-                packed.or_else(|| name.strip_suffix(SUFFIX))
-            });
-            if let Some(first) = first {
-                all.push(first.parse().map_err(io::Error::other)?);
-            }
+            all.extend(name.to_str().and_then(first_of));
         }
         all.sort_unstable();
         all.dedup();
@@ -395,6 +391,15 @@ pub(super) fn name(first: u64) -> String {
     format!("{first:020}{SUFFIX}")
 }
 
+/// The first record of the segment that a file holds, by its name; none of other files.
+fn first_of(file: &str) -> Option<u64> {
+    let first = file.split('.').next()?.parse().ok()?;
+    let mut names = [Form::Plain, Form::Packed]
+        .map(|form| form_name(first, form))
+        .into_iter();
+    names.any(|name| name == file).then_some(first)
+}
+
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
@@ -416,4 +421,33 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_a_segment_by_the_one_name_that_a_segment_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let most = u64::MAX;
+        for file in [
+            name(7),
+            form_name(7, Form::Packed),
+            form_name(9, Form::Packed),
+            name(most),
+            form_name(8, Form::Index),
+            "5.seg".to_owned(),
+            "+0000000000000000005.seg".to_owned(),
+            "000000000000000000005.seg".to_owned(),
+            "00000000000000000005.seg.zst.seg".to_owned(),
+            "99999999999999999999.seg".to_owned(),
+            "copy.seg".to_owned(),
+            ".seg.zst".to_owned(),
+        ] {
+            File::create(folder.path().join(file)).unwrap();
+        }
+        let listed = DiskReader::new(folder.path()).segments().unwrap();
+        assert_eq!(listed, [7, 9, most]);
+    }
 }

@@ -1,5 +1,9 @@
 //! Removing what is old: whole segments, the oldest first.
 //!
+//! A segment ended when the first record after it was made: a leaf of the tree, which stays. Its time counts once its hash is
+//! the tree's, and the act that tells of the removal says it. What a header says of when a segment was begun is nobody's word:
+//! by that, whoever may write to the folder could have what is young removed, and the removal signed for.
+//!
 //! Hash tiles stay for ever, so that every checkpoint and proof stays good. What a crash leaves behind:
 //!
 //! | crash after | the log |
@@ -13,14 +17,17 @@
 use super::archive::{Archive, Form};
 use super::device::Segments;
 use super::log::Log;
-use super::read::{ReadError, damaged};
+use super::publisher::Publisher;
+use super::read::{ReadError, records};
 use super::record::{Act, ActKind, PRUNE};
-use super::segment::Lines;
+use super::seen::Seen;
+use super::tree::leaf;
 use crate::refusal::Denial;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What must stay, whatever its age: records that somebody has not taken yet.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +87,12 @@ pub enum PruneError {
     /// A segment's age cannot be told.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A file cannot be removed.
+    /// The record that a segment's age is told by is not the one that was logged.
+    #[error(
+        "record {0} is not the one that was logged, since its hash is not the tree's: run `cambist audit verify`"
+    )]
+    Changed(u64),
+    /// A file cannot be removed, or the tree not be read.
     #[error("a segment cannot be removed: {0}")]
     Io(#[from] io::Error),
     /// The removal is not on the record.
@@ -93,87 +105,118 @@ pub enum PruneError {
 pub struct Pruner {
     archive: Arc<dyn Archive>,
     log: Log,
+    publisher: Arc<Publisher>,
     holds: Holds,
+    retention: Duration,
     /// The last act: the first record that remains by it, and its own sequence.
     told: Option<(u64, u64)>,
+    is_held: bool,
 }
 
 impl Pruner {
-    /// Removes segments of `log` from `archive`.
+    /// Removes segments of `log`, which `publisher` publishes, from `archive`, once they are as old as `retention`.
     #[must_use]
-    pub fn new(archive: Arc<dyn Archive>, log: Log, holds: Holds) -> Self {
+    pub fn new(
+        archive: Arc<dyn Archive>,
+        log: Log,
+        publisher: Arc<Publisher>,
+        holds: Holds,
+        retention: Duration,
+    ) -> Self {
         Self {
             archive,
             log,
+            publisher,
             holds,
+            retention,
             told: None,
+            is_held: false,
         }
     }
 
-    /// Puts it on the record that segments with nothing from `before` or later go, and, once a checkpoint is of that record,
-    /// removes them. `published` is how many records the last checkpoint is of. Answers the first record that remains, if any
-    /// were removed.
+    /// Puts it on the record that segments which are old by now go, and, once a checkpoint is of that record, removes them.
+    /// Answers the first record that remains, if any were removed.
     ///
     /// # Errors
     /// [`PruneError`]; the next call tries again.
-    pub async fn step(
-        &mut self,
-        before: Timestamp,
-        published: u64,
-    ) -> Result<Option<u64>, PruneError> {
+    pub async fn step(&mut self, now: Timestamp) -> Result<Option<u64>, PruneError> {
+        let Ok(before) = now.checked_sub(self.retention) else {
+            return Ok(None);
+        };
         let look = Look {
             archive: Arc::clone(&self.archive),
+            publisher: Arc::clone(&self.publisher),
             holds: self.holds.clone(),
             told: self.told.unwrap_or_default(),
         };
-        let looked = tokio::task::spawn_blocking(move || look.remove(before, published));
-        match looked.await.map_err(io::Error::other)?? {
-            Due::Nothing => Ok(None),
+        let looked = tokio::task::spawn_blocking(move || look.remove(before));
+        let due = looked.await.map_err(io::Error::other)??;
+        self.is_held = matches!(due, Due::Held);
+        match due {
+            Due::Nothing | Due::Held => Ok(None),
             Due::Removed(first) => Ok(Some(first)),
-            Due::Telling(remains) => {
-                let change = format!(r#"{{"first":{remains}}}"#);
+            Due::Telling(Remains { first, ended }) => {
+                let retention = self.retention.as_secs();
+                let change =
+                    format!(r#"{{"first":{first},"ended":"{ended}","retention":{retention}}}"#);
                 let act = Act {
                     change: Some(&change),
                     ..Act::new(ActKind::Retention, PRUNE)
                 };
                 let receipt = self.log.event(&act).await;
                 let receipt = receipt.map_err(PruneError::Unrecorded)?;
-                self.told = Some((remains, receipt.index));
+                self.told = Some((first, receipt.index));
                 Ok(None)
             }
         }
+    }
+
+    /// Whether the last step found that what is old stays, only because somebody has not taken it yet.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_held
     }
 }
 
 /// What there was to do.
 enum Due {
     Nothing,
-    /// This is to be told as the first record that remains.
-    Telling(u64),
+    /// What is old must stay.
+    Held,
+    /// This is to be told.
+    Telling(Remains),
     /// This is the first record that remains.
     Removed(u64),
+}
+
+/// The first record that is to remain, and when those before it ended, which is its time.
+struct Remains {
+    first: u64,
+    ended: Timestamp,
 }
 
 /// A look at what there is, and what may go by what was told.
 struct Look {
     archive: Arc<dyn Archive>,
+    publisher: Arc<Publisher>,
     holds: Holds,
     told: (u64, u64),
 }
 
 impl Look {
-    fn remove(&self, before: Timestamp, published: u64) -> Result<Due, PruneError> {
-        let Some(remains) = self.remains(before, published)? else {
-            return Ok(Due::Nothing);
+    fn remove(&self, before: Timestamp) -> Result<Due, PruneError> {
+        let due = self.due(before)?;
+        let Due::Telling(remains) = &due else {
+            return Ok(due);
         };
         let firsts = self.archive.segments()?;
         let (told, at) = self.told;
-        let limit = told.min(remains);
+        let limit = told.min(remains.first);
         let gone: Vec<u64> = firsts.into_iter().filter(|first| *first < limit).collect();
         if gone.is_empty() {
-            return Ok(Due::Telling(remains));
+            return Ok(due);
         }
-        if at >= published {
+        if at >= self.publisher.size() {
             return Ok(Due::Nothing);
         }
         for first in gone {
@@ -183,30 +226,43 @@ impl Look {
         Ok(Due::Removed(limit))
     }
 
-    /// The first record that is to remain; none where that is the first one there is.
-    fn remains(&self, before: Timestamp, published: u64) -> Result<Option<u64>, PruneError> {
+    /// What would be to be told, had nothing been.
+    fn due(&self, before: Timestamp) -> Result<Due, PruneError> {
         let held = self.holds.least().unwrap_or(u64::MAX);
         let firsts = self.archive.segments()?;
-        let mut remains = None;
+        let mut due = Due::Nothing;
         for (first, next) in firsts.iter().zip(firsts.iter().skip(1)) {
-            // What it holds was written before the next one was begun.
-            let old = *next <= held.min(published)
-                && !self.archive.has(*first, Form::Plain)?
-                && created(&*self.archive, *next)? <= before;
-            if !old {
+            if self.archive.has(*first, Form::Plain)? {
                 break;
             }
-            remains = Some(*next);
+            let Some(ended) = self.ended(*next)?.filter(|ended| *ended <= before) else {
+                break;
+            };
+            if *next > held {
+                return Ok(match due {
+                    Due::Nothing => Due::Held,
+                    due => due,
+                });
+            }
+            let first = *next;
+            due = Due::Telling(Remains { first, ended });
         }
-        Ok(remains)
+        Ok(due)
     }
-}
 
-/// When a segment was begun.
-fn created(segments: &dyn Segments, first: u64) -> Result<Timestamp, ReadError> {
-    let lines = Lines::open(segments.read(first)?, first);
-    let lines = lines.map_err(|damage| damaged(first, damage))?;
-    Ok(lines.header.created)
+    /// When the segment before the record `next` ended; none where no checkpoint is of that record yet.
+    fn ended(&self, next: u64) -> Result<Option<Timestamp>, PruneError> {
+        let Some(hash) = self.publisher.hash_of(next)? else {
+            return Ok(None);
+        };
+        let mut all = records(Arc::clone(&self.archive) as Arc<dyn Segments>, next)?;
+        let entry = all.next().ok_or(ReadError::Missing(next))??;
+        if leaf(&entry.line) != hash {
+            return Err(PruneError::Changed(next));
+        }
+        let seen = Seen::read(&entry.line).map_err(|_| ReadError::Unreadable(next))?;
+        Ok(Some(seen.time))
+    }
 }
 
 #[cfg(test)]

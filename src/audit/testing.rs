@@ -1,6 +1,6 @@
 //! Fixtures of the audit tests: a device in memory that fails on command, and tokens to record.
 
-mod archive;
+pub(super) mod archive;
 mod handle;
 
 use super::archive::{Archive as _, Form};

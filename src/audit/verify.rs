@@ -8,7 +8,7 @@
 //! | records after it | nothing: that they follow one another is all that can be said of them |
 //! | tiles that a checkpoint is of, of every level and width | the tree |
 //! | segments' headers | the records before them, the key's name, and what stands in the header before |
-//! | what only a header says: when its segment was begun; which log it is, where no other segment says it; in the first one that is read, what was before | nothing but its form: clocks are set, and records do not say it |
+//! | what only a header says: when its segment was begun; which log it is, where no other segment says it; in the first one that is read, what was before | nothing but its form: clocks are set, records wait before they are written, and none says it. All that goes by when a segment was begun is when another follows it |
 //! | indexes of closed segments | their segments |
 //! | the file `acknowledged`, where there is one | which log it is, and how many records it holds |
 //!

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -22,7 +23,7 @@ struct Site {
     folder: TempDir,
     disk: Arc<Disk>,
     log: Log,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
 }
 
 fn publisher(folder: &Path, durable: u64) -> Publisher {
@@ -73,7 +74,7 @@ impl Site {
                 act.await.unwrap();
             }
         }
-        let publisher = publisher(folder.path(), log.durable());
+        let publisher = Arc::new(publisher(folder.path(), log.durable()));
         for (size, name) in [(10, "early"), (700, "earlier"), (log.durable(), "last")] {
             publisher.advance(size).unwrap();
             let note = publisher.published().unwrap().note.clone();
@@ -87,7 +88,7 @@ impl Site {
         };
         let mut archivist = Archivist::new(Arc::clone(&site.disk) as Arc<dyn Archive>);
         let mut packed = 0;
-        while let Some(done) = archivist.step(site.published()).unwrap() {
+        while let Some(done) = archivist.step(site.publisher.size()).unwrap() {
             packed += usize::from(matches!(done, Done::Packed(_)));
         }
         assert!(packed > 3);
@@ -102,27 +103,18 @@ impl Site {
         verified(folder, self.publisher.verifier()).unwrap_err()
     }
 
-    fn published(&self) -> u64 {
-        self.publisher.published().unwrap().checkpoint.size
-    }
-
     /// Removes all but the last segment as a broker does. Answers the first record that remains.
     async fn prune(&self) -> u64 {
         let mut pruner = Pruner::new(
             Arc::clone(&self.disk) as _,
             self.log.clone(),
+            Arc::clone(&self.publisher),
             Holds::default(),
+            Duration::ZERO,
         );
-        assert_eq!(
-            pruner.step(Timestamp::MAX, self.published()).await.unwrap(),
-            None
-        );
+        assert_eq!(pruner.step(Timestamp::MAX).await.unwrap(), None);
         self.publisher.advance(self.log.durable()).unwrap();
-        pruner
-            .step(Timestamp::MAX, self.published())
-            .await
-            .unwrap()
-            .unwrap()
+        pruner.step(Timestamp::MAX).await.unwrap().unwrap()
     }
 }
 

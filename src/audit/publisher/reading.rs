@@ -38,8 +38,27 @@ impl Publisher {
         self.view().bundle(leaves).map(Some)
     }
 
+    /// How many records the last checkpoint is of.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.published().map_or(0, |last| last.checkpoint.size)
+    }
+
+    /// The hash of a record; none where the last checkpoint does not cover it yet. Blocks: reads files.
+    ///
+    /// # Errors
+    /// When the tile that holds it cannot be read, or is damaged and cannot be made again.
+    pub fn hash_of(&self, index: u64) -> io::Result<Option<Hash>> {
+        if index >= self.size() {
+            return Ok(None);
+        }
+        // The last one of what a tile holds up to there.
+        let leaves = Tile::of_leaf(index, index.saturating_add(1));
+        Ok(self.view().read(leaves)?.pop())
+    }
+
     fn covers(&self, tile: Tile) -> bool {
-        let size = self.published().map_or(0, |last| last.checkpoint.size);
+        let size = self.size();
         let leaves = u32::from(tile.level).saturating_mul(Tile::HEIGHT);
         let end = tile.index.saturating_mul(u64::from(Tile::FULL));
         let end = end.saturating_add(u64::from(tile.width));

@@ -57,7 +57,8 @@ pub const SIGNING_KEY_COMPROMISED: &str = "signing_key.compromise";
 /// The action that cuts off all tokens so far.
 pub const ROLLBACK_ACCEPTED: &str = "recovery.accept_rollback";
 
-/// The action by which old records go: its change says the first that remains.
+/// The action by which old records go: its change says the first that remains, when those before it `ended`, which is the time
+/// of that one, and the `retention` in seconds.
 pub const PRUNE: &str = "log.prune";
 
 /// The action by which a checkpoint is recorded: its change holds the signed note.

@@ -1,143 +1,259 @@
 use super::*;
+use crate::audit::testing::archive::publisher;
 use crate::audit::testing::{
     Effect, Memory, NOW, Opened, Step, context, minted, open_with, options,
 };
-use crate::audit::{Archivist, Device, Options, read};
+use crate::audit::{Archivist, Device, Options};
+use serde_json::Value;
 use std::io::ErrorKind;
+use tempfile::TempDir;
 
-/// A log of several segments, the sealed ones compressed.
-async fn log() -> (Arc<Memory>, Opened, Vec<u64>) {
-    let device = Memory::new();
-    let small = Options {
-        segment_bytes: 5400,
-        ..options()
-    };
-    let opened = open_with(&device, small).unwrap();
-    for n in 0..24_u64 {
-        opened
-            .log
-            .issue(minted(n.into()), &context())
-            .await
-            .unwrap();
-        opened.clock.advance(10);
+const DAY: Duration = Duration::from_hours(24);
+
+/// A log of several segments, the sealed ones compressed, and no checkpoint of any record yet.
+struct Site {
+    device: Arc<Memory>,
+    opened: Opened,
+    publisher: Arc<Publisher>,
+    firsts: Vec<u64>,
+    _folder: TempDir,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let device = Memory::new();
+        let small = Options {
+            segment_bytes: 5400,
+            ..options()
+        };
+        let opened = open_with(&device, small).unwrap();
+        for n in 0..24_u64 {
+            opened
+                .log
+                .issue(minted(n.into()), &context())
+                .await
+                .unwrap();
+            opened.clock.advance(10);
+        }
+        let mut archivist = Archivist::new(Arc::clone(&device) as Arc<dyn Archive>);
+        while archivist.step(u64::MAX).unwrap().is_some() {}
+        let firsts = device.segments().unwrap();
+        assert!(firsts.len() > 3);
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), Arc::clone(&device) as _, 0);
+        Self {
+            device,
+            opened,
+            publisher: Arc::new(publisher),
+            firsts,
+            _folder: folder,
+        }
     }
-    let mut archivist = Archivist::new(Arc::clone(&device) as Arc<dyn Archive>);
-    while archivist.step(u64::MAX).unwrap().is_some() {}
-    let firsts = device.segments().unwrap();
-    assert!(firsts.len() > 3);
-    (device, opened, firsts)
+
+    fn pruner(&self, holds: &Holds) -> Pruner {
+        let (log, publisher) = (self.opened.log.clone(), Arc::clone(&self.publisher));
+        Pruner::new(
+            Arc::clone(&self.device) as _,
+            log,
+            publisher,
+            holds.clone(),
+            DAY,
+        )
+    }
+
+    fn publish(&self) {
+        self.publisher.advance(self.opened.log.durable()).unwrap();
+    }
+
+    /// A step once all is under a checkpoint, when all is old.
+    async fn step(&self, pruner: &mut Pruner) -> Result<Option<u64>, PruneError> {
+        self.publish();
+        pruner.step(old(9999)).await
+    }
+
+    fn segments(&self) -> Vec<u64> {
+        self.device.segments().unwrap()
+    }
+
+    /// The second of a record's time, since the log began.
+    fn second(&self, sequence: u64) -> i64 {
+        let records = self.device.records();
+        let time = records[usize::try_from(sequence).unwrap()]["time"].as_str();
+        time.unwrap().parse::<Timestamp>().unwrap().as_second() - NOW
+    }
+
+    /// A compressed segment as it was written.
+    fn plain(&self, first: u64) -> Vec<u8> {
+        let packed = Archive::form(&*self.device, first, Form::Packed).unwrap();
+        let mut bytes = Vec::new();
+        io::copy(
+            &mut crate::audit::frames::Packed::open(packed).unwrap(),
+            &mut bytes,
+        )
+        .unwrap();
+        bytes
+    }
+
+    /// Puts a segment beside its compressed form that says this of itself, or of its first record, a year earlier.
+    fn antedate(&self, first: u64, member: &str) {
+        let plain = String::from_utf8(self.plain(first)).unwrap();
+        let [is, was] = ["2027", "2026"].map(|year| format!(r#""{member}":"{year}"#));
+        assert!(plain.contains(&is), "{plain}");
+        let changed = plain.replacen(&is, &was, 1);
+        self.device.set_bytes(first, changed.into_bytes());
+    }
 }
 
-fn pruner(device: &Arc<Memory>, opened: &Opened, holds: &Holds) -> Pruner {
-    Pruner::new(Arc::clone(device) as _, opened.log.clone(), holds.clone())
+/// When what is of a second since the log began has become old.
+fn old(second: i64) -> Timestamp {
+    Timestamp::from_second(NOW + second).unwrap() + DAY
 }
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(NOW + second).unwrap()
-}
-
-fn kinds(device: &Arc<Memory>) -> Vec<String> {
+fn told(device: &Arc<Memory>) -> Vec<Value> {
     let begin = device.segments().unwrap()[0];
-    let all = read::records(Arc::clone(device) as Arc<dyn Device>, begin).unwrap();
-    let line = |line: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&line).unwrap();
-    let all = all.map(|entry| line(entry.unwrap().line));
-    all.map(|record| record["kind"].as_str().unwrap().to_owned())
-        .collect()
+    let all = records(Arc::clone(device) as Arc<dyn Device>, begin).unwrap();
+    let all = all.map(|entry| serde_json::from_slice::<Value>(&entry.unwrap().line).unwrap());
+    all.filter(|record| record["kind"] == "retention").collect()
 }
 
 #[tokio::test]
 async fn segments_go_once_a_checkpoint_is_of_the_act_that_says_so() {
-    let (device, opened, firsts) = log().await;
-    let mut pruner = pruner(&device, &opened, &Holds::default());
+    let site = Site::new().await;
+    let Site { device, firsts, .. } = &site;
+    let mut pruner = site.pruner(&Holds::default());
+    // The record that says how old the first segment is must be the tree's.
+    site.publisher.advance(firsts[1]).unwrap();
+    assert_eq!(pruner.step(old(9999)).await.unwrap(), None);
+    assert!(told(device).is_empty());
+    site.publisher.advance(firsts[1] + 1).unwrap();
     // Nothing is that old: all of the first segment is, once the second was begun.
-    let begun = created(&*device, firsts[1]).unwrap();
-    let before = begun.as_second() - NOW;
-    assert_eq!(pruner.step(at(before - 1), u64::MAX).await.unwrap(), None);
-    assert!(!kinds(&device).contains(&"retention".to_owned()));
-    assert_eq!(pruner.step(at(before), u64::MAX).await.unwrap(), None);
-    assert_eq!(kinds(&device).last().unwrap(), "retention");
-    let told = opened.log.durable() - 1;
+    let begun = site.second(firsts[1]);
+    assert_eq!(pruner.step(old(begun - 1)).await.unwrap(), None);
+    assert!(told(device).is_empty());
+    assert_eq!(pruner.step(old(begun)).await.unwrap(), None);
+    let change = &told(device)[0]["change"];
+    assert_eq!(change["first"], firsts[1]);
+    let ended: Timestamp = change["ended"].as_str().unwrap().parse().unwrap();
+    assert_eq!(ended, Timestamp::from_second(NOW + begun).unwrap());
+    assert_eq!(change["retention"], DAY.as_secs());
     // Told, and not under a checkpoint.
-    assert_eq!(pruner.step(at(before), told).await.unwrap(), None);
-    assert_eq!(device.segments().unwrap(), firsts);
-    let removed = pruner.step(at(before), told + 1).await.unwrap();
+    site.publisher
+        .advance(site.opened.log.durable() - 1)
+        .unwrap();
+    assert_eq!(pruner.step(old(begun)).await.unwrap(), None);
+    assert_eq!(site.segments(), *firsts);
+    site.publish();
+    let removed = pruner.step(old(begun)).await.unwrap();
     assert_eq!(removed, Some(firsts[1]));
-    assert_eq!(device.segments().unwrap(), firsts[1..]);
+    assert_eq!(site.segments(), firsts[1..]);
     assert_eq!(device.form_bytes(firsts[0], Form::Index), None);
-    // What is not under a checkpoint, or not compressed, stays; and so does the last one.
-    assert_eq!(pruner.step(at(9999), firsts[2] - 1).await.unwrap(), None);
-    assert_eq!(device.segments().unwrap(), firsts[1..]);
+    // What is not compressed stays; and so does the last one.
     let plain = firsts[firsts.len() - 2];
-    let packed = Archive::form(&*device, plain, Form::Packed).unwrap();
-    let mut bytes = Vec::new();
-    io::copy(
-        &mut crate::audit::frames::Packed::open(packed).unwrap(),
-        &mut bytes,
-    )
-    .unwrap();
-    device.set_bytes(plain, bytes);
+    device.set_bytes(plain, site.plain(plain));
     for _ in 0..3 {
-        pruner.step(at(9999), u64::MAX).await.unwrap();
+        site.step(&mut pruner).await.unwrap();
     }
-    assert_eq!(device.segments().unwrap()[0], plain);
-    opened.log.close().await;
+    assert_eq!(site.segments()[0], plain);
+    site.opened.log.close().await;
+}
+
+/// Whoever may write to the folder makes nothing old: a header is no leaf of the tree.
+#[tokio::test]
+async fn what_is_young_stays_whatever_a_header_says() {
+    let site = Site::new().await;
+    let mut pruner = site.pruner(&Holds::default());
+    let (second, young) = (site.firsts[1], site.second(site.firsts[1]) - 1);
+    site.publish();
+    site.antedate(second, "created");
+    for _ in 0..2 {
+        assert_eq!(pruner.step(old(young)).await.unwrap(), None);
+        site.publish();
+    }
+    assert!(told(&site.device).is_empty());
+    assert_eq!(site.segments(), site.firsts);
+    site.opened.log.close().await;
+}
+
+#[tokio::test]
+async fn nothing_goes_by_a_record_that_is_not_the_trees() {
+    let site = Site::new().await;
+    let mut pruner = site.pruner(&Holds::default());
+    let second = site.firsts[1];
+    site.publish();
+    site.antedate(second, "time");
+    // However old it is.
+    for at in [site.second(0), 9999] {
+        let refused = pruner.step(old(at)).await.unwrap_err();
+        assert!(matches!(refused, PruneError::Changed(record) if record == second));
+        site.publish();
+    }
+    assert!(told(&site.device).is_empty());
+    assert_eq!(site.segments(), site.firsts);
+    site.opened.log.close().await;
 }
 
 #[tokio::test]
 async fn what_somebody_has_not_taken_stays() {
-    let (device, opened, firsts) = log().await;
+    let site = Site::new().await;
+    let firsts = &site.firsts;
     let holds = Holds::default();
-    let mut pruner = pruner(&device, &opened, &holds);
+    let mut pruner = site.pruner(&holds);
     let (one, other) = (holds.hold(0), holds.hold(firsts[2]));
-    pruner.step(at(9999), u64::MAX).await.unwrap();
-    pruner.step(at(9999), u64::MAX).await.unwrap();
-    assert_eq!(device.segments().unwrap(), firsts);
+    site.publish();
+    // What is not old is not held back.
+    let begun = site.second(firsts[1]);
+    pruner.step(old(begun - 1)).await.unwrap();
+    assert!(!pruner.is_held());
+    for _ in 0..2 {
+        site.step(&mut pruner).await.unwrap();
+        assert!(pruner.is_held());
+    }
+    assert_eq!(site.segments(), *firsts);
     one.raise(firsts[2] - 1);
-    pruner.step(at(9999), u64::MAX).await.unwrap();
-    pruner.step(at(9999), u64::MAX).await.unwrap();
-    assert_eq!(device.segments().unwrap(), firsts[1..]);
+    for _ in 0..2 {
+        site.step(&mut pruner).await.unwrap();
+        assert!(!pruner.is_held());
+    }
+    assert_eq!(site.segments(), firsts[1..]);
     drop(one);
     assert_eq!(holds.least(), Some(firsts[2]));
     // Told under the hold of one, and held by another since.
-    let mut told = Pruner::new(Arc::clone(&device) as _, opened.log.clone(), holds.clone());
-    told.step(at(9999), u64::MAX).await.unwrap();
+    let mut told = site.pruner(&holds);
+    site.step(&mut told).await.unwrap();
     let late = holds.hold(firsts[1]);
-    assert_eq!(told.step(at(9999), u64::MAX).await.unwrap(), None);
-    assert_eq!(device.segments().unwrap(), firsts[1..]);
+    assert_eq!(site.step(&mut told).await.unwrap(), None);
+    assert_eq!(site.segments(), firsts[1..]);
     drop(late);
-    assert_eq!(
-        told.step(at(9999), u64::MAX).await.unwrap(),
-        Some(firsts[2])
-    );
+    assert_eq!(site.step(&mut told).await.unwrap(), Some(firsts[2]));
     drop(other);
     assert_eq!(holds.least(), None);
-    opened.log.close().await;
+    site.opened.log.close().await;
 }
 
 #[tokio::test]
 async fn a_removal_that_fails_is_tried_again_and_nothing_goes_unrecorded() {
-    let (device, opened, firsts) = log().await;
-    let before = read::records(Arc::clone(&device) as Arc<dyn Device>, 0)
-        .unwrap()
-        .count();
-    let mut pruner = pruner(&device, &opened, &Holds::default());
+    let site = Site::new().await;
+    let Site { device, firsts, .. } = &site;
+    let before = device.records().len() as u64;
+    let mut pruner = site.pruner(&Holds::default());
+    site.publish();
     device.fail(Step::Sync, Effect::Fails, ErrorKind::Other);
-    let unrecorded = pruner.step(at(9999), u64::MAX).await;
+    let unrecorded = pruner.step(old(9999)).await;
     assert!(matches!(unrecorded, Err(PruneError::Unrecorded(_))));
-    assert_eq!(device.segments().unwrap()[0], 0);
-    pruner.step(at(9999), u64::MAX).await.unwrap();
+    assert_eq!(site.segments()[0], 0);
+    site.step(&mut pruner).await.unwrap();
     for effect in [Effect::Fails, Effect::Persists] {
         device.fail(Step::Remove, effect, ErrorKind::Other);
         assert!(matches!(
-            pruner.step(at(9999), u64::MAX).await,
+            site.step(&mut pruner).await,
             Err(PruneError::Io(_))
         ));
     }
-    pruner.step(at(9999), u64::MAX).await.unwrap();
+    site.step(&mut pruner).await.unwrap();
     let left = device.power_cut();
     let begin = left.segments().unwrap()[0];
     assert!(begin >= firsts[firsts.len() - 1]);
-    assert!(kinds(&left).contains(&"retention".to_owned()));
-    assert!(before as u64 >= begin);
-    opened.log.close().await;
+    assert!(!told(&left).is_empty());
+    assert!(before >= begin);
+    site.opened.log.close().await;
 }

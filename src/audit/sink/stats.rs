@@ -104,6 +104,13 @@ impl Sinks {
     /// where there is no sink.
     #[must_use]
     pub fn taken(&self) -> Option<u64> {
-        self.0.iter().map(|sink| sink.next()).min()
+        self.furthest_behind().map(|sink| sink.next())
+    }
+
+    /// The sink that has taken the least.
+    #[must_use]
+    pub fn furthest_behind(&self) -> Option<&SinkStats> {
+        let all = self.0.iter().map(|sink| &**sink);
+        all.min_by_key(|sink| sink.next())
     }
 }

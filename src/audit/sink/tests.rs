@@ -369,6 +369,9 @@ async fn what_every_sink_has_taken_is_the_least_of_their_cursors() {
     world.cursors.all.lock().unwrap().clear();
     let behind = world.open(Start::Beginning, takes_all);
     let both = [&ahead, &behind].map(|relay| Arc::clone(relay.stats()));
-    assert_eq!(Sinks::new(both.to_vec()).taken(), Some(0));
+    let sinks = Sinks::new(both.to_vec());
+    assert_eq!(sinks.taken(), Some(0));
+    let last = sinks.furthest_behind().unwrap();
+    assert!(std::ptr::eq(last, &**behind.stats()));
     assert_eq!(Sinks::new(both[..1].to_vec()).taken(), Some(3));
 }

@@ -1,9 +1,15 @@
-//! What becomes of sealed segments in memory: whole and durable, or not there.
+//! What becomes of sealed segments in memory: whole and durable, or not there. And who publishes them.
 
-use super::{Effect, Memory, Step};
+use super::{Effect, Memory, ORIGIN, Step};
 use crate::audit::archive::{Archive, Form};
-use crate::audit::device::Source;
+use crate::audit::device::{Segments, Source};
+use crate::audit::{DiskShelf, Publisher};
+use crate::clock::SystemRandomness;
+use crate::keys::{Kek, LogKey};
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
 impl Archive for Memory {
     fn has(&self, first: u64, form: Form) -> io::Result<bool> {
@@ -56,4 +62,19 @@ impl Archive for Memory {
             Ok(())
         })
     }
+}
+
+/// Publishes what is in `segments` into `folder`, with the key that is there.
+pub(in crate::audit) fn publisher(
+    folder: &Path,
+    segments: Arc<dyn Segments>,
+    durable: u64,
+) -> Publisher {
+    let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
+    let path = folder.join("key");
+    let random = SystemRandomness::shared();
+    let held = LogKey::open(&path, "log", &kek).unwrap();
+    let key = held.unwrap_or_else(|| LogKey::create(&path, "log", &kek, &*random).unwrap());
+    let shelf = Arc::new(DiskShelf::new(folder));
+    Publisher::open(segments, shelf, key, ORIGIN, durable).unwrap()
 }

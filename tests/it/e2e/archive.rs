@@ -7,6 +7,8 @@ use crate::support::disk::copy_folder;
 use crate::support::edge::until;
 use crate::support::svid::{DAY, NOW};
 use cambist::limits;
+use jiff::Timestamp;
+use serde_json::Value;
 use std::fs::{self, File};
 use std::sync::Arc;
 
@@ -57,6 +59,10 @@ async fn old_segments_are_compressed_and_then_removed_and_the_rest_verifies() {
     assert_eq!(told["kind"], "retention");
     let remains = told["change"]["first"].as_u64().unwrap();
     assert_eq!(remains, u64::try_from(before.len()).unwrap());
+    let after = broker.record(|record| record["seq"] == remains).await;
+    let time = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert_eq!(time(&told["change"]["ended"]), time(&after["time"]));
+    assert_eq!(told["change"]["retention"], DAY);
     until("the first segment to go", async || {
         !files(&broker)[0].starts_with(&first)
     })
