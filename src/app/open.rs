@@ -1,6 +1,6 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
-use super::parties::{Contradicted, GivenUp, Parties};
+use super::parties::{Contradicted, Parties};
 use super::reloads::Contents;
 use super::{World, files, publishing, recovery, sinks, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
@@ -97,6 +97,15 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
             log.durable()
         ));
     }
+    let keyless = publishing::is_keyless(&folder, &log, &kek)?;
+    if keyless && !world.accept_rollback {
+        return Err(anyhow!(
+            "the log in {} holds records, and the key that it signs its checkpoints with is not there: put the log's folder \
+             back as it was, or start with --accept-rollback, which begins another log, suspends all use-limited keys and \
+             cuts off all tokens so far",
+            folder.display()
+        ));
+    }
     recovery::bring_up(
         &store,
         Arc::clone(&disk),
@@ -106,19 +115,22 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         world.accept_rollback,
     )
     .await?;
-    if (recovered.lack.is_some() || ahead.is_some()) && log.id() == recovered_id {
+    let is_lacking = recovered.lack.is_some() || ahead.is_some() || keyless;
+    if is_lacking && log.id() == recovered_id {
         recovery::roll_back(&store, &disk, &log, &guard).await?;
     }
     // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
     // rollback that is accepted, which makes the log another one.
     let is_another = log.id() != recovered_id;
-    if is_another {
-        // Its folder may be a new one, in which nothing is set aside.
-        GivenUp::new(&folder).begin()?;
-    }
-    let open = || publishing::open(&folder, Arc::clone(&disk), &log, &kek, &*random).map(Arc::new);
-    let mut publisher = open()?;
-    let mut parties = Parties::new(&config.log, &folder)?;
+    let open = || {
+        let given_up = Some(recovered_id).filter(|id| *id != log.id());
+        let disk = Arc::clone(&disk);
+        let publisher = publishing::open(&folder, disk, &log, given_up, &kek, &*random)?;
+        // After what is given up was set aside: it tells which copies are.
+        let parties = Parties::new(&config.log, &folder, &log, &kek)?;
+        anyhow::Ok((Arc::new(publisher), parties))
+    };
+    let (mut publisher, mut parties) = open()?;
     match parties.ask(&publisher, &log).await {
         Ok(()) => {}
         // What copies and witnesses have is of what is given up.
@@ -126,8 +138,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
             tracing::warn!(%error, "the log that was published is given up");
             if !is_another {
                 recovery::roll_back(&store, &disk, &log, &guard).await?;
-                publisher = open()?;
-                parties = Parties::new(&config.log, &folder)?;
+                (publisher, parties) = open()?;
             }
             parties.give_up();
         }

@@ -10,6 +10,7 @@ pub(super) use given_up::GivenUp;
 use super::{World, files};
 use crate::audit::{KeepError, Log, Party, PublishError, Published, Publisher, Web, WitnessError};
 use crate::config;
+use crate::keys::Kek;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use anyhow::Context as _;
@@ -43,8 +44,15 @@ pub(super) enum Contradicted {
 }
 
 impl Parties {
-    pub(super) fn new(config: &config::Log, folder: &Path) -> anyhow::Result<Self> {
-        let given_up = GivenUp::new(folder);
+    pub(super) fn new(
+        config: &config::Log,
+        folder: &Path,
+        log: &Log,
+        kek: &Kek,
+    ) -> anyhow::Result<Self> {
+        let given_up = GivenUp::open(folder, log, kek);
+        let given_up =
+            given_up.context("what the log's folder tells of old logs cannot be read")?;
         let copies = config.copies.iter().map(|of| Copy::new(of, &given_up));
         let copies: anyhow::Result<Vec<_>> = copies.collect();
         let witnesses = config.witnesses.iter();

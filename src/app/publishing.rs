@@ -9,6 +9,7 @@ use crate::audit::{
 };
 use crate::clock::Random;
 use crate::keys::{Kek, LogKey, LogKeyError};
+use crate::store::LogId;
 use anyhow::{Context as _, anyhow};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// The file with the log's key, sealed.
-const KEY: &str = "key";
+pub(super) const KEY: &str = "key";
 /// How often: C2SP logs publish at most once a second.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -31,35 +32,41 @@ pub(super) struct Publishing {
     failing: Arc<AtomicBool>,
 }
 
-/// The log's tree, key and last checkpoint. A log that was begun anew, by a rollback that was accepted, signs with a key of
-/// its own: what the old key signed stays true of the old log, and is set aside with it.
+/// Whether the log is without a key of its own, although there is something that was signed with one. The key is made before the
+/// first record; made later, it would sign whatever somebody has put in the records' place after they took the key away.
+pub(super) fn is_keyless(folder: &Path, log: &Log, kek: &Kek) -> Result<bool, LogKeyError> {
+    match LogKey::open(&folder.join(KEY), &String::from(log.id()), kek) {
+        Ok(None) => Ok(log.durable() > 0),
+        Err(LogKeyError::OtherLog(_)) => Ok(true),
+        held => held.map(|_| false),
+    }
+}
+
+/// The log's tree, key and last checkpoint, of a log that is not [keyless](is_keyless). One that this start has begun anew, by a
+/// rollback that was accepted, signs with a key of its own: what the old key signed stays true of the old log, which is
+/// `given_up`, and is set aside with it.
 pub(super) fn open(
     folder: &Path,
     disk: Arc<Disk>,
     log: &Log,
+    given_up: Option<LogId>,
     kek: &Kek,
     random: &dyn Random,
 ) -> anyhow::Result<Publisher> {
     let (path, id) = (folder.join(KEY), String::from(log.id()));
     let shelf = Arc::new(DiskShelf::new(folder));
-    let held = match LogKey::open(&path, &id, kek) {
+    if let Some(old) = given_up {
         // Its first hashes would have to be taken from the tree that is given up.
-        Err(LogKeyError::OtherLog(_))
-            if disk.segments()?.first().is_some_and(|first| *first > 0) =>
-        {
+        if disk.segments()?.first().is_some_and(|first| *first > 0) {
             return Err(anyhow!(
                 "the log was begun anew, and `retention` had removed its first records, so that no tree can be grown \
                  over it: move {} away, and start with --accept-rollback once more",
                 folder.display()
             ));
         }
-        Err(LogKeyError::OtherLog(old)) => {
-            set_aside(folder, &old).context("the old tree cannot be set aside")?;
-            None
-        }
-        held => held?,
-    };
-    let key = match held {
+        set_aside(folder, &String::from(old)).context("the old tree cannot be set aside")?;
+    }
+    let key = match LogKey::open(&path, &id, kek)? {
         Some(key) => key,
         None if shelf.checkpoint()?.is_some() || shelf.holds_tiles()? => {
             return Err(anyhow!(
@@ -78,9 +85,9 @@ pub(super) fn open(
     )?)
 }
 
-/// Renames what belongs to another log. The key last: while it is there, this is done again.
+/// Renames what belongs to another log. The key last: while it is there, no start goes on without doing this again.
 fn set_aside(folder: &Path, old: &str) -> std::io::Result<()> {
-    GivenUp::new(folder).begin()?;
+    GivenUp::begin(folder)?;
     for name in ["tile", "checkpoint", DiskShelf::KEY, KEY] {
         match std::fs::rename(folder.join(name), folder.join(format!("{name}.{old}"))) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -116,7 +116,7 @@ impl Copy {
     /// A copy that was away when a rollback was accepted still holds what was given up then.
     fn held(&self, note: &[u8], publisher: &Publisher, durable: u64) -> Result<(), PublishError> {
         match publisher.has_grown_from(note, durable) {
-            Err(PublishError::Foreign(_)) if self.given_up.signed(note)? => {
+            Err(PublishError::Foreign(_)) if self.given_up.signed(note) => {
                 let place = self.keeper.to_string();
                 tracing::warn!(%place, "a copy is of a log that was given up, and is replaced");
                 Ok(())

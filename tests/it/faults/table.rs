@@ -201,6 +201,14 @@ const TABLE: &[(&str, &str, &[&str])] = &[
             "e2e::witnesses::a_witness_that_was_away_when_it_started_ends_a_log_that_is_behind",
         ],
     ),
+    (
+        "records are changed, and the log's key is taken away with its tree",
+        "no start, and no copy is replaced, until the rollback is accepted",
+        &[
+            "e2e::copies::a_log_that_has_lost_its_key_gets_no_other_one",
+            "e2e::copies::a_copy_of_a_log_that_was_not_given_up_here_is_not_replaced",
+        ],
+    ),
 ];
 
 #[test]
