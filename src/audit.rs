@@ -139,7 +139,7 @@ pub use filter::Filter;
 pub use follow::Follow;
 pub use health::LogHealth;
 pub use herald::{Herald, record as record_checkpoint};
-pub use hit::{Aim, Hit};
+pub use hit::{Aim, Good, Hit};
 pub use issued::{Issued, Receipt};
 pub use keeper::{KeepError, Keeper};
 pub use leaves::Leaves;

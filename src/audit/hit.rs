@@ -6,8 +6,10 @@ use super::reading::Reading;
 use super::search::Order;
 use super::seen::Field;
 use super::story::{CERTIFICATE, is_of_domain};
-use crate::id::{CredentialId, KeyPublicId};
+use crate::id::{CredentialId, KeyId, KeyPublicId};
 use crate::limits;
+use crate::marker::{Fence, MarkerId, Thing, TokenParts};
+use crate::revocation::HotSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -27,8 +29,8 @@ pub enum Aim {
     TrustDomain(String, Timestamp),
     /// All that were issued up to an instant.
     All(Timestamp),
-    /// All that a key signed, by its `kid`.
-    SigningKey(String),
+    /// All that a key signed, and all that descend from that.
+    SigningKey(KeyId),
     /// All with one of these API keys in their ancestry; a token with several counts once.
     Keys(BTreeSet<KeyPublicId>),
 }
@@ -53,8 +55,9 @@ pub struct Hit {
 struct Issue {
     time: Timestamp,
     jti: String,
+    iat: i64,
     exp: i64,
-    kid: String,
+    kid: KeyId,
     sub: String,
     credential: String,
     #[serde(default)]
@@ -69,12 +72,60 @@ struct Issue {
 struct Lineage {
     #[serde(default)]
     c: Vec<String>,
+    #[serde(default)]
+    l: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Granted {
     #[serde(default)]
     bound: Option<String>,
+}
+
+/// By what it is told whether a token is good.
+#[derive(Clone, Copy, Debug)]
+pub struct Good<'a> {
+    /// Whose tokens they are.
+    pub issuer: &'a str,
+    /// What is revoked.
+    pub hot: &'a HotSet,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Good<'_> {
+    fn is(&self, issue: &Issue) -> bool {
+        let fence = issue.fence(self.issuer);
+        let is_revoked = fence.is_some_and(|fence| self.hot.covered(&fence).is_some());
+        issue.exp > self.now.as_second() && !is_revoked
+    }
+}
+
+impl Issue {
+    /// What a marker could cover of the token. None where the record does not tell: it counts as good then.
+    fn fence(&self, issuer: &str) -> Option<Fence> {
+        let credentials = self.lineage.c.iter().map(|id| CredentialId::parse(id));
+        let ancestors = self.lineage.l.iter().map(|id| MarkerId::parse(id));
+        let bound = self.grant.bound.as_ref();
+        let bound_to = match bound.map(|digest| format!("{CERTIFICATE}{digest}")) {
+            Some(id) => match CredentialId::parse(&id).ok()? {
+                CredentialId::Certificate(digest) => Some(digest),
+                CredentialId::ApiKey(_) => None,
+            },
+            None => None,
+        };
+        let parts = TokenParts {
+            issuer,
+            id: &self.jti,
+            issued_at: Timestamp::from_second(self.iat).ok()?,
+            key: &self.kid,
+            bound_to,
+            credentials: &credentials.collect::<Result<Vec<_>, _>>().ok()?,
+            ancestors: &ancestors.collect::<Result<Vec<_>, _>>().ok()?,
+        };
+        let subjects = self.actors.iter().chain([&self.sub]);
+        Some(Fence::of_token(&parts, subjects.map(String::as_str)))
+    }
 }
 
 impl Aim {
@@ -114,7 +165,10 @@ impl Aim {
                 up_to(at) && subjects.any(|sub| is_of_domain(sub, domain))
             }
             Self::All(at) => up_to(at),
-            Self::SigningKey(kid) => issue.kid == *kid,
+            Self::SigningKey(kid) => {
+                let marker = Thing::SigningKey(kid).id().to_string();
+                issue.kid == *kid || issue.lineage.l.contains(&marker)
+            }
             Self::Certificate(id) => {
                 let bound = issue.grant.bound.as_deref();
                 issue.lineage.c.contains(id) || bound == id.strip_prefix(CERTIFICATE)
@@ -139,12 +193,12 @@ impl Hit {
         }
     }
 
-    fn count(&mut self, aim: &Aim, entry: &Entry, now: Timestamp) {
+    fn count(&mut self, aim: &Aim, entry: &Entry, good: Good<'_>) {
         // A record that is no issue, or that is not of this form, tells of no token.
         let Ok(issue) = serde_json::from_slice::<Issue>(&entry.line) else {
             return;
         };
-        if issue.exp > now.as_second() && aim.hits(&issue) {
+        if aim.hits(&issue) && good.is(&issue) {
             self.add(issue);
         }
     }
@@ -155,12 +209,12 @@ impl Hit {
         &mut self,
         aim: &Aim,
         found: impl Iterator<Item = Result<Entry, ReadError>>,
-        now: Timestamp,
+        good: Good<'_>,
     ) {
         self.complete = true;
         for (count, entry) in found.enumerate() {
             match entry {
-                Ok(entry) if count < limits::HIT_RECORDS => self.count(aim, &entry, now),
+                Ok(entry) if count < limits::HIT_RECORDS => self.count(aim, &entry, good),
                 _ => {
                     self.complete = false;
                     break;
@@ -171,14 +225,14 @@ impl Hit {
 }
 
 impl Reading {
-    /// Finds what would be hit of what is good at `now`. Blocks: reads files, of no more than [`limits::HIT_RECORDS`] records.
+    /// Finds what would be hit of what is good. Blocks: reads files, of no more than [`limits::HIT_RECORDS`] records.
     ///
     /// # Errors
     /// When the segments cannot be listed.
     pub fn hit(
         &self,
         aim: &Aim,
-        now: Timestamp,
+        good: Good<'_>,
         is_wanted: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Hit, ReadError> {
         let mut hit = Hit::default();
@@ -187,14 +241,14 @@ impl Reading {
             story.records.iter().for_each(|(relation, entry)| {
                 use super::story::Relation::{Descendant, Token};
                 if matches!(relation, Token | Descendant) {
-                    hit.count(aim, entry, now);
+                    hit.count(aim, entry, good);
                 }
             });
             hit.complete = story.problems.is_empty();
             return Ok(hit);
         }
         // What was issued before has ended, whatever was configured.
-        let from = now.checked_sub(
+        let from = good.now.checked_sub(
             jiff::SignedDuration::try_from(limits::LONGEST_LIFETIME).unwrap_or_default(),
         );
         let filter = Filter {
@@ -208,7 +262,7 @@ impl Reading {
             Order::NewestFirst,
             is_wanted,
         )?;
-        hit.count_all(aim, found, now);
+        hit.count_all(aim, found, good);
         Ok(hit)
     }
 }
@@ -216,15 +270,23 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marker::{Cover, Marker, Second};
     use serde_json::json;
+
+    const ISSUER: &str = "https://broker.example.org";
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn good(hot: &HotSet, now: i64) -> Good<'_> {
+        let (issuer, now) = (ISSUER, at(now));
+        Good { issuer, hot, now }
+    }
+
     fn issue(n: usize, exp: i64) -> Entry {
         let record = json!({
-            "time": at(1_000), "jti": n.to_string(), "exp": exp, "kid": "k", "sub": format!("spiffe://a.example/{n}"),
+            "time": at(1_000), "jti": n.to_string(), "iat": 1_000, "exp": exp, "kid": "k", "sub": format!("spiffe://a.example/{n}"),
             "credential": "key:x",
         });
         Entry {
@@ -236,7 +298,7 @@ mod tests {
     fn hit(aim: &Aim, count: usize) -> Hit {
         let mut hit = Hit::default();
         let found = (0..count).map(|n| Ok(issue(n, 2_000)));
-        hit.count_all(aim, found, at(1_500));
+        hit.count_all(aim, found, good(&HotSet::default(), 1_500));
         hit
     }
 
@@ -261,7 +323,7 @@ mod tests {
                 line: Vec::new(),
             };
             let found = std::iter::repeat_n(other, count).map(Ok);
-            hit.count_all(&Aim::All(at(0)), found, at(0));
+            hit.count_all(&Aim::All(at(0)), found, good(&HotSet::default(), 0));
             hit.complete
         };
         assert!(complete(limits::HIT_RECORDS));
@@ -275,7 +337,7 @@ mod tests {
         let issue = |n: usize, lineage: &[usize]| {
             let c: Vec<_> = lineage.iter().map(|n| format!("key:{}", id(*n))).collect();
             let record = json!({
-                "time": at(1_000), "jti": n.to_string(), "exp": 2_000, "kid": "k", "sub": "s",
+                "time": at(1_000), "jti": n.to_string(), "iat": 1_000, "exp": 2_000, "kid": "k", "sub": "s",
                 "credential": c[0], "lineage": { "c": c },
             });
             let line = record.to_string().into_bytes();
@@ -296,7 +358,7 @@ mod tests {
             ];
             let found = found.iter().enumerate().map(|(n, c)| issue(n, c));
             let mut hit = Hit::default();
-            hit.count_all(&aim, found, at(1_500));
+            hit.count_all(&aim, found, good(&HotSet::default(), 1_500));
             assert_eq!((hit.tokens, hit.complete), (2, true));
             assert_eq!(hit.token_ids, ["0", "1"]);
         }
@@ -312,7 +374,7 @@ mod tests {
             domain("a.exam"),
             domain("example"),
             Aim::All(at(999)),
-            Aim::SigningKey("other".to_owned()),
+            Aim::SigningKey(KeyId::parse("other").unwrap()),
             Aim::Subject("spiffe://a.example/0".to_owned(), at(999)),
             Aim::Subject("spiffe://a.example/1".to_owned(), at(1_000)),
         ] {
@@ -322,8 +384,81 @@ mod tests {
         over.count_all(
             &Aim::All(at(1_000)),
             [Ok(issue(0, 2_000))].into_iter(),
-            at(2_000),
+            good(&HotSet::default(), 2_000),
         );
         assert_eq!(over.tokens, 0);
+    }
+
+    /// By whatever it is revoked already, it is no longer good, and hit by nothing more.
+    #[test]
+    fn what_is_revoked_already_is_not_hit() {
+        let (key, other) = (KeyId::parse("k").unwrap(), KeyId::parse("other").unwrap());
+        let parent = Thing::Token(ISSUER, "parent").id();
+        let root = CredentialId::ApiKey(KeyPublicId::parse("aaaaaaaaaaaaaaaa").unwrap());
+        let bound = CredentialId::Certificate([9; 32]);
+        let (sub, actor) = ("spiffe://a.example/0", "spiffe://b.example/1");
+        let record = json!({
+            "time": at(1_000), "jti": "t", "iat": 1_000, "exp": 2_000, "kid": "k", "sub": sub, "actors": [actor],
+            "credential": root, "lineage": { "c": [root], "l": [parent.to_string()] },
+            "grant": { "bound": bound.to_string().strip_prefix(CERTIFICATE) },
+        });
+        let tokens = |thing: Thing<'_>, before| {
+            let hot = HotSet::default();
+            let until = Second::NEVER;
+            hot.put(Marker {
+                id: thing.id(),
+                cover: Cover {
+                    before: Second::of(at(before)),
+                    until,
+                },
+            });
+            let line = record.to_string().into_bytes();
+            let mut hit = Hit::default();
+            let found = [Ok(Entry { sequence: 0, line })].into_iter();
+            hit.count_all(&Aim::All(at(1_000)), found, good(&hot, 1_500));
+            hit.tokens
+        };
+        for thing in [
+            Thing::Token(ISSUER, "t"),
+            Thing::Token(ISSUER, "parent"),
+            Thing::Credential(root),
+            Thing::Credential(bound),
+            Thing::TokensOf(root),
+            Thing::Subject(ISSUER, sub),
+            Thing::Subject(ISSUER, actor),
+            Thing::TrustDomain("b.example"),
+            Thing::SigningKey(&key),
+            Thing::Issuer(ISSUER),
+            Thing::Rollback(ISSUER),
+        ] {
+            assert_eq!(tokens(thing, 1_000), 0, "{thing:?}");
+        }
+        for (thing, before) in [
+            (Thing::Token(ISSUER, "other"), 1_000),
+            (Thing::Subject(ISSUER, sub), 999),
+            (Thing::SigningKey(&other), 1_000),
+        ] {
+            assert_eq!(tokens(thing, before), 1, "{thing:?}");
+        }
+    }
+
+    #[test]
+    fn what_descends_from_what_a_key_signed_is_hit_with_it() {
+        let key = KeyId::parse("k").unwrap();
+        let record = |marker: &str| {
+            let record = json!({
+                "time": at(1_000), "jti": "t", "iat": 1_000, "exp": 2_000, "kid": "next", "sub": "s",
+                "credential": "key:x", "lineage": { "l": [marker] },
+            });
+            let line = record.to_string().into_bytes();
+            Ok(Entry { sequence: 0, line })
+        };
+        let aim = Aim::SigningKey(key.clone());
+        let mut hit = Hit::default();
+        let own = Thing::SigningKey(&key).id().to_string();
+        let others = Thing::Token(ISSUER, "k").id().to_string();
+        let found = [record(&own), record(&others)].into_iter();
+        hit.count_all(&aim, found, good(&HotSet::default(), 1_500));
+        assert_eq!(hit.tokens, 1);
     }
 }

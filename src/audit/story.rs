@@ -6,7 +6,9 @@ use super::read::{Entry, ReadError};
 use super::record::{MARKER_REINSTATED, MARKER_SET, ROLLBACK_ACCEPTED, SIGNING_KEY_COMPROMISED};
 use super::search::{Order, search};
 use super::seen::Field;
+use crate::id::KeyId;
 use crate::limits;
+use crate::marker::{MarkerId, Thing};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -163,13 +165,16 @@ impl Told {
             }
             Some(SIGNING_KEY_COMPROMISED) => {
                 let keys = self.change.get("keys").and_then(Value::as_array);
-                let says = |key: &Value, member: &str, text: &str| {
-                    key.get(member).and_then(Value::as_str) == Some(text)
-                };
-                own.kid.as_ref().is_some_and(|kid| {
-                    keys.into_iter()
-                        .flatten()
-                        .any(|key| says(key, "state", "compromised") && says(key, "kid", kid))
+                let text = |key: &Value, member| Some(key.get(member)?.as_str()?.to_owned());
+                let mut bad = keys
+                    .into_iter()
+                    .flatten()
+                    .filter(|key| text(key, "state").as_deref() == Some("compromised"))
+                    .filter_map(|key| text(key, "kid"));
+                bad.any(|kid| {
+                    let marker = marker_of_key(&kid).map(|id| id.to_string());
+                    own.kid.as_ref() == Some(&kid)
+                        || marker.is_some_and(|marker| own.lineage.l.contains(&marker))
                 })
             }
             _ => {
@@ -204,6 +209,12 @@ impl Told {
         let bound = self.grant.bound.as_deref();
         bound.is_some() && bound == credential.strip_prefix(CERTIFICATE)
     }
+}
+
+/// The marker of a signing key: what is exchanged from its tokens under another one carries it.
+pub(super) fn marker_of_key(kid: &str) -> Option<MarkerId> {
+    let key = KeyId::parse(kid).ok()?;
+    Some(Thing::SigningKey(&key).id())
 }
 
 /// Whether a subject is a workload of a trust domain.

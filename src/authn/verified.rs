@@ -4,7 +4,7 @@ use crate::id::{
     Audience, CredentialId, KeyId, KeyPublicId, Label, Owner, ScopeSet, Tenant, TokenId,
 };
 use crate::limits;
-use crate::marker::{Fence, MarkerId};
+use crate::marker::{Fence, MarkerId, Thing};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,7 +99,8 @@ pub enum Uses {
 pub struct Lineage {
     /// `c`: every credential in the ancestry, actors included; at most [`limits::LINEAGE`].
     pub credentials: Vec<CredentialId>,
-    /// `l`: the markers that all subject and actor ancestor tokens would have; at most [`limits::LINEAGE`].
+    /// `l`: the markers that all subject and actor ancestor tokens would have, and the keys that signed them, where they are
+    /// not the one that signs the token itself; at most [`limits::LINEAGE`].
     pub ancestors: Vec<MarkerId>,
     /// `x`: audiences that tokens made from this one may be for; only ever shrinks.
     pub exchange: Reach<Arc<[Audience]>>,
@@ -264,6 +265,19 @@ impl Verified {
         &self.began
     }
 
+    /// Adds the keys that signed the presented tokens to what the token descends from, but for `key`, which will sign it and
+    /// takes it along anyway: whoever stole a key could otherwise exchange what they forged under the next one, and keep that.
+    pub(crate) fn descend_from_keys_but(&mut self, key: &KeyId) {
+        let presented = [Some(&self.began.subject), self.began.actor.as_ref()];
+        let keys = presented.into_iter().flatten();
+        for other in keys.filter_map(|one| one.key.as_ref().filter(|its| *its != key)) {
+            let id = Thing::SigningKey(other).id();
+            if !self.lineage.ancestors.contains(&id) {
+                self.lineage.ancestors.push(id);
+            }
+        }
+    }
+
     /// What markers are checked against.
     #[must_use]
     pub fn fence(&self) -> &Fence {
@@ -272,7 +286,7 @@ impl Verified {
 }
 
 #[cfg(test)]
-use crate::marker::{Part, Thing};
+use crate::marker::Part;
 
 #[cfg(test)]
 impl Verified {

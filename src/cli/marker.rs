@@ -7,6 +7,7 @@ use super::page;
 use super::time::{from_proto, relative};
 use super::world::World;
 use crate::limits;
+use crate::marker::Kind;
 use crate::proto::{ListMarkersRequest, ListMarkersResponse, Marker, ReinstateRequest};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -64,7 +65,7 @@ pub(super) struct View {
     thing: String,
     /// Absent: whatever its time.
     before: Option<Timestamp>,
-    /// Absent: until it is taken back.
+    /// Absent: until it is taken back; of a signing key for good.
     until: Option<Timestamp>,
     reason: String,
     author: String,
@@ -179,6 +180,8 @@ impl View {
             (false, before) => relative(before, now),
         };
         let until = match self.until {
+            // No signing key is ever trusted again.
+            None if self.kind == Kind::SigningKey.name() => "for good".to_owned(),
             None => "reinstated".to_owned(),
             until => relative(until, now),
         };

@@ -24,7 +24,8 @@ pub struct RevokeArgs {
     connect: ConnectArgs,
     #[command(flatten)]
     thing: ThingArgs,
-    /// Only what began up to this time [default: now]; for --subject, --trust-domain and --issuer
+    /// Only what began up to this time [default: now]; for --subject, --trust-domain and --issuer. Each token counts by its own
+    /// iat: a time in the past leaves alive what was exchanged after it from tokens that are revoked
     #[arg(long, value_name = "TIME")]
     before: Option<Timestamp>,
     /// Whatever its time, until it is reinstated; for --subject and --trust-domain

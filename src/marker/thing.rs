@@ -13,7 +13,8 @@ const DOMAIN: &[u8] = b"cambist marker v1";
 
 /// The id of a marker: the first 128 bits of SHA-256 over what it covers. As text, 22 characters of base64url.
 ///
-/// That of a token is over issuer, a zero byte and `jti`, and is what its descendants carry in `cmb.l`. All others are over
+/// That of a token is over issuer, a zero byte and `jti`, and is what its descendants carry in `cmb.l`, with that of the key
+/// that signed it where another one signed them. All others are over
 /// `cambist marker v1`, the kind's name and the thing's parts, each after a zero byte.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MarkerId([u8; 16]);

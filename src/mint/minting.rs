@@ -61,14 +61,14 @@ impl Mint {
     /// [`Unminted`], with the grant. Refused with [`Code::LineageFull`], [`Code::LifetimeExhausted`] or, where the token
     /// would be over [`limits::TOKEN`], [`Code::InvalidRequest`]. Failed with [`Fault::NoSigningKey`], or
     /// [`Fault::Internal`] when randomness fails.
-    pub fn draft(&self, grant: Grant, now: Timestamp) -> Result<Draft, Box<Unminted>> {
-        match self.written(&grant, now) {
+    pub fn draft(&self, mut grant: Grant, now: Timestamp) -> Result<Draft, Box<Unminted>> {
+        match self.written(&mut grant, now) {
             Ok(text) => Ok(Draft { text, grant }),
             Err(denial) => Err(Box::new(Unminted { denial, grant })),
         }
     }
 
-    fn written(&self, grant: &Grant, now: Timestamp) -> Result<Text, Denial> {
+    fn written(&self, grant: &mut Grant, now: Timestamp) -> Result<Text, Denial> {
         let view = self.ring.view();
         let Some(key) = view.active.clone() else {
             return Err(Denial::failed(
@@ -76,6 +76,8 @@ impl Mint {
                 "the ring has no active key",
             ));
         };
+        // Only here is it known which key signs: the ring may have turned since the credentials were verified.
+        grant.descend_from_keys_but(key.id());
         let verified = grant.verified();
         check_ancestry(verified)?;
         let issued_at = NumericDate::floor(now).timestamp();

@@ -188,8 +188,8 @@ fn bounds_hold_at_n_and_n_plus_one() {
     );
 
     // A reader holds to the same bounds, whoever had our key.
-    let nine = json!(vec!["AAAAAAAAAAAAAAAAAAAAAA"; limits::LINEAGE + 1]);
-    assert!(own(&MINT, &altered(|c| c["cmb"]["l"] = nine), at(1000)).is_err());
+    let over = json!(vec!["AAAAAAAAAAAAAAAAAAAAAA"; limits::LINEAGE + 1]);
+    assert!(own(&MINT, &altered(|c| c["cmb"]["l"] = over), at(1000)).is_err());
     let deep = (0..limits::ACTORS).fold(
         json!({"sub": "a"}),
         |act, _| json!({"sub": "a", "act": act}),

@@ -2,7 +2,7 @@
 
 use super::input::InputText;
 use crate::authn::{Reach, Verified};
-use crate::id::{Audience, ScopeSet};
+use crate::id::{Audience, KeyId, ScopeSet};
 use crate::refusal::Refusal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,11 @@ impl Grant {
     #[must_use]
     pub fn verified(&self) -> &Verified {
         &self.verified
+    }
+
+    /// Says which key will sign, as [`Verified::descend_from_keys_but`].
+    pub(crate) fn descend_from_keys_but(&mut self, key: &KeyId) {
+        self.verified.descend_from_keys_but(key);
     }
 
     /// The audience, by its registered name.

@@ -35,7 +35,8 @@ pub struct AccessToken {
     pub actor: Option<Actor>,
     /// `cmb.c`: every credential that it descends from, its actors' included; empty for another kind of issuer.
     pub credentials: Vec<CredentialId>,
-    /// `cmb.l`: every token that it descends from, by the id of its marker; empty for another kind of issuer.
+    /// `cmb.l`: every token that it descends from, and other keys that signed those, by the ids of their markers; empty for
+    /// another kind of issuer.
     pub ancestors: Vec<MarkerId>,
     /// The key that signed it.
     pub key: KeyId,

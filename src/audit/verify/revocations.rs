@@ -9,7 +9,7 @@
 //! | `marker.set` | a token's descendants, the tokens of a credential, a certificate, a subject, the issuer, a trust domain; each up to its cut-off | its end, or `marker.reinstate` |
 //! | `key.suspend` | an API key | `key.resume` |
 //! | `key.revoke`, `key.leaked`, `key.rotate` of a key that ends at once | an API key | for good |
-//! | `signing_key.compromise` | what the key signed | for good |
+//! | `signing_key.compromise` | what the key signed, and what descends from that | for good |
 //! | `recovery.accept_rollback` | what was issued up to it | for good |
 //!
 //! A cut-off is held against `began` of the issue: where an older record does not have that, only a ban covers its subjects.
@@ -296,8 +296,9 @@ impl Revocations {
         };
         for key in keys.into_iter().filter(|key| key.state == "compromised") {
             let never = Second::NEVER;
-            let thing = Thing::SigningKey(key.kid.into_owned().into());
-            self.revoke(thing, told.seq, never, never, true);
+            if let Some(thing) = Thing::signing_key(&key.kid) {
+                self.revoke(thing, told.seq, never, never, true);
+            }
         }
     }
 

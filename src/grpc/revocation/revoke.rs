@@ -4,7 +4,7 @@ use super::{RevocationService, marker};
 use crate::administration::{
     Author, InHand, Precondition, Reach, Revocable, RevocationAdmin, Revoked, Who,
 };
-use crate::audit::{Aim, Hit};
+use crate::audit::{Aim, Good, Hit};
 use crate::authn::{Credential, Peer, TokenType};
 use crate::grpc::convert::{instant, invalid, open, reason};
 use crate::grpc::status::on_record;
@@ -193,10 +193,16 @@ impl RevocationService {
     /// What it would hit, as the record shows.
     async fn hit(&self, what: &Revocable, now: Timestamp) -> Result<pb::Hit, Status> {
         let (what, revocations) = (what.clone(), Arc::clone(&self.revocations));
+        let exchange = Arc::clone(&self.gate.exchange);
         let find = audit::read(&self.reading, &self.gate, move |reading, left| {
             // Here, since an owner may have very many keys: as few at a time as may read, and in a thread that may block.
             let aim = aim(&what, &revocations, now);
-            reading.hit(&aim, now, move || !left.is_cancelled())
+            let good = Good {
+                issuer: exchange.mint.issuer(),
+                hot: exchange.authn.markers(),
+                now,
+            };
+            reading.hit(&aim, good, move || !left.is_cancelled())
         });
         let (hit, _seat) = find.await?;
         let Hit {
@@ -239,7 +245,7 @@ fn aim(what: &Revocable, revocations: &RevocationAdmin, now: Timestamp) -> Aim {
         | Revocable::TokensOf(CredentialId::ApiKey(id), _) => {
             Aim::Credential(CredentialId::ApiKey(*id).to_string())
         }
-        Revocable::SigningKey(id) => Aim::SigningKey(id.to_string()),
+        Revocable::SigningKey(id) => Aim::SigningKey(id.clone()),
         Revocable::Owner(owner) => Aim::Keys(revocations.keys_of(owner)),
     }
 }

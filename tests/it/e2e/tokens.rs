@@ -237,7 +237,7 @@ async fn an_audience_outside_the_ancestry_is_out_of_reach() {
 }
 
 #[tokio::test]
-async fn a_lineage_of_nine_is_refused() {
+async fn a_lineage_over_its_bound_is_refused() {
     let broker = Broker::start().await;
     let web = workload(&broker, WEB).await;
     let mut last = web.caller.yes(ask(peer(), "shop")).await;

@@ -1,6 +1,6 @@
 //! What a record tells of revocations, or of what they could cover.
 
-use crate::audit::story::CERTIFICATE;
+use crate::audit::story::{CERTIFICATE, marker_of_key};
 use crate::id::CredentialId;
 use crate::marker::{self, Kind, MarkerId, Second};
 use jiff::Timestamp;
@@ -12,15 +12,14 @@ use std::borrow::Cow;
 /// What can be revoked, as records name it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Thing<'a> {
-    /// The marker that descendants carry.
-    Token(MarkerId),
+    /// What descendants carry the marker of: a token, or the key that signed it.
+    Ancestor(MarkerId),
     Credential(Cow<'a, str>),
     /// The tokens of a credential up to a cut-off, and not itself.
     TokensOf(Cow<'a, str>),
     Certificate(Cow<'a, str>),
     Subject(Cow<'a, str>),
     TrustDomain(Cow<'a, str>),
-    SigningKey(Cow<'a, str>),
     Issuer,
     Rollback,
 }
@@ -30,16 +29,20 @@ impl Thing<'_> {
     pub(super) fn owned(self) -> Thing<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         match self {
-            Self::Token(id) => Thing::Token(id),
+            Self::Ancestor(id) => Thing::Ancestor(id),
             Self::Credential(id) => Thing::Credential(own(id)),
             Self::TokensOf(id) => Thing::TokensOf(own(id)),
             Self::Certificate(digest) => Thing::Certificate(own(digest)),
             Self::Subject(sub) => Thing::Subject(own(sub)),
             Self::TrustDomain(domain) => Thing::TrustDomain(own(domain)),
-            Self::SigningKey(kid) => Thing::SigningKey(own(kid)),
             Self::Issuer => Thing::Issuer,
             Self::Rollback => Thing::Rollback,
         }
+    }
+
+    /// A signing key by its `kid`.
+    pub(super) fn signing_key(kid: &str) -> Option<Self> {
+        marker_of_key(kid).map(Self::Ancestor)
     }
 
     /// A credential by its id. A certificate by its digest, which is what a token names that is bound to it.
@@ -179,7 +182,9 @@ impl<'a> Told<'a> {
         let (kind, thing) = self.target.as_deref()?.split_once(':')?;
         let kind = Kind::ALL.into_iter().find(|one| one.name() == kind)?;
         let thing = match kind {
-            Kind::Token => Thing::Token(MarkerId::parse(&change.marker).ok()?),
+            Kind::Token | Kind::SigningKey => {
+                Thing::Ancestor(MarkerId::parse(&change.marker).ok()?)
+            }
             Kind::Credential if is_of_tokens(thing, &change.marker) => {
                 Thing::TokensOf(thing.into())
             }
@@ -187,7 +192,6 @@ impl<'a> Told<'a> {
             Kind::Subject => Thing::Subject(thing.into()),
             Kind::Issuer => Thing::Issuer,
             Kind::TrustDomain => Thing::TrustDomain(thing.into()),
-            Kind::SigningKey => Thing::SigningKey(thing.into()),
         };
         Some((thing, change))
     }
@@ -199,7 +203,7 @@ impl<'a> Told<'a> {
         let mut always = |thing| parts.push((thing, Second::FIRST));
         for Text(marker) in &self.lineage.l {
             if let Ok(id) = MarkerId::parse(marker) {
-                always(Thing::Token(id));
+                always(Thing::Ancestor(id));
             }
         }
         for Text(id) in &self.lineage.c {
@@ -216,11 +220,11 @@ impl<'a> Told<'a> {
         let of_tokens = of_tokens.filter_map(|token| Some((token.kid.as_deref()?, token.at)));
         let mut issued = self.iat.map(second);
         for (kid, at) in of_tokens {
-            always(Thing::SigningKey(kid.into()));
+            Thing::signing_key(kid).into_iter().for_each(&mut always);
             issued = issued.map(|issued| issued.min(second(at)));
         }
         if let Some(kid) = &self.kid {
-            always(Thing::SigningKey(Cow::Borrowed(kid)));
+            Thing::signing_key(kid).into_iter().for_each(&mut always);
         }
         // Which of the credentials a token that was presented had already is not told: they count from this one on.
         let bound = self.grant.bound.as_deref();

@@ -2,11 +2,18 @@
 
 use super::{Pair, administrator, ban, check, kid, of, revoke};
 use crate::e2e::edge::{guard_of, passes, until_told};
-use crate::support::broker::{Broker, api_key, ask, claims, peer, refusal, spec};
+use crate::support::broker::{
+    Broker, InProcess, Site, api_key, ask, claims, peer, refusal, spec, token,
+};
+use crate::support::clock::testing::TestClock;
 use crate::support::edge::{until, within};
+use crate::support::svid::NOW;
 use cambist::clock::{Clock as _, SystemClock};
+use cambist::limits;
+use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
-use cambist::proto::{LeaseRequest, ReinstateRequest, RevokeRequest};
+use cambist::proto::{LeaseRequest, ReinstateRequest, RevokeRequest, RotateSigningKeyRequest};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -281,6 +288,57 @@ async fn a_signing_key_takes_all_that_it_signed_along() {
     let unknown = of(Thing::SigningKey("nobody's".to_owned()));
     let status = revoke(&mut administrator, unknown).await.unwrap_err();
     assert_eq!(refusal(&status), "not_found");
+}
+
+/// Also once it is retired, and what was exchanged under the next key: whoever stole it could keep what they forged by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signing_key_takes_what_was_exchanged_under_the_next_one_along() {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    let caller = broker.web().await;
+    let parent = caller.yes(ask(peer(), "shop")).await;
+    clock.advance(u32::try_from(limits::PUBLISH_AHEAD.as_secs()).unwrap());
+    let rotate = RotateSigningKeyRequest::default();
+    broker
+        .inventory()
+        .await
+        .rotate_signing_key(rotate)
+        .await
+        .unwrap();
+    broker.issues(ask(peer(), "shop")).await;
+    let bystander = caller.yes(ask(peer(), "shop")).await;
+    let child = caller.yes(ask(token(&parent.access_token), "shop")).await;
+    let grandchild = caller.yes(ask(token(&child.access_token), "shop")).await;
+    let signed = kid(&parent.access_token);
+    for other in [&child, &grandchild, &bystander] {
+        assert_ne!(kid(&other.access_token), signed);
+    }
+    let mut administrator = RevocationClient::new(broker.local().await);
+    let request = of(Thing::SigningKey(signed));
+    let dry = RevokeRequest {
+        dry_run: true,
+        ..request.clone()
+    };
+    let line = [&parent, &child, &grandchild];
+    let answer = revoke(&mut administrator, dry.clone()).await.unwrap();
+    let mut hit = answer.hit.unwrap().token_ids;
+    let mut expected = line.map(|reply| reply.token_id.clone());
+    hit.sort();
+    expected.sort();
+    assert_eq!(hit, expected);
+
+    revoke(&mut administrator, request).await.unwrap();
+    for reply in line {
+        let again = ask(token(&reply.access_token), "shop");
+        assert_eq!(caller.no(again).await, "token_refused");
+    }
+    caller
+        .yes(ask(token(&bystander.access_token), "shop"))
+        .await;
+    // What is refused already is not hit once more.
+    let answer = revoke(&mut administrator, dry).await.unwrap();
+    assert_eq!(answer.hit.unwrap().tokens, 0);
+    broker.stop().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::{NOW, at};
 use crate::audit::{MARKER_SET, ROLLBACK_ACCEPTED};
-use crate::id::CredentialId;
+use crate::id::{CredentialId, KeyId};
 use crate::marker::{MarkerId, Thing};
 use serde_json::{Value, json};
 
@@ -24,6 +24,12 @@ pub(super) fn issue(change: &Value) -> Value {
         record[name] = value.clone();
     }
     record
+}
+
+/// What descendants under another key carry.
+fn marker_of_key(kid: &str) -> String {
+    let key = KeyId::parse(kid).unwrap();
+    Thing::SigningKey(&key).id().to_string()
 }
 
 pub(super) fn plain() -> Value {
@@ -253,6 +259,13 @@ pub(super) fn kinds() -> Vec<(&'static str, Value, Value, Value, bool)> {
             compromised("k9"),
             ring("k0", "k9"),
             ring("k0", "k8"),
+            false,
+        ),
+        (
+            "signing key of an ancestor",
+            compromised("k0"),
+            issue(&json!({"lineage": {"c": [], "l": [marker_of_key("k0")]}})),
+            issue(&json!({"lineage": {"c": [], "l": [marker_of_key("k9")]}})),
             false,
         ),
         (
