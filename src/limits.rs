@@ -108,8 +108,11 @@ pub const SNAPSHOTS_BYTES: u64 = 256 * 1024 * 1024;
 pub const SNAPSHOT_TURN: Duration = Duration::from_secs(30);
 /// Heartbeats for which a snapshot is kept that nobody is sent anything of: watchers come in waves.
 pub const SNAPSHOT_IDLE_BEATS: u64 = 12;
-/// Most credentials (`c`) and most ancestors (`l`) that a token's `cmb` claim holds.
+/// Most credentials (`c`) that a token's `cmb` claim holds, and ancestor tokens that there are places for.
 pub const LINEAGE: usize = 8;
+/// Most markers (`l`) that a token's `cmb` claim holds: its ancestors', and the twins of the certificates that its root and
+/// each actor showed.
+pub const ANCESTORS: usize = LINEAGE + 1 + ACTORS;
 /// Deepest nesting of `act`.
 pub const ACTORS: usize = 4;
 /// Largest request message over gRPC, in bytes: two tokens and what goes with them. Only the Policy service, for

@@ -8,6 +8,7 @@ use super::seen::Field;
 use super::story::{CERTIFICATE, is_of_domain};
 use crate::id::{CredentialId, KeyPublicId};
 use crate::limits;
+use crate::marker::MarkerId;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -19,8 +20,9 @@ pub enum Aim {
     Token(String),
     /// All with this credential in their ancestry, by its id.
     Credential(String),
-    /// All with this certificate in their ancestry, or bound to it, by its id as a credential.
-    Certificate(String),
+    /// All with this certificate or its twin in their ancestry, or bound to it, by its id as a credential and by its marker,
+    /// which is what a token names the twin by.
+    Certificate(String, MarkerId),
     /// All of this subject or with it as an actor, issued up to an instant.
     Subject(String, Timestamp),
     /// All of a trust domain's workloads, issued up to an instant.
@@ -69,6 +71,8 @@ struct Issue {
 struct Lineage {
     #[serde(default)]
     c: Vec<String>,
+    #[serde(default)]
+    l: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,7 +94,7 @@ impl Aim {
             }
             Self::Keys(_)
             | Self::Token(_)
-            | Self::Certificate(_)
+            | Self::Certificate(..)
             | Self::TrustDomain(..)
             | Self::All(_)
             | Self::SigningKey(_) => filter,
@@ -115,9 +119,10 @@ impl Aim {
             }
             Self::All(at) => up_to(at),
             Self::SigningKey(kid) => issue.kid == *kid,
-            Self::Certificate(id) => {
+            Self::Certificate(id, marker) => {
                 let bound = issue.grant.bound.as_deref();
-                issue.lineage.c.contains(id) || bound == id.strip_prefix(CERTIFICATE)
+                let is_twins = issue.lineage.l.contains(&marker.to_string());
+                is_twins || issue.lineage.c.contains(id) || bound == id.strip_prefix(CERTIFICATE)
             }
         }
     }
