@@ -155,11 +155,11 @@ impl Authn {
     /// [`Rejected`], with the credential where it is known.
     pub fn verify(&self, presented: &Presented, now: Timestamp) -> Result<Verified, Rejected> {
         let peer = &*presented.peer;
-        if peer.certificate.is_some() {
-            // Whatever its part in the request, a certificate that is shown must still be good.
-            workload_cert::recheck(self, peer, now)?;
-        }
-        match (&presented.subject, &presented.actor) {
+        // Whatever its part in the request, a certificate that is shown must still be good.
+        let shown = peer.certificate.as_ref();
+        let shown = shown.map(|_| workload_cert::recheck(self, peer, now));
+        let shown = shown.transpose()?;
+        let mut verified = match (&presented.subject, &presented.actor) {
             (Credential::ApiKey(text), None) => api_key::verify(self, text, peer, now),
             (Credential::PeerCertificate, None) => workload_cert::verify(self, peer, now),
             (Credential::Token(text, _), actor) => {
@@ -171,6 +171,10 @@ impl Authn {
                     "only a token can be presented together with an actor",
                 )))
             }
+        }?;
+        if let Some(certificate) = shown {
+            workload_cert::bind(self, &mut verified, certificate);
         }
+        Ok(verified)
     }
 }

@@ -108,10 +108,12 @@ pub const SNAPSHOTS_BYTES: u64 = 256 * 1024 * 1024;
 pub const SNAPSHOT_TURN: Duration = Duration::from_secs(30);
 /// Heartbeats for which a snapshot is kept that nobody is sent anything of: watchers come in waves.
 pub const SNAPSHOT_IDLE_BEATS: u64 = 12;
-/// Most credentials (`c`) and most ancestors (`l`) that a token's `cmb` claim holds: of ancestors eight tokens, two for each of
-/// [`ACTORS`], and two signing keys that were rotated away on the way. Verifiers hold to it, too: one of an earlier version
+/// Most credentials (`c`) that a token's `cmb` claim holds, and ancestor tokens that there are places for.
+pub const LINEAGE: usize = 8;
+/// Most markers (`l`) that a token's `cmb` claim holds: its ancestors', the twins of the certificates that its root and each
+/// actor showed, and two signing keys that were rotated away on the way. Verifiers hold to it, too: one of an earlier version
 /// refuses what is over its own.
-pub const LINEAGE: usize = 10;
+pub const ANCESTORS: usize = LINEAGE + 1 + ACTORS + 2;
 /// Deepest nesting of `act`.
 pub const ACTORS: usize = 4;
 /// Largest request message over gRPC, in bytes: two tokens and what goes with them. Only the Policy service, for

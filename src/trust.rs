@@ -9,6 +9,7 @@ pub mod fetch;
 mod profile;
 mod refusal;
 mod store;
+mod twin;
 
 pub use bundle::{BundleMaterial, InvalidBundle, MaterialFault};
 pub use certificate::WorkloadCertificate;

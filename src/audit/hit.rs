@@ -21,8 +21,9 @@ pub enum Aim {
     Token(String),
     /// All with this credential in their ancestry, by its id.
     Credential(String),
-    /// All with this certificate in their ancestry, or bound to it, by its id as a credential.
-    Certificate(String),
+    /// All with this certificate or its twin in their ancestry, or bound to it, by its id as a credential and by its marker,
+    /// which is what a token names the twin by.
+    Certificate(String, MarkerId),
     /// All of this subject or with it as an actor, issued up to an instant.
     Subject(String, Timestamp),
     /// All of a trust domain's workloads, issued up to an instant.
@@ -141,7 +142,7 @@ impl Aim {
             }
             Self::Keys(_)
             | Self::Token(_)
-            | Self::Certificate(_)
+            | Self::Certificate(..)
             | Self::TrustDomain(..)
             | Self::All(_)
             | Self::SigningKey(_) => filter,
@@ -169,9 +170,10 @@ impl Aim {
                 let marker = Thing::SigningKey(kid).id().to_string();
                 issue.kid == *kid || issue.lineage.l.contains(&marker)
             }
-            Self::Certificate(id) => {
+            Self::Certificate(id, marker) => {
                 let bound = issue.grant.bound.as_deref();
-                issue.lineage.c.contains(id) || bound == id.strip_prefix(CERTIFICATE)
+                let is_twins = issue.lineage.l.contains(&marker.to_string());
+                is_twins || issue.lineage.c.contains(id) || bound == id.strip_prefix(CERTIFICATE)
             }
         }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::id::CredentialId;
 use crate::inventory::{KeyEntry, KeyState, Standing};
-use crate::marker::{Kind, MarkerId, Part, Second, Thing};
+use crate::marker::{Kind, MarkerId, Part, Second};
 use crate::refusal::{Code, Refusal};
 use crate::secret::{Secret, api_key};
 use ipnet::IpNet;
@@ -201,16 +201,6 @@ pub(super) fn verified(entry: &KeyEntry, peer: &Peer) -> Verified {
         actor: None,
         made_from: MadeFrom::default(),
         began: Began::alone(key.created),
-        fence: entry
-            .parts()
-            .iter()
-            .copied()
-            .chain(confirmation.map(certificate))
-            .collect(),
+        fence: entry.parts().iter().copied().collect(),
     }
-}
-
-/// The certificate that a token will be bound to.
-fn certificate(fingerprint: [u8; 32]) -> Part {
-    Part::absolute(Thing::Credential(CredentialId::Certificate(fingerprint)))
 }

@@ -99,8 +99,9 @@ pub enum Uses {
 pub struct Lineage {
     /// `c`: every credential in the ancestry, actors included; at most [`limits::LINEAGE`].
     pub credentials: Vec<CredentialId>,
-    /// `l`: the markers that all subject and actor ancestor tokens would have, and the keys that signed them, where they are
-    /// not the one that signs the token itself; at most [`limits::LINEAGE`].
+    /// `l`: the markers that all subject and actor ancestor tokens would have, the keys that signed those, where they are not
+    /// the one that signs the token itself, and the twins of the certificates
+    /// ([`crate::trust::WorkloadCertificate::twin`]); at most [`limits::ANCESTORS`].
     pub ancestors: Vec<MarkerId>,
     /// `x`: audiences that tokens made from this one may be for; only ever shrinks.
     pub exchange: Reach<Arc<[Audience]>>,
@@ -147,7 +148,14 @@ impl Lineage {
     /// Whether both lists fit into a token.
     #[must_use]
     pub fn fits(&self) -> bool {
-        self.credentials.len() <= limits::LINEAGE && self.ancestors.len() <= limits::LINEAGE
+        self.credentials.len() <= limits::LINEAGE && self.ancestors.len() <= limits::ANCESTORS
+    }
+
+    /// Adds something that the token falls with.
+    pub(super) fn descend_from(&mut self, marker: MarkerId) {
+        if !self.ancestors.contains(&marker) {
+            self.ancestors.push(marker);
+        }
     }
 }
 

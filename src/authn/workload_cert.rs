@@ -4,7 +4,7 @@ use super::{
     Authn, Began, Ceiling, CredentialKind, Lineage, MadeFrom, Peer, Reach, Rejected, Uses, Verified,
 };
 use crate::id::CredentialId;
-use crate::marker::{Fence, Part, Thing, subject};
+use crate::marker::{Fence, Kind, Part, Thing, subject};
 use crate::refusal::{Code, Refusal};
 use crate::trust::WorkloadCertificate;
 use jiff::Timestamp;
@@ -75,13 +75,29 @@ pub(super) fn recheck<'a>(
     Ok(certificate)
 }
 
-/// A certificate, and its workload since the beginning of its validity.
+/// What comes of `verified` is bound to the certificate, and stands or falls with it and with its twin: one that is revoked
+/// could otherwise be shown as the other.
+pub(super) fn bind(authn: &Authn, verified: &mut Verified, certificate: &WorkloadCertificate) {
+    let parts = fence(authn, certificate).parts().iter().copied();
+    let mut credentials = parts.filter(|part| part.kind == Kind::Credential);
+    // A token names the certificate itself; the twin goes along as a marker that the token falls with.
+    verified.fence.extend(credentials.next());
+    for twin in credentials {
+        verified.fence.push(twin);
+        verified.lineage.descend_from(twin.id);
+    }
+}
+
+/// A certificate, its twin, and its workload since the beginning of its validity.
 fn fence<'a>(authn: &Authn, certificate: &'a WorkloadCertificate) -> &'a Fence {
     certificate.fence(|| {
-        let id = CredentialId::Certificate(*certificate.fingerprint());
         let (issuer, sub) = (authn.tokens.issuer(), certificate.spiffe_id().as_str());
-        let credential = Part::absolute(Thing::Credential(id));
+        let credentials = std::iter::once(certificate.fingerprint()).chain(certificate.twin());
+        let credentials = credentials.map(|fingerprint| {
+            let id = CredentialId::Certificate(*fingerprint);
+            Part::absolute(Thing::Credential(id))
+        });
         let subject = subject(issuer, sub, certificate.not_before());
-        std::iter::once(credential).chain(subject).collect()
+        credentials.chain(subject).collect()
     })
 }

@@ -165,7 +165,10 @@ fn bounds_hold_at_n_and_n_plus_one() {
             credentials(limits::LINEAGE),
             credentials(limits::LINEAGE + 1),
         ),
-        (ancestors(limits::LINEAGE), ancestors(limits::LINEAGE + 1)),
+        (
+            ancestors(limits::ANCESTORS),
+            ancestors(limits::ANCESTORS + 1),
+        ),
         (
             exchange(limits::KEY_AUDIENCES),
             exchange(limits::KEY_AUDIENCES + 1),
@@ -188,7 +191,7 @@ fn bounds_hold_at_n_and_n_plus_one() {
     );
 
     // A reader holds to the same bounds, whoever had our key.
-    let over = json!(vec!["AAAAAAAAAAAAAAAAAAAAAA"; limits::LINEAGE + 1]);
+    let over = json!(vec!["AAAAAAAAAAAAAAAAAAAAAA"; limits::ANCESTORS + 1]);
     assert!(own(&MINT, &altered(|c| c["cmb"]["l"] = over), at(1000)).is_err());
     let deep = (0..limits::ACTORS).fold(
         json!({"sub": "a"}),
@@ -373,7 +376,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(
         credentials in prop::collection::vec(credential(), 0..=limits::LINEAGE),
-        ancestors in prop::collection::vec(any::<[u8; 16]>(), 0..=limits::LINEAGE),
+        ancestors in prop::collection::vec(any::<[u8; 16]>(), 0..=limits::ANCESTORS),
         exchange in reach(),
         actors in prop::collection::vec("\\PC{0,12}", 0..=limits::ACTORS),
         sub in "\\PC{0,20}",

@@ -13,6 +13,7 @@ pub struct WorkloadCertificate {
     pub(super) spiffe_id: SpiffeId,
     pub(super) trust_domain: TrustDomain,
     pub(super) fingerprint: [u8; 32],
+    pub(super) twin: Option<[u8; 32]>,
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
     /// Leaf first, kept so that the chain can be checked again when bundle or CRL change.
@@ -51,6 +52,13 @@ impl WorkloadCertificate {
     #[must_use]
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
+    }
+
+    /// The fingerprint of the other certificate that whoever has this one can make of it: the same with an equally valid
+    /// signature. None where the signature is not ECDSA.
+    #[must_use]
+    pub fn twin(&self) -> Option<&[u8; 32]> {
+        self.twin.as_ref()
     }
 
     /// What markers can cover of it, as `make` says it the first time.

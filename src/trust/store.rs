@@ -4,6 +4,7 @@ use super::bundle::{Bundle, BundleMaterial, Crl, InvalidBundle, MaterialFault, R
 use super::certificate::{Vouched, WorkloadCertificate};
 use super::profile;
 use super::refusal::CertificateRefusal as Refusal;
+use super::twin::twin;
 use crate::id::TrustDomain;
 use crate::limits;
 use arc_swap::ArcSwap;
@@ -93,12 +94,11 @@ impl TrustStore {
         let bundle = self.bundle(&trust_domain)?;
         let until = bundle.validate(chain, claimed.spiffe_id.as_str(), now)?;
         let (leaf, _) = chain.split_first().ok_or(Refusal::Missing)?;
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, leaf).as_ref());
         Ok(WorkloadCertificate {
             trust_domain,
             spiffe_id: claimed.spiffe_id,
-            fingerprint,
+            fingerprint: fingerprint(leaf),
+            twin: twin(leaf).as_deref().map(fingerprint),
             not_before: claimed.not_before,
             not_after: claimed.not_after,
             chain: chain.iter().map(|der| der.clone().into_owned()).collect(),
@@ -139,6 +139,12 @@ impl TrustStore {
     fn bundle(&self, domain: &TrustDomain) -> Result<Arc<Bundle>, Refusal> {
         self.current.load().bundle(domain).cloned()
     }
+}
+
+fn fingerprint(leaf: &[u8]) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, leaf).as_ref());
+    fingerprint
 }
 
 impl Published {

@@ -35,8 +35,9 @@ pub struct AccessToken {
     pub actor: Option<Actor>,
     /// `cmb.c`: every credential that it descends from, its actors' included; empty for another kind of issuer.
     pub credentials: Vec<CredentialId>,
-    /// `cmb.l`: every token that it descends from, and other keys that signed those, by the ids of their markers; empty for
-    /// another kind of issuer.
+    /// `cmb.l`: what else it falls with, by the ids of the markers: every token that it descends from, other keys that signed
+    /// those, and each certificate that differs from one of its ancestry in its signature alone. Empty for another kind of
+    /// issuer.
     pub ancestors: Vec<MarkerId>,
     /// The key that signed it.
     pub key: KeyId,
@@ -167,7 +168,7 @@ impl Text {
     /// The claims of a token that was signed by `key`.
     pub(super) fn believed(self, key: KeyId) -> Result<AccessToken, JoseError> {
         let Ancestry { c, l } = self.cmb.unwrap_or_default();
-        if c.len() > limits::LINEAGE || l.len() > limits::LINEAGE {
+        if c.len() > limits::LINEAGE || l.len() > limits::ANCESTORS {
             return Err(JoseError::BadClaims("cmb holds too much"));
         }
         let binding = self.cnf.as_ref();

@@ -233,7 +233,8 @@ fn aim(what: &Revocable, revocations: &RevocationAdmin, now: Timestamp) -> Aim {
         Revocable::Token(id, _) => Aim::Token(id.to_string()),
         Revocable::Certificate(digest, _)
         | Revocable::TokensOf(CredentialId::Certificate(digest), _) => {
-            Aim::Certificate(CredentialId::Certificate(*digest).to_string())
+            let id = CredentialId::Certificate(*digest);
+            Aim::Certificate(id.to_string(), crate::marker::Thing::Credential(id).id())
         }
         Revocable::Subject(sub, reach) => Aim::Subject(sub.clone(), at(reach)),
         Revocable::Issuer(before) => Aim::All(*before),
@@ -295,6 +296,10 @@ fn certificate(der: &[u8]) -> Result<Revocable, Refusal> {
     let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| malformed())?;
     if !rest.is_empty() {
         return Err(malformed());
+    }
+    if parsed.is_ca() {
+        let detail = "that of an authority, which no marker takes along: take it out of the trust bundle, or revoke the trust domain";
+        return Err(invalid("certificate", detail));
     }
     let end = Timestamp::from_second(parsed.validity().not_after.timestamp());
     let hash = digest(&SHA256, der);

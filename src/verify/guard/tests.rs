@@ -211,11 +211,11 @@ fn an_ancestry_that_cannot_be_read_is_refused() {
         claims["cmb"] = cmb;
         world.check(&signed("a", &claims)).map(|_| ())
     };
-    let n = limits::LINEAGE;
+    let (n, m) = (limits::LINEAGE, limits::ANCESTORS);
     let many = |text: &str, n: usize| vec![text.to_owned(); n];
     assert_eq!(of(json!({"c": [], "l": [], "x": {"any": true}})), Ok(()));
     assert_eq!(
-        of(json!({"c": many(&credential, n), "l": many(&digest, n)})),
+        of(json!({"c": many(&credential, n), "l": many(&digest, m)})),
         Ok(())
     );
     for bad in [
@@ -228,7 +228,7 @@ fn an_ancestry_that_cannot_be_read_is_refused() {
         json!({"c": [], "l": ["short"]}),
         json!({"c": [], "l": digest}),
         json!({"c": many(&credential, n + 1), "l": []}),
-        json!({"c": [], "l": many(&digest, n + 1)}),
+        json!({"c": [], "l": many(&digest, m + 1)}),
     ] {
         let refused = of(bad.clone());
         let is_claims = matches!(refused, Err(VerifyError::Token(JoseError::BadClaims(_))));

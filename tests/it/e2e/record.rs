@@ -4,6 +4,7 @@ use crate::support::broker::{Broker, Caller, api_key, ask, claims, delegated, pe
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cambist::limits;
 use cambist::proto::{self as pb, ExchangeRequest, ExchangeResponse, KeySpec};
 use cambist::refusal::Code;
 use serde_json::Value;
@@ -124,7 +125,7 @@ impl World {
         let (unsigned, _) = first.rsplit_once('.').unwrap();
         let (_, signature) = of_till.rsplit_once('.').unwrap();
         let mut last = first.clone();
-        for _ in 0..8 {
+        for _ in 1..limits::ANCESTORS {
             last = web.yes(ask(token(&last), "shop")).await.access_token;
         }
         Self {

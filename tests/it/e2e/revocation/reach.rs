@@ -185,6 +185,60 @@ async fn a_certificate_takes_what_was_made_from_it_or_is_bound_to_it_along() {
     assert!(!check(&broker, &others).await.active);
 }
 
+/// With another `s` in its signature a certificate is as good, and has another fingerprint. Neither is any use where the other
+/// one is revoked, whichever of them was issued.
+#[tokio::test]
+async fn a_certificate_takes_the_one_along_that_differs_in_its_signature_alone() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let verifier = guard_of(&broker, "shop", "shop").await;
+    for is_issued in [true, false] {
+        let issued = broker.svid("spiffe://example.org/web");
+        let flipped = issued.flipped();
+        let (revoked, shown) = match is_issued {
+            true => (issued, flipped),
+            false => (flipped, issued),
+        };
+        let caller = broker.workload(&shown).await;
+        let own = caller.yes(ask(peer(), "shop")).await;
+        let bound = caller.yes(ask(api_key(broker.api_key()), "shop")).await;
+        let again = caller.yes(ask(token(&own.access_token), "shop")).await;
+        let made = [own, bound, again];
+        assert_ne!(revoked.thumbprint(), shown.thumbprint());
+        let by_id = of(Thing::CredentialId(format!(
+            "x509:{}",
+            revoked.thumbprint()
+        )));
+        let dry_run = RevokeRequest {
+            dry_run: true,
+            ..by_id.clone()
+        };
+        let would = revoke(&mut administrator, dry_run).await.unwrap();
+        assert_eq!(would.hit.unwrap().tokens, 3);
+        let answer = revoke(&mut administrator, by_id).await.unwrap();
+        until_told(&verifier, &answer.revision).await;
+        for reply in &made {
+            assert!(!check(&broker, reply).await.active);
+            assert!(!passes(&verifier, &reply.access_token));
+        }
+        let with_key = ask(api_key(broker.api_key()), "shop");
+        for request in [ask(peer(), "shop"), with_key] {
+            assert_eq!(caller.no(request).await, "credential_refused");
+        }
+    }
+}
+
+/// A marker of an authority's certificate would cover nothing.
+#[tokio::test]
+async fn an_authoritys_certificate_is_not_revoked_by_a_marker() {
+    let broker = Broker::start().await;
+    let request = of(Thing::Certificate(broker.home.certificate.to_vec()));
+    let refused = revoke(&mut administrator(&broker).await, request).await;
+    let status = refused.unwrap_err();
+    assert_eq!(refusal(&status), "invalid_request");
+    assert!(status.message().contains("trust bundle"), "{status:?}");
+}
+
 #[tokio::test]
 async fn a_trust_domain_and_a_workload_are_revoked_and_taken_back() {
     let broker = Broker::start().await;

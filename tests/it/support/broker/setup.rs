@@ -1,6 +1,6 @@
 //! What a broker is started with.
 
-use crate::support::svid::{Authority, DAY, Identity, NOW, pem, shift, uri_name};
+use crate::support::svid::{Authority, DAY, Identity, NOW, pem, shift, tlv, uri_name};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,6 +15,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use x509_parser::asn1_rs::{Any, BitString, FromDer as _, Sequence};
+use x509_parser::num_bigint::BigInt;
 
 /// A workload's certificate in files.
 pub(crate) struct Svid {
@@ -181,6 +183,37 @@ impl Svid {
 
     pub(crate) fn issue(folder: &Path, authority: &Authority, id: &str, seconds: i64) -> Self {
         Self::named(folder, authority, &[id], seconds)
+    }
+
+    /// What whoever holds this one makes of it without any other key: in the issuer's signature, one over P-256, `s` is
+    /// taken from the order of the curve, and nothing else is changed.
+    pub(crate) fn flipped(&self) -> Self {
+        const ORDER: &[u8] = b"ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+        let (_, whole) = Sequence::from_der(&self.leaf).unwrap();
+        let (rest, signed) = Any::from_der(&whole.content).unwrap();
+        let (rest, algorithm) = Any::from_der(rest).unwrap();
+        let (_, bits) = BitString::from_der(rest).unwrap();
+        let (_, numbers) = Sequence::from_der(&bits.data).unwrap();
+        let (s, r) = Any::from_der(&numbers.content).unwrap();
+        let (_, s) = Any::from_der(s).unwrap();
+        let order = BigInt::parse_bytes(ORDER, 16).unwrap();
+        let s = order - BigInt::from_signed_bytes_be(s.data);
+        let numbers = [tlv(2, r.data), tlv(2, &s.to_signed_bytes_be())].concat();
+        let bits = [vec![0], tlv(0x30, &numbers)].concat();
+        let parts = [
+            tlv(0x30, signed.data),
+            tlv(0x30, algorithm.data),
+            tlv(3, &bits),
+        ];
+        let leaf = CertificateDer::from(tlv(0x30, &parts.concat()));
+        let certificate = self.certificate.with_extension("flipped.pem");
+        fs::write(&certificate, pem("CERTIFICATE", &leaf)).unwrap();
+        Self {
+            certificate,
+            key: self.key.clone(),
+            leaf,
+            serial: self.serial,
+        }
     }
 
     /// A certificate that ends in some seconds, with these names.
