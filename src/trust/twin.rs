@@ -22,7 +22,7 @@ const ECDSA: [Oid<'static>; 3] = [
 const ORDERS: [&[u8]; 3] = [
     b"ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
     b"ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
-    b"1ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409",
+    b"1fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409",
 ];
 
 /// The twin of a certificate, both in DER. None where the signature is not ECDSA.
