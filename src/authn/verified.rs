@@ -279,10 +279,7 @@ impl Verified {
         let presented = [Some(&self.began.subject), self.began.actor.as_ref()];
         let keys = presented.into_iter().flatten();
         for other in keys.filter_map(|one| one.key.as_ref().filter(|its| *its != key)) {
-            let id = Thing::SigningKey(other).id();
-            if !self.lineage.ancestors.contains(&id) {
-                self.lineage.ancestors.push(id);
-            }
+            self.lineage.descend_from(Thing::SigningKey(other).id());
         }
     }
 
