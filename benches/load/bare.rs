@@ -43,7 +43,7 @@ struct Confirmation<'a> {
 #[derive(Serialize)]
 struct Lineage<'a> {
     c: [&'a str; 1],
-    l: [&'a str; 0],
+    l: &'a [String],
     x: Reach<'a>,
 }
 
@@ -59,6 +59,8 @@ struct Caller {
     sub: String,
     credential: String,
     fingerprint: Option<String>,
+    /// What its tokens fall with, too: a certificate's twin.
+    ancestors: Vec<String>,
 }
 
 struct Bare {
@@ -85,11 +87,13 @@ impl Bare {
                 sub: format!("{ISSUER}/keys/CambistBenchKey1"),
                 credential: "key:CambistBenchKey1".to_owned(),
                 fingerprint: None,
+                ancestors: Vec::new(),
             },
             certificate: Caller {
                 sub: WORKLOAD.to_owned(),
                 credential: format!("x509:{kid}"),
                 fingerprint: Some(kid),
+                ancestors: vec!["CambistBenchTwinMarker".to_owned()],
             },
             count: AtomicU64::new(0),
         }
@@ -119,7 +123,7 @@ impl Bare {
                 .map(|x5t| Confirmation { x5t }),
             cmb: Lineage {
                 c: [&caller.credential],
-                l: [],
+                l: &caller.ancestors,
                 x: match caller.fingerprint {
                     Some(_) => Reach::Any(true),
                     None => Reach::Aud([&request.audience]),
