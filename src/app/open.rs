@@ -56,11 +56,11 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     let kek = Kek::from_file(&config.keys.seal_key_file)?;
     let hot = Arc::<HotSet>::default();
     let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
-    let store = EmbeddedStore::open(
+    let store = Arc::new(EmbeddedStore::open(
         &config.store_file(),
         Arc::clone(&clock),
         Arc::clone(&random),
-    )?;
+    )?);
     let folder = config.log_directory();
     let disk = Disk::open(&folder, limits::LOG_RESERVE_BYTES)
         .and_then(|disk| disk.bounded(config.log.max_bytes));
@@ -81,7 +81,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Arc::clone(&random),
         options,
     )?;
-    let kept = mark::kept(&store).await?;
+    let kept = mark::kept(&*store).await?;
     let mark = recovered.mark.max(kept.map(|kept| kept.at));
     let guard = Arc::new(TimeGuard::new(clock, mark));
     if let Some(confirmed_from) = kept.and_then(|kept| kept.confirmed_from) {
@@ -127,7 +127,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         let disk = Arc::clone(&disk);
         let publisher = publishing::open(&folder, disk, &log, given_up, &kek, &*random)?;
         // After what is given up was set aside: it tells which copies are.
-        let parties = Parties::new(&config.log, &folder, &log, &kek)?;
+        let parties = Parties::new(&config.log, &folder, &log, &kek, store.clone())?;
         anyhow::Ok((Arc::new(publisher), parties))
     };
     let (mut publisher, mut parties) = open()?;
@@ -154,7 +154,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         parties.give_up();
     }
     Ok(Opened {
-        store: Arc::new(store),
+        store,
         log,
         disk,
         holds: Holds::default(),

@@ -1,11 +1,12 @@
-//! Those outside who hold the log to its word: its last checkpoint is sent to them, and what they have is held against it at
-//! the start, before anything is issued.
+//! Those who hold the log to its word: its last checkpoint is sent to them, and what they have is held against it at the start,
+//! before anything is issued. The store is the nearest of them; the others are outside.
 
 mod copies;
 mod given_up;
+mod kept;
 mod witnesses;
 
-pub(super) use given_up::GivenUp;
+pub(super) use kept::begin_anew;
 
 use super::{World, files};
 use crate::audit::{KeepError, Log, Party, PublishError, Published, Publisher, Web, WitnessError};
@@ -13,8 +14,11 @@ use crate::config;
 use crate::keys::Kek;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use anyhow::Context as _;
+use crate::store::Store;
+use anyhow::{Context as _, anyhow};
 use copies::Copy;
+use given_up::GivenUp;
+use kept::Kept;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use witnesses::Cosigner;
 /// All who are sent checkpoints.
 #[derive(Clone, Debug)]
 pub(super) struct Parties {
+    kept: Kept,
     copies: Arc<[Copy]>,
     witnesses: Arc<[Cosigner]>,
 }
@@ -34,8 +39,8 @@ pub(super) struct Parties {
 /// What one of them has against the log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Contradicted {
-    #[error("the copy of the log's checkpoint at {place}: {against}")]
-    Copy {
+    #[error("{place}: {against}")]
+    Checkpoint {
         place: String,
         against: PublishError,
     },
@@ -49,24 +54,31 @@ impl Parties {
         folder: &Path,
         log: &Log,
         kek: &Kek,
+        store: Arc<dyn Store>,
     ) -> anyhow::Result<Self> {
         let given_up = GivenUp::open(folder, log, kek);
         let given_up =
             given_up.context("what the log's folder tells of old logs cannot be read")?;
+        let kept = Kept::new(store);
         let copies = config.copies.iter().map(|of| Copy::new(of, &given_up));
         let copies: anyhow::Result<Vec<_>> = copies.collect();
         let witnesses = config.witnesses.iter();
-        let witnesses = witnesses.map(|of| Cosigner::new(of, &given_up));
+        let witnesses = witnesses.map(|of| Cosigner::new(of, &kept));
         let witnesses: anyhow::Result<Vec<_>> = witnesses.collect();
         Ok(Self {
+            kept,
             copies: copies?.into(),
             witnesses: witnesses?.into(),
         })
     }
 
-    /// Holds the log against what they have of it, before anything is issued. Who cannot be asked is passed over, but for a
-    /// copy that is required.
+    /// Holds the log against what they have of it, before anything is issued. Who cannot be asked is passed over, but for the
+    /// store and a copy that is required.
     pub(super) async fn ask(&self, publisher: &Arc<Publisher>, log: &Log) -> anyhow::Result<()> {
+        if let Some(note) = self.kept.checkpoint().await? {
+            let place = "the log's checkpoint in the store".to_owned();
+            hold(note.into(), place, |_| false, publisher, log).await?;
+        }
         for copy in &*self.copies {
             copy.ask(publisher, log).await?;
         }
@@ -127,11 +139,27 @@ impl Parties {
         }
     }
 
+    /// The last checkpoint, to the store, if it has it not.
+    pub(super) async fn keep(&self, publisher: &Publisher) {
+        let Some(last) = publisher.published() else {
+            return;
+        };
+        if let Err(error) = self.kept.keep(&last).await {
+            tracing::warn!(%error, "the log's last checkpoint is not kept in the store; tried again later");
+        }
+    }
+
     /// The last checkpoint, to those who have it not: one attempt, and not for long.
     pub(super) async fn part(&self, publisher: &Publisher) {
         let Some(last) = publisher.published() else {
             return;
         };
+        if timeout(limits::STORE_LAST, self.keep(publisher))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store does not answer: it has not the log's last checkpoint");
+        }
         let mut sending = JoinSet::new();
         for copy in self.copies.iter().cloned() {
             if !copy.met.load(Ordering::Acquire) {
@@ -145,6 +173,30 @@ impl Parties {
         }
         while sending.join_next().await.is_some() {}
     }
+}
+
+/// Holds the log against a checkpoint of it that `place` has, but for one of another log that is excused.
+async fn hold(
+    note: Vec<u8>,
+    place: String,
+    is_excused: impl FnOnce(&[u8]) -> bool + Send + 'static,
+    publisher: &Arc<Publisher>,
+    log: &Log,
+) -> anyhow::Result<()> {
+    let (publisher, durable) = (Arc::clone(publisher), log.durable());
+    let held = move || match publisher.has_grown_from(&note, durable) {
+        Err(PublishError::Foreign(_)) if is_excused(&note) => Ok(()),
+        held => held,
+    };
+    let held = tokio::task::spawn_blocking(held).await;
+    let held = held.with_context(|| format!("the log cannot be held against {place}"))?;
+    held.map_err(|against| match against {
+        PublishError::Behind { .. } | PublishError::Forked(_) | PublishError::Foreign(_) => {
+            Contradicted::Checkpoint { place, against }.into()
+        }
+        // Not what was found, but that it could not be looked for.
+        fault => anyhow!(fault).context(format!("the log cannot be held against {place}")),
+    })
 }
 
 /// What was away at the start, and has something against the log, ends what would not have begun.

@@ -3,7 +3,7 @@
 
 use super::World;
 use super::open::Opened;
-use super::parties::{GivenUp, Parties};
+use super::parties::Parties;
 use crate::audit::{
     Disk, DiskShelf, Herald, Log, LogHealth, PublishError, Publisher, Segments as _, Shelf as _,
 };
@@ -87,7 +87,6 @@ pub(super) fn open(
 
 /// Renames what belongs to another log. The key last: while it is there, no start goes on without doing this again.
 fn set_aside(folder: &Path, old: &str) -> std::io::Result<()> {
-    GivenUp::begin(folder)?;
     for name in ["tile", "checkpoint", DiskShelf::KEY, KEY] {
         match std::fs::rename(folder.join(name), folder.join(format!("{name}.{old}"))) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -130,6 +129,11 @@ impl Publishing {
     pub(super) async fn finish(&self) {
         self.publish().await;
         self.parties.part(&self.publisher).await;
+    }
+
+    /// Keeps the last checkpoint in the store.
+    pub(super) async fn keep(&self) {
+        self.parties.keep(&self.publisher).await;
     }
 
     /// How many records the last checkpoint is of.

@@ -2,6 +2,7 @@
 //! old backup was put back), what must never be lost is done again from the log; where that cannot be complete,
 //! the broker does not start unless the operator accepts it.
 
+use super::parties::begin_anew;
 use crate::administration::suspend_limited;
 use crate::audit::{Act, ActKind, Device, Disk, Log, ROLLBACK_ACCEPTED, Recovered, read};
 use crate::clock::guard::TimeGuard;
@@ -156,6 +157,9 @@ pub(super) async fn roll_back(
     guard.raise(cutoff.at.saturating_add(SignedDuration::from_secs(1))?);
     disk.forget_acknowledged()
         .context("it is still known what the log lost")?;
+    begin_anew(store)
+        .await
+        .context("it is still known what was published of the log")?;
     // Last: as long as the old position stands, a start is refused, and a crash in between loses nothing.
     Ok(store.forget_log().await?)
 }

@@ -276,6 +276,7 @@ async fn seldom(subjects: &Subjects) {
         exchange,
         signing,
         revocations,
+        publishing,
         ..
     } = subjects;
     // Through what waits for the store no longer than it may: what comes after it has its turn.
@@ -283,6 +284,7 @@ async fn seldom(subjects: &Subjects) {
         tracing::warn!(%error, "usage counters are not written; tried again later");
     }
     keep_mark(subjects).await;
+    publishing.keep().await;
     if let Err(denial) = revocations.resume().await {
         tracing::warn!(
             code = denial.code(),

@@ -22,6 +22,7 @@ mod policies;
 mod record;
 mod reloads;
 mod revocation;
+mod rewritten;
 mod tokens;
 mod told;
 mod uses;

@@ -1,13 +1,11 @@
 //! Places for copies of the last checkpoint.
 
 use super::given_up::GivenUp;
-use super::{Contradicted, web};
-use crate::audit::{
-    FileKeeper, KeepError, Keeper, Log, Party, PartyKind, PublishError, Publisher, WebKeeper,
-};
+use super::web;
+use crate::audit::{FileKeeper, KeepError, Keeper, Log, Party, PartyKind, Publisher, WebKeeper};
 use crate::config::{self, CopyPlace};
 use crate::limits;
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::timeout;
@@ -98,30 +96,19 @@ impl Copy {
         publisher: &Arc<Publisher>,
         log: &Log,
     ) -> anyhow::Result<()> {
-        let place = self.keeper.to_string();
-        let (this, publisher, durable) = (self.clone(), Arc::clone(publisher), log.durable());
-        let held = tokio::task::spawn_blocking(move || this.held(&note, &publisher, durable)).await;
-        let held = held.context("the log cannot be held against a copy")?;
-        held.map_err(|against| match against {
-            PublishError::Behind { .. } | PublishError::Forked(_) | PublishError::Foreign(_) => {
-                Contradicted::Copy { place, against }.into()
-            }
-            // Not what was found, but that it could not be looked for.
-            fault => anyhow!(fault).context(format!(
-                "the log cannot be held against the copy of its checkpoint at {place}"
-            )),
-        })
+        let place = format!("the copy of the log's checkpoint at {}", self.keeper);
+        let this = self.clone();
+        let is_excused = move |note: &[u8]| this.is_of_given_up(note);
+        super::hold(note, place, is_excused, publisher, log).await
     }
 
     /// A copy that was away when a rollback was accepted still holds what was given up then.
-    fn held(&self, note: &[u8], publisher: &Publisher, durable: u64) -> Result<(), PublishError> {
-        match publisher.has_grown_from(note, durable) {
-            Err(PublishError::Foreign(_)) if self.given_up.signed(note) => {
-                let place = self.keeper.to_string();
-                tracing::warn!(%place, "a copy is of a log that was given up, and is replaced");
-                Ok(())
-            }
-            held => held,
+    fn is_of_given_up(&self, note: &[u8]) -> bool {
+        let is_so = self.given_up.signed(note);
+        if is_so {
+            let place = self.keeper.to_string();
+            tracing::warn!(%place, "a copy is of a log that was given up, and is replaced");
         }
+        is_so
     }
 }

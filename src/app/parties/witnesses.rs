@@ -1,11 +1,10 @@
 //! Witnesses: what each has seen of the log is held against it, and what it has against the log that was given up is not.
 
-use super::given_up::GivenUp;
+use super::kept::Kept;
 use super::{Contradicted, web};
 use crate::audit::{Log, NoteKey, Party, PartyKind, Published, Publisher, Witness, WitnessError};
 use crate::config;
 use anyhow::Context as _;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,13 +14,13 @@ pub(super) struct Cosigner {
     witness: Arc<Witness>,
     key: NoteKey,
     pub(super) party: Arc<Party>,
-    given_up: GivenUp,
-    /// Whether it is on file that it cosigns this log.
+    kept: Kept,
+    /// Whether it is kept that it cosigns this log.
     known: Arc<AtomicBool>,
 }
 
 impl Cosigner {
-    pub(super) fn new(configured: &config::LogWitness, given_up: &GivenUp) -> anyhow::Result<Self> {
+    pub(super) fn new(configured: &config::LogWitness, kept: &Kept) -> anyhow::Result<Self> {
         let config::LogWitness { server, key } = configured;
         let party = Party::new(PartyKind::Witness, key.name().to_owned());
         let witness = Witness::new(web(server)?, server.url.clone(), key.clone());
@@ -29,7 +28,7 @@ impl Cosigner {
             witness: Arc::new(witness),
             key: key.clone(),
             party: Arc::new(party),
-            given_up: given_up.clone(),
+            kept: kept.clone(),
             known: Arc::default(),
         })
     }
@@ -82,7 +81,7 @@ impl Cosigner {
             Ok(()) => self.keep_known().await,
             Err(against) if against.contradicts() => {
                 let name = self.party.name().to_owned();
-                if self.on_file(GivenUp::believes).await? {
+                if self.kept.believes(&self.key).await? {
                     return Err(Contradicted::Witness { name, against }.into());
                 }
                 let of = format!(
@@ -100,7 +99,7 @@ impl Cosigner {
         if self.known.load(Ordering::Acquire) {
             return Ok(());
         }
-        match self.on_file(GivenUp::cosigns).await {
+        match self.kept.cosigns(&self.key).await {
             Ok(()) => self.known.store(true, Ordering::Release),
             Err(error) => {
                 let name = self.party.name();
@@ -108,15 +107,5 @@ impl Cosigner {
             }
         }
         Ok(())
-    }
-
-    async fn on_file<T: Send + 'static>(
-        &self,
-        does: impl FnOnce(&GivenUp, &NoteKey) -> io::Result<T> + Send + 'static,
-    ) -> anyhow::Result<T> {
-        let (given_up, key) = (self.given_up.clone(), self.key.clone());
-        let done = tokio::task::spawn_blocking(move || does(&given_up, &key)).await;
-        let done = done.context("what the log's folder tells of witnesses cannot be read")?;
-        done.context("what the log's folder tells of witnesses cannot be read or kept")
     }
 }

@@ -1,0 +1,191 @@
+//! What the store holds of the log, where who can write to the log's folder alone does not reach it. A log whose checkpoint and
+//! tiles were taken away is sound in itself, and would be signed once more, with whatever was changed.
+//!
+//! | key | value |
+//! |---|---|
+//! | `meta/checkpoint` | the note of a checkpoint: the last one at a stop, and of some seconds ago while the broker runs |
+//! | `meta/witnesses` | the keys of the witnesses that have cosigned the log since it was begun anew |
+//!
+//! A witness answers with a size and no signature, and knows a log by its origin, which stays: one that is not among these speaks
+//! of the log that was given up. A log that was never begun anew has no such entry, and each witness is believed.
+
+use crate::audit::{NoteKey, Published};
+use crate::store::{Batch, CommitError, Key, Store, StoreFault, TooLarge, Value};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Mutex;
+
+const CHECKPOINT: &str = "meta/checkpoint";
+const WITNESSES: &str = "meta/witnesses";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checkpoint {
+    version: u8,
+    note: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Witnesses {
+    version: u8,
+    cosigned: Vec<String>,
+}
+
+/// The store, as one of those who hold the log to its word.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    store: Arc<dyn Store>,
+    /// Records that the checkpoint is of which this run kept last.
+    size: Arc<AtomicU64>,
+    /// Held by who adds a witness.
+    adding: Arc<Mutex<()>>,
+}
+
+/// The log is begun anew: nothing of it was published, and no witness has seen it.
+///
+/// # Errors
+/// The store's own.
+pub(in crate::app) async fn begin_anew(store: &dyn Store) -> Result<(), CommitError> {
+    let none = Witnesses {
+        version: 1,
+        cosigned: Vec::new(),
+    };
+    let batch = Key::new(CHECKPOINT)
+        .and_then(|key| Batch::new().delete(key))
+        .and_then(|batch| put(batch, WITNESSES, &none));
+    // Also on a full disk, as all that a rollback needs.
+    commit(store, batch.map(Batch::reserved)).await
+}
+
+impl Kept {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            size: Arc::default(),
+            adding: Arc::default(),
+        }
+    }
+
+    /// The checkpoint that was kept last.
+    pub(super) async fn checkpoint(&self) -> Result<Option<String>, StoreFault> {
+        let kept: Option<Checkpoint> = self.read(CHECKPOINT).await?;
+        Ok(kept.map(|kept| kept.note))
+    }
+
+    /// Keeps a checkpoint in the place of the one before.
+    pub(super) async fn keep(&self, last: &Published) -> Result<(), CommitError> {
+        let size = last.checkpoint.size;
+        if self.size.load(Ordering::Acquire) == size {
+            return Ok(());
+        }
+        let kept = Checkpoint {
+            version: 1,
+            note: last.note.clone(),
+        };
+        commit(&*self.store, put(Batch::new(), CHECKPOINT, &kept)).await?;
+        self.size.store(size, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether a witness speaks of the log as it is now.
+    pub(super) async fn believes(&self, witness: &NoteKey) -> Result<bool, StoreFault> {
+        let kept: Option<Witnesses> = self.read(WITNESSES).await?;
+        Ok(kept.is_none_or(|kept| kept.cosigned.contains(&witness.to_string())))
+    }
+
+    /// A witness has cosigned the log as it is now.
+    pub(super) async fn cosigns(&self, witness: &NoteKey) -> anyhow::Result<()> {
+        let _adding = self.adding.lock().await;
+        let kept: Option<Witnesses> = self.read(WITNESSES).await?;
+        let witness = witness.to_string();
+        let Some(mut kept) = kept.filter(|kept| !kept.cosigned.contains(&witness)) else {
+            return Ok(());
+        };
+        kept.cosigned.push(witness);
+        Ok(commit(&*self.store, put(Batch::new(), WITNESSES, &kept)).await?)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreFault> {
+        let unreadable = |error: &dyn std::fmt::Display| StoreFault(format!("{key}: {error}"));
+        let at = Key::new(key).map_err(|error| unreadable(&error))?;
+        let entry = self.store.read(&at).await?;
+        let value = entry.map(|entry| serde_json::from_slice(entry.value.as_bytes()));
+        value.transpose().map_err(|error| unreadable(&error))
+    }
+}
+
+fn put(batch: Batch, key: &str, value: &impl Serialize) -> Result<Batch, TooLarge> {
+    let value = serde_json::to_vec(value).map_err(|_| TooLarge)?;
+    batch.put(Key::new(key)?, Value::new(value)?)
+}
+
+async fn commit(store: &dyn Store, batch: Result<Batch, TooLarge>) -> Result<(), CommitError> {
+    let batch = batch.map_err(|error| CommitError::Refused(error.to_string()))?;
+    store.commit(batch).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{SystemClock, SystemRandomness};
+    use crate::store::embedded::EmbeddedStore;
+
+    fn published(size: u64, note: &str) -> Published {
+        let root = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        let checkpoint = format!("log.example/1\n{size}\n{root}\n");
+        Published {
+            checkpoint: checkpoint.parse().unwrap(),
+            note: note.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_outlives_the_run_until_the_log_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let witness = |name: &str| NoteKey::of_witness(name, [7; 32]).unwrap();
+        let (one, two) = (witness("one.example.net"), witness("two.example.net"));
+        let path = folder.path().join("store.db");
+        let open = || {
+            let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
+            Arc::new(EmbeddedStore::open(&path, clock, random).unwrap())
+        };
+        let store = open();
+        let kept = Kept::new(store.clone());
+        let believed = async |kept: &Kept| {
+            let one = kept.believes(&one).await.unwrap();
+            (one, kept.believes(&two).await.unwrap())
+        };
+        // Never begun anew.
+        kept.cosigns(&one).await.unwrap();
+        assert_eq!(believed(&kept).await, (true, true));
+        assert_eq!(kept.checkpoint().await.unwrap(), None);
+        for _ in 0..2 {
+            kept.keep(&published(3, "three")).await.unwrap();
+            kept.keep(&published(4, "four")).await.unwrap();
+            assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "four");
+            begin_anew(&*store).await.unwrap();
+            assert_eq!(kept.checkpoint().await.unwrap(), None);
+            assert_eq!(believed(&kept).await, (false, false));
+            kept.cosigns(&two).await.unwrap();
+            assert_eq!(believed(&kept).await, (false, true));
+        }
+        // Side by side, neither is lost.
+        begin_anew(&*store).await.unwrap();
+        let (first, second) = tokio::join!(kept.cosigns(&one), kept.cosigns(&two));
+        first.and(second).unwrap();
+        kept.keep(&published(5, "five")).await.unwrap();
+        // What is there already costs no commit.
+        let before = store.revision().await.unwrap();
+        kept.cosigns(&one).await.unwrap();
+        kept.keep(&published(5, "five, cosigned")).await.unwrap();
+        assert_eq!(store.revision().await.unwrap(), before);
+        store.close().await;
+        drop((kept, store));
+        let kept = Kept::new(open());
+        assert_eq!(believed(&kept).await, (true, true));
+        assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "five");
+    }
+}

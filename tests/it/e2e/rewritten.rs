@@ -1,0 +1,171 @@
+//! Whoever can write to the log's folder, and to nothing else, has no other past signed by it: what tells on them there is taken
+//! away or put back to what it was, and somebody else knows better.
+
+use crate::support::broker::{Site, segments};
+use crate::support::disk::copy_folder;
+use std::fs;
+use std::path::Path;
+
+const COPY: &str = "\n[[log.copy]]\nfile = \"other/checkpoint\"\nrequired = true\n";
+
+fn written(log: &Path) -> Vec<Vec<u8>> {
+    let segments = segments(log).into_iter();
+    segments.map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Changes what was issued last.
+fn rewrite(log: &Path) {
+    let last = segments(log).pop().unwrap();
+    let text = fs::read_to_string(&last).unwrap();
+    let (before, after) = text.rsplit_once("\"audience\":\"shop\"").unwrap();
+    fs::write(&last, format!("{before}\"audience\":\"shot\"{after}")).unwrap();
+}
+
+/// Takes the last record away.
+fn cut(log: &Path) {
+    let last = segments(log).pop().unwrap();
+    let text = fs::read_to_string(&last).unwrap();
+    let (kept, _) = text.trim_end().rsplit_once('\n').unwrap();
+    fs::write(&last, format!("{kept}\n")).unwrap();
+}
+
+fn take_tree(log: &Path) {
+    fs::remove_file(log.join("checkpoint")).unwrap();
+    fs::remove_dir_all(log.join("tile")).unwrap();
+}
+
+/// The tree as it was once: signed by the log's key, and sound.
+fn put_tree_back(log: &Path) {
+    take_tree(log);
+    let earlier = log.join("../../earlier");
+    fs::copy(earlier.join("checkpoint"), log.join("checkpoint")).unwrap();
+    copy_folder(&earlier.join("tile"), &log.join("tile"));
+}
+
+#[tokio::test]
+async fn the_store_knows_what_was_published_last() {
+    let site = Site::with(|_| {});
+    let (data, log) = (site.path("data"), site.path("data/log"));
+    let mut broker = site.start().await;
+    broker.issue(2).await;
+    assert!(broker.terminate().await.success());
+    copy_folder(&log, &site.path("earlier"));
+    broker.restart().await;
+    broker.issue(20).await;
+    assert!(broker.terminate().await.success());
+    copy_folder(&data, &site.path("put-by"));
+    let put_back = || {
+        fs::remove_dir_all(&data).unwrap();
+        copy_folder(&site.path("put-by"), &data);
+    };
+    let refused = async |word: &str| {
+        let before = (written(&log), fs::read(log.join("checkpoint")).ok());
+        let (code, said) = site.fails(&[]).await;
+        assert_eq!(code, 1, "{said}");
+        for word in [
+            "the log's checkpoint in the store",
+            word,
+            "--accept-rollback",
+        ] {
+            assert!(said.contains(word), "no `{word}` in {said}");
+        }
+        // Nothing but that there is nothing was signed.
+        assert_eq!(written(&log), before.0);
+        let signed = fs::read_to_string(log.join("checkpoint")).unwrap();
+        let is_empty = signed.lines().nth(1) == Some("0");
+        assert!(is_empty || Some(signed.into_bytes()) == before.1);
+    };
+    for tree in [take_tree, put_tree_back] {
+        for (tamper, word) in [
+            (rewrite as fn(&Path), "are not those"),
+            (cut, "the log ends at"),
+        ] {
+            put_back();
+            tree(&log);
+            tamper(&log);
+            refused(word).await;
+            // Not at a second start either.
+            refused(word).await;
+        }
+        // Without what was changed, it is the same log.
+        put_back();
+        tree(&log);
+        assert!(site.start().await.terminate().await.success());
+        site.verify_log(&mut Vec::new());
+    }
+    // Accepted, it is another log, and goes on from there.
+    put_back();
+    take_tree(&log);
+    rewrite(&log);
+    let mut command = site.command();
+    command.arg("--accept-rollback");
+    let mut accepted = site.run(command).await;
+    let record = accepted.record(|record| record["action"] == "recovery.accept_rollback");
+    record.await;
+    accepted.issue(1).await;
+    assert!(accepted.terminate().await.success());
+    site.start().await.terminate().await;
+    take_tree(&log);
+    rewrite(&log);
+    refused("are not those").await;
+}
+
+/// A broker that was killed had its last checkpoint kept some seconds before.
+#[tokio::test]
+async fn the_store_knows_what_was_published_without_a_stop() {
+    let site = Site::with(|_| {});
+    let log = site.path("data/log");
+    site.start().await.terminate().await;
+    let mut broker = site.start().await;
+    broker.issue(2).await;
+    broker.kill9().await;
+    take_tree(&log);
+    let first = segments(&log).remove(0);
+    let text = fs::read_to_string(&first).unwrap();
+    fs::write(&first, text.replace("broker.start", "broker.stark")).unwrap();
+    let (code, said) = site.fails(&[]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("the log's checkpoint in the store"), "{said}");
+}
+
+/// No key but the log's own signs what was put in the records' place.
+#[tokio::test]
+async fn a_log_that_has_lost_its_key_gets_no_other_one() {
+    for copies in [String::new(), COPY.to_owned()] {
+        let site = Site::with(|setup| setup.config.push_str(&copies));
+        fs::create_dir(site.path("other")).unwrap();
+        let mut broker = site.start().await;
+        broker.issue(3).await;
+        assert!(broker.terminate().await.success());
+        let (log, copy) = (site.path("data/log"), site.path("other/checkpoint"));
+        let kept = fs::read(&copy).ok();
+        rewrite(&log);
+        fs::rename(log.join("vkey"), log.join("vkey.x")).unwrap();
+        take_tree(&log);
+        let key = fs::read(log.join("key")).unwrap();
+        fs::remove_file(log.join("key")).unwrap();
+        // Nor if it is still there, as one that was set aside.
+        for name in [None, Some("key.x")] {
+            if let Some(name) = name {
+                fs::write(log.join(name), &key).unwrap();
+            }
+            let before = written(&log);
+            let (code, said) = site.fails(&[]).await;
+            assert_eq!(code, 1, "{said}");
+            for word in ["the key that it signs", "--accept-rollback"] {
+                assert!(said.contains(word), "no `{word}` in {said}");
+            }
+            assert!(!log.join("key").exists() && !log.join("checkpoint").exists());
+            assert_eq!(written(&log), before);
+            assert_eq!(fs::read(&copy).ok(), kept);
+        }
+        // Accepted, it is another log, and says so.
+        let mut command = site.command();
+        command.arg("--accept-rollback");
+        let mut accepted = site.run(command).await;
+        let record = accepted.record(|record| record["action"] == "recovery.accept_rollback");
+        record.await;
+        assert!(accepted.terminate().await.success());
+        site.start().await.terminate().await;
+    }
+}
