@@ -152,8 +152,8 @@ pub use publisher::{PublishError, Published, Publisher};
 pub use read::ReadError;
 pub use reading::{Reading, Seat};
 pub use record::{
-    Act, ActKind, CHECKPOINT, CLOCK_CONFIRMED, Encoder, KINDS, MARKER_REINSTATED, MARKER_SET,
-    PRUNE, ROLLBACK_ACCEPTED, Record, RecordError, SIGNING_KEY_COMPROMISED,
+    Act, ActKind, Author, CHECKPOINT, CLOCK_CONFIRMED, Encoder, KINDS, MARKER_REINSTATED,
+    MARKER_SET, PRUNE, ROLLBACK_ACCEPTED, Record, RecordError, SIGNING_KEY_COMPROMISED,
 };
 pub use recovery::{Drained, OpenError, Recovered};
 pub use retention::{Hold, Holds, PruneError, Pruner};

@@ -17,7 +17,7 @@ mod stored;
 mod tests;
 mod view;
 
-pub use kek::{Kek, Sealed, SealingFault};
+pub use kek::{Kek, MacKey, Sealed, SealingFault};
 pub use kek_file::{KekFileError, is_exposed};
 pub use log_key::{LogKey, LogKeyError};
 pub use metadata::{authorization_server, jwks_uri, openid_configuration};

@@ -1,10 +1,10 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
-use super::parties::{Contradicted, Parties};
+use super::parties::{Contradicted, Kept, Parties};
 use super::reloads::Contents;
 use super::{World, files, publishing, recovery, sinks, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
-use crate::audit::{Disk, Holds, Log, Options, Publisher, Recovered};
+use crate::audit::{Author, Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
@@ -79,6 +79,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Arc::clone(&hot),
         Arc::clone(&clock),
         Arc::clone(&random),
+        kek.mac_key(Author::PURPOSE)?,
         options,
     )?;
     let kept = mark::kept(&*store).await?;
@@ -106,7 +107,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
             folder.display()
         ));
     }
-    recovery::bring_up(
+    let was_behind = recovery::bring_up(
         &store,
         Arc::clone(&disk),
         &log,
@@ -115,7 +116,21 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         world.accept_rollback,
     )
     .await?;
-    let is_lacking = recovered.lack.is_some() || ahead.is_some() || keyless;
+    let kept = Kept::new(store.clone());
+    // A store that was put back knows of an earlier end.
+    let ended = match was_behind {
+        true => None,
+        false => kept.begin(recovered.next).await?,
+    };
+    if let (Some(ended), false) = (ended, world.accept_rollback) {
+        return Err(anyhow!(
+            "the log ended at {ended} records when the broker stopped, and has {} now: put the log's folder back as it was \
+             (or the store, if that is an older copy of its file), or start with --accept-rollback, which suspends all \
+             use-limited keys and cuts off all tokens so far",
+            recovered.next
+        ));
+    }
+    let is_lacking = recovered.lack.is_some() || ahead.is_some() || keyless || ended.is_some();
     if is_lacking && log.id() == recovered_id {
         recovery::roll_back(&store, &disk, &log, &guard).await?;
     }
@@ -127,7 +142,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         let disk = Arc::clone(&disk);
         let publisher = publishing::open(&folder, disk, &log, given_up, &kek, &*random)?;
         // After what is given up was set aside: it tells which copies are.
-        let parties = Parties::new(&config.log, &folder, &log, &kek, store.clone())?;
+        let parties = Parties::new(&config.log, &folder, &log, &kek, &kept)?;
         anyhow::Ok((Arc::new(publisher), parties))
     };
     let (mut publisher, mut parties) = open()?;

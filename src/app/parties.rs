@@ -6,7 +6,7 @@ mod given_up;
 mod kept;
 mod witnesses;
 
-pub(super) use kept::begin_anew;
+pub(super) use kept::{Kept, begin_anew};
 
 use super::{World, files};
 use crate::audit::{KeepError, Log, Party, PublishError, Published, Publisher, Web, WitnessError};
@@ -14,11 +14,9 @@ use crate::config;
 use crate::keys::Kek;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::store::Store;
 use anyhow::{Context as _, anyhow};
 use copies::Copy;
 use given_up::GivenUp;
-use kept::Kept;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,19 +52,18 @@ impl Parties {
         folder: &Path,
         log: &Log,
         kek: &Kek,
-        store: Arc<dyn Store>,
+        kept: &Kept,
     ) -> anyhow::Result<Self> {
         let given_up = GivenUp::open(folder, log, kek);
         let given_up =
             given_up.context("what the log's folder tells of old logs cannot be read")?;
-        let kept = Kept::new(store);
         let copies = config.copies.iter().map(|of| Copy::new(of, &given_up));
         let copies: anyhow::Result<Vec<_>> = copies.collect();
         let witnesses = config.witnesses.iter();
-        let witnesses = witnesses.map(|of| Cosigner::new(of, &kept));
+        let witnesses = witnesses.map(|of| Cosigner::new(of, kept));
         let witnesses: anyhow::Result<Vec<_>> = witnesses.collect();
         Ok(Self {
-            kept,
+            kept: kept.clone(),
             copies: copies?.into(),
             witnesses: witnesses?.into(),
         })
@@ -139,22 +136,23 @@ impl Parties {
         }
     }
 
-    /// The last checkpoint, to the store, if it has it not.
-    pub(super) async fn keep(&self, publisher: &Publisher) {
+    /// The last checkpoint, to the store, if it has it not; and that the log has ended with it.
+    pub(super) async fn keep(&self, publisher: &Publisher, ended: bool) {
         let Some(last) = publisher.published() else {
             return;
         };
-        if let Err(error) = self.kept.keep(&last).await {
+        if let Err(error) = self.kept.keep(&last, ended).await {
             tracing::warn!(%error, "the log's last checkpoint is not kept in the store; tried again later");
         }
     }
 
-    /// The last checkpoint, to those who have it not: one attempt, and not for long.
-    pub(super) async fn part(&self, publisher: &Publisher) {
+    /// The last checkpoint, to those who have it not: one attempt, and not for long. `ended` says that it is of all records, and
+    /// that no other one comes.
+    pub(super) async fn part(&self, publisher: &Publisher, ended: bool) {
         let Some(last) = publisher.published() else {
             return;
         };
-        if timeout(limits::STORE_LAST, self.keep(publisher))
+        if timeout(limits::STORE_LAST, self.keep(publisher, ended))
             .await
             .is_err()
         {

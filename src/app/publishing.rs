@@ -125,15 +125,16 @@ pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
 }
 
 impl Publishing {
-    /// Publishes what the log holds at its end, and sends it on.
-    pub(super) async fn finish(&self) {
+    /// Publishes what the log holds at its end, and sends it on. `whole` says that what was acknowledged is all that there is.
+    pub(super) async fn finish(&self, whole: bool) {
         self.publish().await;
-        self.parties.part(&self.publisher).await;
+        let ended = whole && self.size() == self.log.durable();
+        self.parties.part(&self.publisher, ended).await;
     }
 
     /// Keeps the last checkpoint in the store.
     pub(super) async fn keep(&self) {
-        self.parties.keep(&self.publisher).await;
+        self.parties.keep(&self.publisher, false).await;
     }
 
     /// How many records the last checkpoint is of.

@@ -4,16 +4,19 @@
 
 use super::parties::begin_anew;
 use crate::administration::suspend_limited;
-use crate::audit::{Act, ActKind, Device, Disk, Log, ROLLBACK_ACCEPTED, Recovered, read};
+use crate::audit::{
+    Act, ActKind, Author, Device, Disk, Drained, Log, ROLLBACK_ACCEPTED, Recovered, read,
+};
 use crate::clock::guard::TimeGuard;
 use crate::inventory::KEY_PREFIX;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::recovery::{LogEnd, Recovery, accept_rollback, decide, redo};
-use crate::store::{LogPosition, Revision, Store, load_all};
+use crate::store::{LogPosition, Revision, Store, StoreMember, load_all};
 use anyhow::{Context as _, anyhow};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What is read of a record.
@@ -21,9 +24,46 @@ use std::sync::Arc;
 struct Member<'a> {
     #[serde(borrow)]
     store: Option<&'a RawValue>,
+    #[serde(borrow)]
+    store_mac: Option<Cow<'a, str>>,
 }
 
-/// Brings the store up to the log.
+/// The change of the store that a record is of, if it is of one. Somebody else may have put it there.
+fn change_of(entry: &read::Entry, author: &Author) -> anyhow::Result<Option<String>> {
+    let sequence = entry.sequence;
+    let member = serde_json::from_slice::<Member<'_>>(&entry.line);
+    let member = member.with_context(|| format!("record {sequence} cannot be read"))?;
+    let Some(store) = member.store.map(RawValue::get) else {
+        return Ok(None);
+    };
+    let tag = member.store_mac.unwrap_or_default();
+    if !author.wrote(sequence, store, &tag) {
+        return Err(anyhow!(
+            "record {sequence} has a change of the store that this broker did not write there"
+        ));
+    }
+    Ok(Some(store.to_owned()))
+}
+
+/// Whether the last change of the store that the log seems to have taken over is one that it has: what waits in the outbox up
+/// to there is not written again.
+fn has_taken(disk: Arc<Disk>, log: &Log, taken: Option<Drained>) -> anyhow::Result<()> {
+    let taken = taken.context("the log does not say how far it had taken the store over")?;
+    let device: Arc<dyn Device> = disk;
+    let entry = read::records(device, taken.sequence)?.next();
+    let entry = entry.context("the log's last change of the store is not there")??;
+    let change = change_of(&entry, &log.author())?;
+    let change: Option<StoreMember> = change.as_deref().map(serde_json::from_str).transpose()?;
+    match change.is_some_and(|change| change.rev == taken.revision) {
+        true => Ok(()),
+        false => Err(anyhow!(
+            "record {} is not the log's last change of the store",
+            taken.sequence
+        )),
+    }
+}
+
+/// Brings the store up to the log. Answers whether it was behind: an older one was put back.
 pub(super) async fn bring_up(
     store: &EmbeddedStore,
     disk: Arc<Disk>,
@@ -31,7 +71,7 @@ pub(super) async fn bring_up(
     recovered: &Recovered,
     guard: &TimeGuard,
     accept: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let end = recovered.next.checked_sub(1).map(|sequence| LogEnd {
         log: log.id(),
         sequence,
@@ -41,9 +81,23 @@ pub(super) async fn bring_up(
     match decide(&store.lineage().await?, end.as_ref()) {
         Recovery::InStep => {}
         Recovery::Untold(position) => {
-            // A full disk is no reason not to start: what the log has is skipped when the outbox is drained.
-            if let Err(error) = store.drained(position).await {
-                tracing::warn!(%error, "the store does not take how far the log has come");
+            match has_taken(Arc::clone(&disk), log, recovered.drained) {
+                Ok(()) => {
+                    // A full disk is no reason not to start: what the log has is skipped when the outbox is drained.
+                    if let Err(error) = store.drained(position).await {
+                        tracing::warn!(%error, "the store does not take how far the log has come");
+                    }
+                }
+                Err(error) if accept => {
+                    tracing::warn!(%error, "the log does not hold what it says of the store");
+                    roll_back(store, &disk, log, guard).await?;
+                }
+                Err(error) => {
+                    return Err(error.context(
+                        "the log does not hold what it says of the store: put the log's folder back as it was, or start \
+                         with --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
+                    ));
+                }
             }
         }
         Recovery::StoreBehind { from_sequence } => {
@@ -52,8 +106,20 @@ pub(super) async fn bring_up(
                     "the log does not say how far it had taken the store over"
                 ));
             };
-            match replay(store, Arc::clone(&disk), end, taken.revision, from_sequence).await {
-                Ok(()) => note(log, "recovery.replay", from_sequence, end.sequence).await?,
+            let author = log.author();
+            let replayed = replay(
+                store,
+                Arc::clone(&disk),
+                &author,
+                end,
+                taken.revision,
+                from_sequence,
+            );
+            match replayed.await {
+                Ok(()) => {
+                    note(log, "recovery.replay", from_sequence, end.sequence).await?;
+                    return Ok(true);
+                }
                 Err(error) if accept => {
                     tracing::warn!(%error, "the log cannot give back all that the store lost");
                     roll_back(store, &disk, log, guard).await?;
@@ -82,12 +148,13 @@ pub(super) async fn bring_up(
             ));
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 async fn replay(
     store: &EmbeddedStore,
     disk: Arc<Disk>,
+    author: &Author,
     end: &LogEnd,
     taken: Revision,
     from: u64,
@@ -96,11 +163,9 @@ async fn replay(
     let records = read::records(device, from)?;
     let members = records.filter_map(|record| match record {
         Err(error) => Some(Err(error.to_string())),
-        Ok(entry) => match serde_json::from_slice::<Member<'_>>(&entry.line) {
-            Err(error) => Some(Err(format!("record {}: {error}", entry.sequence))),
-            Ok(member) => member
-                .store
-                .map(|text| Ok((entry.sequence, text.get().to_owned()))),
+        Ok(entry) => match change_of(&entry, author) {
+            Err(error) => Some(Err(format!("{error:#}"))),
+            Ok(change) => change.map(|text| Ok((entry.sequence, text))),
         },
     });
     let lost = redo(&store.lineage().await?, taken, members)?;

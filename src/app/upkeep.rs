@@ -26,6 +26,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 /// How often the clock, the log and the store are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often the log's last checkpoint is kept in the store: after a crash, what came since could be changed unseen.
+const KEPT: Duration = Duration::from_secs(5);
 /// How often usage counters are written, signing keys looked at, and what has ended is removed.
 const SELDOM: Duration = Duration::from_secs(30);
 
@@ -148,6 +150,7 @@ pub(super) fn start(world: &World, subjects: Subjects) {
             tokio::join!(
                 often(&subjects),
                 every(LOOK, || settle(&subjects)),
+                every(KEPT, || subjects.publishing.keep()),
                 every(SELDOM, || seldom(&subjects)),
                 every(SELDOM, || forget(&subjects)),
             )
@@ -276,7 +279,6 @@ async fn seldom(subjects: &Subjects) {
         exchange,
         signing,
         revocations,
-        publishing,
         ..
     } = subjects;
     // Through what waits for the store no longer than it may: what comes after it has its turn.
@@ -284,7 +286,6 @@ async fn seldom(subjects: &Subjects) {
         tracing::warn!(%error, "usage counters are not written; tried again later");
     }
     keep_mark(subjects).await;
-    publishing.keep().await;
     if let Err(denial) = revocations.resume().await {
         tracing::warn!(
             code = denial.code(),
@@ -374,8 +375,8 @@ async fn finish(subjects: Subjects) {
     {
         tracing::warn!(code = denial.code(), "the stop is not on the record");
     }
-    exchange.log.close().await;
-    publishing.finish().await;
+    let whole = exchange.log.close().await;
+    publishing.finish(whole).await;
     store.close().await;
 }
 

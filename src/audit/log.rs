@@ -5,13 +5,16 @@ use super::device::Device;
 use super::health::{Health, LogHealth};
 use super::issued::{Issued, Receipt};
 use super::queue::{Answer, Queue, Work, closed};
-use super::record::{Act, CLOCK_CONFIRMED, Encoder, PRUNE, Record, RecordError, StoreRecord};
+use super::record::{
+    Act, Author, CLOCK_CONFIRMED, Encoder, PRUNE, Record, RecordError, StoreRecord,
+};
 use super::recovery::{OpenError, Recovered, recover};
 use super::refusals::{Note, Refusals, Telling};
 use super::stats::Stats;
 use super::writer::{Parts, Writer};
 use crate::authn::Rejected;
 use crate::clock::{Clock, Random};
+use crate::keys::MacKey;
 use crate::limits;
 use crate::mint::Minted;
 use crate::refusal::{Code, Denial, Fault};
@@ -63,16 +66,18 @@ struct Inner {
     encoder: Encoder,
     origin: Arc<str>,
     id: Mutex<LogId>,
+    key: MacKey,
     stats: Arc<Stats>,
     health: Arc<Health>,
     refusals: Arc<Refusals>,
     /// Closed when the writer has ended.
-    ended: watch::Receiver<()>,
+    ended: watch::Receiver<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Log {
-    /// Recovers the log on `device` and starts its writer. `origin` is issuer and node id.
+    /// Recovers the log on `device` and starts its writer. `origin` is issuer and node id; by `key` the broker knows its own
+    /// changes of the store ([`Author`]).
     ///
     /// # Errors
     /// [`OpenError`].
@@ -82,6 +87,7 @@ impl Log {
         hot: Arc<HotSet>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        key: MacKey,
         options: Options,
     ) -> Result<(Self, Recovered), OpenError> {
         let now = clock.now();
@@ -101,12 +107,11 @@ impl Log {
             receiver,
         };
         let writer = Writer::new(parts, &resume)?;
-        let (end, ended) = watch::channel(());
+        let (end, ended) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("audit-log".to_owned())
             .spawn(move || {
-                writer.run();
-                drop(end);
+                end.send_replace(writer.run());
             })
             .map_err(OpenError::Thread)?;
         let log = Self(Arc::new(Inner {
@@ -114,6 +119,7 @@ impl Log {
             encoder,
             origin,
             id: Mutex::new(resume.header.log),
+            key,
             stats,
             health,
             refusals: Arc::new(Refusals::new(now)),
@@ -283,7 +289,7 @@ impl Log {
     fn read_back(&self, entry: &OutboxEntry) -> Result<StoreRecord, RecordError> {
         let record = Record::from_outbox(&entry.record)
             .or_else(|_| self.0.encoder.unreadable(&entry.record))?;
-        StoreRecord::new(entry, record)
+        StoreRecord::new(entry, record, self.author())
     }
 
     /// How many records are durable: what a checkpoint may be of.
@@ -302,6 +308,12 @@ impl Log {
     #[must_use]
     pub fn id(&self) -> LogId {
         *self.0.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who writes the store's changes into it.
+    #[must_use]
+    pub fn author(&self) -> Author {
+        Author::new(self.0.key.clone(), self.id())
     }
 
     /// Makes it another log, under a new id, which goes on where this one ends: positions in the one so far say nothing
@@ -340,12 +352,13 @@ impl Log {
         &self.0.stats
     }
 
-    /// Writes the last summary and everything that is queued, and ends the writer.
-    pub async fn close(&self) {
+    /// Writes the last summary and everything that is queued, and ends the writer. Answers whether the log ends there: what was
+    /// acknowledged is all that there is of it.
+    pub async fn close(&self) -> bool {
         self.tick();
         self.0.queue.close();
         let mut ended = self.0.ended.clone();
-        // Nothing is ever sent: an error means that the writer's end is gone.
+        // An error means that the writer's end is gone.
         while ended.changed().await.is_ok() {}
         let mut thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
@@ -359,6 +372,7 @@ impl Log {
                 "refusals of this run are told by no record"
             );
         }
+        *ended.borrow()
     }
 }
 

@@ -29,9 +29,10 @@ mod encode;
 mod fields;
 mod refusal;
 
+use crate::keys::MacKey;
 use crate::limits;
 use crate::marker::Part;
-use crate::store::{OutboxEntry, Revision, StoreMember};
+use crate::store::{LogId, OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 
@@ -44,7 +45,7 @@ pub(super) use refusal::Group;
 
 /// Version of the record format.
 const VERSION: u8 = 1;
-/// Room for what the writer adds: version, place and either a store revision or the marker that
+/// Room for what the writer adds: version, place and either a store revision with its tag or the marker that
 /// turned an issue into a refusal (a key id of [`limits::KEY_ID`] bytes, each escaped).
 const LEAD: usize = 1024;
 /// Every kind of record.
@@ -167,11 +168,44 @@ pub(super) const UNREADABLE: &str = "outbox.unreadable";
 
 /// A record that was committed in the store, with what the log must hold of that commit: its revision and
 /// the changes that must never be lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct StoreRecord {
     revision: Revision,
     member: Vec<u8>,
     record: Record,
+    author: Author,
+}
+
+/// Who writes a log's records of the store's changes, and knows them again: what is done once more from the log, when the
+/// store was put back from a backup, is what this broker had committed there, and nothing that somebody else wrote into the
+/// log's folder.
+#[derive(Clone, Debug)]
+pub struct Author {
+    key: MacKey,
+    log: LogId,
+}
+
+impl Author {
+    /// What the key is derived for ([`crate::keys::Kek::mac_key`]).
+    pub const PURPOSE: &'static str = "cambist store changes in the log";
+
+    pub(super) fn new(key: MacKey, log: LogId) -> Self {
+        Self { key, log }
+    }
+
+    /// Whether a record's `store` member, as it stands there, was written by this broker in this place.
+    #[must_use]
+    pub fn wrote(&self, sequence: u64, member: &str, tag: &str) -> bool {
+        let text = self.text(sequence, member.as_bytes());
+        self.key.is_tag(tag, &text)
+    }
+
+    /// A change is one of its place: it does not count in another.
+    fn text(&self, sequence: u64, member: &[u8]) -> Vec<u8> {
+        let mut text = format!("{}\n{sequence}\n", String::from(self.log)).into_bytes();
+        text.extend_from_slice(member);
+        text
+    }
 }
 
 impl StoreRecord {
@@ -179,12 +213,17 @@ impl StoreRecord {
     ///
     /// # Errors
     /// [`RecordError::Oversize`], which the bounds of a batch exclude.
-    pub(super) fn new(entry: &OutboxEntry, record: Record) -> Result<Self, RecordError> {
+    pub(super) fn new(
+        entry: &OutboxEntry,
+        record: Record,
+        author: Author,
+    ) -> Result<Self, RecordError> {
         let member = serde_json::to_vec(&StoreMember::from(entry))?;
         let joined = Self {
             revision: entry.revision,
             member,
             record,
+            author,
         };
         match joined.room() {
             room if room > limits::RECORD => Err(RecordError::Oversize(room)),
@@ -206,7 +245,9 @@ impl StoreRecord {
         start(out, place);
         out.extend_from_slice(br#""store":"#);
         out.extend_from_slice(&self.member);
-        out.push(b',');
+        let Author { key, .. } = &self.author;
+        let tag = key.tag(&self.author.text(place.sequence, &self.member));
+        let _ = write!(out, r#","store_mac":"{tag}","#);
         finish(out, self.record.0.strip_prefix(b"{"), place);
     }
 }

@@ -436,6 +436,7 @@ pub(super) fn open_with(
         Arc::clone(&hot),
         Arc::clone(&clock) as _,
         random,
+        crate::keys::MacKey::testing(),
         options,
     )?;
     Ok(Opened {

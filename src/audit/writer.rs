@@ -130,8 +130,9 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Runs until the log is closed or dropped.
-    pub(super) fn run(mut self) {
+    /// Runs until the log is closed or dropped. Answers whether what was acknowledged is all that there is: where writing had
+    /// failed, more of it may be in the file.
+    pub(super) fn run(mut self) -> bool {
         while !self.closing || self.carried.is_some() {
             let carried = self.carried.is_some();
             let Some(first) = self.next() else {
@@ -146,6 +147,7 @@ impl Writer {
             }
             self.commit(first);
         }
+        self.is_well()
     }
 
     /// Whether a crowd was just answered, or another one is there.

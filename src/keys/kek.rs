@@ -1,19 +1,27 @@
-//! Sealing private keys at rest: AES-256-GCM under one key-encryption key.
+//! Sealing private keys at rest: AES-256-GCM under one key-encryption key. What only the broker can have written elsewhere is told
+//! by keys that are derived from it.
 
 use crate::clock::{Random, random};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A key-encryption key. Its bytes are gone from our memory once it is made; the library zeroizes its own copy.
 pub struct Kek {
     key: LessSafeKey,
+    /// What other keys are derived from.
+    secret: hkdf::Prk,
     id: String,
 }
+
+/// A key by which the broker knows what it wrote itself: HMAC-SHA-256 (RFC 2104). Cheap to clone.
+#[derive(Clone)]
+pub struct MacKey(Arc<hmac::Key>);
 
 /// A sealed secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,10 +71,23 @@ impl Kek {
         let id = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..8).unwrap_or_default());
         let key =
             UnboundKey::new(&AES_256_GCM, bytes.as_slice()).map_err(|_| SealingFault::Failed)?;
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"cambist derived keys");
         Ok(Self {
             key: LessSafeKey::new(key),
+            secret: salt.extract(bytes.as_slice()),
             id,
         })
+    }
+
+    /// A key for one purpose, derived from this one (HKDF, RFC 5869).
+    ///
+    /// # Errors
+    /// [`SealingFault::Failed`] when the library does not make it.
+    pub fn mac_key(&self, purpose: &str) -> Result<MacKey, SealingFault> {
+        let info = [purpose.as_bytes()];
+        let okm = self.secret.expand(&info, hmac::HMAC_SHA256);
+        let okm = okm.map_err(|_| SealingFault::Failed)?;
+        Ok(MacKey(Arc::new(okm.into())))
     }
 
     /// What sealed values name it by.
@@ -127,6 +148,36 @@ impl Kek {
             .len();
         buffer.truncate(length);
         Ok(buffer)
+    }
+}
+
+impl MacKey {
+    /// The tag of a text, base64url.
+    #[must_use]
+    pub fn tag(&self, text: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, text))
+    }
+
+    /// Whether `tag` is the text's, in constant time.
+    #[must_use]
+    pub fn is_tag(&self, tag: &str, text: &[u8]) -> bool {
+        let tag = URL_SAFE_NO_PAD.decode(tag);
+        tag.is_ok_and(|tag| hmac::verify(&self.0, text, &tag).is_ok())
+    }
+}
+
+#[cfg(test)]
+impl MacKey {
+    /// One that tests have in common.
+    pub(crate) fn testing() -> Self {
+        let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
+        kek.mac_key("testing").unwrap()
+    }
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MacKey").finish_non_exhaustive()
     }
 }
 

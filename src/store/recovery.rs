@@ -98,6 +98,14 @@ pub fn decide(store: &Lineage, log: Option<&LogEnd>) -> Recovery {
         if known.sequence > log.sequence {
             return Recovery::LogBehind;
         }
+        // Of the changes that the store makes by now it was told of each that the log took: one that it was not told of, and
+        // that stands before the others, was not written by this broker.
+        let is_told = |(revision, _): &(Revision, u64)| {
+            revision.incarnation != store.revision.incarnation || revision.counter <= known.counter
+        };
+        if taken.is_some_and(|taken| taken.1 <= known.sequence && !is_told(&taken)) {
+            return Recovery::Foreign;
+        }
         // Nothing came from the store since it was told: what the log took before then it held, or has redone.
         if known.sequence == log.sequence || taken.is_some_and(|(_, at)| at <= known.sequence) {
             return Recovery::InStep;

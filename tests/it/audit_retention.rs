@@ -1,7 +1,7 @@
 //! A log whose first records were removed: it verifies, its proofs stay good, and one that was cut by somebody else does not.
 
 use crate::support::command::cambist;
-use crate::support::log::{ORIGIN, RESERVE};
+use crate::support::log::{ORIGIN, RESERVE, mac_key};
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
     NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify, verify_from,
@@ -65,6 +65,7 @@ impl Site {
             Arc::<HotSet>::default(),
             SystemClock::shared(),
             SystemRandomness::shared(),
+            mac_key(),
             options,
         )
         .unwrap();
@@ -299,6 +300,7 @@ async fn a_log_of_which_only_compressed_segments_are_left_is_opened() {
         Arc::<HotSet>::default(),
         SystemClock::shared(),
         SystemRandomness::shared(),
+        mac_key(),
         Options::default(),
     )
     .unwrap();

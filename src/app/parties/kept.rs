@@ -3,7 +3,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `meta/checkpoint` | the note of a checkpoint: the last one at a stop, and of some seconds ago while the broker runs |
+//! | `meta/checkpoint` | the note of a checkpoint: of some seconds ago while the broker runs, and at a stop, the last one: where that is of all records, nothing is added either until the next start |
 //! | `meta/witnesses` | the keys of the witnesses that have cosigned the log since it was begun anew |
 //!
 //! A witness answers with a size and no signature, and knows a log by its origin, which stays: one that is not among these speaks
@@ -24,7 +24,11 @@ const WITNESSES: &str = "meta/witnesses";
 #[serde(deny_unknown_fields)]
 struct Checkpoint {
     version: u8,
+    /// Records that it is of.
+    size: u64,
     note: String,
+    /// The log had ended with it.
+    ended: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +40,7 @@ struct Witnesses {
 
 /// The store, as one of those who hold the log to its word.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(in crate::app) struct Kept {
     store: Arc<dyn Store>,
     /// Records that the checkpoint is of which this run kept last.
     size: Arc<AtomicU64>,
@@ -61,7 +65,7 @@ pub(in crate::app) async fn begin_anew(store: &dyn Store) -> Result<(), CommitEr
 }
 
 impl Kept {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(in crate::app) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
             size: Arc::default(),
@@ -75,15 +79,34 @@ impl Kept {
         Ok(kept.map(|kept| kept.note))
     }
 
-    /// Keeps a checkpoint in the place of the one before.
-    pub(super) async fn keep(&self, last: &Published) -> Result<(), CommitError> {
+    /// Another run begins, of a log that holds `records`. Answers how many it had ended with, where those are fewer: then the
+    /// run must not go on.
+    pub(in crate::app) async fn begin(&self, records: u64) -> anyhow::Result<Option<u64>> {
+        let kept: Option<Checkpoint> = self.read(CHECKPOINT).await?;
+        let Some(mut kept) = kept.filter(|kept| kept.ended) else {
+            return Ok(None);
+        };
+        if kept.size < records {
+            return Ok(Some(kept.size));
+        }
+        // Before anything is written. Also on a full disk: who cannot start cannot revoke.
+        kept.ended = false;
+        let batch = put(Batch::new(), CHECKPOINT, &kept).map(Batch::reserved);
+        commit(&*self.store, batch).await?;
+        Ok(None)
+    }
+
+    /// Keeps a checkpoint in the place of the one before; that the log has `ended` with it, too.
+    pub(super) async fn keep(&self, last: &Published, ended: bool) -> Result<(), CommitError> {
         let size = last.checkpoint.size;
-        if self.size.load(Ordering::Acquire) == size {
+        if self.size.load(Ordering::Acquire) == size && !ended {
             return Ok(());
         }
         let kept = Checkpoint {
             version: 1,
+            size,
             note: last.note.clone(),
+            ended,
         };
         commit(&*self.store, put(Batch::new(), CHECKPOINT, &kept)).await?;
         self.size.store(size, Ordering::Release);
@@ -163,8 +186,8 @@ mod tests {
         assert_eq!(believed(&kept).await, (true, true));
         assert_eq!(kept.checkpoint().await.unwrap(), None);
         for _ in 0..2 {
-            kept.keep(&published(3, "three")).await.unwrap();
-            kept.keep(&published(4, "four")).await.unwrap();
+            kept.keep(&published(3, "three"), false).await.unwrap();
+            kept.keep(&published(4, "four"), false).await.unwrap();
             assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "four");
             begin_anew(&*store).await.unwrap();
             assert_eq!(kept.checkpoint().await.unwrap(), None);
@@ -176,16 +199,44 @@ mod tests {
         begin_anew(&*store).await.unwrap();
         let (first, second) = tokio::join!(kept.cosigns(&one), kept.cosigns(&two));
         first.and(second).unwrap();
-        kept.keep(&published(5, "five")).await.unwrap();
+        kept.keep(&published(5, "five"), false).await.unwrap();
         // What is there already costs no commit.
         let before = store.revision().await.unwrap();
         kept.cosigns(&one).await.unwrap();
-        kept.keep(&published(5, "five, cosigned")).await.unwrap();
+        kept.keep(&published(5, "five, cosigned"), false)
+            .await
+            .unwrap();
         assert_eq!(store.revision().await.unwrap(), before);
         store.close().await;
         drop((kept, store));
         let kept = Kept::new(open());
         assert_eq!(believed(&kept).await, (true, true));
         assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "five");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_has_ended_grows_by_nothing_until_the_next_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
+        let kept = Kept::new(Arc::new(EmbeddedStore::open(&path, clock, random).unwrap()));
+        let begin = async |records| kept.begin(records).await.unwrap();
+        assert_eq!(begin(9).await, None);
+        // Not ended: what came after the checkpoint, nobody knows.
+        kept.keep(&published(5, "five"), false).await.unwrap();
+        assert_eq!(begin(9).await, None);
+        for _ in 0..2 {
+            kept.keep(&published(5, "five"), true).await.unwrap();
+            // However often it is looked at.
+            assert_eq!(begin(6).await, Some(5));
+            assert_eq!(begin(6).await, Some(5));
+            // From here on it grows. What it lacks the checkpoint tells.
+            assert_eq!(begin(5).await, None);
+            assert_eq!(begin(6).await, None);
+            assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "five");
+        }
+        kept.keep(&published(5, "five"), true).await.unwrap();
+        begin_anew(&*kept.store).await.unwrap();
+        assert_eq!(begin(6).await, None);
     }
 }

@@ -6,6 +6,7 @@ use crate::audit::{
 };
 use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
+use crate::keys::MacKey;
 use crate::limits;
 use crate::revocation::HotSet;
 use std::path::Path;
@@ -30,6 +31,7 @@ fn open(folder: &Path) -> (Arc<Disk>, Log) {
         Arc::<HotSet>::default(),
         TestClock::at(NOW),
         SystemRandomness::shared(),
+        MacKey::testing(),
         options,
     );
     (disk, opened.unwrap().0)

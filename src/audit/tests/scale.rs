@@ -13,7 +13,7 @@ use crate::authn::{Peer, Verified};
 use crate::clock::testing::TestClock;
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::id::{CredentialId, KeyPublicId};
-use crate::keys::{Kek, LogKey};
+use crate::keys::{Kek, LogKey, MacKey};
 use crate::policy::{Grant, Rule};
 use crate::revocation::HotSet;
 use jiff::Timestamp;
@@ -163,6 +163,7 @@ fn open(folder: &Path, at: u64) -> Running {
         Arc::<HotSet>::default(),
         Arc::clone(&clock) as _,
         SystemRandomness::shared(),
+        MacKey::testing(),
         Options::default(),
     )
     .unwrap();

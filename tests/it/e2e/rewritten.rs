@@ -3,6 +3,13 @@
 
 use crate::support::broker::{Site, segments};
 use crate::support::disk::copy_folder;
+use crate::support::edge::until;
+use cambist::clock::{SystemClock, SystemRandomness};
+use cambist::proto::BackupRequest;
+use cambist::store::embedded::EmbeddedStore;
+use cambist::store::{Key, Store as _};
+use serde_json::{Value, json};
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
@@ -110,22 +117,140 @@ async fn the_store_knows_what_was_published_last() {
     refused("are not those").await;
 }
 
-/// A broker that was killed had its last checkpoint kept some seconds before.
+/// While a broker runs, the store is told every few seconds, and at its start.
 #[tokio::test]
 async fn the_store_knows_what_was_published_without_a_stop() {
     let site = Site::with(|_| {});
     let log = site.path("data/log");
-    site.start().await.terminate().await;
     let mut broker = site.start().await;
-    broker.issue(2).await;
+    let issued = broker.issue(2).await;
+    let backups = Cell::new(0);
+    until("it to be kept", async || {
+        backups.set(backups.get() + 1);
+        let path = site.path(&format!("backup-{}", backups.get()));
+        let path = path.to_str().unwrap().to_owned();
+        let mut inventory = broker.inventory().await;
+        let request = BackupRequest { path: path.clone() };
+        inventory.backup(request).await.unwrap();
+        kept_size(Path::new(&path)).await >= issued
+    })
+    .await;
     broker.kill9().await;
     take_tree(&log);
-    let first = segments(&log).remove(0);
-    let text = fs::read_to_string(&first).unwrap();
-    fs::write(&first, text.replace("broker.start", "broker.stark")).unwrap();
+    rewrite(&log);
     let (code, said) = site.fails(&[]).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("the log's checkpoint in the store"), "{said}");
+}
+
+/// How many records the checkpoint is of that a store holds.
+async fn kept_size(store: &Path) -> u64 {
+    let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
+    let store = EmbeddedStore::open(store, clock, random).unwrap();
+    let key = Key::new("meta/checkpoint").unwrap();
+    let Some(kept) = store.read(&key).await.unwrap() else {
+        return 0;
+    };
+    let kept: Value = serde_json::from_slice(kept.value.as_bytes()).unwrap();
+    kept["size"].as_u64().unwrap()
+}
+
+/// Appends a line that was made of the last one that `like` holds for, in its place.
+fn append(log: &Path, like: &str, change: impl FnOnce(&mut Value)) {
+    let last = segments(log).pop().unwrap();
+    let text = fs::read_to_string(&last).unwrap();
+    let next = text.lines().count() - 1;
+    let line = text.lines().rfind(|line| line.contains(like)).unwrap();
+    let mut record: Value = serde_json::from_str(line).unwrap();
+    record["seq"] = next.into();
+    record["batch"] = next.into();
+    change(&mut record);
+    fs::write(&last, format!("{text}{record}\n")).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_was_stopped_has_no_more_records_at_the_next_start() {
+    let site = Site::with(|_| {});
+    let log = site.path("data/log");
+    let mut broker = site.start().await;
+    broker.issue(2).await;
+    assert!(broker.terminate().await.success());
+    let segment = segments(&log).pop().unwrap();
+    let before = fs::read(&segment).unwrap();
+    append(&log, "\"kind\":\"issue\"", |record| {
+        record["sub"] = "spiffe://example.org/innocent".into();
+    });
+    for _ in 0..2 {
+        let added = fs::read(&segment).unwrap();
+        let (code, said) = site.fails(&[]).await;
+        assert_eq!(code, 1, "{said}");
+        for word in [
+            "the log ended at",
+            "when the broker stopped",
+            "--accept-rollback",
+        ] {
+            assert!(said.contains(word), "no `{word}` in {said}");
+        }
+        assert_eq!(fs::read(&segment).unwrap(), added);
+    }
+    // Without it, it goes on, and may be killed.
+    fs::write(&segment, &before).unwrap();
+    let mut broker = site.start().await;
+    broker.issue(1).await;
+    broker.kill9().await;
+    let mut broker = site.start().await;
+    assert!(broker.terminate().await.success());
+    // Accepted, what was added stays, and all that was issued is cut off.
+    append(&log, "\"kind\":\"issue\"", |_| {});
+    let mut command = site.command();
+    command.arg("--accept-rollback");
+    let mut accepted = site.run(command).await;
+    let record = accepted.record(|record| record["action"] == "recovery.accept_rollback");
+    record.await;
+    assert!(accepted.terminate().await.success());
+    site.start().await.terminate().await;
+}
+
+/// What is done again in a store that was put back is what the broker had committed, and in the log's order.
+#[tokio::test]
+async fn nothing_is_done_again_that_the_broker_did_not_commit() {
+    let site = Site::with(|_| {});
+    let (data, log) = (site.path("data"), site.path("data/log"));
+    let mut broker = site.start().await;
+    broker.issue(2).await;
+    // Nothing says here where the log ended.
+    broker.kill9().await;
+    copy_folder(&data, &site.path("put-by"));
+    let beyond = |record: &mut Value| {
+        let revision = record["store"]["rev"].as_str().unwrap();
+        let (incarnation, counter) = revision.split_once('.').unwrap();
+        let counter = counter.parse::<u64>().unwrap() + 1;
+        record["store"]["rev"] = format!("{incarnation}.{counter}").into();
+        record["store"]["effect"] = json!([{ "put": "key/AAAAAAAAAAAAAAAA", "value": "e30=" }]);
+    };
+    let unmarked = |record: &mut Value| {
+        beyond(record);
+        record.as_object_mut().unwrap().remove("store_mac");
+    };
+    // As if the log had the store's next change already, and had it done again; and one more time what it has.
+    let again = |_: &mut Value| {};
+    let changes: [&dyn Fn(&mut Value); 3] = [&beyond, &unmarked, &again];
+    for change in changes {
+        fs::remove_dir_all(&data).unwrap();
+        copy_folder(&site.path("put-by"), &data);
+        append(&log, "\"store_mac\"", change);
+        let (code, said) = site.fails(&[]).await;
+        assert_eq!(code, 1, "{said}");
+        for word in ["that this broker did not write there", "--accept-rollback"] {
+            assert!(said.contains(word), "no `{word}` in {said}");
+        }
+        // Nothing of it came into the store: with the log as it was, it goes on.
+        fs::remove_dir_all(&log).unwrap();
+        copy_folder(&site.path("put-by/log"), &log);
+        let mut broker = site.start().await;
+        broker.issue(1).await;
+        broker.kill9().await;
+    }
 }
 
 /// No key but the log's own signs what was put in the records' place.

@@ -51,6 +51,12 @@ fn store_and_log_are_compared() {
             Recovery::InStep,
         ),
         (
+            "a change that it was not told of, from before it was told last",
+            store(at(1, 50), &[], position(20, 48)),
+            since(90, at(1, 49), 20),
+            Recovery::Foreign,
+        ),
+        (
             "crash before the store was told",
             store(at(1, 50), &[], position(20, 48)),
             end(22, Some(at(1, 50))),

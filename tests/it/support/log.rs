@@ -1,14 +1,21 @@
 //! A log in a real folder.
 
-use cambist::audit::{Disk, Log, LogHealth, OpenError, Options, Recovered};
+use cambist::audit::{Author, Disk, Log, LogHealth, OpenError, Options, Recovered};
 use cambist::clock::{SystemClock, SystemRandomness};
+use cambist::keys::{Kek, MacKey};
 use cambist::revocation::HotSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 pub(crate) const ORIGIN: &str = "https://broker.example.org/node-1";
 pub(crate) const RESERVE: u64 = 1 << 20;
+
+pub(crate) fn mac_key() -> MacKey {
+    let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
+    kek.mac_key(Author::PURPOSE).unwrap()
+}
 
 pub(crate) fn open(folder: &Path) -> Result<(Log, Recovered), OpenError> {
     open_on(Arc::new(Disk::open(folder, RESERVE)?))
@@ -26,6 +33,7 @@ pub(crate) fn open_on(device: Arc<Disk>) -> Result<(Log, Recovered), OpenError> 
         Arc::<HotSet>::default(),
         clock,
         random,
+        mac_key(),
         options,
     )
 }

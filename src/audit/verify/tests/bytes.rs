@@ -10,6 +10,7 @@ use crate::audit::{
 };
 use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
+use crate::keys::MacKey;
 use crate::revocation::HotSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,7 @@ async fn fill(folder: &Path) {
         Arc::<HotSet>::default(),
         TestClock::at(crate::audit::testing::NOW),
         SystemRandomness::shared(),
+        MacKey::testing(),
         options,
     )
     .unwrap();
