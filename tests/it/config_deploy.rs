@@ -1,7 +1,7 @@
 //! What `deploy/` ships agrees with the program: files that are only read on somebody's production machine.
 
 use cambist::cli::Exit;
-use cambist::config::{Address, Config};
+use cambist::config::{Address, Config, CopyPlace};
 use cambist::limits;
 use regex::Regex;
 use serde::Deserialize as _;
@@ -124,6 +124,17 @@ fn the_unit_stops_on_a_wrong_configuration_and_is_confined() {
         .collect();
     assert_eq!(state, [config.data, PathBuf::from(BACKUPS)]);
     assert_eq!(value("StateDirectoryMode"), ["0700"]);
+    // All else is read-only to it, and a copy of the log's checkpoints is written too.
+    let writable: Vec<_> = value("ReadWritePaths")
+        .into_iter()
+        .map(|path| Path::new(path.trim_start_matches('-')))
+        .collect();
+    for copy in &config.log.copies {
+        if let CopyPlace::File(file) = &copy.place {
+            let is_writable = writable.iter().any(|path| file.starts_with(path));
+            assert!(is_writable, "{}", file.display());
+        }
+    }
     let runtime = Path::new("/run").join(value("RuntimeDirectory")[0]);
     assert!(config.listeners.iter().any(|listener| matches!(
         &listener.address,
