@@ -172,6 +172,10 @@ fn the_manifests_mount_what_the_configuration_names() {
     let set = yaml("kubernetes/statefulset.yaml");
     let pod = &set["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
+    // What the container file's first line builds.
+    let image = container["image"].as_str().unwrap();
+    assert_eq!(image, concat!("cambist:", env!("CARGO_PKG_VERSION")));
+    assert!(text("Containerfile").contains(&format!(" -t {image} .")));
     assert_eq!(pod["securityContext"]["runAsUser"], 10_001);
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
     assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > LONGEST_STOP.as_secs());
