@@ -109,7 +109,7 @@ fn defaults_are_what_the_sample_says() {
 #[test]
 fn the_full_sample_means_what_it_says() {
     let config = parse(FULL).unwrap();
-    assert_eq!(config.issuer.as_str(), "https://cambist.example.org");
+    assert_eq!(config.issuer.as_str(), "https://cambist.example.org:8443");
     assert_eq!(config.store_file(), Path::new("/var/lib/cambist/store.db"));
     assert_eq!(config.log_directory(), Path::new("/var/lib/cambist/log"));
     let [tcp, unix] = config.listeners.as_slice() else {
