@@ -449,6 +449,11 @@ fn named_files_are_looked_at() {
     }
     let listed = config.policy.list().unwrap();
     assert_eq!(listed, [at("policies/a.cedar"), at("policies/b.cedar")]);
+    std::fs::write(at("cambist.toml"), text.replace("unix:", "unix:run/")).unwrap();
+    let missing = Config::load(&at("cambist.toml")).unwrap().check_files();
+    let problem = only(Err(missing));
+    assert_eq!((&*problem.key, problem.line), ("listener[0].address", 5));
+    assert!(problem.help.contains("the socket's folder"), "{problem}");
 }
 
 #[test]
