@@ -12,6 +12,7 @@ mod story;
 use super::failure::{Failure, chain};
 use super::world::World;
 use crate::app;
+use crate::client;
 use crate::clock::random;
 use crate::lifecycle::{Ended, Lifecycle, from_os};
 use crate::limits;
@@ -78,6 +79,7 @@ struct Told {
 struct Teller {
     check: bool,
     world: World,
+    folder: PathBuf,
     told: Vec<Told>,
 }
 
@@ -88,21 +90,30 @@ impl Teller {
         id: &'static str,
         work: impl Future<Output = anyhow::Result<(T, String)>>,
     ) -> Result<T, Failure> {
-        let (done, told) = match work.await {
-            Ok((value, text)) => (Some(value), Told { id, ok: true, text }),
-            Err(error) => (
-                None,
-                Told {
-                    id,
-                    ok: false,
-                    text: chain(&error),
-                },
-            ),
+        let (done, told, next) = match work.await {
+            Ok((value, text)) => (Some(value), Told { id, ok: true, text }, String::new()),
+            Err(error) => {
+                let (ok, text) = (false, chain(&error));
+                (None, Told { id, ok, text }, self.advice(&error))
+            }
         };
-        let failure = Failure::fault(format!("the step `{id}` failed")).why(&told.text);
+        let failure = Failure::fault(format!("the step `{id}` failed"));
+        let failure = failure.why(&told.text).next(next);
         self.tell(&told)?;
         self.told.push(told);
         done.ok_or(failure)
+    }
+
+    /// What to do after a step failed. In a folder of its own the story is refused nothing that it asks for.
+    fn advice(&self, error: &anyhow::Error) -> String {
+        match error.downcast_ref::<client::Error>() {
+            Some(error) if error.is_refusal() => format!(
+                "what was revoked or changed in this folder still holds: give another --dir, or undo it: \
+                 `cambist serve --config {}`, and at its socket `cambist marker list`",
+                self.folder.join("cambist.toml").display()
+            ),
+            _ => String::new(),
+        }
     }
 
     fn tell(&self, told: &Told) -> Result<(), Failure> {
@@ -145,6 +156,7 @@ pub(super) async fn run(args: DevArgs, world: &World) -> Result<(), Failure> {
     let mut teller = Teller {
         check: args.check,
         world: world.clone(),
+        folder: path.clone(),
         told: Vec::with_capacity(STEPS.len()),
     };
     let result = tell(&mut teller, &path, listen, &args).await;

@@ -8,6 +8,7 @@ use super::output::fields;
 use super::world::World;
 use crate::limits;
 use crate::proto::ReportLeakRequest;
+use crate::refusal::Code;
 use crate::secret::api_key;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -75,7 +76,13 @@ pub(super) async fn run(args: LeakArgs, world: &World) -> Result<(), Failure> {
     let mut client = args.connect.connect().await?.inventory();
     let answer = client.report_leak(request).await;
     let answer = answer
-        .map_err(|status| Connection::unsure(&status, &idempotency_key))?
+        .map_err(|status| {
+            let failure = Connection::unsure(&status, &idempotency_key);
+            match failure.code() == Code::NotAuthorised.code() {
+                true => failure.also("anybody with a key's text revokes it with `cambist revoke --key FILE --reason WHY`"),
+                false => failure,
+            }
+        })?
         .into_inner();
     let reported = Reported {
         key: answer.key.ok_or_else(no_key)?.into(),

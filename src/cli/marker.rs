@@ -175,14 +175,14 @@ impl View {
 
     pub(super) fn row(&self, now: Timestamp) -> Vec<String> {
         let before = match (self.reinstated, self.before) {
-            (true, _) => "reinstated".to_owned(),
+            (true, _) => "taken back".to_owned(),
             (false, None) => "always".to_owned(),
             (false, before) => relative(before, now),
         };
         let until = match self.until {
             // No signing key is ever trusted again.
             None if self.kind == Kind::SigningKey.name() => "for good".to_owned(),
-            None => "reinstated".to_owned(),
+            None => "until reinstated".to_owned(),
             until => relative(until, now),
         };
         let until = match self.durable {

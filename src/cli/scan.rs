@@ -178,7 +178,7 @@ impl Work {
                 let why = if unread > 0 { &incomplete } else { "" };
                 Err(Failure::new(Exit::Unverified, "keys_found", what)
                     .why(why)
-                    .next("those that are in use: cambist key revoke ID, or cambist leak report - with the key's text"))
+                    .next("those that are in use: cambist revoke --key FILE, with the key's text in it; administrators also: cambist key revoke ID"))
             }
         }
     }

@@ -13,10 +13,7 @@ use std::path::Path;
 pub(super) fn read(path: &Path) -> Result<String, Problem> {
     let whole = |message: String, help: &str| whole(path, message, help);
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => whole(
-            "there is no such file".into(),
-            "check the path given with --config",
-        ),
+        io::ErrorKind::NotFound => whole("there is no such file".into(), "check the path"),
         io::ErrorKind::PermissionDenied => whole(
             "the file cannot be read: permission denied".into(),
             "make it readable to the user that the broker runs as",
@@ -125,11 +122,14 @@ impl Config {
         for (index, listener) in self.listeners.iter().enumerate() {
             if let Address::Unix(socket) = &listener.address {
                 let directory = socket.parent().unwrap_or(socket);
-                look(
-                    root.key("listener").index(index).key("address"),
-                    directory,
-                    false,
-                );
+                if let Some(message) = fault(directory, false) {
+                    let message = format!("{}: {message}", directory.display());
+                    problems.push(Problem {
+                        help: "make the socket's folder, for the user that the broker runs as"
+                            .into(),
+                        ..self.problem(&["listener", "address"], Some(index), message)
+                    });
+                }
             }
         }
         problems.sort_by_key(|problem| (problem.line, problem.column));

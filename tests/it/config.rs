@@ -109,7 +109,7 @@ fn defaults_are_what_the_sample_says() {
 #[test]
 fn the_full_sample_means_what_it_says() {
     let config = parse(FULL).unwrap();
-    assert_eq!(config.issuer.as_str(), "https://cambist.example.org");
+    assert_eq!(config.issuer.as_str(), "https://cambist.example.org:8443");
     assert_eq!(config.store_file(), Path::new("/var/lib/cambist/store.db"));
     assert_eq!(config.log_directory(), Path::new("/var/lib/cambist/log"));
     let [tcp, unix] = config.listeners.as_slice() else {
@@ -449,6 +449,11 @@ fn named_files_are_looked_at() {
     }
     let listed = config.policy.list().unwrap();
     assert_eq!(listed, [at("policies/a.cedar"), at("policies/b.cedar")]);
+    std::fs::write(at("cambist.toml"), text.replace("unix:", "unix:run/")).unwrap();
+    let missing = Config::load(&at("cambist.toml")).unwrap().check_files();
+    let problem = only(Err(missing));
+    assert_eq!((&*problem.key, problem.line), ("listener[0].address", 5));
+    assert!(problem.help.contains("the socket's folder"), "{problem}");
 }
 
 #[test]

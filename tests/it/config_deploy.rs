@@ -1,7 +1,7 @@
 //! What `deploy/` ships agrees with the program: files that are only read on somebody's production machine.
 
 use cambist::cli::Exit;
-use cambist::config::{Address, Config};
+use cambist::config::{Address, Config, CopyPlace};
 use cambist::limits;
 use regex::Regex;
 use serde::Deserialize as _;
@@ -124,6 +124,17 @@ fn the_unit_stops_on_a_wrong_configuration_and_is_confined() {
         .collect();
     assert_eq!(state, [config.data, PathBuf::from(BACKUPS)]);
     assert_eq!(value("StateDirectoryMode"), ["0700"]);
+    // All else is read-only to it, and a copy of the log's checkpoints is written too.
+    let writable: Vec<_> = value("ReadWritePaths")
+        .into_iter()
+        .map(|path| Path::new(path.trim_start_matches('-')))
+        .collect();
+    for copy in &config.log.copies {
+        if let CopyPlace::File(file) = &copy.place {
+            let is_writable = writable.iter().any(|path| file.starts_with(path));
+            assert!(is_writable, "{}", file.display());
+        }
+    }
     let runtime = Path::new("/run").join(value("RuntimeDirectory")[0]);
     assert!(config.listeners.iter().any(|listener| matches!(
         &listener.address,
@@ -161,6 +172,10 @@ fn the_manifests_mount_what_the_configuration_names() {
     let set = yaml("kubernetes/statefulset.yaml");
     let pod = &set["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
+    // What the container file's first line builds.
+    let image = container["image"].as_str().unwrap();
+    assert_eq!(image, concat!("cambist:", env!("CARGO_PKG_VERSION")));
+    assert!(text("Containerfile").contains(&format!(" -t {image} .")));
     assert_eq!(pod["securityContext"]["runAsUser"], 10_001);
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
     assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > LONGEST_STOP.as_secs());

@@ -98,6 +98,27 @@ fn a_step_that_fails_is_told_and_ends_the_story_with_a_failure() {
     assert!(last.contains(&address), "{text}");
 }
 
+/// What was done in a folder is not undone by running the story in it again.
+#[test]
+fn a_refusal_in_a_folder_that_was_there_says_where_to_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("d");
+    let port = format!("127.0.0.1:{}", free_port());
+    let run = || dev(&["--dir", dir.to_str().unwrap(), "--listen", &port]);
+    assert!(run().status.success());
+    let nobody = "@id(\"nobody\")\nforbid (principal, action, resource);\n";
+    fs::write(dir.join("policies/dev.cedar"), nobody).unwrap();
+    let output = run();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let config = dir.join("cambist.toml");
+    let serve = format!("`cambist serve --config {}`", config.display());
+    assert!(
+        said.contains("give another --dir") && said.contains(&serve),
+        "{said}"
+    );
+}
+
 #[test]
 fn json_is_one_document_with_every_step() {
     let address = format!("127.0.0.1:{}", free_port());

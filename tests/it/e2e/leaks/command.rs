@@ -32,6 +32,12 @@ async fn an_administrator_hands_a_key_in_by_command() {
     // Never where other users of the machine see it.
     let ran = report(&[&key], "").await;
     assert_eq!(ran.code, Some(2), "{ran:?}");
+    fs::write(broker.path("found.key"), format!("{key}\n")).unwrap();
+    let found = broker.argument("found.key");
+    // Somebody else than an administrator is told what does as much.
+    let ran = broker.run_as_web(&["leak", "report", &found]).await;
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("`cambist revoke --key FILE"), "{ran:?}");
     broker.anybody().await.yes(ask(api_key(&key), "shop")).await;
     // Nor in what is kept.
     let ran = report(
@@ -55,8 +61,7 @@ async fn an_administrator_hands_a_key_in_by_command() {
     assert_eq!(record["target"], format!("key:{id}"));
     let withheld = json!({ "url": "(withheld: it holds a credential)" });
     assert_eq!(record["change"]["leak"], withheld);
-    fs::write(broker.path("found.key"), format!("{key}\n")).unwrap();
-    let ran = report(&[&broker.argument("found.key"), "--json"], "").await;
+    let ran = report(&[&found, "--json"], "").await;
     let document = ran.json();
     assert_eq!(document["already_revoked"], true, "{ran:?}");
     assert_eq!(document["key"]["id"], id);
