@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How often an HTTP/2 peer is asked whether it is still there, and how long its answer may take.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
@@ -58,77 +58,99 @@ pub(super) async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    LastInLine::new(attend(io, peer, router, limits, shutdown)).await;
+    let activity = Arc::new(Activity::default());
+    let requests = Requests::new(router, peer, limits, Arc::clone(&activity));
+    LastInLine {
+        future: Box::pin(attend(
+            io,
+            requests,
+            Arc::clone(&activity),
+            limits,
+            shutdown,
+        )),
+        activity,
+        is_shared: false,
+        waits: false,
+    }
+    .await;
 }
 
-/// A future that, each time it is woken, first goes to the end of the line: what else is ready to run comes before it.
+/// A connection that, each time it is woken, first goes to the end of the line: what else is ready to run comes before it.
 ///
 /// Every reply wakes its connection, and a runtime would run the connection next. In the end of the line it finds
-/// the other replies that were ready too, and they leave in one TLS record and one system call.
+/// the other replies that were ready too, and they leave in one TLS record and one system call. Where no other reply can
+/// come it does not wait for one: a watcher's own connection sends what it was woken for while that is in the cache.
 struct LastInLine<F> {
     future: Pin<Box<F>>,
+    activity: Arc<Activity>,
+    /// Whether there was more than one request when it last ran: only when it runs there come to be more.
+    is_shared: bool,
     waits: bool,
-}
-
-impl<F> LastInLine<F> {
-    fn new(future: F) -> Self {
-        Self {
-            future: Box::pin(future),
-            waits: false,
-        }
-    }
 }
 
 impl<F: Future> Future for LastInLine<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.waits = !self.waits;
+        self.waits = self.is_shared && !self.waits;
         if self.waits {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.future.as_mut().poll(cx)
+        let polled = self.future.as_mut().poll(cx);
+        self.is_shared = self.activity.in_flight() > 1;
+        polled
     }
 }
 
 async fn attend<IO>(
     io: IO,
-    peer: Arc<Peer>,
-    router: axum::Router,
+    requests: Requests,
+    activity: Arc<Activity>,
     limits: &ConnectionLimits,
     shutdown: &Shutdown,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::new(Activity::default());
-    let requests = Requests::new(router, peer, limits, Arc::clone(&activity));
     let builder = protocols(limits, &shutdown.tasks);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), requests));
-    let mut age = pin!(sleep(limits.age));
-    let mut idle = pin!(sleep(limits.idle));
-    let mut seen = activity.started();
-    let grace = loop {
-        tokio::select! {
-            ended = connection.as_mut() => return log_end(ended),
-            () = shutdown.hard.cancelled() => return,
-            // How long a drain may take is decided once, by who began it.
-            () = shutdown.drain.cancelled() => break Duration::MAX,
-            () = age.as_mut() => break limits.grace,
-            () = idle.as_mut() => {
-                if activity.quiet_since(seen) {
-                    break limits.grace;
-                }
-                seen = activity.started();
-                idle.set(sleep(limits.idle));
-            }
-        }
+    // In a task of its own: here, its timers and tokens would be asked anew with all that comes and goes.
+    let time_to_go = time_to_go(activity, limits, shutdown.clone());
+    let time_to_go = AbortOnDropHandle::new(tokio::spawn(time_to_go));
+    let grace = tokio::select! {
+        biased;
+        ended = connection.as_mut() => return log_end(ended),
+        grace = time_to_go => grace.unwrap_or_default(),
     };
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection => log_end(ended),
         () = shutdown.hard.cancelled() => {}
         () = sleep(grace) => {}
+    }
+}
+
+/// Ends when a connection has to, and answers how long what is in flight may still take.
+fn time_to_go(
+    activity: Arc<Activity>,
+    limits: &ConnectionLimits,
+    shutdown: Shutdown,
+) -> impl Future<Output = Duration> + use<> {
+    let (age, idle, grace) = (limits.age, limits.idle, limits.grace);
+    async move {
+        let mut age = pin!(sleep(age));
+        loop {
+            let seen = activity.started();
+            tokio::select! {
+                () = shutdown.hard.cancelled() => return Duration::ZERO,
+                // How long a drain may take is decided once, by who began it.
+                () = shutdown.drain.cancelled() => return Duration::MAX,
+                () = age.as_mut() => return grace,
+                () = sleep(idle) => if activity.quiet_since(seen) {
+                    return grace;
+                },
+            }
+        }
     }
 }
 

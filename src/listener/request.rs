@@ -30,9 +30,14 @@ impl Activity {
         self.started.load(Ordering::Acquire)
     }
 
+    /// Requests whose answers have not left yet.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
     /// Whether nothing is in flight, and nothing began since `started` was read.
     pub(super) fn quiet_since(&self, started: u64) -> bool {
-        self.in_flight.load(Ordering::Acquire) == 0 && self.started() == started
+        self.in_flight() == 0 && self.started() == started
     }
 
     fn begin(self: &Arc<Self>) -> InFlight {
