@@ -50,6 +50,7 @@ const MODULES: &[Row] = &[
     row("jose", &["limits id secret clock refusal"], &[]),
     row("marker", &["limits id"], &[]),
     row("https", &[], &[Http]),
+    row("regular", &[], &[Files]),
     // Domain.
     row("store", &[VALUES], &[]),
     row("revocation", &[VALUES, "store"], &[]),
@@ -73,7 +74,7 @@ const MODULES: &[Row] = &[
     // Whose a file is, is told by who we are.
     row("keys::kek_file", &[VALUES, "keys"], &[Files, Machine]),
     row("keys::log_key", &[VALUES, "keys"], &[Files]),
-    row("audit::disk", &[VALUES, "audit"], &[Files]),
+    row("audit::disk", &[VALUES, "regular audit"], &[Files]),
     row("audit::web", &[VALUES, "https audit"], &[Http]),
     row("audit::sink::otlp", &[VALUES, "audit"], &[Grpc]),
     row("audit::sink::syslog", &[VALUES, "audit"], &[Sockets]),
