@@ -18,6 +18,7 @@ mod leaks;
 mod lease;
 mod log;
 mod metadata;
+mod pipes;
 mod policies;
 mod record;
 mod reloads;

@@ -73,7 +73,7 @@ const MODULES: &[Row] = &[
     row("trust::fetch", &[VALUES, "trust"], &[Files]),
     // Whose a file is, is told by who we are.
     row("keys::kek_file", &[VALUES, "keys"], &[Files, Machine]),
-    row("keys::log_key", &[VALUES, "keys"], &[Files]),
+    row("keys::log_key", &[VALUES, "regular keys"], &[Files]),
     row("audit::disk", &[VALUES, "regular audit"], &[Files]),
     row("audit::web", &[VALUES, "https audit"], &[Http]),
     row("audit::sink::otlp", &[VALUES, "audit"], &[Grpc]),
@@ -135,7 +135,11 @@ const MODULES: &[Row] = &[
     row(
         "cli",
         // Policies and logs are checked without a broker by the same code as with one.
-        &[VALUES, "policy audit proto client verify config app", FRAME],
+        &[
+            VALUES,
+            "regular policy audit proto client verify config app",
+            FRAME,
+        ],
         &[Grpc, Files, Sockets, Machine],
     ),
     row("main", &["cli"], &[Machine]),
