@@ -17,6 +17,7 @@ mod keys;
 mod leaks;
 mod lease;
 mod log;
+mod log_health;
 mod metadata;
 mod pipes;
 mod policies;
