@@ -150,7 +150,7 @@ pub use party::{Party, PartyKind};
 pub use proof::{InvalidProof, Proof};
 pub use publisher::{PublishError, Published, Publisher};
 pub use read::ReadError;
-pub use reading::{Reading, Seat};
+pub use reading::Reading;
 pub use record::{
     Act, ActKind, Author, CHECKPOINT, CLOCK_CONFIRMED, Encoder, KINDS, MARKER_REINSTATED,
     MARKER_SET, PRUNE, ROLLBACK_ACCEPTED, Record, RecordError, SIGNING_KEY_COMPROMISED,

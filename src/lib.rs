@@ -25,6 +25,7 @@
 //! | | [`marker`] | what is revoked, as everybody who checks tokens holds it |
 //! | | [`secret`], [`clock`], [`limits`], [`refusal`] | redacted secrets; injected time and randomness; every bound; every "no" |
 //! | | [`https`] | HTTPS as a client: given CAs, no proxy, no redirect |
+//! | | [`regular`] | files where others may have put a link or a pipe |
 //! | domain | [`authn`] | credentials: the only maker of [`authn::Verified`] |
 //! | | [`inventory`] | governed things: keys, audiences, their owners |
 //! | | [`policy`] | ceilings and Cedar: the only maker of [`policy::Grant`] |
@@ -69,6 +70,7 @@ pub mod mint;
 pub mod policy;
 pub mod proto;
 pub mod refusal;
+pub mod regular;
 pub mod revocation;
 pub mod secret;
 pub mod store;

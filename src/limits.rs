@@ -6,6 +6,7 @@
 
 mod log;
 pub mod nearing;
+pub mod seats;
 
 pub use log::*;
 

@@ -22,6 +22,7 @@ use super::archive::{Archive as _, Form};
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use super::frames::Packed;
 use super::leaves::{Leaves, Run};
+use crate::regular;
 use memchr::memchr;
 use room::Room;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
@@ -74,7 +75,7 @@ impl Disk {
             DirBuilder::new().mode(0o700).create(folder)?;
             sync_folder(folder.parent().unwrap_or(Path::new("/")))?;
         }
-        let lock = private().create(true).open(folder.join(LOCK))?;
+        let lock = regular::open_own(&folder.join(LOCK), private().create(true))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::new(
                 io::ErrorKind::WouldBlock,
@@ -151,7 +152,7 @@ impl Disk {
     fn draft(&self, from: &Path, head: &[u8]) -> io::Result<Draft> {
         let folder = File::open(&self.folder)?;
         // Not truncated: that would give the reserve's blocks away.
-        let mut file = appending().create(true).truncate(false).open(from)?;
+        let mut file = regular::open_own(from, appending().create(true).truncate(false))?;
         if file.metadata()?.len() > 0 {
             return Err(io::Error::other("the new segment's file is not empty"));
         }
@@ -260,7 +261,7 @@ impl Device for Disk {
         if !self.has(first, Form::Plain)? {
             self.unpack(first)?;
         }
-        let mut file = private().read(true).open(self.path(first))?;
+        let mut file = regular::open_own(&self.path(first), private().read(true))?;
         file.set_len(size)?;
         let mut tail = Vec::new();
         file.seek(SeekFrom::Start(unsure))?;
@@ -272,7 +273,7 @@ impl Device for Disk {
     }
 
     fn open(&self, first: u64) -> io::Result<Box<dyn Segment>> {
-        let file = appending().open(self.path(first))?;
+        let file = regular::open_own(&self.path(first), &mut appending())?;
         self.file_of(first, file)
     }
 
@@ -312,11 +313,9 @@ impl Device for Disk {
         self.room.relieve(room.is_err());
         room?;
         let path = self.folder.join(RESERVE);
-        let file = private().create(true).truncate(false).open(&path)?;
-        if file.metadata()?.len() > 0 {
-            // A crash came before it had its new name: as it is, it can be nobody's segment.
-            file.set_len(0)?;
-        }
+        let kept = regular::open_own(&path, &mut private());
+        let kept = kept.ok().filter(|file| is_empty(file).unwrap_or(false));
+        let file = kept.map_or_else(|| anew(&path), Ok)?;
         let blocks = file.metadata()?.blocks().saturating_mul(BLOCK);
         if blocks >= self.reserve {
             return Ok(());
@@ -410,6 +409,17 @@ fn appending() -> OpenOptions {
     let mut options = private();
     options.append(true);
     options
+}
+
+/// Makes a file in the place of whatever has its name: what a crash left before the reserve had its new one, which can be
+/// nobody's segment, or what somebody put there, and that is not written to.
+fn anew(path: &Path) -> io::Result<File> {
+    let made = remove(path).and_then(|()| private().create_new(true).open(path));
+    made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+fn is_empty(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.len() == 0)
 }
 
 fn remove(path: &Path) -> io::Result<()> {

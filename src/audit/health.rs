@@ -54,12 +54,27 @@ impl Health {
         self.changed.subscribe()
     }
 
+    /// Here and in [`Self::failed`] it is said, and not by whoever follows the changes: a failure that is over at once, as
+    /// when somebody else wrote to a segment, is seen by nobody who looks later.
     pub(super) fn writing(&self) {
-        self.set(LogHealth::Writing);
+        if self.set(LogHealth::Writing) {
+            tracing::info!("the log is written again");
+        }
     }
 
     /// Keeps the instant of the first of several failures.
     pub(super) fn failed(&self, now: Timestamp, cause: &str) {
+        if self.fail(now, cause) {
+            tracing::error!(cause, "the log cannot be written: no token is issued");
+        }
+    }
+
+    /// The writer has ended, and nobody is told that records are written.
+    pub(super) fn ended(&self, now: Timestamp) {
+        self.fail(now, "the log is closed");
+    }
+
+    fn fail(&self, now: Timestamp, cause: &str) -> bool {
         let since = match &**self.now.load() {
             LogHealth::Failed { since, .. } => *since,
             LogHealth::Writing => now,
@@ -67,15 +82,18 @@ impl Health {
         self.set(LogHealth::Failed {
             since,
             cause: cause.into(),
-        });
+        })
     }
 
-    fn set(&self, health: LogHealth) {
-        if **self.now.load() != health {
+    /// Answers whether it is another than before.
+    fn set(&self, health: LogHealth) -> bool {
+        let is_another = **self.now.load() != health;
+        if is_another {
             self.issuing
                 .store(health == LogHealth::Writing, Ordering::Release);
             self.now.store(Arc::new(health));
             self.changed.send_replace(());
         }
+        is_another
     }
 }

@@ -9,15 +9,14 @@ use super::publisher::{Published, Publisher};
 use super::read::ReadError;
 use super::search::{Order, Search, search};
 use super::seen::Field;
-use super::stats::Stats;
 use super::story::{Story, story};
 use super::wanted::WhileWanted;
 use crate::authn::Sight;
 use crate::limits;
+use crate::limits::seats::{Full, Most, Seat, Seats};
 use crate::refusal::{Code, Refusal};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How often it is looked whether there is a checkpoint.
@@ -31,32 +30,14 @@ pub struct Reading {
     publisher: Arc<Publisher>,
 }
 
-/// Room to read, of which there is so much; given back when this is dropped.
-#[derive(Debug)]
-pub struct Seat {
-    stats: Arc<Stats>,
-    taken: fn(&Stats) -> &AtomicUsize,
-}
-
-impl Seat {
-    fn take(
-        stats: &Arc<Stats>,
-        taken: fn(&Stats) -> &AtomicUsize,
-        most: usize,
-    ) -> Result<Self, Refusal> {
-        let more = |now: usize| (now < most).then(|| now.saturating_add(1));
-        taken(stats)
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .map_err(|_| Refusal::new(Code::TooBusy, "as many read the log as may at a time"))?;
-        let stats = Arc::clone(stats);
-        Ok(Self { stats, taken })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        (self.taken)(&self.stats).fetch_sub(1, Ordering::AcqRel);
-    }
+/// Room to read for the principal `who`.
+fn seat(seats: &Arc<Seats>, who: &str, most: Most) -> Result<Seat, Refusal> {
+    let full = |full| match full {
+        Full::All => "as many read the log as may at a time",
+        Full::OfOne => "as many read the log for this principal as may at a time",
+    };
+    let taken = seats.take(who, most).map(|(seat, _)| seat);
+    taken.map_err(|why| Refusal::new(Code::TooBusy, full(why)))
 }
 
 impl Reading {
@@ -70,24 +51,28 @@ impl Reading {
         }
     }
 
-    /// Room for one search, to be kept while it goes on.
+    /// Room for one search of the principal `who`, to be kept while it goes on.
     ///
     /// # Errors
-    /// [`Code::TooBusy`] past [`limits::LOG_QUERIES`].
-    pub fn seat(&self) -> Result<Seat, Refusal> {
-        Seat::take(
-            self.log.stats(),
-            |stats| &stats.queries,
-            limits::LOG_QUERIES,
-        )
+    /// [`Code::TooBusy`] past [`limits::LOG_QUERIES`], and past [`limits::LOG_QUERIES_PER_PRINCIPAL`] of its own.
+    pub fn seat(&self, who: &str) -> Result<Seat, Refusal> {
+        let most = Most {
+            all: limits::LOG_QUERIES,
+            of_one: limits::LOG_QUERIES_PER_PRINCIPAL,
+        };
+        seat(&self.log.stats().queries, who, most)
     }
 
-    /// Room to follow the log.
+    /// Room for the principal `who` to follow the log.
     ///
     /// # Errors
-    /// [`Code::TooBusy`] past [`limits::LOG_TAILS`].
-    pub fn tail_seat(&self) -> Result<Seat, Refusal> {
-        Seat::take(self.log.stats(), |stats| &stats.tails, limits::LOG_TAILS)
+    /// [`Code::TooBusy`] past [`limits::LOG_TAILS`], and past [`limits::LOG_TAILS_PER_PRINCIPAL`] of its own.
+    pub fn tail_seat(&self, who: &str) -> Result<Seat, Refusal> {
+        let most = Most {
+            all: limits::LOG_TAILS,
+            of_one: limits::LOG_TAILS_PER_PRINCIPAL,
+        };
+        seat(&self.log.stats().tails, who, most)
     }
 
     /// How many records can be read.
@@ -213,15 +198,29 @@ mod tests {
     fn there_is_room_for_so_many_and_it_is_given_back() {
         let world = world();
         let reading = &world.reading;
-        let mut seats: Vec<_> = (0..limits::LOG_QUERIES)
-            .map(|_| reading.seat().unwrap())
-            .collect();
-        assert_eq!(reading.seat().unwrap_err().code(), Code::TooBusy);
+        let (own, all) = (limits::LOG_QUERIES_PER_PRINCIPAL, limits::LOG_QUERIES);
+        let take = |who: &str| reading.seat(who);
+        let busy = |who: &str| assert_eq!(take(who).unwrap_err().code(), Code::TooBusy, "{who}");
+        let mut seats: Vec<_> = (0..own).map(|_| take("one").unwrap()).collect();
+        busy("one");
+        // Whoever takes all that one may take leaves room to others.
+        seats.extend((own..all).map(|_| take("two").unwrap()));
+        busy("two");
+        busy("three");
         seats.pop();
-        seats.push(reading.seat().unwrap());
-        assert_eq!(reading.seat().unwrap_err().code(), Code::TooBusy);
+        busy("one");
+        seats.push(take("three").unwrap());
+        busy("three");
         // Who follows takes no room from who searches.
-        drop(reading.tail_seat().unwrap());
+        let mut tails: Vec<_> = (0..limits::LOG_TAILS_PER_PRINCIPAL)
+            .map(|_| reading.tail_seat("one").unwrap())
+            .collect();
+        let refused = reading.tail_seat("one").unwrap_err();
+        assert_eq!(refused.code(), Code::TooBusy);
+        tails.push(reading.tail_seat("two").unwrap());
+        assert_eq!(world.log.stats().tails.count(), tails.len());
+        drop((seats, tails));
+        assert_eq!(world.log.stats().queries.count(), 0);
     }
 
     /// What is written and not synced was promised to nobody, and may be gone tomorrow.

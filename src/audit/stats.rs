@@ -1,6 +1,7 @@
 //! What the log counts: plain atomics that telemetry reads.
 
 use super::party::Party;
+use crate::limits::seats::Seats;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -43,9 +44,9 @@ pub struct Stats {
     /// Segments begun.
     pub segments: AtomicU64,
     /// Searches through the log that are under way.
-    pub queries: AtomicUsize,
+    pub queries: Arc<Seats>,
     /// Readers that follow the log.
-    pub tails: AtomicUsize,
+    pub tails: Arc<Seats>,
     /// Who is sent its checkpoints.
     pub parties: OnceLock<Vec<Arc<Party>>>,
 }

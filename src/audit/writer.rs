@@ -442,6 +442,6 @@ impl Drop for Writer {
     /// However the writer ends, nobody is told that records are written.
     fn drop(&mut self) {
         let now = self.parts.encoder.clock().now();
-        self.parts.health.failed(now, "the log is closed");
+        self.parts.health.ended(now);
     }
 }

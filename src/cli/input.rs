@@ -40,24 +40,10 @@ impl Source {
     /// # Errors
     /// As [`Source::secret`].
     pub(super) fn text(&self, limit: usize) -> Result<String, Failure> {
-        let name = self.name();
-        let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        let mut bytes = Zeroizing::new(Vec::new());
-        let read = match self {
-            Self::Stdin => io::stdin().lock().take(bound).read_to_end(&mut bytes),
-            Self::File(path) => {
-                File::open(path).and_then(|file| file.take(bound).read_to_end(&mut bytes))
-            }
-        };
-        read.map_err(|error| Failure::usage(format!("{name} cannot be read")).why(error))?;
-        if bytes.len() > limit {
-            return Err(Failure::usage(format!(
-                "{name} is longer than {limit} bytes"
-            )));
+        match self {
+            Self::Stdin => text(&self.name(), Ok(io::stdin().lock()), limit),
+            Self::File(path) => text(&self.name(), File::open(path), limit),
         }
-        std::str::from_utf8(&bytes)
-            .map(str::to_owned)
-            .map_err(|_| Failure::usage(format!("{name} is not text")))
     }
 
     pub(super) fn name(&self) -> String {
@@ -66,6 +52,30 @@ impl Source {
             Self::File(path) => path.display().to_string(),
         }
     }
+}
+
+/// Reads text of at most `limit` bytes from what was opened under a name.
+///
+/// # Errors
+/// As [`Source::secret`].
+pub(super) fn text(
+    name: &str,
+    opened: io::Result<impl Read>,
+    limit: usize,
+) -> Result<String, Failure> {
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::new());
+    opened
+        .and_then(|from| from.take(bound).read_to_end(&mut bytes))
+        .map_err(|error| Failure::usage(format!("{name} cannot be read")).why(error))?;
+    if bytes.len() > limit {
+        return Err(Failure::usage(format!(
+            "{name} is longer than {limit} bytes"
+        )));
+    }
+    std::str::from_utf8(&bytes)
+        .map(str::to_owned)
+        .map_err(|_| Failure::usage(format!("{name} is not text")))
 }
 
 /// Whether a word of a command line holds a token, or an API key, also one that was not copied whole: what nobody means

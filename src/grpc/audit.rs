@@ -10,16 +10,24 @@ mod tail;
 use super::convert::{invalid, open};
 use super::{Gate, peer};
 use crate::audit::read::{Entry, ReadError};
-use crate::audit::{Field, Filter, Order, Reading, Relation, Seat};
+use crate::audit::{Field, Filter, Order, Reading, Relation};
+use crate::authn::Reader;
 use crate::id::TokenId;
 use crate::limits;
+use crate::limits::seats::Seat;
 use crate::proto::audit_server::Audit;
 use crate::proto::prove_request::Record as Wanted;
 use crate::proto::{self as pb};
 use crate::refusal::{Code, Denial, Fault, Refusal};
-use outlet::{Outlet, Stream};
+use outlet::{Outlet, Patience, Stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+
+/// How long a reader may take over an answer that has an end.
+const PATIENCE: Patience = Patience {
+    item: limits::READER_PATIENCE,
+    all: limits::READER_TIME,
+};
 
 /// Serves the log's readers.
 #[derive(Debug)]
@@ -57,8 +65,8 @@ impl Audit for AuditService {
         };
         let within = from_sequence..at_most(before_sequence);
         let limit = usize::try_from(at_most(limit.into())).unwrap_or(usize::MAX);
-        let seat = self.reading.seat()?;
-        let (outlet, stream) = Outlet::new(limits::READER_PATIENCE, CancellationToken::new())?;
+        let seat = self.reading.seat(&reader.to_string())?;
+        let (outlet, stream) = Outlet::new(PATIENCE, CancellationToken::new())?;
         let reading = self.reading.clone();
         self.gate.exchange.tasks.spawn_blocking(move || {
             let _seat = seat;
@@ -88,11 +96,11 @@ impl Audit for AuditService {
         let tell = move |reading: &Reading, left: CancellationToken| {
             reading.story(&token.to_string(), visible, move || !left.is_cancelled())
         };
-        let (story, seat) = self.read(tell).await?;
+        let (story, seat) = self.read(&reader, tell).await?;
         if story.records.is_empty() {
             return Err(not_found().into());
         }
-        let (outlet, stream) = Outlet::new(limits::READER_PATIENCE, CancellationToken::new())?;
+        let (outlet, stream) = Outlet::new(PATIENCE, CancellationToken::new())?;
         let records = story.records.into_iter().map(part);
         let problems = story.problems.into_iter().map(problem);
         let all = records.chain(problems).chain(story.longer.then(longer));
@@ -126,14 +134,16 @@ impl Audit for AuditService {
             let mut found = reading.search(filter, within, Order::NewestFirst, is_wanted)?;
             found.next().transpose()
         };
-        let (entry, _) = self.read(find).await?;
+        let (entry, _) = self.read(&reader, find).await?;
         let entry = entry.ok_or_else(not_found)?;
         let index = entry.sequence;
         if !self.reading.is_covered(index, limits::PROOF_WAIT).await {
             let cause = "no checkpoint covers the record yet";
             return Err(Denial::failed(Fault::LogUnavailable, cause).into());
         }
-        let (proof, _) = self.read(move |reading, _| reading.proof(index)).await?;
+        let (proof, _) = self
+            .read(&reader, move |reading, _| reading.proof(index))
+            .await?;
         Ok(Response::new(pb::ProveResponse {
             record: Some(record(entry)),
             proof: proof.ok_or_else(not_found)?.to_string(),
@@ -145,19 +155,21 @@ impl AuditService {
     /// As [`read`].
     async fn read<T: Send + 'static>(
         &self,
+        reader: &Reader,
         work: impl FnOnce(&Reading, CancellationToken) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<(T, Seat), Status> {
-        read(&self.reading, &self.gate, work).await
+        read(&self.reading, &self.gate, &reader.to_string(), work).await
     }
 }
 
-/// Reads the log in a thread of its own, for as long as the caller waits. Also gives the seat that this took.
+/// Reads the log for the principal `who` in a thread of its own, for as long as the caller waits. Also gives the seat that this took.
 pub(super) async fn read<T: Send + 'static>(
     reading: &Reading,
     gate: &Gate,
+    who: &str,
     work: impl FnOnce(&Reading, CancellationToken) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<(T, Seat), Status> {
-    let seat = reading.seat()?;
+    let seat = reading.seat(who)?;
     let left = CancellationToken::new();
     let _leaves = left.clone().drop_guard();
     let reading = reading.clone();

@@ -2,9 +2,10 @@
 
 use super::{Kek, KeyFault, Sealed, SealingFault, SigningAlgorithm, SigningKey};
 use crate::clock::Random;
+use crate::regular;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -53,11 +54,13 @@ impl LogKey {
     /// # Errors
     /// [`LogKeyError`].
     pub fn open(path: &Path, log: &str, kek: &Kek) -> Result<Option<Self>, LogKeyError> {
-        let bytes = match fs::read(path) {
+        let failed = |error| LogKeyError::Io(path.to_owned(), error);
+        let mut file = match regular::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(LogKeyError::Io(path.to_owned(), error)),
-            Ok(bytes) => bytes,
+            file => file.map_err(failed)?,
         };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
         let malformed = || LogKeyError::Malformed(path.to_owned());
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
         if stored.version != 1 {

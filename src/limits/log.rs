@@ -72,12 +72,19 @@ pub const REFUSAL_GROUPS: usize = 256;
 /// Searches through the log at a time; past it a call is refused. Each has a thread, and reads the disk that the log is
 /// written to.
 pub const LOG_QUERIES: usize = 4;
+/// How many of them one principal may have: the rest is for others, and for what a revocation would hit.
+pub const LOG_QUERIES_PER_PRINCIPAL: usize = LOG_QUERIES / 2;
 /// Readers that follow the log at a time; past it a call is refused.
 pub const LOG_TAILS: usize = 32;
+/// How many of them may be one principal's.
+pub const LOG_TAILS_PER_PRINCIPAL: usize = LOG_TAILS / 2;
 /// Records that wait for a reader of the log who reads slowly; the rest waits where it is kept.
 pub const UNREAD_RECORDS: usize = 16;
 /// How long a reader of the log may leave them waiting before its call is ended: it takes the place of others.
 pub const READER_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the whole answer of one search may take until nothing of it is left waiting any more: whoever takes one record now
+/// and then would keep a place for as long as there are records. It is a gigabyte at two megabytes a second.
+pub const READER_TIME: Duration = Duration::from_secs(10 * 60);
 /// How long a proof is waited for until a checkpoint covers its record: ten are signed meanwhile.
 pub const PROOF_WAIT: Duration = Duration::from_secs(10);
 /// Records of one token's story: what a person or a script can take in; the rest is found with queries.

@@ -38,6 +38,7 @@ pub use watcher::Watcher;
 use super::{HotSet, Partition, View};
 use crate::limits;
 use crate::limits::nearing::Nearing;
+use crate::limits::seats::Most;
 use crate::marker::{MarkerId, pack};
 use crate::refusal::Refusal;
 use crate::store::Revision;
@@ -204,7 +205,11 @@ impl Feed {
         view: &View,
         from: Option<Revision>,
     ) -> Result<Watcher, Refusal> {
-        let seat = Seat::take(&self.0.stats, who, &self.0.bounds)?;
+        let most = Most {
+            all: self.0.bounds.watchers,
+            of_one: self.0.bounds.per_principal,
+        };
+        let seat = Seat::take(&self.0.stats, who, most)?;
         Ok(Watcher::new(Arc::clone(&self.0), seat, view, from))
     }
 

@@ -58,23 +58,26 @@ impl Collector for LogStats {
             (
                 "log_queued_records",
                 "Records waiting for their commit",
-                &stats.queued,
+                stats.queued.load(Ordering::Relaxed),
             ),
             (
                 "log_queued_bytes",
                 "Bytes of records waiting for their commit",
-                &stats.queued_bytes,
+                stats.queued_bytes.load(Ordering::Relaxed),
             ),
             (
                 "log_queries",
                 "Searches through the log that are under way",
-                &stats.queries,
+                stats.queries.count(),
             ),
-            ("log_tails", "Readers that follow the log", &stats.tails),
+            (
+                "log_tails",
+                "Readers that follow the log",
+                stats.tails.count(),
+            ),
         ];
         for (name, help, value) in gauges {
-            let value = gauge(value.load(Ordering::Relaxed));
-            encode_unlabelled(&mut encoder, name, help, &value)?;
+            encode_unlabelled(&mut encoder, name, help, &gauge(value))?;
         }
         let sizes = [
             ("log_size", "Records that the log holds", &stats.next),

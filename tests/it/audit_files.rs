@@ -5,7 +5,7 @@ use cambist::audit::{Act, ActKind, Device, Disk, Log, LogHealth, OpenError, Spac
 use cambist::refusal::Denial;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,4 +238,71 @@ fn a_reserve_that_holds_something_is_set_aside_anew() {
     assert_eq!(metadata.len(), 0);
     assert!(metadata.blocks() * 512 >= RESERVE);
     disk.create(0, b"head\n", Space::Reserve).unwrap();
+}
+
+/// Makes a link, the second path, to the first.
+const LINKS: [fn(&Path, &Path) -> std::io::Result<()>; 2] = [
+    |file, link| symlink(file, link),
+    |file, link| fs::hard_link(file, link),
+];
+
+/// Whoever can write to the log's folder, and to nothing else, could destroy any file of the broker's user otherwise.
+#[tokio::test]
+async fn nothing_is_written_through_a_link() {
+    for link in LINKS {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, other) = (parent.path().join("log"), parent.path().join("other"));
+        let (log, _) = open(&folder).unwrap();
+        record(&log, "a").await.unwrap();
+        log.close().await;
+        drop(log);
+        let put = |name: &str, content: &[u8]| {
+            let path = folder.join(name);
+            fs::write(&other, content).unwrap();
+            // Some are not there between two runs.
+            let _ = fs::rename(&path, folder.join("aside"));
+            link(&other, &path).unwrap();
+        };
+        let is_as_it_was = |content: &[u8]| assert_eq!(fs::read(&other).unwrap(), content);
+        let refused = || match open(&folder) {
+            Err(OpenError::Io(error)) => error.to_string(),
+            opened => panic!("{opened:?}"),
+        };
+        // What is of no value makes way for what was meant to be there.
+        put("reserve", b"a key");
+        let (log, _) = open(&folder).unwrap();
+        log.close().await;
+        drop(log);
+        is_as_it_was(b"a key");
+        let reserve = fs::symlink_metadata(folder.join("reserve")).unwrap();
+        assert!(reserve.is_file() && reserve.nlink() == 1);
+        // What is not, is not believed.
+        put("lock", b"a key");
+        assert!(refused().contains("lock is "));
+        is_as_it_was(b"a key");
+        fs::rename(folder.join("aside"), folder.join("lock")).unwrap();
+        let torn = [&fs::read(folder.join(FIRST)).unwrap()[..], b"torn"].concat();
+        put(FIRST, &torn);
+        assert!(refused().contains("seg is "));
+        is_as_it_was(&torn);
+        fs::rename(folder.join("aside"), folder.join(FIRST)).unwrap();
+        // Put there while the broker runs, and as empty as a reserve.
+        let disk = Disk::open(&folder, RESERVE).unwrap();
+        disk.keep_reserve().unwrap();
+        put("reserve", b"");
+        assert!(disk.create(9, b"head\n", Space::Reserve).is_err());
+        is_as_it_was(b"");
+        put("next", b"");
+        disk.create(9, b"head\n", Space::Free).unwrap();
+        is_as_it_was(b"");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_in_the_place_of_the_reserve_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let reserve = folder.path().join("reserve");
+    fs::create_dir(&reserve).unwrap();
+    let refused = open(folder.path()).unwrap_err().to_string();
+    assert!(refused.contains(reserve.to_str().unwrap()), "{refused}");
 }

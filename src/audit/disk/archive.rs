@@ -5,13 +5,14 @@ use crate::audit::archive::{Archive, Form, same_unpacked};
 use crate::audit::device::Source;
 use crate::audit::frames::Packed;
 use crate::limits;
+use crate::regular;
 use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io::{self, Write};
 
 impl DiskReader {
     pub(super) fn file(&self, first: u64, form: Form) -> io::Result<File> {
-        File::open(self.folder.join(name(first, form)))
+        regular::open(&self.folder.join(name(first, form)))
     }
 }
 
@@ -64,7 +65,7 @@ impl Archive for Disk {
             file.sync_all()?;
             // Read back from the disk rather than from memory, as far as the system does what it is asked.
             fadvise(&file, 0, None, Advice::DontNeed)?;
-            check(&mut File::open(&draft)?)?;
+            check(&mut regular::open(&draft)?)?;
             std::fs::rename(&draft, self.folder.join(name(first, form)))
         })();
         named.inspect_err(|_| drop(remove(&draft)))?;

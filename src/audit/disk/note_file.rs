@@ -1,6 +1,7 @@
 //! Files that hold one note, or as little.
 
 use crate::limits;
+use crate::regular;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -17,7 +18,7 @@ pub(super) fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> 
 
 /// What a file holds, and no more of it than tells that it is too large.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match regular::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };

@@ -4,6 +4,7 @@
 use super::{note_file, remove};
 use crate::audit::shelf::Shelf;
 use crate::audit::tree::{Hash, Tile, Tiles};
+use crate::regular;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -79,7 +80,8 @@ impl DiskShelf {
 
 impl Tiles for DiskShelf {
     fn read(&self, tile: Tile) -> io::Result<Vec<Hash>> {
-        let bytes = fs::read(self.found(tile)?)?;
+        let mut bytes = Vec::new();
+        regular::open(&self.found(tile)?)?.read_to_end(&mut bytes)?;
         let (hashes, rest) = bytes.as_chunks::<{ Hash::LENGTH }>();
         let whole = rest.is_empty() && hashes.len() <= usize::from(Tile::FULL);
         let wanted = hashes.get(..usize::from(tile.width)).filter(|_| whole);
@@ -122,7 +124,7 @@ impl Shelf for DiskShelf {
     }
 
     fn form(&self, tile: Tile) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.folder.join(tile.to_string())) {
+        let file = match regular::open(&self.folder.join(tile.to_string())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
@@ -150,8 +152,8 @@ impl Shelf for DiskShelf {
 
     fn put_key(&self, key: &str) -> io::Result<()> {
         let line = format!("{key}\n");
-        match fs::read(self.folder.join(Self::KEY)) {
-            Ok(kept) if kept == line.as_bytes() => Ok(()),
+        match note_file::read(&self.folder.join(Self::KEY)) {
+            Ok(Some(kept)) if kept == line.as_bytes() => Ok(()),
             _ => self.write(Self::KEY, line.as_bytes()),
         }
     }

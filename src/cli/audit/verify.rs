@@ -6,10 +6,11 @@ use crate::audit::{
 };
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::input::Source;
+use crate::cli::input::{self, Source};
 use crate::cli::output::counted;
 use crate::cli::world::World;
 use crate::limits;
+use crate::regular;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -166,16 +167,24 @@ fn root(hash: &Hash) -> String {
 }
 
 fn key(args: &VerifyArgs) -> Result<NoteKey, Failure> {
-    let path = args.key.clone();
-    let path = path.unwrap_or_else(|| args.folder.join(DiskShelf::KEY));
-    note_key(&Source::File(path))
+    if let Some(path) = &args.key {
+        return note_key(&Source::File(path.clone()));
+    }
+    let path = args.folder.join(DiskShelf::KEY);
+    let name = path.display().to_string();
+    // What is named is read whatever it is; here others may have put a pipe.
+    let text = input::text(&name, regular::open(&path), limits::NOTE)?;
+    parsed(&text, &name)
 }
 
 /// The key that a log's checkpoints are signed with.
 pub(super) fn note_key(source: &Source) -> Result<NoteKey, Failure> {
-    let text = source.text(limits::NOTE)?;
+    parsed(&source.text(limits::NOTE)?, &source.name())
+}
+
+fn parsed(text: &str, name: &str) -> Result<NoteKey, Failure> {
     let key = text.trim_end().parse();
-    key.map_err(|error| Failure::usage(format!("{} holds no key", source.name())).why(error))
+    key.map_err(|error| Failure::usage(format!("{name} holds no key")).why(error))
 }
 
 /// A checkpoint that somebody kept: believed only if the log's key signed it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::mpsc::{self, OwnedPermit, Sender};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -21,7 +22,18 @@ pub(super) struct Outlet<T> {
     last: OwnedPermit<Result<T, Status>>,
     runtime: Handle,
     patience: Duration,
+    /// When nothing is left waiting any more.
+    until: Option<Instant>,
     stop: CancellationToken,
+}
+
+/// How long a caller may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For an item.
+    pub(super) item: Duration,
+    /// For all of them.
+    pub(super) all: Duration,
 }
 
 /// Why nothing more goes out.
@@ -36,9 +48,9 @@ pub(super) enum Closed {
 }
 
 impl<T: Send + 'static> Outlet<T> {
-    /// An outlet whose caller may leave items unread for as long as `patience`, and nothing unread after `stop`.
+    /// An outlet whose caller may leave items unread for as long as `patience` says, and nothing unread after `stop`.
     pub(super) fn new(
-        patience: Duration,
+        patience: Patience,
         stop: CancellationToken,
     ) -> Result<(Self, Stream<T>), Denial> {
         let (items, stream) = mpsc::channel(limits::UNREAD_RECORDS.saturating_add(1));
@@ -49,7 +61,8 @@ impl<T: Send + 'static> Outlet<T> {
             items,
             last,
             runtime,
-            patience,
+            patience: patience.item,
+            until: Instant::now().checked_add(patience.all),
             stop,
         };
         Ok((outlet, ReceiverStream::new(stream)))
@@ -57,7 +70,10 @@ impl<T: Send + 'static> Outlet<T> {
 
     /// Sends an item, from a thread that may block.
     pub(super) fn put(&self, item: T) -> Result<(), Closed> {
-        let sent = self.items.send_timeout(Ok(item), self.patience);
+        let left = self.until.map(|until| until.duration_since(Instant::now()));
+        let patience = left.map_or(self.patience, |left| left.min(self.patience));
+        // Where there is room it goes out, however late.
+        let sent = self.items.send_timeout(Ok(item), patience);
         let sent = self.stop.run_until_cancelled(sent);
         match self.runtime.block_on(sent) {
             Some(Ok(())) => Ok(()),
@@ -98,7 +114,11 @@ impl<T: Send + 'static> Outlet<T> {
 
 /// What a caller is told that does not read.
 pub(super) fn too_slow() -> Status {
-    Refusal::new(Code::TooBusy, "the caller does not read").into()
+    Refusal::new(
+        Code::TooBusy,
+        "the caller does not read, or not fast enough",
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -107,7 +127,11 @@ mod tests {
     use tokio_stream::StreamExt as _;
     use tonic::Code as Grpc;
 
-    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(3600);
+    const SHORT: Patience = Patience {
+        item: Duration::from_millis(20),
+        all: LONG,
+    };
 
     /// Writes `count` numbers in a thread, as readers of the log do.
     fn written(outlet: Outlet<usize>, count: usize) -> tokio::task::JoinHandle<Result<(), Closed>> {
@@ -140,8 +164,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_waits_for_an_item_when_the_time_for_all_is_over() {
+        let over = Patience {
+            item: LONG,
+            all: Duration::ZERO,
+        };
+        let (outlet, mut stream) = Outlet::new(over, CancellationToken::new()).unwrap();
+        let writing = tokio::task::spawn_blocking(move || {
+            let room = (0..limits::UNREAD_RECORDS).try_for_each(|n| outlet.put(n));
+            (room, outlet.put(limits::UNREAD_RECORDS), outlet)
+        });
+        let (room, beyond, outlet) = writing.await.unwrap();
+        assert_eq!((room, beyond), (Ok(()), Err(Closed::Slow)));
+        // Who keeps up is sent what there is.
+        stream.next().await.unwrap().unwrap();
+        let writing = tokio::task::spawn_blocking(move || outlet.put(0));
+        assert_eq!(writing.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
     async fn nobody_waits_for_a_caller_that_left_or_in_a_drain() {
-        let long = Duration::from_secs(3600);
+        let long = Patience {
+            item: LONG,
+            all: Duration::MAX,
+        };
         let (outlet, stream) = Outlet::new(long, CancellationToken::new()).unwrap();
         let is_wanted = outlet.is_wanted();
         let writing = written(outlet, usize::MAX);

@@ -3,15 +3,16 @@
 //! The log itself is what waits for a slow reader, on disk. Whether the caller may still read is asked anew for each
 //! stretch of it.
 
-use super::outlet::{Closed, Outlet, Stream, too_slow};
+use super::outlet::{Closed, Outlet, Patience, Stream, too_slow};
 use super::{AuditService, failed, filter, record};
 use crate::audit::read::ReadError;
-use crate::audit::{Filter, Follow, Reading, Seat};
+use crate::audit::{Filter, Follow, Reading};
 use crate::authn::Peer;
 use crate::grpc::convert::invalid;
 use crate::grpc::status::go_on_from;
 use crate::grpc::{Gate, peer};
 use crate::limits;
+use crate::limits::seats::Seat;
 use crate::proto as pb;
 use crate::refusal::{Denial, Fault};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(super) fn open(
     request: Request<pb::TailRequest>,
 ) -> Result<Stream<pb::TailResponse>, Status> {
     let peer = peer(&request)?;
-    service.gate.reader(&peer)?;
+    let reader = service.gate.reader(&peer)?;
     let pb::TailRequest {
         filter,
         from_sequence,
@@ -40,9 +41,14 @@ pub(super) fn open(
     if from > end {
         return Err(invalid("from_sequence", "the log does not reach there").into());
     }
-    let seat = service.reading.tail_seat()?;
+    let seat = service.reading.tail_seat(&reader.to_string())?;
     let draining = service.draining.clone();
-    let (outlet, stream) = Outlet::new(limits::READER_PATIENCE, draining.clone())?;
+    let patience = Patience {
+        item: limits::READER_PATIENCE,
+        // There is no end to what is followed.
+        all: Duration::MAX,
+    };
+    let (outlet, stream) = Outlet::new(patience, draining.clone())?;
     let tail = Tail {
         gate: service.gate.clone(),
         peer,

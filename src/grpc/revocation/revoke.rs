@@ -68,7 +68,7 @@ impl RevocationService {
             Ok(author) if dry_run => {
                 let what = self.revocable(asked.thing, asked.reach, &author, now)?;
                 Ok(pb::RevokeResponse {
-                    hit: Some(self.hit(&what, now).await?),
+                    hit: Some(self.hit(&what, &author, now).await?),
                     ..pb::RevokeResponse::default()
                 })
             }
@@ -191,10 +191,16 @@ impl RevocationService {
     }
 
     /// What it would hit, as the record shows.
-    async fn hit(&self, what: &Revocable, now: Timestamp) -> Result<pb::Hit, Status> {
+    async fn hit(
+        &self,
+        what: &Revocable,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<pb::Hit, Status> {
+        let who = author.who.to_string();
         let (what, revocations) = (what.clone(), Arc::clone(&self.revocations));
         let exchange = Arc::clone(&self.gate.exchange);
-        let find = audit::read(&self.reading, &self.gate, move |reading, left| {
+        let find = audit::read(&self.reading, &self.gate, &who, move |reading, left| {
             // Here, since an owner may have very many keys: as few at a time as may read, and in a thread that may block.
             let aim = aim(&what, &revocations, now);
             let good = Good {

@@ -87,6 +87,10 @@ const UNTESTED: &[(&str, &str)] = &[
         "READER_PATIENCE",
         "passed in with what is sent to a reader: tests meet a shorter one",
     ),
+    (
+        "READER_TIME",
+        "passed in with what is sent to a reader: tests meet a shorter one",
+    ),
     ("REPLICA_RETRY", "a pause that nothing remote prolongs"),
     (
         "SPEND_ATTEMPTS",

@@ -50,6 +50,7 @@ const MODULES: &[Row] = &[
     row("jose", &["limits id secret clock refusal"], &[]),
     row("marker", &["limits id"], &[]),
     row("https", &[], &[Http]),
+    row("regular", &[], &[Files]),
     // Domain.
     row("store", &[VALUES], &[]),
     row("revocation", &[VALUES, "store"], &[]),
@@ -72,8 +73,8 @@ const MODULES: &[Row] = &[
     row("trust::fetch", &[VALUES, "trust"], &[Files]),
     // Whose a file is, is told by who we are.
     row("keys::kek_file", &[VALUES, "keys"], &[Files, Machine]),
-    row("keys::log_key", &[VALUES, "keys"], &[Files]),
-    row("audit::disk", &[VALUES, "audit"], &[Files]),
+    row("keys::log_key", &[VALUES, "regular keys"], &[Files]),
+    row("audit::disk", &[VALUES, "regular audit"], &[Files]),
     row("audit::web", &[VALUES, "https audit"], &[Http]),
     row("audit::sink::otlp", &[VALUES, "audit"], &[Grpc]),
     row("audit::sink::syslog", &[VALUES, "audit"], &[Sockets]),
@@ -134,7 +135,11 @@ const MODULES: &[Row] = &[
     row(
         "cli",
         // Policies and logs are checked without a broker by the same code as with one.
-        &[VALUES, "policy audit proto client verify config app", FRAME],
+        &[
+            VALUES,
+            "regular policy audit proto client verify config app",
+            FRAME,
+        ],
         &[Grpc, Files, Sockets, Machine],
     ),
     row("main", &["cli"], &[Machine]),

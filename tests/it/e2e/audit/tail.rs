@@ -145,14 +145,25 @@ async fn following(broker: &Broker, count: usize) {
 #[tokio::test]
 async fn so_many_follow_at_a_time_and_those_who_leave_make_room() {
     let broker = broker().await;
-    let client = administrator(&broker).await;
+    let (siem, press) = (
+        reader(&broker, "siem").await,
+        reader(&broker, "press").await,
+    );
+    let busy = async |client| {
+        let told = follow(client, TailRequest::default()).await.unwrap_err();
+        assert_eq!(refusal(&told), "too_busy");
+    };
     let mut tails = Vec::new();
-    for _ in 0..limits::LOG_TAILS {
-        tails.push(follow(&client, TailRequest::default()).await.unwrap());
+    // One who may see little leaves room to who may see all.
+    for client in [&press, &siem] {
+        for _ in 0..limits::LOG_TAILS_PER_PRINCIPAL {
+            tails.push(follow(client, TailRequest::default()).await.unwrap());
+        }
+        busy(client).await;
     }
     following(&broker, limits::LOG_TAILS).await;
-    let told = follow(&client, TailRequest::default()).await.unwrap_err();
-    assert_eq!(refusal(&told), "too_busy");
+    let client = administrator(&broker).await;
+    busy(&client).await;
     tails.pop();
     following(&broker, limits::LOG_TAILS - 1).await;
     tails.push(follow(&client, TailRequest::default()).await.unwrap());
