@@ -4,6 +4,7 @@ use super::device::Segments;
 use super::filter::Filter;
 use super::follow::Follow;
 use super::log::Log;
+use super::logged::Logged;
 use super::proof::Proof;
 use super::publisher::{Published, Publisher};
 use super::read::ReadError;
@@ -23,7 +24,8 @@ use std::time::Duration;
 /// How often it is looked whether there is a checkpoint.
 const PACE: Duration = Duration::from_millis(50);
 
-/// A log, to be read by those who may. Cheap to clone. Nothing of it is read before it is durable.
+/// A log, to be read by those who may. Cheap to clone. Nothing of it is read before it is durable, and nothing given that is
+/// not what was logged.
 #[derive(Clone, Debug)]
 pub struct Reading {
     log: Log,
@@ -153,8 +155,9 @@ impl Reading {
     }
 
     fn segments(&self, is_wanted: impl Fn() -> bool + Send + Sync + 'static) -> Arc<dyn Segments> {
+        let (segments, publisher) = (Arc::clone(&self.segments), Arc::clone(&self.publisher));
         Arc::new(WhileWanted {
-            segments: Arc::clone(&self.segments),
+            segments: Arc::new(Logged::new(segments, publisher)),
             is_wanted: Arc::new(is_wanted),
         })
     }
