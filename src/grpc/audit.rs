@@ -135,7 +135,8 @@ impl Audit for AuditService {
             let cause = "no checkpoint covers the record yet";
             return Err(Denial::failed(Fault::LogUnavailable, cause).into());
         }
-        let (proof, _) = self.read(move |reading, _| reading.proof(index)).await?;
+        let prove = move |reading: &Reading, _| Ok((reading.proof(&entry)?, entry));
+        let ((proof, entry), _) = self.read(prove).await?;
         Ok(Response::new(pb::ProveResponse {
             record: Some(record(entry)),
             proof: proof.ok_or_else(not_found)?.to_string(),
