@@ -59,7 +59,9 @@
 //! a record is true, only that it was written then and stayed.
 //!
 //! A tile or a proof is served only if it leads to the checkpoint ([`Publisher`]); a tile that is damaged is made again from what
-//! is below it. Records are compared with the tree when they are served, and all at once by [`verify()`]: no start reads them all.
+//! is below it. A record is compared with the tree when a running broker hands it out ([`Logged`]), be it to a reader or to a
+//! sink, and all are at once by [`verify()`]: no start reads them all. A search passes over what was changed so that it does not
+//! match any more; who follows the log, as each sink does, meets it.
 //!
 //! # What it costs
 //!
@@ -97,6 +99,7 @@ mod issued;
 mod keeper;
 mod leaves;
 mod log;
+mod logged;
 mod note;
 mod outbox;
 mod party;
@@ -144,6 +147,7 @@ pub use issued::{Issued, Receipt};
 pub use keeper::{KeepError, Keeper};
 pub use leaves::Leaves;
 pub use log::{Log, Options};
+pub use logged::Logged;
 pub use note::{InvalidNoteKey, NoteError, NoteKey};
 pub use outbox::{Drain, Outbox};
 pub use party::{Party, PartyKind};

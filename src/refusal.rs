@@ -85,6 +85,8 @@ codes! {
     Fault {
         /// The record could not be made durable.
         LogUnavailable = "log_unavailable", "the audit log cannot be written";
+        /// A record in the log is not the one that was logged.
+        LogChanged = "log_changed", "the audit log was changed";
         /// The store did not answer, or its answer is not known.
         StoreUnavailable = "store_unavailable", "the store is not available";
         /// The in-memory view is older than the staleness budget.

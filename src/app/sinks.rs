@@ -3,7 +3,7 @@
 use super::World;
 use super::open::Opened;
 use crate::audit::sink::{Around, Cursor, Cursors as _, Kind, Relay, Settings, SinkName, Sinks};
-use crate::audit::{DiskCursors, DiskReader, Log};
+use crate::audit::{DiskCursors, DiskReader, Log, Logged};
 use crate::config::Config;
 use anyhow::Context as _;
 use std::sync::Arc;
@@ -13,9 +13,10 @@ const FOLDER: &str = "sinks";
 
 /// Starts them. Before anything is recorded, so that a sink that begins with the log's end has the start.
 pub(super) fn start(config: &Config, world: &World, opened: &Opened) -> anyhow::Result<Sinks> {
+    let segments = Arc::new(DiskReader::new(&config.log_directory()));
     let around = Around {
         log: opened.log.clone(),
-        segments: Arc::new(DiskReader::new(&config.log_directory())),
+        segments: Arc::new(Logged::new(segments, Arc::clone(&opened.publisher))),
         cursors: Arc::new(DiskCursors::new(&config.data.join(FOLDER))),
         clock: Arc::clone(&world.clock),
         random: Arc::clone(&world.random),

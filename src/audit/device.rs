@@ -1,6 +1,7 @@
 //! Where segments live: the log writer's only way to files.
 
 use super::leaves::Leaves;
+use super::tree::Hash;
 use std::fmt;
 use std::io;
 
@@ -41,6 +42,14 @@ pub trait Segments: fmt::Debug + Send + Sync {
     /// The hashes of what was written here by this process; none where it does not write.
     fn leaves(&self) -> Option<&Leaves> {
         None
+    }
+
+    /// The hash of a record as it was logged; none where nobody here knows it, or not yet.
+    ///
+    /// # Errors
+    /// When what knows it cannot be read.
+    fn hash_of(&self, _sequence: u64) -> io::Result<Option<Hash>> {
+        Ok(None)
     }
 }
 

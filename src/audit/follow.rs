@@ -2,6 +2,7 @@
 
 use super::device::Segments;
 use super::filter::Filter;
+use super::logged::logged;
 use super::read::{Entry, Place, ReadError, records_at};
 use super::seen::Seen;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ impl Follow {
     /// [`super::Log::durable`].
     ///
     /// # Errors
-    /// At the first record that cannot be read: that is where the next reading begins.
+    /// At the first record that cannot be read, or is not the one that was logged: that is where the next reading begins.
     pub fn read(
         &mut self,
         end: u64,
@@ -48,7 +49,8 @@ impl Follow {
             let Some(entry) = all.next() else {
                 break;
             };
-            let entry = entry?;
+            // Of all, also those that are not wanted by what they say: what they said is not known.
+            let entry = logged(&*self.segments, entry?)?;
             let sequence = entry.sequence;
             let seen = Seen::read(&entry.line).map_err(|_| ReadError::Unreadable(sequence))?;
             if filter.matches(&seen) && !take(entry) {

@@ -90,6 +90,13 @@ impl Leaves {
         held.hashes.range(all).copied().collect()
     }
 
+    /// The hash of one record, while it is kept.
+    pub(super) fn hash_of(&self, sequence: u64) -> Option<Hash> {
+        let held = self.lock();
+        let place = usize::try_from(sequence.checked_sub(held.first)?).ok()?;
+        held.hashes.get(place).copied()
+    }
+
     /// The tree has those before this one.
     pub(super) fn forget(&self, before: u64) {
         let mut held = self.lock();
@@ -142,6 +149,10 @@ mod tests {
         leaves.put(run(8, 2));
         assert_eq!(leaves.up_to(10, 0), hashes(5, 5));
         assert_eq!(leaves.up_to(9, 6), hashes(6, 3));
+        for (sequence, hash) in (5..).zip(hashes(5, 5)) {
+            assert_eq!(leaves.hash_of(sequence), Some(hash));
+        }
+        assert_eq!([4, 10].map(|sequence| leaves.hash_of(sequence)), [None; 2]);
         assert!(leaves.up_to(11, 6).is_empty() && leaves.up_to(5, 0).is_empty());
         leaves.forget(7);
         assert_eq!(leaves.up_to(10, 0), hashes(7, 3));

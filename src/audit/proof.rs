@@ -55,9 +55,29 @@ impl Proof {
         if checkpoint.origin != key.name() {
             return Err(InvalidProof::Origin);
         }
-        let (size, root) = (checkpoint.size, &checkpoint.root);
-        verify_inclusion(leaf(record), self.index, size, &self.path, root)?;
+        self.leads_from(record, &checkpoint)?;
         Ok(checkpoint)
+    }
+
+    /// Checks that it leads from `record` to the checkpoint in it. Who signed that is left to [`Proof::verify`].
+    ///
+    /// # Errors
+    /// [`InvalidProof`].
+    pub fn leads(&self, record: &[u8]) -> Result<(), InvalidProof> {
+        let (text, _) = self.note.rsplit_once("\n\n").ok_or(NoteError::Malformed)?;
+        let checkpoint = format!("{text}\n").parse()?;
+        self.leads_from(record, &checkpoint)
+    }
+
+    fn leads_from(&self, record: &[u8], checkpoint: &Checkpoint) -> Result<(), InvalidProof> {
+        let (size, root) = (checkpoint.size, &checkpoint.root);
+        Ok(verify_inclusion(
+            leaf(record),
+            self.index,
+            size,
+            &self.path,
+            root,
+        )?)
     }
 }
 

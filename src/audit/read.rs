@@ -4,6 +4,7 @@ use super::archive::Form;
 use super::device::{Segments, Source};
 use super::disk;
 use super::segment::{self, Damage, Line, Lines};
+use super::tree::{Hash, leaf};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
@@ -20,6 +21,16 @@ pub struct Entry {
     pub sequence: u64,
     /// The line without its newline: the bytes that the tree's leaf is made of.
     pub line: Vec<u8>,
+}
+
+impl Entry {
+    /// Itself, if the tree's leaf for it has this hash.
+    pub(super) fn held_to(self, hash: Hash) -> Result<Self, ReadError> {
+        match leaf(&self.line) == hash {
+            true => Ok(self),
+            false => Err(ReadError::Changed(self.sequence)),
+        }
+    }
 }
 
 /// Why the log cannot be read on.
@@ -44,6 +55,9 @@ pub enum ReadError {
     /// A record is not the JSON that it should be.
     #[error("record {0} cannot be read")]
     Unreadable(u64),
+    /// A record is not the one that the tree has.
+    #[error("record {0} is not the one that was logged: run `cambist audit verify`")]
+    Changed(u64),
 }
 
 /// Iterates over all records from `from` on, ending at the first error. What stands before `from` is not read.

@@ -4,9 +4,10 @@ use super::device::Segments;
 use super::filter::Filter;
 use super::follow::Follow;
 use super::log::Log;
+use super::logged::Logged;
 use super::proof::Proof;
 use super::publisher::{Published, Publisher};
-use super::read::ReadError;
+use super::read::{Entry, ReadError};
 use super::search::{Order, Search, search};
 use super::seen::Field;
 use super::story::{Story, story};
@@ -22,7 +23,8 @@ use std::time::Duration;
 /// How often it is looked whether there is a checkpoint.
 const PACE: Duration = Duration::from_millis(50);
 
-/// A log, to be read by those who may. Cheap to clone. Nothing of it is read before it is durable.
+/// A log, to be read by those who may. Cheap to clone. Nothing of it is read before it is durable, and nothing given that is
+/// not what was logged.
 #[derive(Clone, Debug)]
 pub struct Reading {
     log: Log,
@@ -129,17 +131,25 @@ impl Reading {
         tokio::time::timeout(patience, covered).await.is_ok()
     }
 
-    /// The proof of a record that a checkpoint covers. Blocks: reads tiles.
+    /// The proof of a record that a checkpoint covers: one that verifies, as whoever keeps it will verify it. Blocks: reads
+    /// tiles.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub fn proof(&self, index: u64) -> Result<Option<Proof>, ReadError> {
-        Ok(self.publisher.prove(index)?)
+    /// When they cannot be read, or the record is not the one that was logged.
+    pub fn proof(&self, entry: &Entry) -> Result<Option<Proof>, ReadError> {
+        let index = entry.sequence;
+        let Some(proof) = self.publisher.prove(index)? else {
+            return Ok(None);
+        };
+        let verified = proof.verify(&entry.line, self.publisher.verifier());
+        verified.map_err(|_| ReadError::Changed(index))?;
+        Ok(Some(proof))
     }
 
     fn segments(&self, is_wanted: impl Fn() -> bool + Send + Sync + 'static) -> Arc<dyn Segments> {
+        let (segments, publisher) = (Arc::clone(&self.segments), Arc::clone(&self.publisher));
         Arc::new(WhileWanted {
-            segments: Arc::clone(&self.segments),
+            segments: Arc::new(Logged::new(segments, publisher)),
             is_wanted: Arc::new(is_wanted),
         })
     }
@@ -267,12 +277,23 @@ mod tests {
         let index = issued.receipt().index;
         let (short, long) = (Duration::from_millis(100), Duration::from_secs(60));
         assert!(!reading.is_covered(index, short).await);
-        assert!(reading.proof(index).unwrap().is_none());
+        let found = reading.search(
+            Filter::default(),
+            index..index + 1,
+            Order::OldestFirst,
+            || true,
+        );
+        let mut entry = found.unwrap().next().unwrap().unwrap();
+        assert!(reading.proof(&entry).unwrap().is_none());
         let (publisher, end) = (Arc::clone(&reading.publisher), reading.end());
         let publishing = tokio::task::spawn_blocking(move || publisher.advance(end));
         assert!(reading.is_covered(index, long).await);
         publishing.await.unwrap().unwrap();
-        assert_eq!(reading.proof(index).unwrap().unwrap().index, index);
+        assert_eq!(reading.proof(&entry).unwrap().unwrap().index, index);
         assert!(!reading.is_covered(index + 1, short).await);
+        // What does not prove it is no proof of it.
+        entry.line.push(b' ');
+        let refused = reading.proof(&entry).unwrap_err();
+        assert!(matches!(refused, ReadError::Changed(at) if at == index));
     }
 }

@@ -21,7 +21,6 @@ use super::publisher::Publisher;
 use super::read::{ReadError, records};
 use super::record::{Act, ActKind, PRUNE};
 use super::seen::Seen;
-use super::tree::leaf;
 use crate::refusal::Denial;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -87,11 +86,6 @@ pub enum PruneError {
     /// A segment's age cannot be told.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The record that a segment's age is told by is not the one that was logged.
-    #[error(
-        "record {0} is not the one that was logged, since its hash is not the tree's: run `cambist audit verify`"
-    )]
-    Changed(u64),
     /// A file cannot be removed, or the tree not be read.
     #[error("a segment cannot be removed: {0}")]
     Io(#[from] io::Error),
@@ -257,9 +251,7 @@ impl Look {
         };
         let mut all = records(Arc::clone(&self.archive) as Arc<dyn Segments>, next)?;
         let entry = all.next().ok_or(ReadError::Missing(next))??;
-        if leaf(&entry.line) != hash {
-            return Err(PruneError::Changed(next));
-        }
+        let entry = entry.held_to(hash)?;
         let seen = Seen::read(&entry.line).map_err(|_| ReadError::Unreadable(next))?;
         Ok(Some(seen.time))
     }

@@ -3,6 +3,7 @@
 use super::device::Segments;
 use super::filter::Filter;
 use super::index::{Block, blocks};
+use super::logged::logged;
 use super::read::{Entry, Place, ReadError, Records};
 use super::seen::Seen;
 use std::io;
@@ -29,7 +30,7 @@ const UNINDEXED: u64 = 16 * 256;
 ///
 /// Where a segment has an index, only those of its blocks are read in which the index does not rule a wanted record out.
 /// Indexes are asked when their segment's turn comes. A record that cannot be read is an item of its own, and the search
-/// goes on behind it.
+/// goes on behind it; it ends with one that is not the one that was logged.
 ///
 /// # Errors
 /// When the segments cannot be listed.
@@ -99,7 +100,7 @@ impl Iterator for Search {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(found) = self.found.pop() {
-                return Some(found);
+                return Some(found.and_then(|entry| self.hold(entry)));
             }
             match self.parts.pop()? {
                 Part::Segment { first, next } => {
@@ -198,6 +199,14 @@ impl Search {
             }));
         }
         runs
+    }
+
+    /// Holds a record to the tree. Where that fails, nothing that follows is worth more.
+    fn hold(&mut self, entry: Entry) -> Result<Entry, ReadError> {
+        logged(&*self.segments, entry).inspect_err(|_| {
+            self.found.clear();
+            self.parts.clear();
+        })
     }
 
     fn is_removed(&self, first: u64) -> bool {

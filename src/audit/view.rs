@@ -41,10 +41,9 @@ impl View<'_> {
         let mut bundle = Vec::new();
         for (sequence, hash) in (first..).zip(hashes) {
             let entry = all.next().ok_or(ReadError::Missing(sequence))??;
+            let entry = entry.held_to(hash)?;
             let length = u16::try_from(entry.line.len());
-            let (Ok(length), true) = (length, leaf(&entry.line) == hash) else {
-                return Err(ReadError::Unreadable(sequence));
-            };
+            let length = length.map_err(|_| ReadError::Unreadable(sequence))?;
             bundle.extend(length.to_be_bytes());
             bundle.extend(entry.line);
         }

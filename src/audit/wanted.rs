@@ -1,6 +1,7 @@
 //! Segments for a reading that may be given up.
 
 use super::device::{Segments, Source};
+use super::tree::Hash;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -47,6 +48,11 @@ impl Segments for WhileWanted {
     fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
         wanted(&self.is_wanted)?;
         self.segments.acknowledged()
+    }
+
+    fn hash_of(&self, sequence: u64) -> io::Result<Option<Hash>> {
+        wanted(&self.is_wanted)?;
+        self.segments.hash_of(sequence)
     }
 }
 

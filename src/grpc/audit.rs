@@ -8,6 +8,7 @@ mod outlet;
 mod tail;
 
 use super::convert::{invalid, open};
+use super::status::unread;
 use super::{Gate, peer};
 use crate::audit::read::{Entry, ReadError};
 use crate::audit::{Field, Filter, Order, Reading, Relation};
@@ -72,7 +73,7 @@ impl Audit for AuditService {
             let _seat = seat;
             match reading.search(filter, within, order, outlet.is_wanted()) {
                 Ok(found) => outlet.put_all(found.take(limit).map(response)),
-                Err(error) => outlet.end(failed(&error)),
+                Err(error) => outlet.end(unread(&error)),
             }
         });
         Ok(Response::new(stream))
@@ -97,7 +98,8 @@ impl Audit for AuditService {
             reading.story(&token.to_string(), visible, move || !left.is_cancelled())
         };
         let (story, seat) = self.read(&reader, tell).await?;
-        if story.records.is_empty() {
+        // Where something cannot be read, it may have been that.
+        if story.records.is_empty() && story.problems.is_empty() {
             return Err(not_found().into());
         }
         let (outlet, stream) = Outlet::new(PATIENCE, CancellationToken::new())?;
@@ -141,9 +143,8 @@ impl Audit for AuditService {
             let cause = "no checkpoint covers the record yet";
             return Err(Denial::failed(Fault::LogUnavailable, cause).into());
         }
-        let (proof, _) = self
-            .read(&reader, move |reading, _| reading.proof(index))
-            .await?;
+        let prove = move |reading: &Reading, _| Ok((reading.proof(&entry)?, entry));
+        let ((proof, entry), _) = self.read(&reader, prove).await?;
         Ok(Response::new(pb::ProveResponse {
             record: Some(record(entry)),
             proof: proof.ok_or_else(not_found)?.to_string(),
@@ -178,7 +179,7 @@ pub(super) async fn read<T: Send + 'static>(
         work(&reading, left).map(|done| (done, seat))
     });
     let lost = |error| Denial::failed(Fault::Internal, format!("the reading ended: {error}"));
-    done.await.map_err(lost)?.map_err(|error| failed(&error))
+    done.await.map_err(lost)?.map_err(|error| unread(&error))
 }
 
 fn token(field: &str, text: &str) -> Result<TokenId, Refusal> {
@@ -243,9 +244,4 @@ fn longer() -> pb::ShowResponse {
         longer: true,
         ..pb::ShowResponse::default()
     }
-}
-
-/// The log cannot be read.
-fn failed(error: &ReadError) -> Status {
-    Denial::failed(Fault::LogUnavailable, error.to_string()).into()
 }

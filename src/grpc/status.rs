@@ -1,5 +1,6 @@
 //! Denials as gRPC statuses: one exhaustive match, no wildcard.
 
+use crate::audit::ReadError;
 use crate::refusal::{Code as Refused, Denial, Fault, Refusal};
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -63,6 +64,23 @@ fn build(code: Code, text: String, reason: &str) -> Status {
     )
 }
 
+/// The status of a log that cannot be read. Who may read it is told which record is not the one that was logged.
+pub(super) fn unread(error: &ReadError) -> Status {
+    match error {
+        ReadError::Changed(_) => {
+            let fault = Fault::LogChanged;
+            let text = format!("{fault}: {error}");
+            build(fault_code(fault), text, fault.code())
+        }
+        ReadError::Io(_)
+        | ReadError::Damaged { .. }
+        | ReadError::Missing(_)
+        | ReadError::Unreadable(_) => {
+            Denial::failed(Fault::LogUnavailable, error.to_string()).into()
+        }
+    }
+}
+
 /// Also says where in the log a caller that was told this can go on.
 pub(super) fn go_on_from(next: u64, status: &Status) -> Status {
     let reason = status.get_details_error_info();
@@ -106,6 +124,7 @@ fn fault_code(fault: Fault) -> Code {
         | Fault::ClockUnsteady
         | Fault::NoSigningKey
         | Fault::Draining => Code::Unavailable,
+        Fault::LogChanged => Code::DataLoss,
         Fault::Internal => Code::Internal,
     }
 }

@@ -49,12 +49,27 @@ impl Publisher {
     /// # Errors
     /// When the tile that holds it cannot be read, or is damaged and cannot be made again.
     pub fn hash_of(&self, index: u64) -> io::Result<Option<Hash>> {
-        if index >= self.size() {
-            return Ok(None);
-        }
         // The last one of what a tile holds up to there.
-        let leaves = Tile::of_leaf(index, index.saturating_add(1));
-        Ok(self.view().read(leaves)?.pop())
+        let place = Tile::of_leaf(index, index.saturating_add(1)).width;
+        let before = usize::from(place).saturating_sub(1);
+        Ok(self.neighbours(index)?.get(before).copied())
+    }
+
+    /// The hashes of all records in one tile with this one, up to the last checkpoint; none where that does not cover it
+    /// yet. Blocks: reads files.
+    ///
+    /// # Errors
+    /// As [`Publisher::hash_of`].
+    pub(in crate::audit) fn neighbours(&self, index: u64) -> io::Result<Vec<Hash>> {
+        match self.size() {
+            size if index < size => self.view().read(Tile::of_leaf(index, size)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The hash of a record that this process wrote, until the last checkpoint covers it.
+    pub(in crate::audit) fn written(&self, index: u64) -> Option<Hash> {
+        self.device.leaves()?.hash_of(index)
     }
 
     fn covers(&self, tile: Tile) -> bool {

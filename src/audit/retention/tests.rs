@@ -184,7 +184,9 @@ async fn nothing_goes_by_a_record_that_is_not_the_trees() {
     // However old it is.
     for at in [site.second(0), 9999] {
         let refused = pruner.step(old(at)).await.unwrap_err();
-        assert!(matches!(refused, PruneError::Changed(record) if record == second));
+        assert!(
+            matches!(refused, PruneError::Read(ReadError::Changed(record)) if record == second)
+        );
         site.publish();
     }
     assert!(told(&site.device).is_empty());

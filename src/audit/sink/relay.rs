@@ -5,6 +5,7 @@ use super::{Cursor, Cursors, Event, Settings, Sink, SinkStats, Start, Undelivere
 use crate::audit::Log;
 use crate::audit::device::Segments;
 use crate::audit::filter::Filter;
+use crate::audit::logged::logged;
 use crate::audit::read::{Entry, Place, ReadError, records_at};
 use crate::audit::seen::Seen;
 use crate::clock::{Clock, Random};
@@ -22,7 +23,7 @@ use tokio::time::{sleep, timeout};
 pub struct Around {
     /// The log.
     pub log: Log,
-    /// Its segments.
+    /// Its segments, whose records are held to the tree.
     pub segments: Arc<dyn Segments>,
     /// Where cursors are kept.
     pub cursors: Arc<dyn Cursors>,
@@ -159,7 +160,7 @@ impl Relay {
         let only = self.settings.only.clone();
         let read = move || -> Result<_, ReadError> {
             let from = first(&*segments)?.clamp(from, durable);
-            let mut all = records_at(segments, from, place)?;
+            let mut all = records_at(Arc::clone(&segments), from, place)?;
             let (mut batch, mut bytes, mut to) = (Vec::new(), 0_usize, from);
             // What is not acknowledged yet is not there, nor what was removed.
             for sequence in (from..durable).take(limits::SINK_BATCH) {
@@ -167,6 +168,8 @@ impl Relay {
                     break;
                 }
                 let entry = all.next().ok_or(ReadError::Missing(sequence))??;
+                // Also what it does not take by what is said there: it may have been otherwise.
+                let entry = logged(&*segments, entry)?;
                 to = sequence.saturating_add(1);
                 if !is_wanted(&only, &entry) {
                     continue;

@@ -3,8 +3,8 @@
 mod world;
 
 use super::{Cursor, Sinks, Start};
-use crate::audit::testing::{Memory, open_with, options};
-use crate::audit::{Act, ActKind, Field, Filter, Options, Segments as _};
+use crate::audit::testing::{Memory, archive, open_with, options};
+use crate::audit::{Act, ActKind, Field, Filter, Logged, Options, Segments as _};
 use crate::limits;
 use crate::store::LogId;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -374,4 +374,41 @@ async fn what_every_sink_has_taken_is_the_least_of_their_cursors() {
     let last = sinks.furthest_behind().unwrap();
     assert!(std::ptr::eq(last, &**behind.stats()));
     assert_eq!(Sinks::new(both[..1].to_vec()).taken(), Some(3));
+}
+
+/// Whatever it takes by what records say: the one that was logged may have been among them.
+#[tokio::test]
+async fn a_record_that_was_changed_is_neither_delivered_nor_passed() {
+    for only in [&[][..], &["admin"]] {
+        let mut world = World::with(5).await;
+        if !only.is_empty() {
+            let kinds = only.iter().map(|kind| (*kind).to_owned()).collect();
+            world.only = Filter::default().within(Field::Kind, kinds);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = archive::publisher(folder.path(), world.device.clone(), 0);
+        publisher.advance(5).unwrap();
+        let logged = Logged::new(world.device.clone(), Arc::new(publisher));
+        let mut relay = world.open_on(Arc::new(logged), Start::Beginning, takes_all);
+        let was = world.device.bytes(0);
+        let text = String::from_utf8(was.clone()).unwrap();
+        let (before, last) = text.rsplit_once("broker.start").unwrap();
+        world
+            .device
+            .set_bytes(0, format!("{before}broker.stark{last}").into_bytes());
+        for _ in 0..2 {
+            let failed = world.pass(&mut relay).await.unwrap_err();
+            assert!(failed.starts_with("record 4 is not the one"), "{failed}");
+            assert!(world.took().is_empty());
+            assert_eq!(world.cursor(), 0);
+        }
+        world.device.set_bytes(0, was);
+        world.pass(&mut relay).await.unwrap();
+        let all = if only.is_empty() {
+            vec![vec![0, 1, 2, 3, 4]]
+        } else {
+            Vec::new()
+        };
+        assert_eq!((world.took(), world.cursor()), (all, 5));
+    }
 }

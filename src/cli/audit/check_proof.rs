@@ -37,15 +37,16 @@ struct Checked {
 /// A proof is a note and its path: of no more hashes than a tree is high, each a line of 45 bytes.
 const PROOF: usize = limits::NOTE + 64 * 45 + 128;
 
+pub(super) fn unverified(why: &dyn ToString) -> Failure {
+    let what = "this does not prove that the record is in the log";
+    Failure::new(Exit::Unverified, "unverified", what).why(why.to_string())
+}
+
 pub(super) fn run(args: &CheckProofArgs, world: &World) -> Result<(), Failure> {
     let key = note_key(&args.key)?;
     let record = args.record.text(limits::RECORD + 1)?;
     // Editors and shells leave one; in the log it is what ends the line, and no part of it.
     let record = record.strip_suffix('\n').unwrap_or(&record);
-    let unverified = |why: &dyn ToString| {
-        let what = "this does not prove that the record is in the log";
-        Failure::new(Exit::Unverified, "unverified", what).why(why.to_string())
-    };
     let proof: Proof = args
         .proof
         .text(PROOF)?

@@ -1,10 +1,12 @@
 //! `cambist audit prove`: the proof that a record is in the log, to be kept.
 
+use super::check_proof::unverified;
+use crate::audit::Proof;
 use crate::cli::connect::ConnectArgs;
 use crate::cli::failure::Failure;
 use crate::cli::world::World;
 use crate::proto::prove_request::Record as Wanted;
-use crate::proto::{ProveRequest, ProveResponse};
+use crate::proto::{ProveRequest, ProveResponse, Record};
 use clap::Args;
 use serde::Serialize;
 use std::fs;
@@ -49,6 +51,7 @@ pub(super) async fn run(
     let answer = answer.map_err(|status| Failure::from_status(&status))?;
     let ProveResponse { record, proof } = answer.into_inner();
     let record = record.unwrap_or_default();
+    check(&proof, &record)?;
     if let Some(path) = &args.out {
         write(path, proof.as_bytes())?;
     }
@@ -70,7 +73,60 @@ pub(super) async fn run(
     })
 }
 
+/// What is kept must be worth keeping. Whether the log's key signed the checkpoint in it is for who has that: `check-proof`.
+fn check(proof: &str, record: &Record) -> Result<(), Failure> {
+    let proof: Proof = proof.parse().map_err(|error| unverified(&error))?;
+    if proof.index != record.sequence {
+        return Err(unverified(&"it is of another record"));
+    }
+    let leads = proof.leads(&record.line);
+    leads.map_err(|error| unverified(&error))
+}
+
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     fs::write(path, bytes)
         .map_err(|error| Failure::fault(format!("{} cannot be written", path.display())).why(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Checkpoint;
+    use crate::audit::tree::leaf;
+    use crate::cli::exit::Exit;
+
+    #[test]
+    fn only_what_proves_the_record_is_kept() {
+        let (line, sequence) = (b"record".to_vec(), 0);
+        let checkpoint = Checkpoint {
+            origin: "log".into(),
+            size: 1,
+            root: leaf(&line),
+        };
+        let (note, path) = (format!("{checkpoint}\n\u{2014} log AAAA\n"), Vec::new());
+        let index = sequence;
+        let proof = Proof { index, path, note }.to_string();
+        let right = Record { sequence, line };
+        check(&proof, &right).unwrap();
+        let line = b"Record".to_vec();
+        let (other, elsewhere) = (
+            Record {
+                line,
+                ..right.clone()
+            },
+            Record {
+                sequence: 1,
+                ..right.clone()
+            },
+        );
+        let moved = proof.replacen("index 0", "index 1", 1);
+        for (proof, record) in [
+            (proof.as_str(), &other),
+            (&proof, &elsewhere),
+            (&moved, &elsewhere),
+            ("", &right),
+        ] {
+            assert_eq!(check(proof, record).unwrap_err().exit(), Exit::Unverified);
+        }
+    }
 }

@@ -53,6 +53,7 @@ pub(super) fn after_fault(fault: Fault) -> &'static str {
         Fault::LogUnavailable => {
             "look at the disk that holds the broker's log; no token leaves unrecorded"
         }
+        Fault::LogChanged => "run `cambist audit verify` where the broker's log is",
         Fault::StoreUnavailable => {
             "try again; if it stays, look at the disk that holds the broker's store"
         }

@@ -4,12 +4,12 @@
 //! stretch of it.
 
 use super::outlet::{Closed, Outlet, Patience, Stream, too_slow};
-use super::{AuditService, failed, filter, record};
+use super::{AuditService, filter, record};
 use crate::audit::read::ReadError;
 use crate::audit::{Filter, Follow, Reading};
 use crate::authn::Peer;
 use crate::grpc::convert::invalid;
-use crate::grpc::status::go_on_from;
+use crate::grpc::status::{go_on_from, unread};
 use crate::grpc::{Gate, peer};
 use crate::limits;
 use crate::limits::seats::Seat;
@@ -113,7 +113,7 @@ impl Tail {
                 // Told above.
                 Ok(Ok(()) | Err(Closed::Stopped)) => {}
                 Err(_) if self.draining.is_cancelled() => {}
-                Err(error) => return self.end(&failed(&error)),
+                Err(error) => return self.end(&unread(&error)),
             }
         }
     }

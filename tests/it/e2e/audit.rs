@@ -1,9 +1,10 @@
 //! Reading the log: who sees what of it, and as it comes.
 
+mod changed;
 mod story;
 mod tail;
 
-use crate::support::broker::{Broker, LOOK, api_key, ask, peer, refusal, spec};
+use crate::support::broker::{Broker, LOOK, Site, api_key, ask, peer, refusal, spec};
 use crate::support::edge::within;
 use cambist::proto::audit_client::AuditClient;
 use cambist::proto::{
@@ -33,7 +34,7 @@ async fn reader(broker: &Broker, name: &str) -> AuditClient<Channel> {
     AuditClient::new(broker.channel(Some(&svid)).await)
 }
 
-async fn administrator(broker: &Broker) -> AuditClient<Channel> {
+async fn administrator(broker: &Site) -> AuditClient<Channel> {
     AuditClient::new(broker.local().await)
 }
 

@@ -1,0 +1,236 @@
+//! Whether a record is the one that was logged.
+//!
+//! Whoever can write to the log's folder can put another record in a record's place, and no file tells. So what a running
+//! broker hands out is held to the tree that it has published, and to the hashes that the writer kept of what is not in that
+//! yet. That is asked of what is handed out, and not of all that is looked through to find it.
+
+use super::device::{Segments, Source};
+use super::publisher::Publisher;
+use super::read::{Entry, ReadError};
+use super::tree::{Hash, Tile};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Segments whose records are held to the tree.
+#[derive(Debug)]
+pub struct Logged {
+    segments: Arc<dyn Segments>,
+    publisher: Arc<Publisher>,
+    /// The last tile that was read: neighbours are in one.
+    last: Mutex<Row>,
+}
+
+/// What a tile of records' hashes holds by now.
+#[derive(Debug, Default)]
+struct Row {
+    index: u64,
+    hashes: Vec<Hash>,
+}
+
+impl Row {
+    fn hash_of(&self, sequence: u64) -> Option<Hash> {
+        let first = self.index.saturating_mul(u64::from(Tile::FULL));
+        let place = usize::try_from(sequence.checked_sub(first)?).ok()?;
+        self.hashes.get(place).copied()
+    }
+}
+
+impl Logged {
+    /// Those of the log that `publisher` publishes.
+    #[must_use]
+    pub fn new(segments: Arc<dyn Segments>, publisher: Arc<Publisher>) -> Self {
+        Self {
+            segments,
+            publisher,
+            last: Mutex::default(),
+        }
+    }
+}
+
+impl Segments for Logged {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        self.segments.segments()
+    }
+
+    fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        self.segments.read(first)
+    }
+
+    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+        self.segments.index(first)
+    }
+
+    fn distrust(&self, first: u64) {
+        self.segments.distrust(first);
+    }
+
+    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+        self.segments.acknowledged()
+    }
+
+    fn hash_of(&self, sequence: u64) -> io::Result<Option<Hash>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hash) = last.hash_of(sequence) {
+            return Ok(Some(hash));
+        }
+        // Before the tree is: it has what is forgotten here.
+        if let Some(hash) = self.publisher.written(sequence) {
+            return Ok(Some(hash));
+        }
+        *last = Row {
+            index: Tile::of_leaf(sequence, sequence).index,
+            hashes: self.publisher.neighbours(sequence)?,
+        };
+        Ok(last.hash_of(sequence))
+    }
+}
+
+/// Lets a record through that is the one that was logged, or of which that is not known.
+pub(super) fn logged(segments: &dyn Segments, entry: Entry) -> Result<Entry, ReadError> {
+    match segments.hash_of(entry.sequence)? {
+        Some(hash) => entry.held_to(hash),
+        None => Ok(entry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::leaves::{Leaves, Run};
+    use crate::audit::testing::{Memory, archive, context, minted, open_with, options, token_id};
+    use crate::audit::{Filter, Follow, Options, Order, search, story};
+    use std::fs;
+    use std::path::Path;
+
+    const RECORDS: u64 = 300;
+    /// Up to where there is a checkpoint: a full tile, and some of the next.
+    const PUBLISHED: u64 = 280;
+    /// Up to where the writer's hashes are in memory.
+    const WRITTEN: u64 = 290;
+
+    /// A log whose writer keeps hashes.
+    #[derive(Debug)]
+    struct Written(Arc<Memory>, Leaves);
+
+    impl Segments for Written {
+        fn segments(&self) -> io::Result<Vec<u64>> {
+            self.0.segments()
+        }
+
+        fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
+            self.0.read(first)
+        }
+
+        fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
+            self.0.index(first)
+        }
+
+        fn distrust(&self, first: u64) {
+            self.0.distrust(first);
+        }
+
+        fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
+            self.0.acknowledged()
+        }
+
+        fn leaves(&self) -> Option<&Leaves> {
+            Some(&self.1)
+        }
+    }
+
+    async fn world(folder: &Path) -> (Arc<Memory>, Arc<Logged>) {
+        let device = Memory::new();
+        let small = Options {
+            segment_bytes: 30_000,
+            ..options()
+        };
+        let log = open_with(&device, small).unwrap().log;
+        for n in 0..RECORDS {
+            log.issue(minted(n.into()), &context()).await.unwrap();
+        }
+        let written = Arc::new(Written(Arc::clone(&device), Leaves::default()));
+        let publisher = archive::publisher(folder, Arc::clone(&written) as _, 0);
+        publisher.advance(PUBLISHED).unwrap();
+        let all = crate::audit::read::records(Arc::clone(&device) as _, PUBLISHED).unwrap();
+        let count = usize::try_from(WRITTEN - PUBLISHED).unwrap();
+        for entry in all.take(count) {
+            let line = [&entry.unwrap().line[..], b"\n"].concat();
+            written.1.put(Run::of(&line).unwrap());
+        }
+        let logged = Logged::new(written, Arc::new(publisher));
+        (device, Arc::new(logged))
+    }
+
+    /// Changes what a record says, and nothing of its form. Gives what its segment was.
+    fn change(device: &Memory, sequence: u64) -> (u64, Vec<u8>) {
+        let firsts = device.segments().unwrap();
+        let first = firsts.into_iter().rfind(|first| *first <= sequence);
+        let was = device.bytes(first.unwrap());
+        let text = String::from_utf8(was.clone()).unwrap();
+        let begin = text.find(&format!("\"seq\":{sequence},")).unwrap();
+        let (before, its) = text.split_at(begin);
+        let its = its.replacen("192.0.2.7", "192.0.2.8", 1);
+        device.set_bytes(first.unwrap(), format!("{before}{its}").into_bytes());
+        (first.unwrap(), was)
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_is_not_handed_out_and_ends_the_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let (device, logged) = world(folder.path()).await;
+        let found = |order| {
+            let all = search(
+                Arc::clone(&logged) as _,
+                Filter::default(),
+                0..RECORDS,
+                order,
+            );
+            let all = all.unwrap().map(|found| match found {
+                Ok(entry) => Ok(entry.sequence),
+                Err(ReadError::Changed(sequence)) => Err(sequence),
+                Err(error) => panic!("{error}"),
+            });
+            all.collect::<Vec<Result<u64, u64>>>()
+        };
+        for changed in [0, 3, 255, 256, PUBLISHED - 1, PUBLISHED, WRITTEN - 1] {
+            let (first, was) = change(&device, changed);
+            let up_to: Vec<_> = (0..changed).map(Ok).chain([Err(changed)]).collect();
+            assert_eq!(found(Order::OldestFirst), up_to);
+            let down_to = (changed + 1..RECORDS).rev().map(Ok).chain([Err(changed)]);
+            assert_eq!(found(Order::NewestFirst), down_to.collect::<Vec<_>>());
+            // Also where it is not wanted by what it says.
+            let nothing = Filter::default().within(crate::audit::Field::Kind, [].into());
+            for filter in [Filter::default(), nothing] {
+                let mut follow = Follow::new(Arc::clone(&logged) as _, 0);
+                let ended = follow.read(RECORDS, &filter, |_| true).unwrap_err();
+                assert!(matches!(ended, ReadError::Changed(at) if at == changed));
+                assert_eq!(follow.next(), changed);
+            }
+            let token = token_id(changed.into()).to_string();
+            let told = story(Arc::clone(&logged) as _, Filter::default(), RECORDS, &token);
+            let told = told.unwrap();
+            assert!(told.records.is_empty());
+            let problem = ReadError::Changed(changed).to_string();
+            assert_eq!(told.problems, [problem]);
+            device.set_bytes(first, was);
+        }
+        // Nothing knows it yet.
+        change(&device, WRITTEN);
+        assert_eq!(found(Order::OldestFirst).len() as u64, RECORDS);
+    }
+
+    #[tokio::test]
+    async fn neighbours_are_asked_for_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, logged) = world(folder.path()).await;
+        let first = logged.hash_of(0).unwrap();
+        let tile = folder.path().join("tile/0/000");
+        fs::remove_file(&tile).unwrap();
+        assert!(first.is_some() && logged.hash_of(255).unwrap().is_some());
+        assert!(!tile.exists(), "it was not looked for");
+        // Made again when it is.
+        assert!(logged.hash_of(256).unwrap().is_some());
+        assert_eq!(logged.hash_of(0).unwrap(), first);
+        assert!(tile.exists());
+    }
+}
