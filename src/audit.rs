@@ -82,6 +82,7 @@
 mod acknowledged;
 mod archive;
 mod checkpoint;
+mod closed;
 mod context;
 mod device;
 mod disk;
@@ -132,6 +133,7 @@ mod writer;
 pub use acknowledged::Lack;
 pub use archive::{Archive, ArchiveError, Archivist, Done, Form};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
+pub use closed::{Closed, Lost};
 pub use context::{Context, Refused};
 pub use device::{CreateError, Device, Segment, Segments, Source, Space};
 pub use disk::{Disk, DiskCursors, DiskReader, DiskShelf, FileKeeper};

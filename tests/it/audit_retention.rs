@@ -4,7 +4,8 @@ use crate::support::command::cambist;
 use crate::support::log::{ORIGIN, RESERVE};
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
-    NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify, verify_from,
+    NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify,
+    verify_from,
 };
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::keys::{Kek, LogKey};
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -51,8 +53,8 @@ fn verified(folder: &Path, key: &NoteKey) -> Result<Sound, Finding> {
 }
 
 impl Site {
-    /// A published log of several segments, all but the last compressed.
-    async fn new() -> Self {
+    /// A published log of several segments.
+    async fn written() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::open(folder.path(), RESERVE).unwrap());
         let options = Options {
@@ -80,19 +82,28 @@ impl Site {
             let note = publisher.published().unwrap().note.clone();
             fs::write(folder.path().join(name), note).unwrap();
         }
-        let site = Self {
+        Self {
             folder,
             disk,
             log,
             publisher,
-        };
-        let mut archivist = Archivist::new(Arc::clone(&site.disk) as Arc<dyn Archive>);
+        }
+    }
+
+    /// The same, all but the last of them compressed.
+    async fn new() -> Self {
+        let site = Self::written().await;
+        site.pack();
+        site
+    }
+
+    fn pack(&self) {
+        let mut archivist = Archivist::new(Arc::clone(&self.disk) as Arc<dyn Archive>);
         let mut packed = 0;
-        while let Some(done) = archivist.step(site.publisher.size()).unwrap() {
+        while let Some(done) = archivist.step(self.publisher.size()).unwrap() {
             packed += usize::from(matches!(done, Done::Packed(_)));
         }
         assert!(packed > 3);
-        site
     }
 
     /// What the verifier finds, for which the command ends with 5.
@@ -308,4 +319,26 @@ async fn a_log_of_which_only_compressed_segments_are_left_is_opened() {
     let all = read::records(disk as _, 0).unwrap();
     assert_eq!(all.map(Result::unwrap).count() as u64, lost + 1);
     log.close().await;
+}
+
+/// However a look falls among it.
+#[tokio::test]
+async fn what_the_broker_itself_compresses_and_removes_is_not_lost() {
+    let site = Site::written().await;
+    let mut closed = site.disk.closed();
+    closed.look().unwrap();
+    let over = Arc::<AtomicBool>::default();
+    let is_over = Arc::clone(&over);
+    let looking = std::thread::spawn(move || {
+        while !is_over.load(Ordering::Acquire) {
+            closed.look().unwrap();
+        }
+        closed
+    });
+    site.pack();
+    let begins = site.prune().await;
+    over.store(true, Ordering::Release);
+    let mut closed = looking.join().unwrap();
+    closed.look().unwrap();
+    assert_eq!(site.disk.segments().unwrap()[0], begins);
 }

@@ -120,6 +120,21 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a closed segment is removed, truncated, cut or replaced by another one under the running broker",
+        "noticed within a second or so, with the file's name; no tokens until it is put back. What the broker itself compresses or removes is not",
+        &[
+            "faults::lost::a_closed_segment_that_is_taken_away_stops_issuance_until_it_is_put_back",
+            "audit_retention::what_the_broker_itself_compresses_and_removes_is_not_lost",
+        ],
+    ),
+    (
+        "a closed segment is removed while the broker is down",
+        "no start until it is put back, with the file's name",
+        &[
+            "faults::lost::a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back",
+        ],
+    ),
+    (
         "the segment is moved and put back, or somebody else writes to its end",
         "one batch is refused; the log goes on in a new segment with a gap record",
         &[
