@@ -4,7 +4,7 @@ use crate::support::command::cambist;
 use crate::support::log::{ORIGIN, RESERVE};
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
-    NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify,
+    NoteKey, Options, Pruner, PublishError, Publisher, Segments as _, Sound, read, verify,
     verify_from,
 };
 use cambist::clock::{SystemClock, SystemRandomness};
@@ -178,6 +178,13 @@ async fn a_log_that_was_cut_is_found() {
     assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == begins));
     let ended = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
     assert_eq!(ended.code, Some(5));
+    // A start finds it as well, by what it looks up.
+    let is_cut = || {
+        let told = site.publisher.begins_as_told();
+        let begins = site.disk.segments().unwrap()[0];
+        matches!(told, Err(PublishError::Cut(at)) if at == begins)
+    };
+    assert!(is_cut());
     fs::write(&gone, kept).unwrap();
     // Said, but not under a checkpoint: that takes no key.
     let change = format!(r#"{{"first":{begins}}}"#);
@@ -188,11 +195,14 @@ async fn a_log_that_was_cut_is_found() {
     site.log.event(&act).await.unwrap();
     fs::remove_file(&gone).unwrap();
     assert!(matches!(verified(folder, &key), Err(Finding::Cut { .. })));
+    assert!(is_cut());
     site.publisher.advance(site.log.durable()).unwrap();
     assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    assert!(site.publisher.begins_as_told().is_ok());
     // More is gone than was said.
     fs::remove_file(folder.join(format!("{begins:020}.seg.zst"))).unwrap();
     assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == first(0)));
+    assert!(is_cut());
     site.log.close().await;
 }
 

@@ -2,13 +2,19 @@
 
 use super::{PublishError, Published, Publisher, signed};
 use crate::audit::checkpoint::Checkpoint;
+use crate::audit::filter::Filter;
 use crate::audit::proof::Proof;
 use crate::audit::read::ReadError;
+use crate::audit::record::PRUNE;
+use crate::audit::search::{Order, search};
+use crate::audit::seen::Field;
 use crate::audit::take_up::{begin, beyond};
 use crate::audit::tree::{
-    Hash, Tile, Tiles as _, consistency, inclusion, root, verify_consistency,
+    Hash, Tile, Tiles as _, consistency, inclusion, leaf, root, verify_consistency,
 };
+use crate::audit::verify::removed_by;
 use crate::audit::view::View;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -42,6 +48,30 @@ impl Publisher {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.published().map_or(0, |last| last.checkpoint.size)
+    }
+
+    /// Checks that a record which the last checkpoint is of says that those before the first one there is were removed. Blocks:
+    /// reads files, from the last on, until it is found; of closed segments only what their indexes do not rule out.
+    ///
+    /// # Errors
+    /// [`PublishError::Cut`] where none does; otherwise when the log cannot be read.
+    pub fn begins_as_told(&self) -> Result<(), PublishError> {
+        let begins = begin(&self.device)?;
+        if begins == 0 {
+            return Ok(());
+        }
+        let prunes = Filter::default().within(Field::Action, BTreeSet::from([PRUNE.to_owned()]));
+        let segments = Arc::clone(&self.device);
+        let found = search(segments, prunes, begins..self.size(), Order::NewestFirst)?;
+        // What cannot be read says nothing.
+        for entry in found.flatten() {
+            if removed_by(&entry.line) >= begins
+                && self.hash_of(entry.sequence)? == Some(leaf(&entry.line))
+            {
+                return Ok(());
+            }
+        }
+        Err(PublishError::Cut(begins))
     }
 
     /// The hash of a record; none where the last checkpoint does not cover it yet. Blocks: reads files.

@@ -268,7 +268,10 @@ async fn a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back
     let (broker, [first, middle, last]) = closed(&site, &clock).await;
     broker.stop().await;
     for (gone, why) in [
-        (&[&middle][..], "is gone"),
+        (&[&first][..], "the log begins at record"),
+        (&[&first, &middle], "the log begins at record"),
+        (&[&first, &middle, &last], "the log begins at record"),
+        (&[&middle], "is gone"),
         (&[&last], "is gone"),
         (&[&middle, &last], "is gone"),
     ] {

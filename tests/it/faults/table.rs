@@ -128,10 +128,11 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
-        "a closed segment is removed while the broker is down",
-        "no start until it is put back, with the file's name",
+        "a closed segment is removed while the broker is down, or the first ones are, and `retention` had not told of it",
+        "no start until it is put back, with the file's name or the first record there is",
         &[
             "faults::lost::a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back",
+            "audit_retention::a_log_that_was_cut_is_found",
         ],
     ),
     (
