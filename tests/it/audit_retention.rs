@@ -4,14 +4,15 @@ use crate::support::command::cambist;
 use crate::support::log::{ORIGIN, RESERVE};
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
-    NoteKey, Options, Pruner, PublishError, Publisher, Segments as _, Sound, read, verify,
-    verify_from,
+    NoteKey, Options, PruneError, Pruner, PublishError, Publisher, Segments as _, Sound, read,
+    verify, verify_from,
 };
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::keys::{Kek, LogKey};
 use cambist::revocation::HotSet;
 use jiff::Timestamp;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,11 +55,11 @@ fn verified(folder: &Path, key: &NoteKey) -> Result<Sound, Finding> {
 
 impl Site {
     /// A published log of several segments.
-    async fn written() -> Self {
+    async fn written(segment_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::open(folder.path(), RESERVE).unwrap());
         let options = Options {
-            segment_bytes: 10_000,
+            segment_bytes,
             ..Options::default()
         };
         let (log, _) = Log::open(
@@ -92,18 +93,23 @@ impl Site {
 
     /// The same, all but the last of them compressed.
     async fn new() -> Self {
-        let site = Self::written().await;
+        let site = Self::written(10_000).await;
         site.pack();
         site
     }
 
     fn pack(&self) {
+        assert!(self.pack_again() > 3);
+    }
+
+    /// Answers how many there were.
+    fn pack_again(&self) -> usize {
         let mut archivist = Archivist::new(Arc::clone(&self.disk) as Arc<dyn Archive>);
         let mut packed = 0;
         while let Some(done) = archivist.step(self.publisher.size()).unwrap() {
             packed += usize::from(matches!(done, Done::Packed(_)));
         }
-        assert!(packed > 3);
+        packed
     }
 
     /// What the verifier finds, for which the command ends with 5.
@@ -116,13 +122,20 @@ impl Site {
 
     /// Removes all but the last segment as a broker does. Answers the first record that remains.
     async fn prune(&self) -> u64 {
-        let mut pruner = Pruner::new(
+        self.prune_with(&mut self.pruner()).await
+    }
+
+    fn pruner(&self) -> Pruner {
+        Pruner::new(
             Arc::clone(&self.disk) as _,
             self.log.clone(),
             Arc::clone(&self.publisher),
             Holds::default(),
             Duration::ZERO,
-        );
+        )
+    }
+
+    async fn prune_with(&self, pruner: &mut Pruner) -> u64 {
         assert_eq!(pruner.step(Timestamp::MAX).await.unwrap(), None);
         self.publisher.advance(self.log.durable()).unwrap();
         pruner.step(Timestamp::MAX).await.unwrap().unwrap()
@@ -331,10 +344,61 @@ async fn a_log_of_which_only_compressed_segments_are_left_is_opened() {
     log.close().await;
 }
 
+/// What is removed is left in the tiles alone: they are looked at while they can still be mended.
+#[tokio::test]
+async fn what_is_wrong_in_the_tiles_is_mended_before_the_records_go() {
+    let site = Site::written(60_000).await;
+    site.pack_again();
+    let folder = site.folder.path();
+    let key = site.publisher.verifier().clone();
+    // Nobody asks for one of these when it is told how old the segment is.
+    let tile = folder.join("tile/0/000");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    let begins = site.prune().await;
+    assert!(begins > 256);
+    assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    site.log.close().await;
+}
+
+#[tokio::test]
+async fn a_segment_with_another_record_than_was_logged_stays() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    let firsts = site.disk.segments().unwrap();
+    let (at, until) = (firsts[1], firsts[2]);
+    let mut plain = Vec::new();
+    site.disk.read(at).unwrap().read_to_end(&mut plain).unwrap();
+    let text = String::from_utf8(plain.clone()).unwrap();
+    // The last record: the one that tells the age of the segment before it is another.
+    let place = text.rfind("key.create").unwrap();
+    let changed = text[..place].to_owned() + "key.revoke" + &text[place + 10..];
+    let put = |bytes: &[u8]| {
+        fs::write(folder.join(format!("{at:020}.seg")), bytes).unwrap();
+        site.pack_again();
+    };
+    put(changed.as_bytes());
+    let mut pruner = site.pruner();
+    for _ in 0..2 {
+        let refused = pruner.step(Timestamp::MAX).await.unwrap_err();
+        assert!(
+            matches!(refused, PruneError::Changed(record) if record == until - 1),
+            "{refused}"
+        );
+    }
+    assert_eq!(site.disk.segments().unwrap(), firsts);
+    // It was put back.
+    put(&plain);
+    site.prune_with(&mut pruner).await;
+    assert!(site.disk.segments().unwrap()[0] > at);
+    site.log.close().await;
+}
+
 /// However a look falls among it.
 #[tokio::test]
 async fn what_the_broker_itself_compresses_and_removes_is_not_lost() {
-    let site = Site::written().await;
+    let site = Site::written(10_000).await;
     let mut closed = site.disk.closed();
     closed.look().unwrap();
     let over = Arc::<AtomicBool>::default();

@@ -4,7 +4,7 @@ use super::{PublishError, Published, Publisher, signed};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::filter::Filter;
 use crate::audit::proof::Proof;
-use crate::audit::read::ReadError;
+use crate::audit::read::{ReadError, records};
 use crate::audit::record::PRUNE;
 use crate::audit::search::{Order, search};
 use crate::audit::seen::Field;
@@ -16,6 +16,7 @@ use crate::audit::verify::removed_by;
 use crate::audit::view::View;
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 impl Publisher {
@@ -72,6 +73,41 @@ impl Publisher {
             }
         }
         Err(PublishError::Cut(begins))
+    }
+
+    /// Holds records, which the last checkpoint covers, against the tree, and sees that their hashes are in the tiles, durably:
+    /// what is wrong there is written anew. Answers the first record that is not the tree's, if there is one. Blocks: reads and
+    /// writes files.
+    ///
+    /// # Errors
+    /// When records or tiles cannot be read, or a tile is damaged and cannot be made again.
+    pub(in crate::audit) fn keep_hashes(
+        &self,
+        within: Range<u64>,
+    ) -> Result<Option<u64>, ReadError> {
+        let view = self.view();
+        let size = view.edge.frontier.size();
+        let mut all = records(Arc::clone(&self.device), within.start)?;
+        let mut at = within.start;
+        while at < within.end {
+            let tile = Tile::of_leaf(at, size);
+            let hashes = view.read(tile)?;
+            let begin = tile.index.saturating_mul(u64::from(Tile::FULL));
+            let held = (begin..within.end).zip(&hashes);
+            for (sequence, hash) in held.filter(|(sequence, _)| *sequence >= within.start) {
+                let entry = all.next().ok_or(ReadError::Missing(sequence))??;
+                if leaf(&entry.line) != *hash {
+                    return Ok(Some(sequence));
+                }
+            }
+            // One that is not full was read from memory.
+            if !tile.is_full() && self.shelf.read(tile).ok().as_ref() != Some(&hashes) {
+                self.shelf.put(tile, &hashes)?;
+            }
+            at = begin.saturating_add(u64::from(Tile::FULL));
+        }
+        self.shelf.settle()?;
+        Ok(None)
     }
 
     /// The hash of a record; none where the last checkpoint does not cover it yet. Blocks: reads files.

@@ -194,6 +194,14 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         &["audit_tree::tiles_that_are_lost_or_damaged_are_made_again"],
     ),
     (
+        "tiles or records are damaged, and `retention` would remove the records",
+        "the tiles are written anew first; a segment with a record that is not the tree's stays, and is told of",
+        &[
+            "audit_retention::what_is_wrong_in_the_tiles_is_mended_before_the_records_go",
+            "audit_retention::a_segment_with_another_record_than_was_logged_stays",
+        ],
+    ),
+    (
         "records were changed while the broker was down",
         "no start; the tiles stay as they are, and say which record it is",
         &[
