@@ -2,6 +2,7 @@
 
 mod archiving;
 mod check;
+mod closed;
 mod faces;
 mod files;
 mod leaks;
@@ -92,6 +93,7 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     opened.parties.start(world, &opened.publisher, &opened.log);
     let sinks = sinks::start(config, world, &opened)?;
     archiving::start(config, world, &opened, sinks.clone());
+    closed::start(world, opened.log.clone(), opened.closed.clone());
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,

@@ -84,6 +84,7 @@
 mod acknowledged;
 mod archive;
 mod checkpoint;
+mod closed;
 mod context;
 mod device;
 mod disk;
@@ -135,6 +136,7 @@ mod writer;
 pub use acknowledged::Lack;
 pub use archive::{Archive, ArchiveError, Archivist, Done, Form};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
+pub use closed::{Closed, Lost};
 pub use context::{Context, Refused};
 pub use device::{CreateError, Device, Segment, Segments, Source, Space};
 pub use disk::{Disk, DiskCursors, DiskReader, DiskShelf, FileKeeper};

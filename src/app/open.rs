@@ -4,7 +4,7 @@ use super::parties::{Contradicted, Kept, Parties};
 use super::reloads::Contents;
 use super::{World, files, publishing, recovery, sinks, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
-use crate::audit::{Author, Disk, Holds, Log, Options, Publisher, Recovered};
+use crate::audit::{Author, Closed, Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
@@ -27,6 +27,8 @@ pub(super) struct Opened {
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) log: Log,
     pub(super) disk: Arc<Disk>,
+    /// Its closed segments, which were all there.
+    pub(super) closed: Closed,
     /// Who reads the log and has not taken all of it yet raises this; retention keeps to it.
     pub(super) holds: Holds,
     pub(super) publisher: Arc<Publisher>,
@@ -82,6 +84,14 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         kek.mac_key(Author::PURPOSE)?,
         options,
     )?;
+    let mut closed = disk.closed();
+    closed.look().with_context(|| {
+        let folder = folder.display();
+        format!(
+            "the log in {folder} lacks records: put its folder back as it was, or move it away and start with \
+             --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+        )
+    })?;
     let kept = mark::kept(&*store).await?;
     let mark = recovered.mark.max(kept.map(|kept| kept.at));
     let guard = Arc::new(TimeGuard::new(clock, mark));
@@ -172,6 +182,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         store,
         log,
         disk,
+        closed,
         holds: Holds::default(),
         publisher,
         parties,

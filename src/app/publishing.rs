@@ -76,13 +76,9 @@ pub(super) fn open(
         }
         None => LogKey::create(&path, &id, kek, random)?,
     };
-    Ok(Publisher::open(
-        disk,
-        shelf,
-        key,
-        log.origin(),
-        log.durable(),
-    )?)
+    let publisher = Publisher::open(disk, shelf, key, log.origin(), log.durable())?;
+    publisher.begins_as_told()?;
+    Ok(publisher)
 }
 
 /// Renames what belongs to another log. The key last: while it is there, no start goes on without doing this again.

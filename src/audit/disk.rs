@@ -19,6 +19,7 @@ pub use keeper::FileKeeper;
 pub use shelf::DiskShelf;
 
 use super::archive::{Archive as _, Form};
+use super::closed::Closed;
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use super::frames::Packed;
 use super::leaves::{Leaves, Run};
@@ -31,6 +32,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 const SUFFIX: &str = ".seg";
 const PACKED: &str = ".seg.zst";
@@ -50,6 +52,8 @@ pub struct Disk {
     reserve: u64,
     room: Arc<Room>,
     leaves: Arc<Leaves>,
+    /// Segments before this record are removed, or about to be.
+    removed: Arc<AtomicU64>,
     _lock: Owned,
 }
 
@@ -88,6 +92,7 @@ impl Disk {
             reserve,
             room: Arc::new(Room::new(None, reserve)),
             leaves: Arc::default(),
+            removed: Arc::default(),
             _lock: Owned(lock),
         })
     }
@@ -121,6 +126,12 @@ impl Disk {
     #[must_use]
     pub fn bound(&self) -> Option<u64> {
         self.room.bound()
+    }
+
+    /// Its closed segments, to be looked at now and then.
+    #[must_use]
+    pub fn closed(&self) -> Closed {
+        Closed::new(self.reader(), Arc::clone(&self.removed))
     }
 
     /// Free bytes of the file system.

@@ -1,5 +1,6 @@
 //! The log as its users see it.
 
+use super::closed::Lost;
 use super::context::{Context, Refused};
 use super::device::Device;
 use super::health::{Health, LogHealth};
@@ -249,6 +250,11 @@ impl Log {
                 let telling = Telling::summary(&inner.refusals, since, groups);
                 record.is_ok_and(|record| inner.queue.offer(record, telling))
             });
+    }
+
+    /// Takes what of the closed segments is lost, if anything is: until nothing is, no token is issued, as on a full disk.
+    pub fn lacks(&self, lost: Option<&Lost>) {
+        self.0.queue.closed_segments(lost.map(Lost::to_string));
     }
 
     /// Records an act that no change of the store carries, such as start and stop.

@@ -90,6 +90,11 @@ pub enum PublishError {
         "the first {0} records are not those of the log's last checkpoint: run `cambist audit verify`"
     )]
     Forked(u64),
+    /// The log's first records are gone, and not because they were old.
+    #[error(
+        "the log begins at record {0}, and no record says that those before it were removed: put the segments before it back, or move the folder away and accept the rollback"
+    )]
+    Cut(u64),
     /// The checkpoint could not be signed.
     #[error("the checkpoint could not be signed")]
     Signing,

@@ -82,6 +82,8 @@ pub(super) enum Message {
     Job(Job),
     /// See whether the log is as it was left.
     Look,
+    /// Closed segments are as they were left, or why not.
+    Closed(Option<String>),
     /// From here on the log is this one.
     Anew(LogId, oneshot::Sender<Answer>),
     /// Write what came before, and end.
@@ -173,6 +175,11 @@ impl Queue {
     /// Has the writer look at what it wrote, when it comes to it.
     pub(super) fn look(&self) {
         let _ = self.sender.send(Message::Look);
+    }
+
+    /// Tells the writer what of the closed segments is lost, if anything is.
+    pub(super) fn closed_segments(&self, lost: Option<String>) {
+        let _ = self.sender.send(Message::Closed(lost));
     }
 
     /// Ends the writer after everything that is queued.

@@ -4,6 +4,10 @@
 //! the tree's, and the act that tells of the removal says it. What a header says of when a segment was begun is nobody's word:
 //! by that, whoever may write to the folder could have what is young removed, and the removal signed for.
 //!
+//! The hashes of what is removed are left in the tiles alone, and what they say of a record can be seen from nothing else. So a
+//! segment is held against them first: a tile that is wrong is written anew while its records are there, and a segment whose
+//! records are not the tree's stays, and is told of.
+//!
 //! Hash tiles stay for ever, so that every checkpoint and proof stays good. What a crash leaves behind:
 //!
 //! | crash after | the log |
@@ -25,6 +29,7 @@ use crate::refusal::Denial;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,7 +88,7 @@ impl Drop for Hold {
 /// Why nothing is removed.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneError {
-    /// A segment's age cannot be told.
+    /// A segment's age cannot be told, or a record of it cannot be read or is not the one that was logged.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A file cannot be removed, or the tree not be read.
@@ -105,7 +110,20 @@ pub struct Pruner {
     /// The last act: the first record that remains by it, and its own sequence.
     told: Option<(u64, u64)>,
     is_held: bool,
+    checked: Checked,
 }
+
+/// What is known of the records that are old.
+#[derive(Clone, Copy, Debug, Default)]
+struct Checked {
+    /// Those before this one were held against the tree.
+    until: u64,
+    /// One that was found not to be the tree's.
+    changed: Option<u64>,
+}
+
+/// Records after which no further segment is held against the tree in one step: a stop waits for it.
+const AT_ONCE: u64 = 1 << 19;
 
 impl Pruner {
     /// Removes segments of `log`, which `publisher` publishes, from `archive`, once they are as old as `retention`.
@@ -125,6 +143,7 @@ impl Pruner {
             retention,
             told: None,
             is_held: false,
+            checked: Checked::default(),
         }
     }
 
@@ -137,14 +156,17 @@ impl Pruner {
         let Ok(before) = now.checked_sub(self.retention) else {
             return Ok(None);
         };
-        let look = Look {
+        let mut look = Look {
             archive: Arc::clone(&self.archive),
             publisher: Arc::clone(&self.publisher),
             holds: self.holds.clone(),
             told: self.told.unwrap_or_default(),
+            checked: self.checked,
         };
-        let looked = tokio::task::spawn_blocking(move || look.remove(before));
-        let due = looked.await.map_err(io::Error::other)??;
+        let looked = tokio::task::spawn_blocking(move || (look.remove(before), look.checked));
+        let (due, checked) = looked.await.map_err(io::Error::other)?;
+        self.checked = checked;
+        let due = due?;
         self.is_held = matches!(due, Due::Held);
         match due {
             Due::Nothing | Due::Held => Ok(None),
@@ -195,10 +217,11 @@ struct Look {
     publisher: Arc<Publisher>,
     holds: Holds,
     told: (u64, u64),
+    checked: Checked,
 }
 
 impl Look {
-    fn remove(&self, before: Timestamp) -> Result<Due, PruneError> {
+    fn remove(&mut self, before: Timestamp) -> Result<Due, PruneError> {
         let due = self.due(before)?;
         let Due::Telling(remains) = &due else {
             return Ok(due);
@@ -221,10 +244,11 @@ impl Look {
     }
 
     /// What would be to be told, had nothing been.
-    fn due(&self, before: Timestamp) -> Result<Due, PruneError> {
+    fn due(&mut self, before: Timestamp) -> Result<Due, PruneError> {
         let held = self.holds.least().unwrap_or(u64::MAX);
         let firsts = self.archive.segments()?;
         let mut due = Due::Nothing;
+        let mut checked = 0_u64;
         for (first, next) in firsts.iter().zip(firsts.iter().skip(1)) {
             if self.archive.has(*first, Form::Plain)? {
                 break;
@@ -238,10 +262,32 @@ impl Look {
                     due => due,
                 });
             }
+            if *next > self.checked.until {
+                if checked >= AT_ONCE {
+                    break;
+                }
+                self.check(*first..*next)?;
+                checked = checked.saturating_add(next.saturating_sub(*first));
+            }
             let first = *next;
             due = Due::Telling(Remains { first, ended });
         }
         Ok(due)
+    }
+
+    /// Holds the records of a segment against the tree. One that was found changed comes first, so that they are not all read
+    /// again each time.
+    fn check(&mut self, records: Range<u64>) -> Result<(), PruneError> {
+        let changed = self.checked.changed.filter(|at| records.contains(at));
+        let changed = changed.map(|at| at..at.saturating_add(1));
+        for some in changed.into_iter().chain([records.clone()]) {
+            self.checked.changed = self.publisher.keep_hashes(some)?;
+            if let Some(record) = self.checked.changed {
+                return Err(ReadError::Changed(record).into());
+            }
+        }
+        self.checked.until = records.end;
+        Ok(())
     }
 
     /// When the segment before the record `next` ended; none where no checkpoint is of that record yet.

@@ -336,7 +336,7 @@ fn unreadable(sequence: u64) -> impl Fn(ReadError) -> Finding {
 }
 
 /// The first record that remains by what this one says.
-fn removed_by(line: &[u8]) -> u64 {
+pub(super) fn removed_by(line: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Prune<'a> {
         kind: &'a str,

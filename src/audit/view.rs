@@ -8,6 +8,7 @@ use super::device::Segments;
 use super::edge::{Edge, complete};
 use super::read::{ReadError, records};
 use super::shelf::Shelf;
+use super::take_up::begin;
 use super::tree::{Hash, Tile, Tiles, leaf};
 use std::io;
 use std::sync::Arc;
@@ -85,11 +86,17 @@ impl View<'_> {
         let full = u64::from(Tile::FULL);
         let first = tile.index.saturating_mul(full);
         let Some(level) = tile.level.checked_sub(1) else {
-            let all = records(Arc::clone(self.device), first).map_err(io::Error::other)?;
-            return all
-                .take(usize::from(Tile::FULL))
-                .map(|entry| Ok(leaf(&entry.map_err(io::Error::other)?.line)))
-                .collect();
+            // What was removed has left its hashes.
+            let begins = begin(self.device)?.max(first);
+            let gone = usize::try_from(begins.saturating_sub(first)).unwrap_or(usize::MAX);
+            let left = match gone {
+                0 => Vec::new(),
+                _ => self.shelf.read(tile)?,
+            };
+            let all = records(Arc::clone(self.device), begins).map_err(io::Error::other)?;
+            let made = all.map(|entry| Ok(leaf(&entry.map_err(io::Error::other)?.line)));
+            let left = left.into_iter().take(gone).map(Ok);
+            return left.chain(made).take(usize::from(Tile::FULL)).collect();
         };
         (first..first.saturating_add(full))
             .map(|index| {

@@ -70,6 +70,8 @@ pub(super) struct Writer {
     reserve: bool,
     /// Why it is not, where that is not for want of room.
     unreserved: Option<String>,
+    /// What of the closed segments is lost; nothing is issued while there is anything.
+    lost: Option<String>,
     /// Why the last segment was closed, and how many records were dropped since: the next gap record.
     failure: Option<(String, u64)>,
     pause: Duration,
@@ -111,6 +113,7 @@ impl Writer {
             },
             reserve,
             unreserved: None,
+            lost: None,
             failure: None,
             pause: parts.options.retry,
             retry_at: Duration::ZERO,
@@ -175,6 +178,10 @@ impl Writer {
         match message {
             Ok(Message::Job(job)) => return Some(job),
             Ok(Message::Look) => self.look(),
+            Ok(Message::Closed(lost)) => {
+                self.lost = lost;
+                self.tell();
+            }
             Ok(Message::Anew(log, done)) => {
                 // Whoever left finds another log at the next start.
                 let _ = done.send(self.begin_anew(log));
@@ -217,7 +224,9 @@ impl Writer {
         }
         match self.parts.receiver.try_recv() {
             Ok(Message::Job(job)) if job.work.room() <= room => return Some(job),
-            Ok(other @ (Message::Job(_) | Message::Look | Message::Anew(..))) => {
+            Ok(
+                other @ (Message::Job(_) | Message::Look | Message::Closed(_) | Message::Anew(..)),
+            ) => {
                 self.carried = Some(other);
             }
             Ok(Message::Close) | Err(TryRecvError::Disconnected) => self.closing = true,
@@ -406,7 +415,7 @@ impl Writer {
             self.space.low = free.is_ok_and(|free| free < floor);
         }
         Accepts {
-            all: self.reserve,
+            all: self.reserve && self.lost.is_none(),
             refusals: !self.space.low,
         }
     }
@@ -424,9 +433,10 @@ impl Writer {
         let now = self.parts.encoder.clock().now();
         match &self.failure {
             Some((cause, _)) => self.parts.health.failed(now, cause),
-            None if self.reserve => self.parts.health.writing(),
+            None if self.reserve && self.lost.is_none() => self.parts.health.writing(),
             None => {
-                let why = self.unreserved.as_deref().unwrap_or("the disk is full");
+                let why = self.lost.as_deref().or(self.unreserved.as_deref());
+                let why = why.unwrap_or("the disk is full");
                 let cause = format!("{why}: only revocations are recorded");
                 self.parts.health.failed(now, &cause);
             }

@@ -2,17 +2,21 @@
 
 use crate::support::command::cambist;
 use crate::support::log::{ORIGIN, RESERVE, mac_key};
+use cambist::audit::read::ReadError;
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
-    NoteKey, Options, Pruner, Publisher, Segments as _, Sound, read, verify, verify_from,
+    NoteKey, Options, PruneError, Pruner, PublishError, Publisher, Segments as _, Sound, read,
+    verify, verify_from,
 };
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::keys::{Kek, LogKey};
 use cambist::revocation::HotSet;
 use jiff::Timestamp;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -51,12 +55,12 @@ fn verified(folder: &Path, key: &NoteKey) -> Result<Sound, Finding> {
 }
 
 impl Site {
-    /// A published log of several segments, all but the last compressed.
-    async fn new() -> Self {
+    /// A published log of several segments.
+    async fn written(segment_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::open(folder.path(), RESERVE).unwrap());
         let options = Options {
-            segment_bytes: 10_000,
+            segment_bytes,
             ..Options::default()
         };
         let (log, _) = Log::open(
@@ -81,19 +85,33 @@ impl Site {
             let note = publisher.published().unwrap().note.clone();
             fs::write(folder.path().join(name), note).unwrap();
         }
-        let site = Self {
+        Self {
             folder,
             disk,
             log,
             publisher,
-        };
-        let mut archivist = Archivist::new(Arc::clone(&site.disk) as Arc<dyn Archive>);
+        }
+    }
+
+    /// The same, all but the last of them compressed.
+    async fn new() -> Self {
+        let site = Self::written(10_000).await;
+        site.pack();
+        site
+    }
+
+    fn pack(&self) {
+        assert!(self.pack_again() > 3);
+    }
+
+    /// Answers how many there were.
+    fn pack_again(&self) -> usize {
+        let mut archivist = Archivist::new(Arc::clone(&self.disk) as Arc<dyn Archive>);
         let mut packed = 0;
-        while let Some(done) = archivist.step(site.publisher.size()).unwrap() {
+        while let Some(done) = archivist.step(self.publisher.size()).unwrap() {
             packed += usize::from(matches!(done, Done::Packed(_)));
         }
-        assert!(packed > 3);
-        site
+        packed
     }
 
     /// What the verifier finds, for which the command ends with 5.
@@ -106,13 +124,20 @@ impl Site {
 
     /// Removes all but the last segment as a broker does. Answers the first record that remains.
     async fn prune(&self) -> u64 {
-        let mut pruner = Pruner::new(
+        self.prune_with(&mut self.pruner()).await
+    }
+
+    fn pruner(&self) -> Pruner {
+        Pruner::new(
             Arc::clone(&self.disk) as _,
             self.log.clone(),
             Arc::clone(&self.publisher),
             Holds::default(),
             Duration::ZERO,
-        );
+        )
+    }
+
+    async fn prune_with(&self, pruner: &mut Pruner) -> u64 {
         assert_eq!(pruner.step(Timestamp::MAX).await.unwrap(), None);
         self.publisher.advance(self.log.durable()).unwrap();
         pruner.step(Timestamp::MAX).await.unwrap().unwrap()
@@ -168,6 +193,13 @@ async fn a_log_that_was_cut_is_found() {
     assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == begins));
     let ended = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
     assert_eq!(ended.code, Some(5));
+    // A start finds it as well, by what it looks up.
+    let is_cut = || {
+        let told = site.publisher.begins_as_told();
+        let begins = site.disk.segments().unwrap()[0];
+        matches!(told, Err(PublishError::Cut(at)) if at == begins)
+    };
+    assert!(is_cut());
     fs::write(&gone, kept).unwrap();
     // Said, but not under a checkpoint: that takes no key.
     let change = format!(r#"{{"first":{begins}}}"#);
@@ -178,11 +210,14 @@ async fn a_log_that_was_cut_is_found() {
     site.log.event(&act).await.unwrap();
     fs::remove_file(&gone).unwrap();
     assert!(matches!(verified(folder, &key), Err(Finding::Cut { .. })));
+    assert!(is_cut());
     site.publisher.advance(site.log.durable()).unwrap();
     assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    assert!(site.publisher.begins_as_told().is_ok());
     // More is gone than was said.
     fs::remove_file(folder.join(format!("{begins:020}.seg.zst"))).unwrap();
     assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == first(0)));
+    assert!(is_cut());
     site.log.close().await;
 }
 
@@ -310,4 +345,77 @@ async fn a_log_of_which_only_compressed_segments_are_left_is_opened() {
     let all = read::records(disk as _, 0).unwrap();
     assert_eq!(all.map(Result::unwrap).count() as u64, lost + 1);
     log.close().await;
+}
+
+/// What is removed is left in the tiles alone: they are looked at while they can still be mended.
+#[tokio::test]
+async fn what_is_wrong_in_the_tiles_is_mended_before_the_records_go() {
+    let site = Site::written(60_000).await;
+    site.pack_again();
+    let folder = site.folder.path();
+    let key = site.publisher.verifier().clone();
+    // Nobody asks for one of these when it is told how old the segment is.
+    let tile = folder.join("tile/0/000");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    let begins = site.prune().await;
+    assert!(begins > 256);
+    assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    site.log.close().await;
+}
+
+#[tokio::test]
+async fn a_segment_with_another_record_than_was_logged_stays() {
+    let site = Site::new().await;
+    let folder = site.folder.path();
+    let firsts = site.disk.segments().unwrap();
+    let (at, until) = (firsts[1], firsts[2]);
+    let mut plain = Vec::new();
+    site.disk.read(at).unwrap().read_to_end(&mut plain).unwrap();
+    let text = String::from_utf8(plain.clone()).unwrap();
+    // The last record: the one that tells the age of the segment before it is another.
+    let place = text.rfind("key.create").unwrap();
+    let changed = text[..place].to_owned() + "key.revoke" + &text[place + 10..];
+    let put = |bytes: &[u8]| {
+        fs::write(folder.join(format!("{at:020}.seg")), bytes).unwrap();
+        site.pack_again();
+    };
+    put(changed.as_bytes());
+    let mut pruner = site.pruner();
+    for _ in 0..2 {
+        let refused = pruner.step(Timestamp::MAX).await.unwrap_err();
+        assert!(
+            matches!(refused, PruneError::Read(ReadError::Changed(record)) if record == until - 1),
+            "{refused}"
+        );
+    }
+    assert_eq!(site.disk.segments().unwrap(), firsts);
+    // It was put back.
+    put(&plain);
+    site.prune_with(&mut pruner).await;
+    assert!(site.disk.segments().unwrap()[0] > at);
+    site.log.close().await;
+}
+
+/// However a look falls among it.
+#[tokio::test]
+async fn what_the_broker_itself_compresses_and_removes_is_not_lost() {
+    let site = Site::written(10_000).await;
+    let mut closed = site.disk.closed();
+    closed.look().unwrap();
+    let over = Arc::<AtomicBool>::default();
+    let is_over = Arc::clone(&over);
+    let looking = std::thread::spawn(move || {
+        while !is_over.load(Ordering::Acquire) {
+            closed.look().unwrap();
+        }
+        closed
+    });
+    site.pack();
+    let begins = site.prune().await;
+    over.store(true, Ordering::Release);
+    let mut closed = looking.join().unwrap();
+    closed.look().unwrap();
+    assert_eq!(site.disk.segments().unwrap()[0], begins);
 }

@@ -1,7 +1,8 @@
 //! The forms of sealed segments, as files.
 
-use super::{DRAFT, Disk, DiskReader, PACKED, private, remove, sync_folder};
+use super::{DRAFT, Disk, DiskReader, PACKED, identity, private, remove, sync_folder};
 use crate::audit::archive::{Archive, Form, same_unpacked};
+use crate::audit::closed::Stamp;
 use crate::audit::device::Source;
 use crate::audit::frames::Packed;
 use crate::limits;
@@ -9,10 +10,29 @@ use crate::regular;
 use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::Ordering;
 
 impl DiskReader {
     pub(super) fn file(&self, first: u64, form: Form) -> io::Result<File> {
         regular::open(&self.folder.join(name(first, form)))
+    }
+
+    /// Which file holds a segment, and since when as it is.
+    pub(in crate::audit) fn stamp(&self, first: u64) -> io::Result<Stamp> {
+        let of = |form| -> io::Result<Stamp> {
+            let named = std::fs::symlink_metadata(self.folder.join(name(first, form)))?;
+            Ok(Stamp {
+                form,
+                identity: identity(&named),
+                size: named.len(),
+                changed: (named.ctime(), named.ctime_nsec()),
+            })
+        };
+        match of(Form::Plain) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => of(Form::Packed),
+            plain => plain,
+        }
     }
 }
 
@@ -73,6 +93,11 @@ impl Archive for Disk {
     }
 
     fn remove(&self, first: u64, form: Form) -> io::Result<()> {
+        // Nothing is left of it then: whoever looks after closed segments misses it after this, and asks.
+        if form == Form::Packed {
+            let next = first.saturating_add(1);
+            self.removed.fetch_max(next, Ordering::AcqRel);
+        }
         remove(&self.folder.join(name(first, form)))?;
         sync_folder(&self.folder)
     }

@@ -2,14 +2,21 @@
 
 use super::{PublishError, Published, Publisher, signed};
 use crate::audit::checkpoint::Checkpoint;
+use crate::audit::filter::Filter;
 use crate::audit::proof::Proof;
-use crate::audit::read::ReadError;
+use crate::audit::read::{ReadError, records};
+use crate::audit::record::PRUNE;
+use crate::audit::search::{Order, search};
+use crate::audit::seen::Field;
 use crate::audit::take_up::{begin, beyond};
 use crate::audit::tree::{
-    Hash, Tile, Tiles as _, consistency, inclusion, root, verify_consistency,
+    Hash, Tile, Tiles as _, consistency, inclusion, leaf, root, verify_consistency,
 };
+use crate::audit::verify::removed_by;
 use crate::audit::view::View;
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 impl Publisher {
@@ -42,6 +49,65 @@ impl Publisher {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.published().map_or(0, |last| last.checkpoint.size)
+    }
+
+    /// Checks that a record which the last checkpoint is of says that those before the first one there is were removed. Blocks:
+    /// reads files, from the last on, until it is found; of closed segments only what their indexes do not rule out.
+    ///
+    /// # Errors
+    /// [`PublishError::Cut`] where none does; otherwise when the log cannot be read.
+    pub fn begins_as_told(&self) -> Result<(), PublishError> {
+        let begins = begin(&self.device)?;
+        if begins == 0 {
+            return Ok(());
+        }
+        let prunes = Filter::default().within(Field::Action, BTreeSet::from([PRUNE.to_owned()]));
+        let segments = Arc::clone(&self.device);
+        let found = search(segments, prunes, begins..self.size(), Order::NewestFirst)?;
+        // What cannot be read says nothing.
+        for entry in found.flatten() {
+            if removed_by(&entry.line) >= begins
+                && self.hash_of(entry.sequence)? == Some(leaf(&entry.line))
+            {
+                return Ok(());
+            }
+        }
+        Err(PublishError::Cut(begins))
+    }
+
+    /// Holds records, which the last checkpoint covers, against the tree, and sees that their hashes are in the tiles, durably:
+    /// what is wrong there is written anew. Answers the first record that is not the tree's, if there is one. Blocks: reads and
+    /// writes files.
+    ///
+    /// # Errors
+    /// When records or tiles cannot be read, or a tile is damaged and cannot be made again.
+    pub(in crate::audit) fn keep_hashes(
+        &self,
+        within: Range<u64>,
+    ) -> Result<Option<u64>, ReadError> {
+        let view = self.view();
+        let size = view.edge.frontier.size();
+        let mut all = records(Arc::clone(&self.device), within.start)?;
+        let mut at = within.start;
+        while at < within.end {
+            let tile = Tile::of_leaf(at, size);
+            let hashes = view.read(tile)?;
+            let begin = tile.index.saturating_mul(u64::from(Tile::FULL));
+            let held = (begin..within.end).zip(&hashes);
+            for (sequence, hash) in held.filter(|(sequence, _)| *sequence >= within.start) {
+                let entry = all.next().ok_or(ReadError::Missing(sequence))??;
+                if leaf(&entry.line) != *hash {
+                    return Ok(Some(sequence));
+                }
+            }
+            // One that is not full was read from memory.
+            if !tile.is_full() && self.shelf.read(tile).ok().as_ref() != Some(&hashes) {
+                self.shelf.put(tile, &hashes)?;
+            }
+            at = begin.saturating_add(u64::from(Tile::FULL));
+        }
+        self.shelf.settle()?;
+        Ok(None)
     }
 
     /// The hash of a record; none where the last checkpoint does not cover it yet. Blocks: reads files.

@@ -120,6 +120,22 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a closed segment is removed, truncated, cut or replaced by another one under the running broker",
+        "noticed within a second or so, with the file's name; no tokens until it is put back. What the broker itself compresses or removes is not",
+        &[
+            "faults::lost::a_closed_segment_that_is_taken_away_stops_issuance_until_it_is_put_back",
+            "audit_retention::what_the_broker_itself_compresses_and_removes_is_not_lost",
+        ],
+    ),
+    (
+        "a closed segment is removed while the broker is down, or the first ones are, and `retention` had not told of it",
+        "no start until it is put back, with the file's name or the first record there is",
+        &[
+            "faults::lost::a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back",
+            "audit_retention::a_log_that_was_cut_is_found",
+        ],
+    ),
+    (
         "the segment is moved and put back, or somebody else writes to its end",
         "one batch is refused; the log goes on in a new segment with a gap record",
         &[
@@ -178,6 +194,14 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         &["audit_tree::tiles_that_are_lost_or_damaged_are_made_again"],
     ),
     (
+        "tiles or records are damaged, and `retention` would remove the records",
+        "the tiles are written anew first; a segment with a record that is not the tree's stays, and is told of",
+        &[
+            "audit_retention::what_is_wrong_in_the_tiles_is_mended_before_the_records_go",
+            "audit_retention::a_segment_with_another_record_than_was_logged_stays",
+        ],
+    ),
+    (
         "records were changed while the broker was down",
         "no start; the tiles stay as they are, and say which record it is",
         &[
@@ -205,7 +229,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "records are changed, and the log's key is taken away with its tree",
         "no start, and no copy is replaced, until the rollback is accepted",
         &[
-            "e2e::copies::a_log_that_has_lost_its_key_gets_no_other_one",
+            "e2e::rewritten::a_log_that_has_lost_its_key_gets_no_other_one",
             "e2e::copies::a_copy_of_a_log_that_was_not_given_up_here_is_not_replaced",
         ],
     ),

@@ -1,0 +1,152 @@
+//! Closed segments: whether all of them are there, one behind the other, each as long as the one after it says.
+//!
+//! Nobody writes to them any more but who compresses and removes them. What somebody else takes away is noticed though nothing
+//! reads it. A look asks the file system what there is, and opens only what is not the file that the look before has seen.
+//! What the broker does itself meanwhile is no loss:
+//!
+//! | it | a look |
+//! |---|---|
+//! | compresses a segment | asks for the plain form first: that goes last |
+//! | removes an old one | which is said before it goes, and asked after it is missed |
+//! | does either while the folder is listed, so that a name is left out | asks for the one that the next header names |
+
+use super::archive::Form;
+use super::device::Segments;
+use super::disk::{self, DiskReader};
+use super::segment::{Damage, Lines};
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What of a log's closed segments is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// The folder cannot be listed.
+    #[error("the log's folder cannot be read: {0}")]
+    Folder(#[from] io::Error),
+    /// A segment is gone.
+    #[error("{} is gone, and so is its compressed form: put it back", disk::name(*.0))]
+    Gone(u64),
+    /// A segment is not what it was.
+    #[error("{} is not as it was closed, since {why}: put it back as it was", disk::name(*.first))]
+    Changed {
+        /// Its first record.
+        first: u64,
+        /// What shows it.
+        why: String,
+    },
+}
+
+impl Lost {
+    fn changed(first: u64, why: impl ToString) -> Self {
+        let why = why.to_string();
+        Self::Changed { first, why }
+    }
+
+    fn unread(first: u64, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone(first),
+            _ => Self::changed(first, error),
+        }
+    }
+}
+
+/// Checks that the segment of the record `next` follows the one of `first`, and that this holds what it held then. Reads no
+/// more than their headers.
+///
+/// # Errors
+/// [`Lost`].
+pub(super) fn joins(segments: &dyn Segments, first: u64, next: u64) -> Result<(), Lost> {
+    let open = |of| {
+        let unread = |error| Lost::unread(of, &error);
+        let mut input = segments.read(of).map_err(unread)?;
+        let lines = Lines::open(input.by_ref(), of);
+        let header = lines
+            .map(|lines| lines.header)
+            .map_err(|error| match error {
+                Damage::Io(error) => unread(error),
+                damage @ Damage::At { .. } => Lost::changed(of, damage),
+            })?;
+        Ok::<_, Lost>((header, input))
+    };
+    let size = match open(next)?.0.previous {
+        Some(previous) if previous.first == first => previous.size,
+        Some(previous) if previous.first > first => return Err(Lost::Gone(previous.first)),
+        _ => return Err(Lost::changed(next, "it does not follow the one before it")),
+    };
+    let end = open(first)?.1.seek(SeekFrom::End(0));
+    match end.map_err(|error| Lost::unread(first, &error))? < size {
+        true => Err(Lost::changed(first, "it was cut")),
+        false => Ok(()),
+    }
+}
+
+/// What no other file, and no other content of the same one, has. The time is that of the last change of anything about it,
+/// which nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) form: Form,
+    pub(super) identity: (u64, u64),
+    pub(super) size: u64,
+    pub(super) changed: (i64, i64),
+}
+
+/// The closed segments of a log that this process writes.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    reader: DiskReader,
+    /// Those before this record are removed, or about to be.
+    removed: Arc<AtomicU64>,
+    /// Each with the one after it, and the file in which it was seen whole.
+    known: BTreeMap<u64, (u64, Stamp)>,
+}
+
+impl Closed {
+    pub(super) fn new(reader: DiskReader, removed: Arc<AtomicU64>) -> Self {
+        let known = BTreeMap::new();
+        Self {
+            reader,
+            removed,
+            known,
+        }
+    }
+
+    /// Looks whether those that were there at the last look, and those that were closed since, are there and whole. Blocks:
+    /// reads files.
+    ///
+    /// # Errors
+    /// [`Lost`]: the first of them that is not.
+    pub fn look(&mut self) -> Result<(), Lost> {
+        let firsts = self.reader.segments()?;
+        let known = self.known.iter().map(|(first, (next, _))| (*first, *next));
+        let mut all: BTreeMap<u64, u64> = known.collect();
+        all.extend(firsts.iter().copied().zip(firsts.iter().skip(1).copied()));
+        for (first, next) in all {
+            let looked = self.look_at(first, next);
+            if first < self.removed.load(Ordering::Acquire) {
+                self.known.remove(&first);
+                continue;
+            }
+            looked?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, first: u64, next: u64) -> Result<(), Lost> {
+        let is = self.reader.stamp(first);
+        let seen = (next, is.map_err(|error| Lost::unread(first, &error))?);
+        if self.known.get(&first) == Some(&seen) {
+            return Ok(());
+        }
+        match joins(&self.reader, first, next) {
+            // It was only not listed.
+            Err(Lost::Gone(gone)) if self.reader.stamp(gone).is_ok() => Ok(()),
+            joined => {
+                joined?;
+                self.known.insert(first, seen);
+                Ok(())
+            }
+        }
+    }
+}
