@@ -273,7 +273,10 @@ fn build(
     let mut lineage = descend(token);
     let mut fence = ancestry.fence;
     fence.extend(presenter.fence.parts().iter().copied());
-    // Whatever part the presenter has, it vouches no longer than its own credential does.
+    // Whatever part the presenter has, what comes of this is made from what it presents, too, and falls with that;
+    merge(&mut lineage.credentials, presenter.lineage.credentials);
+    merge(&mut lineage.ancestors, presenter.lineage.ancestors);
+    // and it vouches no longer than its own credential does.
     let mut not_after = token.claims().expires_at.min(presenter.not_after);
     let (client_id, actor) = match relation {
         Relation::Party => (
@@ -281,8 +284,6 @@ fn build(
             token.claims().actor.clone(),
         ),
         Relation::Server => {
-            merge(&mut lineage.credentials, presenter.lineage.credentials);
-            merge(&mut lineage.ancestors, presenter.lineage.ancestors);
             // An actor's key or token that does not reach an audience does not reach it for another either.
             let actors = match &presenter.lineage.exchange {
                 Reach::Listed(audiences) => Some(audiences),
