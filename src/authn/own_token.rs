@@ -364,10 +364,14 @@ fn beginning(token: &OwnToken) -> Beginning {
     }
 }
 
-/// What a token made from this one descends from.
+/// What a token made from this one descends from: also the certificate that this one is bound to, which need not be among what
+/// it was made from, and under delegation is not what the next one is bound to.
 fn descend(token: &OwnToken) -> Lineage {
-    let mut lineage = token.claims().lineage.clone();
-    merge(&mut lineage.ancestors, vec![token.claims().marker()]);
+    let claims = token.claims();
+    let mut lineage = claims.lineage.clone();
+    let bound_to = claims.bound_to.map(CredentialId::Certificate);
+    merge(&mut lineage.credentials, bound_to);
+    merge(&mut lineage.ancestors, [claims.marker()]);
     lineage
 }
 
@@ -394,7 +398,7 @@ fn fence(token: &OwnToken) -> Fence {
     )
 }
 
-fn merge<T: PartialEq>(into: &mut Vec<T>, more: Vec<T>) {
+fn merge<T: PartialEq>(into: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
     for item in more {
         if !into.contains(&item) {
             into.push(item);

@@ -121,7 +121,8 @@ impl Play<'_> {
             Target::Credential(place),
             Target::Subject(party.sub.clone()),
         ];
-        !self.dead.covers(parts, party.since)
+        let over = party.over.is_none_or(|over| self.is_good(over));
+        over && !self.dead.covers(parts, party.since)
     }
 
     /// Whether so many tokens, presented by a party, become one: that is what the model says, and the broker.
@@ -175,6 +176,7 @@ impl Play<'_> {
             .flat_map(|known| known.credentials.clone())
             .collect();
         credentials.insert(by);
+        credentials.extend(self.cast.parties[by].over);
         let mut subjects: BTreeSet<_> =
             parents().flat_map(|known| known.subjects.clone()).collect();
         subjects.insert(self.cast.parties[by].sub.clone());

@@ -195,14 +195,22 @@ async fn a_certificate_takes_what_was_made_from_it_or_is_bound_to_it_along() {
     let web = broker.svid("spiffe://example.org/web");
     let caller = broker.workload(&web).await;
     let own = caller.yes(ask(peer(), "shop")).await;
-    let bound = caller.yes(ask(api_key(broker.api_key()), "shop")).await;
+    let made = broker.create_key(spec(&["shop", "billing"], &[])).await;
+    let bound = caller.yes(ask(api_key(&made.secret), "shop")).await;
+    // It is bound to the shop's certificate, and no less made from what only the first one's holder could present.
+    let shop = broker
+        .workload(&broker.svid("spiffe://example.org/shop"))
+        .await;
+    let from_bound = shop.yes(ask(token(&bound.access_token), "billing")).await;
     let other = broker.svid("spiffe://example.org/web");
     let others = broker.workload(&other).await.yes(ask(peer(), "shop")).await;
     let request = of(Thing::Certificate(web.leaf.to_vec()));
+    let would = revoke(&mut administrator, dry_run(&request)).await.unwrap();
+    assert_eq!(would.hit.unwrap().tokens, 3);
     let answer = revoke(&mut administrator, request).await.unwrap();
     let marker = &answer.markers[0];
     assert!(marker.thing.starts_with("x509:") && marker.until.is_some());
-    for reply in [&own, &bound] {
+    for reply in [&own, &bound, &from_bound] {
         assert!(!check(&broker, reply).await.active);
     }
     assert!(check(&broker, &others).await.active);
