@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 /// Which issues are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aim {
-    /// A token, and all that descend from it.
-    Token(String),
+    /// A token, and all that descend from it, by its id and by its marker, which is what they name it by.
+    Token(String, MarkerId),
     /// All with this credential in their ancestry, by its id.
     Credential(String),
     /// All with this certificate or its twin in their ancestry, or bound to it, by its id as a credential and by its marker,
@@ -54,7 +54,6 @@ pub struct Hit {
 /// What is read of a record.
 #[derive(Debug, Deserialize)]
 struct Issue {
-    time: Timestamp,
     jti: String,
     iat: i64,
     exp: i64,
@@ -130,30 +129,35 @@ impl Issue {
 }
 
 impl Aim {
-    /// Narrows the search to what can be hit at all.
-    fn filter(&self, filter: Filter) -> Filter {
+    /// Narrows the search to what can be hit at all. No issue is let through by two of the filters.
+    fn filters(&self, filter: &Filter) -> Vec<Filter> {
         let one = |field, value: &String| filter.clone().within(field, [value.clone()].into());
         match self {
-            Self::Credential(id) => one(Field::Credential, id),
-            Self::Subject(sub, _) => one(Field::Principal, sub),
+            Self::Token(id, marker) => vec![
+                one(Field::Token, id),
+                one(Field::Ancestor, &marker.to_string()),
+            ],
+            Self::Credential(id) => vec![one(Field::Credential, id)],
+            Self::Subject(sub, _) => vec![one(Field::Principal, sub)],
             Self::Keys(keys) if keys.len() <= limits::HIT_KEYS => {
                 let ids = keys.iter().map(|id| CredentialId::ApiKey(*id).to_string());
-                filter.within(Field::Credential, ids.collect())
+                let filter = filter.clone();
+                vec![filter.within(Field::Credential, ids.collect())]
             }
             Self::Keys(_)
-            | Self::Token(_)
             | Self::Certificate(..)
             | Self::TrustDomain(..)
             | Self::All(_)
-            | Self::SigningKey(_) => filter,
+            | Self::SigningKey(_) => vec![filter.clone()],
         }
     }
 
     fn hits(&self, issue: &Issue) -> bool {
-        let up_to = |at: &Timestamp| issue.time.as_second() <= at.as_second();
+        // As the marker does, by `iat`: a record is begun later than its token, and may be of the second after.
+        let up_to = |at: &Timestamp| issue.iat <= at.as_second();
         let mut subjects = issue.actors.iter().chain([&issue.sub]);
         match self {
-            Self::Token(_) | Self::Credential(_) => true,
+            Self::Token(..) | Self::Credential(_) => true,
             Self::Keys(keys) => {
                 let mut ancestry = issue.lineage.c.iter().chain([&issue.credential]);
                 ancestry.any(|id| match CredentialId::parse(id) {
@@ -235,20 +239,8 @@ impl Reading {
         &self,
         aim: &Aim,
         good: Good<'_>,
-        is_wanted: impl Fn() -> bool + Send + Sync + 'static,
+        is_wanted: impl Fn() -> bool + Clone + Send + Sync + 'static,
     ) -> Result<Hit, ReadError> {
-        let mut hit = Hit::default();
-        if let Aim::Token(id) = aim {
-            let story = self.story(id, Filter::default(), is_wanted)?;
-            story.records.iter().for_each(|(relation, entry)| {
-                use super::story::Relation::{Descendant, Token};
-                if matches!(relation, Token | Descendant) {
-                    hit.count(aim, entry, good);
-                }
-            });
-            hit.complete = story.problems.is_empty();
-            return Ok(hit);
-        }
         // What was issued before has ended, whatever was configured.
         let from = good.now.checked_sub(
             jiff::SignedDuration::try_from(limits::LONGEST_LIFETIME).unwrap_or_default(),
@@ -258,13 +250,13 @@ impl Reading {
             ..Filter::default()
         };
         let filter = filter.within(Field::Kind, ["issue".to_owned()].into());
-        let found = self.search(
-            aim.filter(filter),
-            0..u64::MAX,
-            Order::NewestFirst,
-            is_wanted,
-        )?;
-        hit.count_all(aim, found, good);
+        let found = aim.filters(&filter).into_iter().map(|filter| {
+            let all = 0..u64::MAX;
+            self.search(filter, all, Order::NewestFirst, is_wanted.clone())
+        });
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let mut hit = Hit::default();
+        hit.count_all(aim, found.into_iter().flatten(), good);
         Ok(hit)
     }
 }
@@ -288,7 +280,7 @@ mod tests {
 
     fn issue(n: usize, exp: i64) -> Entry {
         let record = json!({
-            "time": at(1_000), "jti": n.to_string(), "iat": 1_000, "exp": exp, "kid": "k", "sub": format!("spiffe://a.example/{n}"),
+            "time": at(1_001), "jti": n.to_string(), "iat": 1_000, "exp": exp, "kid": "k", "sub": format!("spiffe://a.example/{n}"),
             "credential": "key:x",
         });
         Entry {
@@ -348,8 +340,8 @@ mod tests {
         };
         for (count, narrows) in [(limits::HIT_KEYS, true), (limits::HIT_KEYS + 1, false)] {
             let aim = Aim::Keys((0..count).map(id).collect());
-            let filter = aim.filter(Filter::default());
-            let looked_up = filter.terms.get(&Field::Credential).map(BTreeSet::len);
+            let filters = aim.filters(&Filter::default());
+            let looked_up = filters[0].terms.get(&Field::Credential).map(BTreeSet::len);
             assert_eq!(looked_up, narrows.then_some(count));
             let (last, beyond) = (count - 1, count);
             let found = [
@@ -364,21 +356,25 @@ mod tests {
             assert_eq!((hit.tokens, hit.complete), (2, true));
             assert_eq!(hit.token_ids, ["0", "1"]);
         }
-        let none = Aim::Keys(BTreeSet::new()).filter(Filter::default());
-        assert_eq!(none.terms[&Field::Credential], BTreeSet::new());
+        let none = Aim::Keys(BTreeSet::new()).filters(&Filter::default());
+        assert_eq!(none[0].terms[&Field::Credential], BTreeSet::new());
     }
 
     #[test]
     fn what_has_ended_or_began_later_or_is_of_others_is_not_hit() {
         let domain = |name: &str| Aim::TrustDomain(name.to_owned(), at(1_000));
-        assert_eq!(hit(&domain("a.example"), 1).tokens, 1);
+        // Its record is of the second after its own.
+        let subject = |n: u8, second| Aim::Subject(format!("spiffe://a.example/{n}"), at(second));
+        for aim in [domain("a.example"), Aim::All(at(1_000)), subject(0, 1_000)] {
+            assert_eq!(hit(&aim, 1).tokens, 1, "{aim:?}");
+        }
         for aim in [
             domain("a.exam"),
             domain("example"),
             Aim::All(at(999)),
             Aim::SigningKey(KeyId::parse("other").unwrap()),
-            Aim::Subject("spiffe://a.example/0".to_owned(), at(999)),
-            Aim::Subject("spiffe://a.example/1".to_owned(), at(1_000)),
+            subject(0, 999),
+            subject(1, 1_000),
         ] {
             assert_eq!(hit(&aim, 1).tokens, 0, "{aim:?}");
         }

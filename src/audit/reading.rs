@@ -172,10 +172,15 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::DiskShelf;
-    use crate::audit::testing::{Memory, ORIGIN, context, minted, open};
+    use crate::audit::testing::{Memory, NOW, ORIGIN, context, minted, minted_of, open, token_id};
+    use crate::audit::{Aim, DiskShelf, Good};
+    use crate::authn::{Lineage, MadeFrom, Reach, Verified};
     use crate::clock::SystemRandomness;
     use crate::keys::{Kek, LogKey};
+    use crate::marker::Thing;
+    use crate::policy::Grant;
+    use crate::revocation::HotSet;
+    use jiff::Timestamp;
     use tempfile::TempDir;
     use zeroize::Zeroizing;
 
@@ -268,6 +273,47 @@ mod tests {
         device.hold(false);
         waiting.await.unwrap().unwrap();
         assert_eq!(seen(), [0, 1]);
+    }
+
+    /// A story ends somewhere; what a revocation would hit is counted on.
+    #[tokio::test]
+    async fn all_that_descend_from_a_token_are_counted_however_many_a_story_tells_of() {
+        let World { log, reading, .. } = world();
+        let issuer = "https://broker.example.org";
+        let parent = token_id(1).to_string();
+        let marker = Thing::Token(issuer, &parent).id();
+        let child = |n| {
+            let lineage = Lineage {
+                credentials: Vec::new(),
+                ancestors: vec![marker],
+                exchange: Reach::Policy,
+            };
+            let verified = Verified::descended_for_test("sub", lineage, None, Timestamp::MAX);
+            let made_from = MadeFrom {
+                subject: Some(token_id(1)),
+                actor: None,
+            };
+            let verified = verified.made_from_for_test(made_from);
+            let grant = Grant::of_rules_for_test(verified, Vec::new(), "{}");
+            log.issue(minted_of(grant, n), &context())
+        };
+        log.issue(minted(1), &context()).await.unwrap();
+        // One that is nobody's child.
+        log.issue(minted(0), &context()).await.unwrap();
+        let tokens = || {
+            let (hot, now) = (HotSet::default(), Timestamp::from_second(NOW).unwrap());
+            let (aim, hot) = (Aim::Token(parent.clone(), marker), &hot);
+            let hit = reading.hit(&aim, Good { issuer, hot, now }, || true);
+            let hit = hit.unwrap();
+            assert!(hit.complete);
+            hit.tokens
+        };
+        let most = u64::try_from(limits::STORY).unwrap();
+        let mut children: Vec<_> = (2..=u128::from(most)).map(child).collect();
+        children.pop().unwrap().await.unwrap();
+        assert_eq!(tokens(), most);
+        child(u128::from(most) + 1).await.unwrap();
+        assert_eq!(tokens(), most + 1);
     }
 
     #[tokio::test]

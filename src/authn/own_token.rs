@@ -273,7 +273,10 @@ fn build(
     let mut lineage = descend(token);
     let mut fence = ancestry.fence;
     fence.extend(presenter.fence.parts().iter().copied());
-    // Whatever part the presenter has, it vouches no longer than its own credential does.
+    // Whatever part the presenter has, what comes of this is made from what it presents, too, and falls with that;
+    merge(&mut lineage.credentials, presenter.lineage.credentials);
+    merge(&mut lineage.ancestors, presenter.lineage.ancestors);
+    // and it vouches no longer than its own credential does.
     let mut not_after = token.claims().expires_at.min(presenter.not_after);
     let (client_id, actor) = match relation {
         Relation::Party => (
@@ -281,8 +284,6 @@ fn build(
             token.claims().actor.clone(),
         ),
         Relation::Server => {
-            merge(&mut lineage.credentials, presenter.lineage.credentials);
-            merge(&mut lineage.ancestors, presenter.lineage.ancestors);
             // An actor's key or token that does not reach an audience does not reach it for another either.
             let actors = match &presenter.lineage.exchange {
                 Reach::Listed(audiences) => Some(audiences),
@@ -363,10 +364,14 @@ fn beginning(token: &OwnToken) -> Beginning {
     }
 }
 
-/// What a token made from this one descends from.
+/// What a token made from this one descends from: also the certificate that this one is bound to, which need not be among what
+/// it was made from, and under delegation is not what the next one is bound to.
 fn descend(token: &OwnToken) -> Lineage {
-    let mut lineage = token.claims().lineage.clone();
-    merge(&mut lineage.ancestors, vec![token.claims().marker()]);
+    let claims = token.claims();
+    let mut lineage = claims.lineage.clone();
+    let bound_to = claims.bound_to.map(CredentialId::Certificate);
+    merge(&mut lineage.credentials, bound_to);
+    merge(&mut lineage.ancestors, [claims.marker()]);
     lineage
 }
 
@@ -393,7 +398,7 @@ fn fence(token: &OwnToken) -> Fence {
     )
 }
 
-fn merge<T: PartialEq>(into: &mut Vec<T>, more: Vec<T>) {
+fn merge<T: PartialEq>(into: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
     for item in more {
         if !into.contains(&item) {
             into.push(item);

@@ -97,7 +97,7 @@ pub enum Uses {
 /// What a token made from this caller descends from: the `cmb` claim (DESIGN.md section 8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
-    /// `c`: every credential in the ancestry, actors included; at most [`limits::LINEAGE`].
+    /// `c`: every credential in the ancestry, actors included, and every certificate that an ancestor is bound to; at most [`limits::LINEAGE`].
     pub credentials: Vec<CredentialId>,
     /// `l`: the markers that all subject and actor ancestor tokens would have, the keys that signed those, where they are not
     /// the one that signs the token itself, and the twins of the certificates

@@ -65,13 +65,14 @@ struct ThingArgs {
     /// The certificate that this command connects with
     #[arg(long)]
     own_certificate: bool,
-    /// A subject, as tokens name it in `sub`
+    /// A subject, as tokens name it in `sub` or as an actor. Not what a key got over a workload's certificate: that is the key's,
+    /// and goes with --key or --certificate
     #[arg(long, value_name = "SUB")]
     subject: Option<String>,
     /// The broker's issuer: every token so far
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// A SPIFFE trust domain
+    /// A SPIFFE trust domain: all of its workloads, as --subject has each
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<String>,
     /// A signing key that is compromised; its spare takes over

@@ -11,6 +11,7 @@ use crate::grpc::status::on_record;
 use crate::grpc::{audit, context, peer, precondition};
 use crate::id::{CredentialId, KeyId, Owner, SpiffeId, TokenId, TrustDomain};
 use crate::limits;
+use crate::marker::Thing as Mark;
 use crate::proto::revoke_request::Thing;
 use crate::proto::{self as pb};
 use crate::refusal::Refusal;
@@ -202,9 +203,10 @@ impl RevocationService {
         let exchange = Arc::clone(&self.gate.exchange);
         let find = audit::read(&self.reading, &self.gate, &who, move |reading, left| {
             // Here, since an owner may have very many keys: as few at a time as may read, and in a thread that may block.
-            let aim = aim(&what, &revocations, now);
+            let issuer = exchange.mint.issuer();
+            let aim = aim(&what, &revocations, issuer, now);
             let good = Good {
-                issuer: exchange.mint.issuer(),
+                issuer,
                 hot: exchange.authn.markers(),
                 now,
             };
@@ -230,17 +232,21 @@ impl RevocationService {
 
 /// The issues that a revocation would hit. An owner's are those of the keys that it would revoke, wherever they stand in the
 /// ancestry: a record's owner is that of the root alone.
-fn aim(what: &Revocable, revocations: &RevocationAdmin, now: Timestamp) -> Aim {
+fn aim(what: &Revocable, revocations: &RevocationAdmin, issuer: &str, now: Timestamp) -> Aim {
     let at = |reach: &Reach| match reach {
         Reach::Before(at) => *at,
         Reach::Ban => now,
     };
     match what {
-        Revocable::Token(id, _) => Aim::Token(id.to_string()),
+        Revocable::Token(id, _) => {
+            let id = id.to_string();
+            let marker = Mark::Token(issuer, &id).id();
+            Aim::Token(id, marker)
+        }
         Revocable::Certificate(digest, _)
         | Revocable::TokensOf(CredentialId::Certificate(digest), _) => {
             let id = CredentialId::Certificate(*digest);
-            Aim::Certificate(id.to_string(), crate::marker::Thing::Credential(id).id())
+            Aim::Certificate(id.to_string(), Mark::Credential(id).id())
         }
         Revocable::Subject(sub, reach) => Aim::Subject(sub.clone(), at(reach)),
         Revocable::Issuer(before) => Aim::All(*before),

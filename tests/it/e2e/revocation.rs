@@ -30,6 +30,13 @@ fn ban(thing: Thing) -> RevokeRequest {
     }
 }
 
+fn dry_run(request: &RevokeRequest) -> RevokeRequest {
+    RevokeRequest {
+        dry_run: true,
+        ..request.clone()
+    }
+}
+
 async fn revoke(
     client: &mut RevocationClient<Channel>,
     request: RevokeRequest,

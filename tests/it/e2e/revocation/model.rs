@@ -12,7 +12,7 @@ use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::{CheckRequest, ExchangeRequest, ExchangeResponse, ReinstateRequest};
 use cambist::verify::Guard;
 use cast::{Cast, Party};
-use dead::{Dead, Reach, Target};
+use dead::{Dead, Far, Reach, Target, far, reach};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree as _;
@@ -27,7 +27,7 @@ enum Step {
     Root(Index),
     /// A token becomes another one, by one who serves its audience.
     Child(Index, Index),
-    /// The same, and the server acts by a token of its own.
+    /// The same, and the server acts by a token of its own; or its holder presents one of its own with it.
     Act(Index, Index),
     /// A token is revoked, by its text or by its id.
     Token(Index, bool),
@@ -41,26 +41,6 @@ enum Step {
     Issuer(Index, Far),
     /// One of these is taken back.
     Reinstate(Index),
-}
-
-/// How far, where a token says when.
-#[derive(Clone, Copy, Debug)]
-enum Far {
-    /// Whatever its time; of the issuer, up to the token.
-    Ban,
-    Now,
-    /// Up to the token, and up to the second before it.
-    UpTo,
-    Before,
-}
-
-fn far() -> impl Strategy<Value = Far> {
-    prop_oneof![
-        Just(Far::Ban),
-        Just(Far::Now),
-        Just(Far::UpTo),
-        Just(Far::Before)
-    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -92,7 +72,7 @@ struct Known {
     subjects: BTreeSet<String>,
     /// How many act.
     actors: usize,
-    /// The token by which the last of them acts.
+    /// The token that it was presented with, by which the last of them acts.
     actor: Option<usize>,
     /// Who it was issued to.
     holder: usize,
@@ -141,7 +121,8 @@ impl Play<'_> {
             Target::Credential(place),
             Target::Subject(party.sub.clone()),
         ];
-        !self.dead.covers(parts, party.since)
+        let over = party.over.is_none_or(|over| self.is_good(over));
+        over && !self.dead.covers(parts, party.since)
     }
 
     /// Whether so many tokens, presented by a party, become one: that is what the model says, and the broker.
@@ -195,10 +176,13 @@ impl Play<'_> {
             .flat_map(|known| known.credentials.clone())
             .collect();
         credentials.insert(by);
+        credentials.extend(self.cast.parties[by].over);
         let mut subjects: BTreeSet<_> =
             parents().flat_map(|known| known.subjects.clone()).collect();
         subjects.insert(self.cast.parties[by].sub.clone());
-        let actors = parents().map(|known| known.actors + 1).max().unwrap_or(0);
+        // Whoever presents what it holds does not act.
+        let acts = |subject: &Known| subject.actors + usize::from(subject.holder != by);
+        let actors = parents().next().map_or(0, acts);
         self.tokens.push(Known {
             text: reply.access_token,
             id: reply.token_id,
@@ -270,7 +254,7 @@ impl Play<'_> {
         let mut subjects = self.extensible();
         subjects.retain(|place| {
             let known = &self.tokens[*place];
-            known.audience == serves && known.holder != by
+            *place != actor && (known.audience == serves || known.holder == by)
         });
         if subjects.is_empty() {
             return;
@@ -440,15 +424,6 @@ impl Play<'_> {
                 self.reinstate(target).await;
             }
         }
-    }
-}
-
-fn reach(known: &Known, far: Far) -> Reach {
-    match far {
-        Far::Ban => Reach::All,
-        Far::Now => Reach::Now,
-        Far::UpTo => Reach::UpTo(known.issued_at),
-        Far::Before => Reach::UpTo(known.issued_at - 1),
     }
 }
 

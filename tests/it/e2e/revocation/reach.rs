@@ -1,9 +1,9 @@
 //! How far each revocation reaches.
 
-use super::{Pair, administrator, ban, check, kid, of, revoke};
+use super::{Pair, administrator, ban, check, dry_run, kid, of, revoke};
 use crate::e2e::edge::{guard_of, passes, until_told};
 use crate::support::broker::{
-    Broker, InProcess, Site, api_key, ask, claims, peer, refusal, spec, token,
+    Broker, InProcess, Site, api_key, ask, claims, delegated, peer, refusal, spec, token,
 };
 use crate::support::clock::testing::TestClock;
 use crate::support::edge::{until, within};
@@ -12,7 +12,9 @@ use cambist::clock::{Clock as _, SystemClock};
 use cambist::limits;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
-use cambist::proto::{LeaseRequest, ReinstateRequest, RevokeRequest, RotateSigningKeyRequest};
+use cambist::proto::{
+    ExchangeResponse, LeaseRequest, ReinstateRequest, RevokeRequest, RotateSigningKeyRequest,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -48,6 +50,33 @@ async fn a_revoked_parent_takes_its_child_along_also_after_a_crash() {
         ..other
     };
     assert!(other.child_lives(&broker).await && other.parent_lives(&broker).await);
+}
+
+/// Also where no one acts: the party of a token that presents it with another one of its own has made what comes of it from both.
+#[tokio::test]
+async fn a_revoked_actor_token_takes_what_was_exchanged_with_it_along() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let verifier = guard_of(&broker, "shop", "shop").await;
+    let caller = broker.web().await;
+    let own = |reply: &ExchangeResponse| token(&reply.access_token);
+    let subject = caller.yes(ask(peer(), "shop")).await;
+    let actor = caller.yes(ask(peer(), "shop")).await;
+    let with_both = delegated(own(&subject), own(&actor), "shop");
+    let child = caller.yes(with_both).await;
+    let grandchild = caller.yes(ask(own(&child), "shop")).await;
+    let request = of(Thing::TokenId(actor.token_id.clone()));
+    let would = revoke(&mut administrator, dry_run(&request)).await.unwrap();
+    assert_eq!(would.hit.unwrap().tokens, 3);
+    let answer = revoke(&mut administrator, request).await.unwrap();
+    until_told(&verifier, &answer.revision).await;
+    for reply in [&actor, &child, &grandchild] {
+        assert!(!check(&broker, reply).await.active);
+        assert!(!passes(&verifier, &reply.access_token));
+        assert_eq!(caller.no(ask(own(reply), "shop")).await, "token_refused");
+    }
+    assert!(check(&broker, &subject).await.active && passes(&verifier, &subject.access_token));
+    caller.yes(ask(own(&subject), "shop")).await;
 }
 
 /// Nothing is done between the acknowledgement and the crash: what was durable by then is what there is.
@@ -166,16 +195,25 @@ async fn a_certificate_takes_what_was_made_from_it_or_is_bound_to_it_along() {
     let web = broker.svid("spiffe://example.org/web");
     let caller = broker.workload(&web).await;
     let own = caller.yes(ask(peer(), "shop")).await;
-    let bound = caller.yes(ask(api_key(broker.api_key()), "shop")).await;
+    let made = broker.create_key(spec(&["shop", "billing"], &[])).await;
+    let bound = caller.yes(ask(api_key(&made.secret), "shop")).await;
+    // It is bound to the shop's certificate, and no less made from what only the first one's holder could present.
+    let shop = broker
+        .workload(&broker.svid("spiffe://example.org/shop"))
+        .await;
+    let from_bound = shop.yes(ask(token(&bound.access_token), "billing")).await;
     let other = broker.svid("spiffe://example.org/web");
     let others = broker.workload(&other).await.yes(ask(peer(), "shop")).await;
     let request = of(Thing::Certificate(web.leaf.to_vec()));
+    let would = revoke(&mut administrator, dry_run(&request)).await.unwrap();
+    assert_eq!(would.hit.unwrap().tokens, 3);
     let answer = revoke(&mut administrator, request).await.unwrap();
     let marker = &answer.markers[0];
     assert!(marker.thing.starts_with("x509:") && marker.until.is_some());
-    for (reply, lives) in [(&own, false), (&bound, false), (&others, true)] {
-        assert_eq!(check(&broker, reply).await.active, lives);
+    for reply in [&own, &bound, &from_bound] {
+        assert!(!check(&broker, reply).await.active);
     }
+    assert!(check(&broker, &others).await.active);
     assert_eq!(caller.no(ask(peer(), "shop")).await, "credential_refused");
     let with_key = ask(api_key(broker.api_key()), "shop");
     assert_eq!(caller.no(with_key).await, "credential_refused");
@@ -209,11 +247,7 @@ async fn a_certificate_takes_the_one_along_that_differs_in_its_signature_alone()
             "x509:{}",
             revoked.thumbprint()
         )));
-        let dry_run = RevokeRequest {
-            dry_run: true,
-            ..by_id.clone()
-        };
-        let would = revoke(&mut administrator, dry_run).await.unwrap();
+        let would = revoke(&mut administrator, dry_run(&by_id)).await.unwrap();
         assert_eq!(would.hit.unwrap().tokens, 3);
         let answer = revoke(&mut administrator, by_id).await.unwrap();
         until_told(&verifier, &answer.revision).await;
@@ -369,10 +403,7 @@ async fn a_signing_key_takes_what_was_exchanged_under_the_next_one_along() {
     }
     let mut administrator = RevocationClient::new(broker.local().await);
     let request = of(Thing::SigningKey(signed));
-    let dry = RevokeRequest {
-        dry_run: true,
-        ..request.clone()
-    };
+    let dry = dry_run(&request);
     let line = [&parent, &child, &grandchild];
     let answer = revoke(&mut administrator, dry.clone()).await.unwrap();
     let mut hit = answer.hit.unwrap().token_ids;
@@ -411,10 +442,7 @@ async fn an_owners_whole_estate_is_revoked() {
     let stays = broker.create_key(owned("team-stays")).await.secret;
     let anybody = broker.anybody().await;
     let reply = anybody.yes(ask(api_key(&keys[0]), "shop")).await;
-    let request = RevokeRequest {
-        dry_run: true,
-        ..of(Thing::Owner("team-left".to_owned()))
-    };
+    let request = dry_run(&of(Thing::Owner("team-left".to_owned())));
     let hit = revoke(&mut administrator, request)
         .await
         .unwrap()

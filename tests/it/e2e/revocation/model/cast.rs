@@ -9,6 +9,8 @@ pub(super) struct Party {
     pub(super) secret: Option<String>,
     /// The certificate, DER; empty for a key.
     pub(super) leaf: Vec<u8>,
+    /// The place of the certificate over whose connection a key is shown.
+    pub(super) over: Option<usize>,
     /// As records name it.
     pub(super) id: String,
     pub(super) sub: String,
@@ -24,24 +26,10 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    /// Two keys, two certificates of one workload that serves nobody, and one certificate of each server.
+    /// Two certificates of one workload that serves nobody, one certificate of each server, and two keys: one is shown over the
+    /// first certificate.
     pub(super) async fn new(broker: &Broker, case: usize) -> Self {
         let mut parties = Vec::new();
-        let anybody = broker.anybody().await;
-        for _ in 0..2 {
-            let spec = spec(&["shop", "billing"], &["orders:read"]);
-            let made = broker.create_key(spec).await;
-            let key = made.key.unwrap();
-            parties.push(Party {
-                secret: Some(made.secret),
-                leaf: Vec::new(),
-                id: format!("key:{}", key.id),
-                sub: format!("{}/keys/{}", broker.issuer, key.id),
-                since: key.created_at.unwrap().seconds,
-                serves: None,
-                caller: anybody.clone(),
-            });
-        }
         let own = format!("case-{case}");
         let workloads = [
             (&*own, None),
@@ -56,12 +44,31 @@ impl Cast {
             parties.push(Party {
                 secret: None,
                 leaf: svid.leaf.to_vec(),
+                over: None,
                 id: format!("x509:{}", svid.thumbprint()),
                 sub,
                 // A minute before it was made, or somewhat later: long before any token of this case.
                 since: SystemClock::shared().now().as_second() - 60,
                 serves,
                 caller: broker.workload(&svid).await,
+            });
+        }
+        let anybody = broker.anybody().await;
+        for over in [None, Some(0)] {
+            let spec = spec(&["shop", "billing"], &["orders:read"]);
+            let made = broker.create_key(spec).await;
+            let key = made.key.unwrap();
+            parties.push(Party {
+                secret: Some(made.secret),
+                leaf: Vec::new(),
+                over,
+                id: format!("key:{}", key.id),
+                sub: format!("{}/keys/{}", broker.issuer, key.id),
+                since: key.created_at.unwrap().seconds,
+                serves: None,
+                caller: over
+                    .map_or(&anybody, |place| &parties[place].caller)
+                    .clone(),
             });
         }
         Self { parties }

@@ -6,6 +6,7 @@ use super::cast::Cast;
 use crate::support::broker::Broker;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{Marker, RevokeRequest};
+use proptest::prelude::*;
 use prost_types::Timestamp;
 use std::collections::BTreeMap;
 
@@ -24,6 +25,36 @@ pub(super) enum Reach {
     Now,
     /// What began up to this second.
     UpTo(i64),
+}
+
+/// How far, where a token says when.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Far {
+    /// Whatever its time; of the issuer, up to the token.
+    Ban,
+    Now,
+    /// Up to the token, and up to the second before it.
+    UpTo,
+    Before,
+}
+
+pub(super) fn far() -> impl Strategy<Value = Far> {
+    prop_oneof![
+        Just(Far::Ban),
+        Just(Far::Now),
+        Just(Far::UpTo),
+        Just(Far::Before)
+    ]
+}
+
+/// How far that is, by a token.
+pub(super) fn reach(known: &Known, far: Far) -> Reach {
+    match far {
+        Far::Ban => Reach::All,
+        Far::Now => Reach::Now,
+        Far::UpTo => Reach::UpTo(known.issued_at),
+        Far::Before => Reach::UpTo(known.issued_at - 1),
+    }
 }
 
 /// A marker: its id, and up to which second what began is revoked.
