@@ -110,7 +110,9 @@ impl RevocationAdmin {
         let expect = stored.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
         let batch = Batch::new()
             .expect(key.clone(), expect)
-            .and_then(|batch| batch.put(key, value))
+            // Must survive even an old backup that is put back, in which its keys live. Its removal need not: one that is done
+            // again finds only keys that are revoked for good.
+            .and_then(|batch| batch.put_lasting(key, value))
             .map_err(too_large)?;
         let (target, named) = (format!("owner:{owner}"), owner.as_str());
         let keys = self.estate(owner, job.at).len();

@@ -1,6 +1,8 @@
 //! Estates that are asked for more than once, and that wait to be written.
 
 use super::*;
+use crate::inventory::KEY_PREFIX;
+use crate::store::{Effect, Op, load_all};
 
 fn estate(owner: &str) -> Revocable {
     Revocable::Owner(Owner::parse(owner).unwrap())
@@ -117,4 +119,28 @@ async fn one_that_is_asked_for_later_reaches_further() {
     world.revoke(&what, &on).await.unwrap();
     assert_eq!(world.are_revoked(&keys).await, [true, true]);
     assert_eq!(world.jobs().await, 1, "it is not this one's to end");
+}
+
+#[tokio::test]
+async fn one_that_is_under_way_is_gone_on_with_in_a_backup_that_is_put_back() {
+    let (world, restored) = (World::new(), World::new());
+    let keys = [world.key("team", 0).await, world.key("team", 0).await];
+    for entry in load_all(&*world.store, KEY_PREFIX).await.unwrap() {
+        restored.put(entry.key, entry.value).await;
+    }
+    world.contest(Some(stored_key(&keys[0])));
+    let on = Precondition::default();
+    assert!(world.revoke(&estate("team"), &on).await.is_err());
+    // What the log gives back.
+    let lost = world.store.outbox(100).await.unwrap();
+    for Effect(op) in lost.into_iter().flat_map(|entry| entry.effects) {
+        if let Op::Put(key, value) = op {
+            restored.put(key, value).await;
+        }
+    }
+    restored.admin.changes.all_in_force().await.unwrap();
+    assert_eq!(restored.are_revoked(&keys).await, [false, true]);
+    restored.admin.resume().await.unwrap();
+    assert_eq!(restored.are_revoked(&keys).await, [true, true]);
+    assert_eq!(restored.jobs().await, 0);
 }
