@@ -29,7 +29,7 @@ struct Job {
     owner: Owner,
     reason: String,
     author: String,
-    /// Keys that are made after this are none of it.
+    /// Keys that are made after this are none of it, but for those that take the place of one that is.
     at: Timestamp,
 }
 
@@ -138,27 +138,34 @@ impl RevocationAdmin {
     ) -> Result<Vec<StoredMarker>, Denial> {
         let job = &begun.job;
         let (mut markers, mut refused) = (Vec::new(), None);
-        for entry in self.estate(&job.owner, job.at) {
-            let (id, on) = (entry.key().id, Precondition::default());
-            let state = self
-                .keys
-                .set_state(&id, KeyState::Revoked, &job.reason, author, &on);
-            match state.await {
-                Ok(_) if markers.len() < limits::PAGE => {
-                    markers.extend(self.told(&Asked {
-                        what: Revocable::ApiKey(id),
-                        reason: job.reason.clone(),
-                        author: author.clone(),
-                        at: job.at,
-                    })?);
-                }
-                Ok(_) => {}
-                Err(denial @ Denial::Refused(_)) => refused = Some(denial),
-                Err(failed) => return Err(failed),
+        loop {
+            let left = self.estate(&job.owner, job.at);
+            if left.is_empty() {
+                break;
             }
-        }
-        if let Some(denial) = refused {
-            return Err(denial);
+            for entry in left {
+                let (id, on) = (entry.key().id, Precondition::default());
+                let state = self
+                    .keys
+                    .set_state(&id, KeyState::Revoked, &job.reason, author, &on);
+                match state.await {
+                    Ok(_) if markers.len() < limits::PAGE => {
+                        markers.extend(self.told(&Asked {
+                            what: Revocable::ApiKey(id),
+                            reason: job.reason.clone(),
+                            author: author.clone(),
+                            at: job.at,
+                        })?);
+                    }
+                    Ok(_) => {}
+                    Err(denial @ Denial::Refused(_)) => refused = Some(denial),
+                    Err(failed) => return Err(failed),
+                }
+            }
+            if let Some(denial) = refused {
+                return Err(denial);
+            }
+            // A key may have been rotated before its turn came, and its successor is there by now.
         }
         let key = key(&job.owner)?;
         let batch = Batch::new()
