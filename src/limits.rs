@@ -57,7 +57,8 @@ pub const RSA_BITS: usize = 8192;
 /// Latest instant that a `NumericDate` may name, in seconds since 1970: 26 hours before the year 10000, so that it has a
 /// calendar date in every time zone.
 pub const NUMERIC_DATE: u64 = 253_402_207_200;
-/// Most keys that a ring publishes at once; past it no rotation happens until a retired key is gone.
+/// Most keys that a ring publishes at once; past it no rotation happens until a retired key is gone. Compromised
+/// ones are not counted: they stay for ever, each by an act of an administrator.
 pub const PUBLISHED_KEYS: usize = 16;
 /// Records that are read to say what a revocation would hit: some seconds of reading.
 pub const HIT_RECORDS: usize = 1_000_000;

@@ -28,6 +28,7 @@ use crate::store::Revision;
 use asked::Asked;
 use jiff::Timestamp;
 use revocable::{certificate, longest};
+use std::iter;
 use std::sync::Arc;
 
 /// Revokes.
@@ -373,14 +374,21 @@ impl RevocationAdmin {
         Ok(())
     }
 
-    /// The keys of an owner that were made up to an instant and are not revoked.
+    /// The keys of an owner that were made up to an instant, and what took their places since, that are not revoked.
     fn estate(&self, owner: &Owner, at: Timestamp) -> Vec<Arc<KeyEntry>> {
-        let mut keys = self.keys.keys().list(None);
-        keys.retain(|entry| {
-            let key = entry.key();
-            key.spec.owner == *owner && key.created <= at && key.state != KeyState::Revoked
-        });
-        keys
+        let keys = self.keys.keys();
+        let mut made = keys.list(None);
+        made.retain(|entry| entry.key().spec.owner == *owner && entry.key().created <= at);
+        // A key has one predecessor at most, and what was made in time is there already: nothing comes twice.
+        let successor = |entry: &Arc<KeyEntry>| {
+            let successor = keys.find(&entry.key().successor?)?;
+            (successor.key().created > at).then_some(successor)
+        };
+        let all = made
+            .into_iter()
+            .flat_map(|entry| iter::successors(Some(entry), successor));
+        all.filter(|entry| entry.key().state != KeyState::Revoked)
+            .collect()
     }
 }
 

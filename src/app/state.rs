@@ -141,9 +141,16 @@ fn mark_compromised(ring: &KeyRing, hot: &HotSet) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemRandomness;
+    use crate::clock::testing::TestClock;
     use crate::id::KeyId;
+    use crate::keys::{Change, Kek, Rotation, SigningAlgorithm, Timing};
+    use crate::limits;
     use crate::marker::{Fence, TokenParts};
+    use crate::store::embedded::EmbeddedStore;
+    use crate::store::{Store, load_all};
     use jiff::Timestamp;
+    use zeroize::Zeroizing;
 
     const ISSUER: &str = "https://broker.example.org";
 
@@ -185,5 +192,41 @@ mod tests {
         assert!(is_covered(&hot, 200) && !is_covered(&hot, 201));
         hot.put(issuer(Second::ZERO));
         assert!(is_covered(&hot, 100) && !is_covered(&hot, 101));
+    }
+
+    /// A thief writes into a token what end he likes.
+    #[tokio::test]
+    async fn a_compromised_key_is_marked_at_every_start_however_long_ago_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, random) = (folder.path().join("store.db"), SystemRandomness::shared());
+        let store = EmbeddedStore::open(&path, TestClock::at(0), random.clone()).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let kek = Arc::new(Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap());
+        let (after, longest) = (limits::ROTATE_AFTER, limits::MAX_LIFETIME);
+        let timing = Timing::new(after, longest, limits::STALENESS).unwrap();
+        let algorithm = SigningAlgorithm::Es256;
+        let rotation = Rotation::new(store.clone(), kek.clone(), random, algorithm, timing);
+        let record = |_: &[Change]| -> Arc<[u8]> { Arc::from(*b"{}") };
+        let started = async || {
+            let (ring, hot) = (KeyRing::new(kek.clone(), timing), HotSet::default());
+            let entries = load_all(&*store, SIGNING_PREFIX).await.unwrap();
+            ring.reset(&entries).unwrap();
+            mark_compromised(&ring, &hot);
+            (ring, hot)
+        };
+        rotation.ensure(at(0), &record).await.unwrap();
+        let bad = started().await.0.ring().active().unwrap().0.clone();
+        let compromised = rotation.compromise(&bad, at(1), &[], &record).await;
+        assert!(compromised.unwrap().is_some());
+        let keep = i64::try_from(timing.keep().as_secs()).unwrap();
+        for second in [1, 1 + keep, 100 * keep] {
+            rotation.ensure(at(second), &record).await.unwrap();
+            let (ring, hot) = started().await;
+            let marker = hot.markers().get(&Thing::SigningKey(&bad).id());
+            assert_eq!(marker.map(|cover| cover.until), Some(Second::NEVER));
+            assert!(!ring.view().jwks.contains(bad.as_str()));
+            let again = rotation.compromise(&bad, at(second), &[], &record);
+            assert_eq!(again.await, Ok(None), "it is there to be named");
+        }
     }
 }

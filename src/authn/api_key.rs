@@ -63,6 +63,28 @@ pub(super) fn verify(
     peer: &Peer,
     now: Timestamp,
 ) -> Result<Verified, Rejected> {
+    let entry = find(authn, text, peer, now, Checks::passed)?;
+    entry.usage().note(now);
+    Ok(verified(&entry, peer))
+}
+
+/// A key in the hand of who gives it up, which is no use of it: one that is revoked already may be given up once more.
+pub(super) fn recognise(
+    authn: &Authn,
+    text: &Secret,
+    peer: &Peer,
+    now: Timestamp,
+) -> Result<Arc<KeyEntry>, Rejected> {
+    find(authn, text, peer, now, Checks::passed_or_revoked)
+}
+
+fn find(
+    authn: &Authn,
+    text: &Secret,
+    peer: &Peer,
+    now: Timestamp,
+    is_accepted: fn(&Checks) -> bool,
+) -> Result<Arc<KeyEntry>, Rejected> {
     let malformed = |_| Refusal::new(Code::CredentialMalformed, "not of an API key's form");
     let parsed = api_key::parse(text.expose())
         .map_err(malformed)
@@ -76,10 +98,7 @@ pub(super) fn verify(
     let is_right = bool::from(facts.digest.ct_eq(&parsed.digest)) & entry.is_some();
     let checks = Checks::of(authn, &facts, peer, now);
     match entry {
-        Some(entry) if is_right & checks.passed() => {
-            entry.usage().note(now);
-            Ok(verified(&entry, peer))
-        }
+        Some(entry) if is_right & is_accepted(&checks) => Ok(entry),
         entry => {
             let cause = match entry {
                 None => "no key of this id",
@@ -130,6 +149,11 @@ impl Checks {
 
     fn passed(&self) -> bool {
         (self.standing == Standing::Active) & self.is_unmarked & self.is_at_home
+    }
+
+    /// The marker is not asked: it is a revocation, maybe one that is yet to be written.
+    fn passed_or_revoked(&self) -> bool {
+        matches!(self.standing, Standing::Active | Standing::Revoked) & self.is_at_home
     }
 
     /// For records and for those who may ask; never for the caller.

@@ -2,7 +2,7 @@
 //! them up.
 
 use super::own_token::{OwnClaims, is_held, living};
-use super::{Authn, Credential, Peer, Presented, Rejected, workload_cert};
+use super::{Authn, Credential, Peer, Presented, Rejected, api_key, workload_cert};
 use crate::id::{Audience, CredentialId, TokenId};
 use crate::jose::VerifiedJwt;
 use crate::refusal::{Code, Refusal};
@@ -83,7 +83,8 @@ impl Authn {
     /// its holder's, who proves that key.
     ///
     /// # Errors
-    /// As for an exchange; but a token need not be unrevoked to be given up once more.
+    /// As for an exchange; but a token or a key need not be unrevoked to be given up once more: whoever lost the answer asks
+    /// again.
     pub fn held(
         &self,
         credential: Credential,
@@ -121,6 +122,19 @@ impl Authn {
                     Some(proven) => Holder::Proven(proven.spiffe_id().as_str().into()),
                     None => Holder::Bearer(Arc::clone(&claims.sub)),
                 },
+            });
+        }
+        if let Credential::ApiKey(text) = &credential {
+            if peer.certificate.is_some() {
+                workload_cert::recheck(self, peer, now)?;
+            }
+            let entry = api_key::recognise(self, text, peer, now)?;
+            let key = entry.key();
+            let id = CredentialId::ApiKey(key.id);
+            return Ok(Held {
+                thing: HeldThing::Credential(id, key.spec.expires),
+                sub: Arc::clone(entry.sub()),
+                by: Holder::Proven(Arc::clone(entry.sub())),
             });
         }
         let presented = Presented {

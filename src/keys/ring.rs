@@ -1,15 +1,17 @@
 //! The life cycle of a ring of signing keys, as a value: it is told the time and answers with changes.
 //!
 //! ```text
-//! prepared ──▶ active ──▶ retired ──▶ gone          prepared, active, retired ──▶ compromised ──▶ gone
-//! (published, (published, (published,               (not published)
-//!  unused)     signs)      unused)
+//! prepared ──▶ active ──▶ retired ──▶ gone          prepared, active, retired ──▶ compromised
+//! (published, (published, (published,               (not published,
+//!  unused)     signs)      unused)                   for ever)
 //! ```
 //!
 //! - There is one active key and one spare, always.
 //! - A spare becomes active not before every cache can have it ([`Timing::publish_ahead`]). The exceptions: the very
 //!   first key, when nobody can have a cached set, and a compromise, when a known-bad key is worse than a cache miss.
 //! - A retired key stays published until the last token that it signed has expired everywhere.
+//! - A compromised key stays in the ring, by its public half: whoever has the private one signs tokens that end when they
+//!   like, and verifiers with a fixed key set learn that they are worth nothing from the marker that follows from it.
 
 use super::SigningAlgorithm;
 use crate::id::KeyId;
@@ -35,7 +37,7 @@ pub enum Life {
         /// Since when.
         since: Timestamp,
     },
-    /// Somebody else may have it; nothing it signed is believed.
+    /// Somebody else may have it; nothing it signed is believed, for good.
     Compromised {
         /// Since when.
         since: Timestamp,
@@ -281,12 +283,10 @@ impl Ring {
     fn age(&mut self, now: Timestamp, timing: &Timing, algorithm: SigningAlgorithm) {
         self.judge(now, timing);
         self.0.retain(|_, member| match member.life {
-            Life::Retired { since } | Life::Compromised { since } => {
-                after(since, member.keep) > now
-            }
+            Life::Retired { since } => after(since, member.keep) > now,
             // Nothing was ever signed with a spare: another may take its place at once.
             Life::Prepared => member.algorithm == algorithm,
-            Life::Active { .. } => true,
+            Life::Active { .. } | Life::Compromised { .. } => true,
         });
         if let Some((_, active)) = self.active()
             && let Life::Active { since } = active.life

@@ -117,6 +117,13 @@ impl Model {
             .map(|(id, _)| id.clone())
             .collect();
         self.last_signed.retain(|id, _| !compromised.contains(id));
+        for (id, _) in before.members().filter(|(_, m)| !m.is_published()) {
+            let stays = self
+                .ring
+                .members()
+                .any(|(other, m)| other == id && !m.is_published());
+            assert!(stays, "{id} is forgotten, and the thief's tokens live");
+        }
         let needed = i64::try_from((TOKEN + limits::LEEWAY).as_secs()).unwrap();
         for (id, last) in &self.last_signed {
             let there = self

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 pub struct Alert {
     /// What was found.
     pub token: Secret,
-    /// The reporter's name for this kind of secret.
+    /// The reporter's name for this kind of secret; may be empty.
     pub kind: String,
     /// Where it was found; may be empty.
     pub url: String,
@@ -21,11 +21,13 @@ pub struct Alert {
     pub source: String,
 }
 
-/// As it stands in a report. Members that are added are passed over, and where it was found is told as far as it can be.
+/// As it stands in a report. Members that are added are passed over, and what stands beside the token is told as far as it
+/// can be.
 #[derive(Deserialize)]
 struct Raw {
     token: String,
-    r#type: String,
+    #[serde(default)]
+    r#type: Value,
     #[serde(default)]
     url: Value,
     #[serde(default)]
@@ -36,7 +38,7 @@ struct Raw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReport {
     /// Not what a report looks like. Says nothing of the text, which may hold secrets.
-    #[error("the report is not a JSON array of objects with `token` and `type`")]
+    #[error("the report is not a JSON array of objects with a `token`")]
     Malformed,
     /// Over [`limits::LEAK_ALERTS`].
     #[error("the report has more than {max} findings", max = limits::LEAK_ALERTS)]
@@ -61,7 +63,7 @@ impl Alert {
         let alerts: Vec<_> = read
             .map(|raw| Self {
                 token: Secret::new(raw.token),
-                kind: raw.r#type,
+                kind: text(raw.r#type),
                 url: text(raw.url),
                 source: text(raw.source),
             })
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_finding_that_cannot_be_read_keeps_no_other() {
-        for odd in ["1", "{}", r#"{"token":"a"}"#, r#"{"token":1,"type":"k"}"#] {
+        for odd in ["1", "{}", r#"{"type":"k"}"#, r#"{"token":1,"type":"k"}"#] {
             let body = format!(r#"[{odd},{{"token":"t","type":"k","url":5,"source":{{}}}}]"#);
             let (alerts, unread) = Alert::read(body.as_bytes()).unwrap();
             assert_eq!((alerts.len(), unread), (1, 1), "{body}");
@@ -148,6 +150,17 @@ mod tests {
                 (told.token.expose(), &*told.url, &*told.source),
                 ("t", "", "")
             );
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_found_is_read_whatever_its_kind_is_called() {
+        for kind in ["", r#","type":null"#, r#","type":5"#, r#","type":["k"]"#] {
+            let body = format!(r#"[{{"token":"t"{kind}}}]"#);
+            let (alerts, unread) = Alert::read(body.as_bytes()).unwrap();
+            assert_eq!((alerts.len(), unread), (1, 0), "{body}");
+            let told = (alerts[0].token.expose(), &*alerts[0].kind);
+            assert_eq!(told, ("t", ""), "{body}");
         }
     }
 

@@ -49,6 +49,10 @@ use tower::Service;
 /// `WWW-Authenticate: DPoP …` then, with `error="invalid_dpop_proof"` if it is the proof that is refused, and the algorithms.
 /// Scopes are looked at last: a request that lacks one has spent its proof.
 ///
+/// A request is checked once, when it comes: a stream that is open goes on after its token has expired or was revoked. Who
+/// serves long ones checks the token again from time to time, with [`Guard::check_now`], and ends the stream when it is
+/// refused.
+///
 /// A layer may be within another, as `Router::route_layer` of axum puts it with more scopes: each checks all of it, and with
 /// one guard, or one [`super::Proofs`], the proof of a request is spent once.
 #[derive(Clone, Debug)]

@@ -29,7 +29,7 @@ struct Job {
     owner: Owner,
     reason: String,
     author: String,
-    /// Keys that are made after this are none of it.
+    /// Keys that are made after this are none of it, but for those that take the place of one that is.
     at: Timestamp,
 }
 
@@ -110,7 +110,9 @@ impl RevocationAdmin {
         let expect = stored.map_or(Expect::Absent, |entry| Expect::Unmodified(entry.modified));
         let batch = Batch::new()
             .expect(key.clone(), expect)
-            .and_then(|batch| batch.put(key, value))
+            // Must survive even an old backup that is put back, in which its keys live. Its removal need not: one that is done
+            // again finds only keys that are revoked for good.
+            .and_then(|batch| batch.put_lasting(key, value))
             .map_err(too_large)?;
         let (target, named) = (format!("owner:{owner}"), owner.as_str());
         let keys = self.estate(owner, job.at).len();
@@ -136,27 +138,34 @@ impl RevocationAdmin {
     ) -> Result<Vec<StoredMarker>, Denial> {
         let job = &begun.job;
         let (mut markers, mut refused) = (Vec::new(), None);
-        for entry in self.estate(&job.owner, job.at) {
-            let (id, on) = (entry.key().id, Precondition::default());
-            let state = self
-                .keys
-                .set_state(&id, KeyState::Revoked, &job.reason, author, &on);
-            match state.await {
-                Ok(_) if markers.len() < limits::PAGE => {
-                    markers.extend(self.told(&Asked {
-                        what: Revocable::ApiKey(id),
-                        reason: job.reason.clone(),
-                        author: author.clone(),
-                        at: job.at,
-                    })?);
-                }
-                Ok(_) => {}
-                Err(denial @ Denial::Refused(_)) => refused = Some(denial),
-                Err(failed) => return Err(failed),
+        loop {
+            let left = self.estate(&job.owner, job.at);
+            if left.is_empty() {
+                break;
             }
-        }
-        if let Some(denial) = refused {
-            return Err(denial);
+            for entry in left {
+                let (id, on) = (entry.key().id, Precondition::default());
+                let state = self
+                    .keys
+                    .set_state(&id, KeyState::Revoked, &job.reason, author, &on);
+                match state.await {
+                    Ok(_) if markers.len() < limits::PAGE => {
+                        markers.extend(self.told(&Asked {
+                            what: Revocable::ApiKey(id),
+                            reason: job.reason.clone(),
+                            author: author.clone(),
+                            at: job.at,
+                        })?);
+                    }
+                    Ok(_) => {}
+                    Err(denial @ Denial::Refused(_)) => refused = Some(denial),
+                    Err(failed) => return Err(failed),
+                }
+            }
+            if let Some(denial) = refused {
+                return Err(denial);
+            }
+            // A key may have been rotated before its turn came, and its successor is there by now.
         }
         let key = key(&job.owner)?;
         let batch = Batch::new()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::authn::steps::taken;
 use crate::authn::testing::{at, authn};
-use crate::authn::{Credential, Presented};
+use crate::authn::{Credential, HeldThing, Presented};
 use crate::clock::SystemRandomness;
 use crate::inventory::ApiKey;
 use crate::marker::{Second, Thing};
@@ -84,6 +84,48 @@ fn every_refusal_takes_the_same_steps() {
         causes.insert(cause);
     }
     assert_eq!(causes.len(), 7, "the record tells them apart: {causes:?}");
+}
+
+#[test]
+fn who_gives_a_key_up_may_do_so_again_and_it_is_no_use() {
+    let held = |change: fn(&mut ApiKey), is_marked: bool, source| {
+        let (authn, entry, secret) = authn(change);
+        let credential = CredentialId::ApiKey(entry.key().id);
+        if is_marked {
+            let thing = Thing::Credential(credential);
+            authn.hot.revoke(thing, Second::NEVER);
+        }
+        let Presented { subject, peer, .. } = present(secret, source);
+        let held = authn.held(subject, &peer, at(1_500_000_000));
+        assert_eq!(entry.usage().last(), None);
+        match held {
+            Ok(held) => {
+                let end = entry.key().spec.expires;
+                assert_eq!(*held.thing(), HeldThing::Credential(credential, end));
+                None
+            }
+            Err(rejected) => Some(rejected.refusal.detail().to_owned()),
+        }
+    };
+    let revoked = |key: &mut ApiKey| key.state = KeyState::Revoked;
+    assert_eq!(held(revoked, true, HOME), None);
+    assert_eq!(held(|_| (), false, HOME), None);
+    // In force, and not written.
+    assert_eq!(held(|_| (), true, HOME), None);
+    let suspended = |key: &mut ApiKey| key.state = KeyState::Suspended;
+    let lapsed = |key: &mut ApiKey| key.spec.expires = at(1_400_000_000);
+    let wrong = |key: &mut ApiKey| {
+        key.digest = [9; 32];
+        key.state = KeyState::Revoked;
+    };
+    for (refused, cause) in [
+        (held(suspended, true, HOME), "the key is suspended"),
+        (held(lapsed, false, HOME), "the key has lapsed"),
+        (held(wrong, true, HOME), "the secret is wrong"),
+        (held(revoked, true, "198.51.100.1"), "the key is revoked"),
+    ] {
+        assert_eq!(refused.as_deref(), Some(cause));
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Estates that are asked for more than once, and that wait to be written.
 
 use super::*;
+use crate::inventory::KEY_PREFIX;
+use crate::store::{Effect, Op, load_all};
 
 fn estate(owner: &str) -> Revocable {
     Revocable::Owner(Owner::parse(owner).unwrap())
@@ -117,4 +119,73 @@ async fn one_that_is_asked_for_later_reaches_further() {
     world.revoke(&what, &on).await.unwrap();
     assert_eq!(world.are_revoked(&keys).await, [true, true]);
     assert_eq!(world.jobs().await, 1, "it is not this one's to end");
+}
+
+#[tokio::test]
+async fn one_that_is_under_way_is_gone_on_with_in_a_backup_that_is_put_back() {
+    let (world, restored) = (World::new(), World::new());
+    let keys = [world.key("team", 0).await, world.key("team", 0).await];
+    for entry in load_all(&*world.store, KEY_PREFIX).await.unwrap() {
+        restored.put(entry.key, entry.value).await;
+    }
+    world.contest(Some(stored_key(&keys[0])));
+    let on = Precondition::default();
+    assert!(world.revoke(&estate("team"), &on).await.is_err());
+    // What the log gives back.
+    let lost = world.store.outbox(100).await.unwrap();
+    for Effect(op) in lost.into_iter().flat_map(|entry| entry.effects) {
+        if let Op::Put(key, value) = op {
+            restored.put(key, value).await;
+        }
+    }
+    restored.admin.changes.all_in_force().await.unwrap();
+    assert_eq!(restored.are_revoked(&keys).await, [false, true]);
+    restored.admin.resume().await.unwrap();
+    assert_eq!(restored.are_revoked(&keys).await, [true, true]);
+    assert_eq!(restored.jobs().await, 0);
+}
+
+#[tokio::test]
+async fn what_takes_a_keys_place_meanwhile_is_part_of_it() {
+    for overlap in [Duration::ZERO, Duration::from_secs(60)] {
+        let world = World::new();
+        let mut keys = vec![world.key("team", 0).await, world.key("team", 0).await];
+        let (key, value) = job("team", at(NOW));
+        world.put(key, value).await;
+        world.clock.advance(5);
+        // A younger one, that is none of it, has one too.
+        keys.push(world.key("team", 1).await);
+        for of in [0, 2, 3] {
+            let (on, author) = (Precondition::default(), author());
+            let rotated = world
+                .admin
+                .keys
+                .rotate(&keys[of], overlap, None, &author, &on);
+            keys.push(rotated.await.unwrap().key.key().id);
+        }
+        world.admin.resume().await.unwrap();
+        let ended = overlap.is_zero();
+        let expected = [true, true, ended, true, false, true];
+        assert_eq!(world.are_revoked(&keys).await, expected, "{overlap:?}");
+        assert_eq!(world.jobs().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_a_key_before_its_turn_comes_is_part_of_it() {
+    let world = World::new();
+    let mut keys = vec![world.key("team", 0).await, world.key("team", 0).await];
+    // As they are gone through.
+    keys.sort();
+    let (key, value) = job("team", at(NOW));
+    world.put(key, value).await;
+    world.clock.advance(5);
+    let (on, author) = (Precondition::default(), author());
+    let rotation = &world.admin.keys;
+    let rotation = rotation.rotate(&keys[1], Duration::ZERO, None, &author, &on);
+    let (resumed, rotated) = tokio::join!(world.admin.resume(), rotation);
+    resumed.unwrap();
+    keys.push(rotated.unwrap().key.key().id);
+    assert_eq!(world.are_revoked(&keys).await, [true, true, true]);
+    assert_eq!(world.jobs().await, 0);
 }

@@ -68,10 +68,21 @@ async fn a_holder_gives_up_what_it_shows_and_nothing_else() {
     assert_eq!(refusal(&status), "binding_required");
     revoke(&mut pair.holder.clone(), child()).await.unwrap();
     assert!(!pair.child_lives(&broker).await && pair.parent_lives(&broker).await);
-    revoke(&mut holder, of(Thing::ApiKey(pair.secret.clone())))
-        .await
-        .unwrap();
+    let key = || of(Thing::ApiKey(pair.secret.clone()));
+    let first = revoke(&mut holder, key()).await.unwrap();
     assert!(!pair.parent_lives(&broker).await);
+    // Whoever lost the answer is answered alike.
+    let again = revoke(&mut holder, key()).await.unwrap();
+    let ids = |markers: &[Marker]| {
+        markers
+            .iter()
+            .map(|marker| marker.id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (ids(&again.markers), again.durable),
+        (ids(&first.markers), true)
+    );
     let mut own = RevocationClient::new(broker.channel(Some(&web)).await);
     revoke(
         &mut own,
