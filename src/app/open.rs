@@ -1,6 +1,7 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
 use super::parties::{Contradicted, Kept, Parties};
+use super::recovery::WAY_OUT;
 use super::reloads::Contents;
 use super::{World, files, publishing, recovery, sinks, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
@@ -88,8 +89,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     closed.look().with_context(|| {
         let folder = folder.display();
         format!(
-            "the log in {folder} lacks records: put its folder back as it was, or move it away and start with \
-             --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+            "the log in {folder} lacks records: put its folder back as it was, or move it away and {WAY_OUT}"
         )
     })?;
     let kept = mark::kept(&*store).await?;
@@ -104,7 +104,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     if let (Some((sink, delivered)), false) = (&ahead, world.accept_rollback) {
         return Err(anyhow!(
             "the log ends at {} records, and sink `{sink}` has delivered {delivered}: put the log's folder back as it was, \
-             or start with --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
+             or {WAY_OUT}",
             log.durable()
         ));
     }
@@ -112,8 +112,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     if keyless && !world.accept_rollback {
         return Err(anyhow!(
             "the log in {} holds records, and the key that it signs its checkpoints with is not there: put the log's folder \
-             back as it was, or start with --accept-rollback, which begins another log, suspends all use-limited keys and \
-             cuts off all tokens so far",
+             back as it was, or {WAY_OUT}",
             folder.display()
         ));
     }
@@ -135,8 +134,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     if let (Some(ended), false) = (ended, world.accept_rollback) {
         return Err(anyhow!(
             "the log ended at {ended} records when the broker stopped, and has {} now: put the log's folder back as it was \
-             (or the store, if that is an older copy of its file), or start with --accept-rollback, which suspends all \
-             use-limited keys and cuts off all tokens so far",
+             (or the store, if that is an older copy of its file), or {WAY_OUT}",
             recovered.next
         ));
     }
@@ -168,10 +166,9 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
             parties.give_up();
         }
         Err(error) if error.is::<Contradicted>() => {
-            return Err(error.context(
-                "the log is not the one that was published: put its folder back as it was, or start with \
-                 --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
-            ));
+            return Err(error.context(format!(
+                "the log is not the one that was published: put its folder back as it was, or {WAY_OUT}"
+            )));
         }
         Err(error) => return Err(error),
     }

@@ -19,6 +19,10 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// What else can be done where a start would go on from what is not all there.
+pub(super) const WAY_OUT: &str = "start with --accept-rollback, which suspends all use-limited keys and cuts off all \
+                                  tokens so far";
+
 /// What is read of a record.
 #[derive(Deserialize)]
 struct Member<'a> {
@@ -93,10 +97,9 @@ pub(super) async fn bring_up(
                     roll_back(store, &disk, log, guard).await?;
                 }
                 Err(error) => {
-                    return Err(error.context(
-                        "the log does not hold what it says of the store: put the log's folder back as it was, or start \
-                         with --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
-                    ));
+                    return Err(error.context(format!(
+                        "the log does not hold what it says of the store: put the log's folder back as it was, or {WAY_OUT}"
+                    )));
                 }
             }
         }
@@ -125,10 +128,9 @@ pub(super) async fn bring_up(
                     roll_back(store, &disk, log, guard).await?;
                 }
                 Err(error) => {
-                    return Err(error.context(
-                        "the log cannot give back all that the store lost: put back a newer backup, or start with \
-                         --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far",
-                    ));
+                    return Err(error.context(format!(
+                        "the log cannot give back all that the store lost: put back a newer backup, or {WAY_OUT}"
+                    )));
                 }
             }
         }
@@ -137,14 +139,12 @@ pub(super) async fn bring_up(
         }
         Recovery::LogBehind => {
             return Err(anyhow!(
-                "the log lacks records that the store saw: put the log's folder back as it was, or start with \
-                 --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+                "the log lacks records that the store saw: put the log's folder back as it was, or {WAY_OUT}"
             ));
         }
         Recovery::Foreign => {
             return Err(anyhow!(
-                "store and log do not belong together: put back the two of one time, or start with \
-                 --accept-rollback, which suspends all use-limited keys and cuts off all tokens so far"
+                "store and log do not belong together: put back the two of one time, or {WAY_OUT}"
             ));
         }
     }
