@@ -50,7 +50,7 @@ const OPENING: &[(&str, &str, &str, Left, &str, bool)] = &[
     ("fsync", "EIO", "", nothing, SEGMENT, false),
     ("openat", "EMFILE", RESERVE, nothing, RESERVE, false),
     ("statx", "EIO", RESERVE, nothing, RESERVE, false),
-    ("ftruncate", "EIO", RESERVE, begun, RESERVE, true),
+    ("unlink", "EIO", RESERVE, begun, RESERVE, true),
     ("fallocate", "EIO", RESERVE, gone, RESERVE, true),
     ("fallocate", "EOPNOTSUPP", RESERVE, gone, RESERVE, false),
     ("fsync", "EIO", RESERVE, gone, RESERVE, false),
