@@ -1,9 +1,9 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
 use super::parties::{Contradicted, Kept, Parties};
-use super::recovery::WAY_OUT;
+use super::recovery::{Recovering, WAY_OUT};
 use super::reloads::Contents;
-use super::{World, files, publishing, recovery, sinks, state, watching};
+use super::{World, files, publishing, sinks, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
 use crate::audit::{Author, Closed, Disk, Holds, Log, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
@@ -116,21 +116,31 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
             folder.display()
         ));
     }
-    let was_behind = recovery::bring_up(
-        &store,
-        Arc::clone(&disk),
-        &log,
-        &recovered,
-        &guard,
-        world.accept_rollback,
-    )
-    .await?;
     let kept = Kept::new(store.clone());
-    // A store that was put back knows of an earlier end.
-    let ended = match was_behind {
-        true => None,
-        false => kept.begin(recovered.next).await?,
+    let open = || {
+        let given_up = Some(recovered_id).filter(|id| *id != log.id());
+        let disk = Arc::clone(&disk);
+        let publisher = publishing::open(&folder, disk, &log, given_up, &kek, &*random)?;
+        // After what is given up was set aside: it tells which copies are.
+        let parties = Parties::new(&config.log, &folder, &log, &kek, &kept)?;
+        anyhow::Ok((Arc::new(publisher), parties))
     };
+    let recovering = Recovering {
+        store: &store,
+        disk: &disk,
+        log: &log,
+        guard: &guard,
+        kept: &kept,
+        accept: world.accept_rollback,
+    };
+    let proven = async || {
+        let (publisher, parties) = open()?;
+        parties.ask(&publisher, &log).await?;
+        Ok(publisher)
+    };
+    recovering.bring_up(&recovered, proven).await?;
+    let ended = kept.ended().await?;
+    let ended = ended.filter(|ended| *ended < recovered.next);
     if let (Some(ended), false) = (ended, world.accept_rollback) {
         return Err(anyhow!(
             "the log ended at {ended} records when the broker stopped, and has {} now: put the log's folder back as it was \
@@ -140,19 +150,11 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     }
     let is_lacking = recovered.lack.is_some() || ahead.is_some() || keyless || ended.is_some();
     if is_lacking && log.id() == recovered_id {
-        recovery::roll_back(&store, &disk, &log, &guard).await?;
+        recovering.roll_back().await?;
     }
     // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
     // rollback that is accepted, which makes the log another one.
     let is_another = log.id() != recovered_id;
-    let open = || {
-        let given_up = Some(recovered_id).filter(|id| *id != log.id());
-        let disk = Arc::clone(&disk);
-        let publisher = publishing::open(&folder, disk, &log, given_up, &kek, &*random)?;
-        // After what is given up was set aside: it tells which copies are.
-        let parties = Parties::new(&config.log, &folder, &log, &kek, &kept)?;
-        anyhow::Ok((Arc::new(publisher), parties))
-    };
     let (mut publisher, mut parties) = open()?;
     match parties.ask(&publisher, &log).await {
         Ok(()) => {}
@@ -160,7 +162,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Err(error) if world.accept_rollback && error.is::<Contradicted>() => {
             tracing::warn!(%error, "the log that was published is given up");
             if !is_another {
-                recovery::roll_back(&store, &disk, &log, &guard).await?;
+                recovering.roll_back().await?;
                 (publisher, parties) = open()?;
             }
             parties.give_up();
@@ -175,6 +177,8 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     if is_another {
         parties.give_up();
     }
+    // Nothing was written until here but what goes with a rollback, or with a store that was put back.
+    kept.go_on().await?;
     Ok(Opened {
         store,
         log,

@@ -141,7 +141,9 @@ impl Parties {
         let Some(last) = publisher.published() else {
             return;
         };
-        if let Err(error) = self.kept.keep(&last, ended).await {
+        if let Err(error) = self.kept.keep(&last, ended).await
+            && self.kept.is_first_failure()
+        {
             tracing::warn!(%error, "the log's last checkpoint is not kept in the store; tried again later");
         }
     }

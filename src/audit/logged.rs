@@ -47,6 +47,16 @@ impl Logged {
     }
 }
 
+impl Logged {
+    /// A record of them, if it is the one that was logged, or that is not known.
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`], or what keeps the tree from being read.
+    pub fn held(&self, entry: Entry) -> Result<Entry, ReadError> {
+        logged(self, entry)
+    }
+}
+
 impl Segments for Logged {
     fn segments(&self) -> io::Result<Vec<u64>> {
         self.segments.segments()

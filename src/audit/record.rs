@@ -193,18 +193,19 @@ impl Author {
         Self { key, log }
     }
 
-    /// Whether a record's `store` member, as it stands there, was written by this broker in this place.
+    /// Whether a record's `store` member, as it stands there, was written by this broker in this place, next to that of the
+    /// record `after`.
     #[must_use]
-    pub fn wrote(&self, sequence: u64, member: &str, tag: &str) -> bool {
-        let text = self.text(sequence, member.as_bytes());
+    pub fn wrote(&self, sequence: u64, after: Option<u64>, member: &str, tag: &str) -> bool {
+        let text = self.text(sequence, after, member.as_bytes());
         self.key.is_tag(tag, &text)
     }
 
-    /// A change is one of its place: it does not count in another.
-    fn text(&self, sequence: u64, member: &[u8]) -> Vec<u8> {
-        let mut text = format!("{}\n{sequence}\n", String::from(self.log)).into_bytes();
-        text.extend_from_slice(member);
-        text
+    /// A change is one of its place: it does not count in another, nor without the one before it.
+    fn text(&self, sequence: u64, after: Option<u64>, member: &[u8]) -> Vec<u8> {
+        let after = after.map_or_else(String::new, |after| after.to_string());
+        let place = format!("{}\n{sequence}\n{after}\n", String::from(self.log));
+        [place.as_bytes(), member].concat()
     }
 }
 
@@ -240,13 +241,16 @@ impl StoreRecord {
         self.record.room().saturating_add(self.member.len())
     }
 
-    /// Appends the record's line to `out`.
-    pub(super) fn line(&self, out: &mut Vec<u8>, place: Place) {
+    /// Appends the record's line to `out`; `after` is the last one that came from the store before.
+    pub(super) fn line(&self, out: &mut Vec<u8>, place: Place, after: Option<u64>) {
         start(out, place);
         out.extend_from_slice(br#""store":"#);
         out.extend_from_slice(&self.member);
-        let Author { key, .. } = &self.author;
-        let tag = key.tag(&self.author.text(place.sequence, &self.member));
+        if let Some(after) = after {
+            let _ = write!(out, r#","store_after":{after}"#);
+        }
+        let text = self.author.text(place.sequence, after, &self.member);
+        let tag = self.author.key.tag(&text);
         let _ = write!(out, r#","store_mac":"{tag}","#);
         finish(out, self.record.0.strip_prefix(b"{"), place);
     }

@@ -21,6 +21,7 @@ mod log_health;
 mod metadata;
 mod pipes;
 mod policies;
+mod put_back;
 mod record;
 mod reloads;
 mod revocation;

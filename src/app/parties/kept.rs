@@ -14,7 +14,7 @@ use crate::store::{Batch, CommitError, Key, Store, StoreFault, TooLarge, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 const CHECKPOINT: &str = "meta/checkpoint";
@@ -44,6 +44,8 @@ pub(in crate::app) struct Kept {
     store: Arc<dyn Store>,
     /// Records that the checkpoint is of which this run kept last.
     size: Arc<AtomicU64>,
+    /// Said once, and not each time.
+    failing: Arc<AtomicBool>,
     /// Held by who adds a witness.
     adding: Arc<Mutex<()>>,
 }
@@ -69,6 +71,7 @@ impl Kept {
         Self {
             store,
             size: Arc::default(),
+            failing: Arc::default(),
             adding: Arc::default(),
         }
     }
@@ -79,21 +82,25 @@ impl Kept {
         Ok(kept.map(|kept| kept.note))
     }
 
-    /// Another run begins, of a log that holds `records`. Answers how many it had ended with, where those are fewer: then the
-    /// run must not go on.
-    pub(in crate::app) async fn begin(&self, records: u64) -> anyhow::Result<Option<u64>> {
+    /// How many records the log had ended with, where that was kept at a stop.
+    pub(in crate::app) async fn ended(&self) -> Result<Option<u64>, StoreFault> {
+        let kept: Option<Checkpoint> = self.read(CHECKPOINT).await?;
+        Ok(kept.filter(|kept| kept.ended).map(|kept| kept.size))
+    }
+
+    /// The log is written from now on: where it ended is no longer known.
+    ///
+    /// # Errors
+    /// The store's own; then nothing must be written.
+    pub(in crate::app) async fn go_on(&self) -> anyhow::Result<()> {
         let kept: Option<Checkpoint> = self.read(CHECKPOINT).await?;
         let Some(mut kept) = kept.filter(|kept| kept.ended) else {
-            return Ok(None);
+            return Ok(());
         };
-        if kept.size < records {
-            return Ok(Some(kept.size));
-        }
-        // Before anything is written. Also on a full disk: who cannot start cannot revoke.
         kept.ended = false;
+        // Also on a full disk: who cannot start cannot revoke.
         let batch = put(Batch::new(), CHECKPOINT, &kept).map(Batch::reserved);
-        commit(&*self.store, batch).await?;
-        Ok(None)
+        Ok(commit(&*self.store, batch).await?)
     }
 
     /// Keeps a checkpoint in the place of the one before; that the log has `ended` with it, too.
@@ -110,7 +117,13 @@ impl Kept {
         };
         commit(&*self.store, put(Batch::new(), CHECKPOINT, &kept)).await?;
         self.size.store(size, Ordering::Release);
+        self.failing.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether the one before it did not fail.
+    pub(super) fn is_first_failure(&self) -> bool {
+        !self.failing.swap(true, Ordering::AcqRel)
     }
 
     /// Whether a witness speaks of the log as it is now.
@@ -220,23 +233,24 @@ mod tests {
         let path = folder.path().join("store.db");
         let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
         let kept = Kept::new(Arc::new(EmbeddedStore::open(&path, clock, random).unwrap()));
-        let begin = async |records| kept.begin(records).await.unwrap();
-        assert_eq!(begin(9).await, None);
+        let ended = async || kept.ended().await.unwrap();
+        kept.go_on().await.unwrap();
+        assert_eq!(ended().await, None);
         // Not ended: what came after the checkpoint, nobody knows.
         kept.keep(&published(5, "five"), false).await.unwrap();
-        assert_eq!(begin(9).await, None);
+        assert_eq!(ended().await, None);
         for _ in 0..2 {
             kept.keep(&published(5, "five"), true).await.unwrap();
             // However often it is looked at.
-            assert_eq!(begin(6).await, Some(5));
-            assert_eq!(begin(6).await, Some(5));
-            // From here on it grows. What it lacks the checkpoint tells.
-            assert_eq!(begin(5).await, None);
-            assert_eq!(begin(6).await, None);
+            assert_eq!(ended().await, Some(5));
+            assert_eq!(ended().await, Some(5));
+            // From here on it grows.
+            kept.go_on().await.unwrap();
+            assert_eq!(ended().await, None);
             assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "five");
         }
         kept.keep(&published(5, "five"), true).await.unwrap();
         begin_anew(&*kept.store).await.unwrap();
-        assert_eq!(begin(6).await, None);
+        assert_eq!(ended().await, None);
     }
 }

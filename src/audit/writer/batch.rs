@@ -113,7 +113,7 @@ impl<'a> Batch<'a> {
             return;
         }
         let place = self.take_place();
-        entry.line(self.buffer, place);
+        entry.line(self.buffer, place, known.map(|drained| drained.sequence));
         self.position.drained = Some(Drained {
             revision,
             sequence: place.sequence,
