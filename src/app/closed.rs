@@ -1,7 +1,7 @@
 //! Looking after the log's closed segments: nothing is issued while one of them is lost.
 
 use super::World;
-use crate::audit::{Closed, Log};
+use crate::audit::{Closed, Log, Lost};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,9 +19,10 @@ pub(super) fn start(world: &World, log: Log, closed: Closed) {
         while quiet.run_until_cancelled(ticks.tick()).await.is_some() {
             let closed = Arc::clone(&closed);
             let look = move || closed.lock().unwrap_or_else(PoisonError::into_inner).look();
-            // One that could not be made says nothing, and is made again.
-            if let Ok(looked) = tokio::task::spawn_blocking(look).await {
-                log.lacks(looked.err().as_ref());
+            match tokio::task::spawn_blocking(look).await {
+                // One that could not be made says nothing, and is made again.
+                Err(_) | Ok(Err(Lost::Unseen(_))) => {}
+                Ok(looked) => log.lacks(looked.err().as_ref()),
             }
         }
         Ok::<_, anyhow::Error>(())

@@ -14,6 +14,7 @@ use super::archive::Form;
 use super::device::Segments;
 use super::disk::{self, DiskReader};
 use super::segment::{Damage, Lines};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
@@ -24,7 +25,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Lost {
     /// The folder cannot be listed.
     #[error("the log's folder cannot be read: {0}")]
-    Folder(#[from] io::Error),
+    Folder(io::Error),
+    /// The process or the host has no more of what a look takes: nothing is known of them, lost or not.
+    #[error("the log's segments cannot be looked at: {0}")]
+    Unseen(io::Error),
     /// A segment is gone.
     #[error("{} is gone, and so is its compressed form: put it back", disk::name(*.0))]
     Gone(u64),
@@ -44,10 +48,17 @@ impl Lost {
         Self::Changed { first, why }
     }
 
-    fn unread(first: u64, error: &io::Error) -> Self {
+    fn unread(first: u64, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Gone(first),
-            _ => Self::changed(first, error),
+            _ => Self::of(error, |error| Self::changed(first, error)),
+        }
+    }
+
+    fn of(error: io::Error, loss: impl FnOnce(io::Error) -> Self) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Self::Unseen(error),
+            _ => loss(error),
         }
     }
 }
@@ -59,7 +70,7 @@ impl Lost {
 /// [`Lost`].
 pub(super) fn joins(segments: &dyn Segments, first: u64, next: u64) -> Result<(), Lost> {
     let open = |of| {
-        let unread = |error| Lost::unread(of, &error);
+        let unread = |error| Lost::unread(of, error);
         let mut input = segments.read(of).map_err(unread)?;
         let lines = Lines::open(input.by_ref(), of);
         let header = lines
@@ -76,7 +87,7 @@ pub(super) fn joins(segments: &dyn Segments, first: u64, next: u64) -> Result<()
         _ => return Err(Lost::changed(next, "it does not follow the one before it")),
     };
     let end = open(first)?.1.seek(SeekFrom::End(0));
-    match end.map_err(|error| Lost::unread(first, &error))? < size {
+    match end.map_err(|error| Lost::unread(first, error))? < size {
         true => Err(Lost::changed(first, "it was cut")),
         false => Ok(()),
     }
@@ -118,7 +129,8 @@ impl Closed {
     /// # Errors
     /// [`Lost`]: the first of them that is not.
     pub fn look(&mut self) -> Result<(), Lost> {
-        let firsts = self.reader.segments()?;
+        let firsts = self.reader.segments();
+        let firsts = firsts.map_err(|error| Lost::of(error, Lost::Folder))?;
         let known = self.known.iter().map(|(first, (next, _))| (*first, *next));
         let mut all: BTreeMap<u64, u64> = known.collect();
         all.extend(firsts.iter().copied().zip(firsts.iter().skip(1).copied()));
@@ -135,7 +147,7 @@ impl Closed {
 
     fn look_at(&mut self, first: u64, next: u64) -> Result<(), Lost> {
         let is = self.reader.stamp(first);
-        let seen = (next, is.map_err(|error| Lost::unread(first, &error))?);
+        let seen = (next, is.map_err(|error| Lost::unread(first, error))?);
         if self.known.get(&first) == Some(&seen) {
             return Ok(());
         }

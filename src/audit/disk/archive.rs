@@ -21,7 +21,8 @@ impl DiskReader {
     /// Which file holds a segment, and since when as it is.
     pub(in crate::audit) fn stamp(&self, first: u64) -> io::Result<Stamp> {
         let of = |form| -> io::Result<Stamp> {
-            let named = std::fs::symlink_metadata(self.folder.join(name(first, form)))?;
+            // Of the file, wherever a link leads to it.
+            let named = std::fs::metadata(self.folder.join(name(first, form)))?;
             Ok(Stamp {
                 form,
                 identity: identity(&named),
