@@ -119,14 +119,16 @@ async fn attend<IO>(
     let time_to_go = AbortOnDropHandle::new(tokio::spawn(time_to_go));
     let grace = tokio::select! {
         biased;
-        ended = connection.as_mut() => return log_end(ended),
+        // First: a peer that keeps its connection busy leaves no turn for what comes after.
         grace = time_to_go => grace.unwrap_or_default(),
+        ended = connection.as_mut() => return log_end(ended),
     };
     connection.as_mut().graceful_shutdown();
     tokio::select! {
-        ended = connection => log_end(ended),
+        biased;
         () = shutdown.hard.cancelled() => {}
         () = sleep(grace) => {}
+        ended = connection => log_end(ended),
     }
 }
 
