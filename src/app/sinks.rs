@@ -14,17 +14,20 @@ const FOLDER: &str = "sinks";
 /// Starts them. Before anything is recorded, so that a sink that begins with the log's end has the start.
 pub(super) fn start(config: &Config, world: &World, opened: &Opened) -> anyhow::Result<Sinks> {
     let segments = Arc::new(DiskReader::new(&config.log_directory()));
-    let around = Around {
+    // To each its own, which has read what this one is at.
+    let logged = || Logged::new(Arc::clone(&segments) as _, Arc::clone(&opened.publisher));
+    let around = || Around {
         log: opened.log.clone(),
-        segments: Arc::new(Logged::new(segments, Arc::clone(&opened.publisher))),
+        segments: Arc::new(logged()),
         cursors: Arc::new(DiskCursors::new(&config.data.join(FOLDER))),
         clock: Arc::clone(&world.clock),
         random: Arc::clone(&world.random),
     };
     let mut all = Vec::new();
     for settings in &config.log.sinks {
+        let around = around();
         let sink = settings.kind.open(&around);
-        let relay = Relay::open(settings.clone(), sink, around.clone())?;
+        let relay = Relay::open(settings.clone(), sink, around)?;
         all.push(Arc::clone(relay.stats()));
         let quiet = world.lifecycle.quiet().clone();
         world.lifecycle.spawn("sink", async move {

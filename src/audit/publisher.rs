@@ -24,7 +24,7 @@ use super::edge::Edge;
 use super::note::{InvalidNoteKey, NoteKey};
 use super::read::{ReadError, records_at};
 use super::shelf::Shelf;
-use super::take_up::take_up;
+use super::take_up::{begin, take_up};
 use super::tree::{Frontier, Hash, Tile, leaf};
 use crate::keys::LogKey;
 use arc_swap::ArcSwap;
@@ -95,6 +95,11 @@ pub enum PublishError {
         "the log begins at record {0}, and no record says that those before it were removed: put the segments before it back, or move the folder away and accept the rollback"
     )]
     Cut(u64),
+    /// The log's first records were removed, and so was what is left of them.
+    #[error(
+        "the log begins at record {0}, and its checkpoint and tiles, which have the hashes of those before it, are gone: put them back, or move the folder away and accept the rollback"
+    )]
+    Treeless(u64),
     /// The checkpoint could not be signed.
     #[error("the checkpoint could not be signed")]
     Signing,
@@ -117,7 +122,10 @@ impl Publisher {
         shelf.put_key(&verifier.to_string())?;
         let edge = match &published {
             None if shelf.holds_tiles()? => return Err(PublishError::NoCheckpoint),
-            None => Edge::default(),
+            None => match begin(&device)? {
+                0 => Edge::default(),
+                begins => return Err(PublishError::Treeless(begins)),
+            },
             Some(Published { checkpoint, .. }) if checkpoint.size > durable => {
                 return Err(PublishError::Behind {
                     log: durable,

@@ -72,7 +72,7 @@ pub const REFUSAL_GROUPS: usize = 256;
 /// Searches through the log at a time; past it a call is refused. Each has a thread, and reads the disk that the log is
 /// written to.
 pub const LOG_QUERIES: usize = 4;
-/// How many of them one principal may have: the rest is for others, and for what a revocation would hit.
+/// How many of them one principal may have: the rest is for others.
 pub const LOG_QUERIES_PER_PRINCIPAL: usize = LOG_QUERIES / 2;
 /// Readers that follow the log at a time; past it a call is refused.
 pub const LOG_TAILS: usize = 32;
