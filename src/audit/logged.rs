@@ -107,6 +107,7 @@ pub(super) fn logged(segments: &dyn Segments, entry: Entry) -> Result<Entry, Rea
 mod tests {
     use super::*;
     use crate::audit::leaves::{Leaves, Run};
+    use crate::audit::testing::stand_in::StandIn;
     use crate::audit::testing::{Memory, archive, context, minted, open_with, options, token_id};
     use crate::audit::{Filter, Follow, Options, Order, search, story};
     use std::fs;
@@ -118,36 +119,6 @@ mod tests {
     /// Up to where the writer's hashes are in memory.
     const WRITTEN: u64 = 290;
 
-    /// A log whose writer keeps hashes.
-    #[derive(Debug)]
-    struct Written(Arc<Memory>, Leaves);
-
-    impl Segments for Written {
-        fn segments(&self) -> io::Result<Vec<u64>> {
-            self.0.segments()
-        }
-
-        fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
-            self.0.read(first)
-        }
-
-        fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
-            self.0.index(first)
-        }
-
-        fn distrust(&self, first: u64) {
-            self.0.distrust(first);
-        }
-
-        fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
-            self.0.acknowledged()
-        }
-
-        fn leaves(&self) -> Option<&Leaves> {
-            Some(&self.1)
-        }
-    }
-
     async fn world(folder: &Path) -> (Arc<Memory>, Arc<Logged>) {
         let device = Memory::new();
         let small = Options {
@@ -158,14 +129,19 @@ mod tests {
         for n in 0..RECORDS {
             log.issue(minted(n.into()), &context()).await.unwrap();
         }
-        let written = Arc::new(Written(Arc::clone(&device), Leaves::default()));
+        // Its writer keeps hashes.
+        let written = Arc::new(StandIn {
+            leaves: Some(Leaves::default()),
+            ..StandIn::of(&device)
+        });
         let publisher = archive::publisher(folder, Arc::clone(&written) as _, 0);
         publisher.advance(PUBLISHED).unwrap();
         let all = crate::audit::read::records(Arc::clone(&device) as _, PUBLISHED).unwrap();
         let count = usize::try_from(WRITTEN - PUBLISHED).unwrap();
+        let leaves = written.leaves().unwrap();
         for entry in all.take(count) {
             let line = [&entry.unwrap().line[..], b"\n"].concat();
-            written.1.put(Run::of(&line).unwrap());
+            leaves.put(Run::of(&line).unwrap());
         }
         let logged = Logged::new(written, Arc::new(publisher));
         (device, Arc::new(logged))

@@ -1,7 +1,9 @@
 //! Fixtures of the audit tests: a device in memory that fails on command, and tokens to record.
 
 pub(super) mod archive;
+mod file;
 mod handle;
+pub(super) mod stand_in;
 
 use super::archive::{Archive as _, Form};
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
@@ -14,11 +16,11 @@ use crate::id::{KeyId, KeyPublicId, TokenId};
 use crate::mint::Minted;
 use crate::policy::{Grant, Rule};
 use crate::revocation::HotSet;
+use file::File;
 use handle::Handle;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -49,36 +51,6 @@ pub(super) enum Effect {
     Persists,
     /// Nothing is wrong with it: the one after it is meant.
     Works,
-}
-
-#[derive(Clone, Debug, Default)]
-struct File {
-    written: Vec<u8>,
-    durable: Vec<u8>,
-    /// What a sync failed on: a later sync holds it for written, and it reads as zeros after a power cut.
-    lost: Vec<Range<usize>>,
-    /// Its name is there and not durable.
-    unnamed: bool,
-}
-
-impl File {
-    fn synced(bytes: Vec<u8>) -> Self {
-        Self {
-            durable: bytes.clone(),
-            written: bytes,
-            lost: Vec::new(),
-            unnamed: false,
-        }
-    }
-
-    /// What a sync that succeeds makes durable, of the first `length` bytes.
-    fn sync(&mut self, length: usize) {
-        self.durable = self.written[..length].to_vec();
-        for range in &self.lost {
-            let end = range.end.min(length);
-            self.durable[range.start.min(end)..end].fill(0);
-        }
-    }
 }
 
 #[derive(Debug, Default)]

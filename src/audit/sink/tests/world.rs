@@ -5,7 +5,7 @@ use crate::audit::sink::{
     Undelivered,
 };
 use crate::audit::testing::{Memory, Opened, open};
-use crate::audit::{Act, ActKind, Filter, Segments, Source};
+use crate::audit::{Act, ActKind, Filter, Segments};
 use crate::clock::SystemRandomness;
 use crate::limits;
 use std::collections::BTreeMap;
@@ -170,34 +170,6 @@ pub(super) fn failed() -> Undelivered {
 
 pub(super) fn refused() -> Undelivered {
     Undelivered::Refused("odd".into())
-}
-
-/// Segments without the first ones.
-#[derive(Debug)]
-pub(super) struct Removed(pub(super) Arc<Memory>, pub(super) u64);
-
-impl Segments for Removed {
-    fn segments(&self) -> io::Result<Vec<u64>> {
-        let mut all = self.0.segments()?;
-        all.retain(|first| *first >= self.1);
-        Ok(all)
-    }
-
-    fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
-        self.0.read(first)
-    }
-
-    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
-        self.0.index(first)
-    }
-
-    fn distrust(&self, first: u64) {
-        self.0.distrust(first);
-    }
-
-    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
-        self.0.acknowledged()
-    }
 }
 
 pub(super) struct Said(pub(super) Arc<Mutex<Vec<u8>>>);

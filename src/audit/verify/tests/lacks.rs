@@ -2,10 +2,9 @@
 
 use super::{look, publisher};
 use crate::audit::acknowledged::Acknowledged;
-use crate::audit::device::Source;
+use crate::audit::testing::stand_in::StandIn;
 use crate::audit::testing::{Memory, context, minted, open};
 use crate::audit::{Device as _, Finding, Lack, Segments};
-use std::io;
 use std::sync::Arc;
 
 /// What the writer does meanwhile.
@@ -16,38 +15,6 @@ enum Meanwhile {
     PutsBack,
     /// It goes on behind what is read, and finds that this is gone.
     Loses(Acknowledged),
-}
-
-#[derive(Debug)]
-struct Written(Arc<Memory>, Meanwhile);
-
-impl Segments for Written {
-    fn segments(&self) -> io::Result<Vec<u64>> {
-        if let Meanwhile::Loses(acknowledged) = self.1 {
-            self.0.keep_acknowledged(&acknowledged.encode()?)?;
-        }
-        self.0.segments()
-    }
-
-    fn read(&self, first: u64) -> io::Result<Box<dyn Source>> {
-        self.0.read(first)
-    }
-
-    fn index(&self, first: u64) -> io::Result<Box<dyn Source>> {
-        self.0.index(first)
-    }
-
-    fn distrust(&self, first: u64) {
-        self.0.distrust(first);
-    }
-
-    fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
-        let kept = self.0.acknowledged();
-        if let Meanwhile::PutsBack = self.1 {
-            self.0.forget_acknowledged()?;
-        }
-        kept
-    }
 }
 
 #[tokio::test]
@@ -66,8 +33,24 @@ async fn only_what_was_acknowledged_before_it_was_read_and_is_still_missing_is_m
         records,
     };
     let found = |meanwhile| {
-        let segments = Arc::new(Written(Arc::clone(&device), meanwhile));
-        look(folder, segments, publisher.verifier())
+        let mut segments = StandIn::of(&device);
+        match meanwhile {
+            Meanwhile::Nothing => {}
+            Meanwhile::PutsBack => {
+                segments.acknowledged = Box::new(|memory| {
+                    let kept = memory.acknowledged();
+                    memory.forget_acknowledged()?;
+                    kept
+                });
+            }
+            Meanwhile::Loses(acknowledged) => {
+                segments.segments = Box::new(move |memory| {
+                    memory.keep_acknowledged(&acknowledged.encode()?)?;
+                    memory.segments()
+                });
+            }
+        }
+        look(folder, Arc::new(segments), publisher.verifier())
     };
     assert_eq!(found(Meanwhile::Loses(kept(3))).unwrap().records, 2);
     // From now on it is known before.
