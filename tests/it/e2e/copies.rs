@@ -89,13 +89,9 @@ fn site(copies: &str, server: Option<&Outside>) -> Arc<Site> {
 
 /// Puts a log by, and has it grow. The broker is stopped then.
 async fn grow(site: &Arc<Site>) {
-    let mut broker = site.start().await;
-    broker.issue(2).await;
-    broker.terminate().await;
+    site.issue_and_stop(2).await;
     copy_folder(&site.path("data"), &site.path("put-by"));
-    broker.restart().await;
-    broker.issue(20).await;
-    assert!(broker.terminate().await.success());
+    site.issue_and_stop(20).await;
 }
 
 fn put_back(site: &Site) {
@@ -162,29 +158,18 @@ async fn a_log_behind_its_last_published_checkpoint_does_not_issue() {
         grow(&site).await;
         // Sound in itself, and believed without the copy.
         put_back(&site);
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        for word in [place, "--accept-rollback", "the log ends at"] {
-            assert!(said.contains(word), "no `{word}` in {said}");
-        }
+        site.refuses(&[place, "--accept-rollback", "the log ends at"])
+            .await;
         // Forked: more records than the copy is of, and others.
         let config = fs::read_to_string(site.path("cambist.toml")).unwrap();
         fs::write(site.path("cambist.toml"), config.replacen(&copies, "", 1)).unwrap();
-        let mut unheld = site.start().await;
-        unheld.issue(60).await;
-        assert!(unheld.terminate().await.success());
+        site.issue_and_stop(60).await;
         fs::write(site.path("cambist.toml"), &config).unwrap();
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains("are not those of"), "{said}");
+        site.refuses(&["are not those of"]).await;
         // Accepted, it is another log, and the copies are its own.
         let key = fs::read_to_string(site.path("data/log/vkey")).unwrap();
-        let mut command = site.command();
-        command.arg("--accept-rollback");
-        let mut accepted = site.run(command).await;
+        let mut accepted = site.accept_rollback().await;
         assert_ne!(fs::read_to_string(site.path("data/log/vkey")).unwrap(), key);
-        let record = accepted.record(|record| record["action"] == "recovery.accept_rollback");
-        record.await;
         assert!(accepted.terminate().await.success());
         site.start().await.terminate().await;
     }
@@ -207,9 +192,7 @@ async fn what_is_in_a_copys_place_and_is_none_keeps_the_broker_from_starting() {
         good.replacen("/node-1", "/node-2", 1),
     ] {
         fs::write(&path, &wrong).unwrap();
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains("not one of this log by its key"), "{said}");
+        site.refuses(&["not one of this log by its key"]).await;
         assert_eq!(fs::read_to_string(&path).unwrap(), wrong, "left as it is");
     }
     fs::write(&path, good).unwrap();
@@ -230,18 +213,14 @@ async fn a_copy_that_cannot_be_read_keeps_it_from_starting_where_it_is_required(
         // Two logs have no place in common.
         broker.kill9().await;
         let required = site(&format!("{copies}required = true\n"), Some(&outside));
-        let (code, said) = required.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains("cannot be read, and is required"), "{said}");
+        required.refuses(&["cannot be read, and is required"]).await;
         server.with(|kept| (kept.broken, kept.note) = (None, None));
         fs::create_dir(required.path("away")).unwrap();
         required.start().await.terminate().await;
         // The folder of a disk that is not mounted is there as well, and empty.
         server.with(|kept| kept.note = None);
         let _only_one_is_there = fs::remove_file(required.path("away/checkpoint"));
-        let (code, said) = required.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains("one is required"), "{said}");
+        required.refuses(&["one is required"]).await;
     }
 }
 
@@ -274,9 +253,7 @@ async fn a_copy_that_was_away_when_a_rollback_was_accepted_is_replaced_later() {
     let given_up = server.with(|kept| kept.note.clone()).unwrap();
     put_back(&site);
     server.with(|kept| kept.broken = Some(StatusCode::BAD_GATEWAY));
-    let mut command = site.command();
-    command.arg("--accept-rollback");
-    site.run(command).await.terminate().await;
+    site.accept_rollback().await.terminate().await;
     assert_eq!(server.with(|kept| kept.note.clone()).unwrap(), given_up);
     // Back at a start, or after it.
     for at_start in [true, false] {
@@ -299,9 +276,7 @@ async fn a_copy_that_was_away_when_a_rollback_was_accepted_is_replaced_later() {
     other.start().await.terminate().await;
     let foreign = fs::read(other.path("other/checkpoint")).unwrap();
     server.with(|kept| (kept.broken, kept.note) = (None, Some(foreign.into())));
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("not one of this log by its key"), "{said}");
+    site.refuses(&["not one of this log by its key"]).await;
 }
 
 /// A key's name says nothing: who can give it one has the copy overwritten that tells on them.
@@ -319,9 +294,7 @@ async fn a_copy_of_a_log_that_was_not_given_up_here_is_not_replaced() {
     for name in ["vkey", "key"] {
         let from = other.path("data/log").join(name);
         fs::copy(from, log.join(format!("{name}.old"))).unwrap();
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains("not one of this log by its key"), "{said}");
+        site.refuses(&["not one of this log by its key"]).await;
         assert_eq!(fs::read(&copy).unwrap(), foreign);
     }
 }

@@ -19,9 +19,7 @@ fn put_pipe(path: &Path) {
 async fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
     let site = Site::with(|setup| setup.config.push_str(COPY));
     fs::create_dir(site.path("other")).unwrap();
-    let mut broker = site.start().await;
-    broker.issue(3).await;
-    assert!(broker.terminate().await.success());
+    site.issue_and_stop(3).await;
     let log = site.path("data/log");
     let segment = segments(&log).remove(0);
     let index = segment.with_extension("idx");

@@ -10,6 +10,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What a start says that does not give the store back what it lost.
+const LOST: &str = "cannot give back all that the store lost";
 const BANNED: [&str; 3] = [
     "spiffe://example.org/x",
     "spiffe://example.org/y",
@@ -18,7 +20,7 @@ const BANNED: [&str; 3] = [
 
 /// A site, stopped, with a backup from before some workloads were banned in its place, and its log beside it.
 async fn behind() -> Arc<Site> {
-    let site = Site::with(|_| {});
+    let site = Site::new();
     let mut broker = site.start().await;
     broker.issue(2).await;
     let backup = site.path("backup");
@@ -57,14 +59,6 @@ fn forget(log: &Path, subject: &str) {
     fs::write(&last, lines.join("\n") + "\n").unwrap();
 }
 
-async fn refused(site: &Site, word: &str) {
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1, "{said}");
-    for word in ["cannot give back all that the store lost", word] {
-        assert!(said.contains(word), "no `{word}` in {said}");
-    }
-}
-
 /// Starts it with the log as it was, and sees that all are banned.
 async fn all_are_banned(site: &Arc<Site>) {
     put_log_back(site);
@@ -82,7 +76,8 @@ async fn nothing_is_done_again_from_a_log_that_is_not_the_one_that_was_published
     let site = behind().await;
     let log = site.path("data/log");
     forget(&log, BANNED[0]);
-    refused(&site, "are not those of the log's last checkpoint").await;
+    site.refuses(&[LOST, "are not those of the log's last checkpoint"])
+        .await;
     all_are_banned(&site).await;
 }
 
@@ -97,7 +92,7 @@ async fn what_is_done_again_is_every_change_in_its_order() {
         fs::remove_file(log.join("checkpoint")).unwrap();
         fs::remove_dir_all(log.join("tile")).unwrap();
         forget(&log, subject);
-        refused(&site, "before that of record").await;
+        site.refuses(&[LOST, "before that of record"]).await;
     }
     all_are_banned(&site).await;
 }
@@ -105,11 +100,9 @@ async fn what_is_done_again_is_every_change_in_its_order() {
 /// What is done again stays done, and is not taken for somebody else's records by the start after.
 #[tokio::test]
 async fn a_start_that_fails_after_it_may_be_tried_again() {
-    let site = Site::with(|_| {});
+    let site = Site::new();
     let store = site.path("data/store.db");
-    let mut broker = site.start().await;
-    broker.issue(2).await;
-    assert!(broker.terminate().await.success());
+    site.issue_and_stop(2).await;
     // Of a broker that is stopped, the file alone is a copy.
     fs::copy(&store, site.path("cold.db")).unwrap();
     let mut broker = site.start().await;
@@ -125,12 +118,7 @@ async fn a_start_that_fails_after_it_may_be_tried_again() {
     assert!(broker.terminate().await.success());
     fs::copy(site.path("cold.db"), &store).unwrap();
     let taken = TcpListener::bind(site.listens).unwrap();
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(
-        said.contains("done again") && said.contains("in use"),
-        "{said}"
-    );
+    site.refuses(&["done again", "in use"]).await;
     drop(taken);
     let mut broker = site.start().await;
     let ran = broker.run_as_admin(&["marker", "list", "--json"]).await;
@@ -141,12 +129,9 @@ async fn a_start_that_fails_after_it_may_be_tried_again() {
 /// Nor does a start that was refused take away what is known of the stop before it.
 #[tokio::test]
 async fn a_start_that_is_refused_lets_nothing_be_added() {
-    let site = Site::with(|_| {});
-    let log = site.path("data/log");
-    let mut broker = site.start().await;
-    broker.issue(2).await;
-    assert!(broker.terminate().await.success());
-    let segment = segments(&log).pop().unwrap();
+    let site = Site::new();
+    site.issue_and_stop(2).await;
+    let segment = segments(&site.path("data/log")).pop().unwrap();
     let text = fs::read_to_string(&segment).unwrap();
     fs::write(&segment, text.replacen("broker.start", "broker.stark", 1)).unwrap();
     assert_eq!(site.fails(&[]).await.0, 1);
@@ -155,9 +140,7 @@ async fn a_start_that_is_refused_lets_nothing_be_added() {
     added["seq"] = (last["seq"].as_u64().unwrap() + 1).into();
     added["batch"] = added["seq"].clone();
     fs::write(&segment, format!("{text}{added}\n")).unwrap();
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("when the broker stopped"), "{said}");
+    site.refuses(&["when the broker stopped"]).await;
     fs::write(&segment, text).unwrap();
     assert!(site.start().await.terminate().await.success());
 }

@@ -51,15 +51,11 @@ fn put_tree_back(log: &Path) {
 
 #[tokio::test]
 async fn the_store_knows_what_was_published_last() {
-    let site = Site::with(|_| {});
+    let site = Site::new();
     let (data, log) = (site.path("data"), site.path("data/log"));
-    let mut broker = site.start().await;
-    broker.issue(2).await;
-    assert!(broker.terminate().await.success());
+    site.issue_and_stop(2).await;
     copy_folder(&log, &site.path("earlier"));
-    broker.restart().await;
-    broker.issue(20).await;
-    assert!(broker.terminate().await.success());
+    site.issue_and_stop(20).await;
     copy_folder(&data, &site.path("put-by"));
     let put_back = || {
         fs::remove_dir_all(&data).unwrap();
@@ -67,15 +63,12 @@ async fn the_store_knows_what_was_published_last() {
     };
     let refused = async |word: &str| {
         let before = (written(&log), fs::read(log.join("checkpoint")).ok());
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        for word in [
+        site.refuses(&[
             "the log's checkpoint in the store",
             word,
             "--accept-rollback",
-        ] {
-            assert!(said.contains(word), "no `{word}` in {said}");
-        }
+        ])
+        .await;
         // Nothing but that there is nothing was signed.
         assert_eq!(written(&log), before.0);
         let signed = fs::read_to_string(log.join("checkpoint")).unwrap();
@@ -104,11 +97,7 @@ async fn the_store_knows_what_was_published_last() {
     put_back();
     take_tree(&log);
     rewrite(&log);
-    let mut command = site.command();
-    command.arg("--accept-rollback");
-    let mut accepted = site.run(command).await;
-    let record = accepted.record(|record| record["action"] == "recovery.accept_rollback");
-    record.await;
+    let mut accepted = site.accept_rollback().await;
     accepted.issue(1).await;
     assert!(accepted.terminate().await.success());
     site.start().await.terminate().await;
@@ -120,7 +109,7 @@ async fn the_store_knows_what_was_published_last() {
 /// While a broker runs, the store is told every few seconds, and at its start.
 #[tokio::test]
 async fn the_store_knows_what_was_published_without_a_stop() {
-    let site = Site::with(|_| {});
+    let site = Site::new();
     let log = site.path("data/log");
     let mut broker = site.start().await;
     let issued = broker.issue(2).await;
@@ -138,9 +127,7 @@ async fn the_store_knows_what_was_published_without_a_stop() {
     broker.kill9().await;
     take_tree(&log);
     rewrite(&log);
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("the log's checkpoint in the store"), "{said}");
+    site.refuses(&["the log's checkpoint in the store"]).await;
 }
 
 /// How many records the checkpoint is of that a store holds.
@@ -170,11 +157,9 @@ fn append(log: &Path, like: &str, change: impl FnOnce(&mut Value)) {
 
 #[tokio::test]
 async fn a_log_that_was_stopped_has_no_more_records_at_the_next_start() {
-    let site = Site::with(|_| {});
+    let site = Site::new();
     let log = site.path("data/log");
-    let mut broker = site.start().await;
-    broker.issue(2).await;
-    assert!(broker.terminate().await.success());
+    site.issue_and_stop(2).await;
     let segment = segments(&log).pop().unwrap();
     let before = fs::read(&segment).unwrap();
     append(&log, "\"kind\":\"issue\"", |record| {
@@ -182,15 +167,12 @@ async fn a_log_that_was_stopped_has_no_more_records_at_the_next_start() {
     });
     for _ in 0..2 {
         let added = fs::read(&segment).unwrap();
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        for word in [
+        site.refuses(&[
             "the log ended at",
             "when the broker stopped",
             "--accept-rollback",
-        ] {
-            assert!(said.contains(word), "no `{word}` in {said}");
-        }
+        ])
+        .await;
         assert_eq!(fs::read(&segment).unwrap(), added);
     }
     // Without it, it goes on, and may be killed.
@@ -202,11 +184,7 @@ async fn a_log_that_was_stopped_has_no_more_records_at_the_next_start() {
     assert!(broker.terminate().await.success());
     // Accepted, what was added stays, and all that was issued is cut off.
     append(&log, "\"kind\":\"issue\"", |_| {});
-    let mut command = site.command();
-    command.arg("--accept-rollback");
-    let mut accepted = site.run(command).await;
-    let record = accepted.record(|record| record["action"] == "recovery.accept_rollback");
-    record.await;
+    let mut accepted = site.accept_rollback().await;
     assert!(accepted.terminate().await.success());
     site.start().await.terminate().await;
 }
@@ -214,7 +192,7 @@ async fn a_log_that_was_stopped_has_no_more_records_at_the_next_start() {
 /// What is done again in a store that was put back is what the broker had committed, and in the log's order.
 #[tokio::test]
 async fn nothing_is_done_again_that_the_broker_did_not_commit() {
-    let site = Site::with(|_| {});
+    let site = Site::new();
     let (data, log) = (site.path("data"), site.path("data/log"));
     let mut broker = site.start().await;
     broker.issue(2).await;
@@ -239,11 +217,8 @@ async fn nothing_is_done_again_that_the_broker_did_not_commit() {
         fs::remove_dir_all(&data).unwrap();
         copy_folder(&site.path("put-by"), &data);
         append(&log, "\"store_mac\"", change);
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{said}");
-        for word in ["that this broker did not write there", "--accept-rollback"] {
-            assert!(said.contains(word), "no `{word}` in {said}");
-        }
+        site.refuses(&["that this broker did not write there", "--accept-rollback"])
+            .await;
         // Nothing of it came into the store: with the log as it was, it goes on.
         fs::remove_dir_all(&log).unwrap();
         copy_folder(&site.path("put-by/log"), &log);
@@ -259,9 +234,7 @@ async fn a_log_that_has_lost_its_key_gets_no_other_one() {
     for copies in [String::new(), COPY.to_owned()] {
         let site = Site::with(|setup| setup.config.push_str(&copies));
         fs::create_dir(site.path("other")).unwrap();
-        let mut broker = site.start().await;
-        broker.issue(3).await;
-        assert!(broker.terminate().await.success());
+        site.issue_and_stop(3).await;
         let (log, copy) = (site.path("data/log"), site.path("other/checkpoint"));
         let kept = fs::read(&copy).ok();
         rewrite(&log);
@@ -275,21 +248,14 @@ async fn a_log_that_has_lost_its_key_gets_no_other_one() {
                 fs::write(log.join(name), &key).unwrap();
             }
             let before = written(&log);
-            let (code, said) = site.fails(&[]).await;
-            assert_eq!(code, 1, "{said}");
-            for word in ["the key that it signs", "--accept-rollback"] {
-                assert!(said.contains(word), "no `{word}` in {said}");
-            }
+            site.refuses(&["the key that it signs", "--accept-rollback"])
+                .await;
             assert!(!log.join("key").exists() && !log.join("checkpoint").exists());
             assert_eq!(written(&log), before);
             assert_eq!(fs::read(&copy).ok(), kept);
         }
         // Accepted, it is another log, and says so.
-        let mut command = site.command();
-        command.arg("--accept-rollback");
-        let mut accepted = site.run(command).await;
-        let record = accepted.record(|record| record["action"] == "recovery.accept_rollback");
-        record.await;
+        let mut accepted = site.accept_rollback().await;
         assert!(accepted.terminate().await.success());
         site.start().await.terminate().await;
     }

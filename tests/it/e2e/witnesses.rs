@@ -56,14 +56,6 @@ async fn roll_back(site: &Arc<Site>, witness: &Witness) {
     put_back(site);
 }
 
-async fn refused(site: &Site, words: &[&str]) {
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1, "{said}");
-    for word in words {
-        assert!(said.contains(word), "no `{word}` in {said}");
-    }
-}
-
 fn vkey(site: &Site) -> String {
     fs::read_to_string(site.path("data/log/vkey")).unwrap()
 }
@@ -246,24 +238,19 @@ async fn a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue() {
         "records that were published are missing here",
         "--accept-rollback",
     ];
-    refused(&site, &missing).await;
+    site.refuses(&missing).await;
     // Forked: more records than the witness has seen, and others.
     let config = fs::read_to_string(site.path("cambist.toml")).unwrap();
     let unheld = config.replacen(&block(0, &witness, &outside), "", 1);
     assert_ne!(unheld, config);
     fs::write(site.path("cambist.toml"), unheld).unwrap();
-    let mut unheld = site.start().await;
-    unheld.issue(60).await;
-    assert!(unheld.terminate().await.success());
+    site.issue_and_stop(60).await;
     fs::write(site.path("cambist.toml"), &config).unwrap();
-    refused(
-        &site,
-        &[
-            "the witness w.example.net",
-            "are not those",
-            "--accept-rollback",
-        ],
-    )
+    site.refuses(&[
+        "the witness w.example.net",
+        "are not those",
+        "--accept-rollback",
+    ])
     .await;
     let last = witness.asked().last().copied().unwrap();
     assert_eq!(
@@ -273,12 +260,10 @@ async fn a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue() {
     // Without its tree, it is the same log.
     fs::remove_file(site.path("data/log/checkpoint")).unwrap();
     fs::remove_dir_all(site.path("data/log/tile")).unwrap();
-    refused(&site, &["are not those", "--accept-rollback"]).await;
+    site.refuses(&["are not those", "--accept-rollback"]).await;
     // Accepted, it is another log, of which the witness knows nothing (403).
     let key = vkey(&site);
-    let mut command = site.command();
-    command.arg("--accept-rollback");
-    let mut accepted = site.run(command).await;
+    let mut accepted = site.accept_rollback().await;
     assert_ne!(vkey(&site), key);
     accepted.terminate().await;
     site.start().await.terminate().await;
@@ -312,7 +297,7 @@ async fn a_log_that_a_witness_knows_to_be_longer_or_another_does_not_issue() {
     put_back(&site);
     // Which of them are believed does not go by what is in the folder.
     fs::write(site.path("data/log/cosigned-by"), "").unwrap();
-    refused(&site, &missing).await;
+    site.refuses(&missing).await;
 }
 
 #[tokio::test]
@@ -328,13 +313,10 @@ async fn a_witness_that_was_away_when_it_started_ends_a_log_that_is_behind() {
     witness.is(Manner::Honest);
     // It ends, and does not start again.
     assert_eq!(behind.ended().await.code(), Some(1));
-    refused(
-        &site,
-        &[
-            "records that were published are missing here",
-            "--accept-rollback",
-        ],
-    )
+    site.refuses(&[
+        "records that were published are missing here",
+        "--accept-rollback",
+    ])
     .await;
 }
 
@@ -347,15 +329,12 @@ async fn where_a_witness_says_that_it_stands_is_held_against_what_there_is() {
     let size = published(&site, &[]).0;
     // One that it never saw here: as large, and another; then, larger by one record.
     witness.is(Manner::Claims(size));
-    refused(&site, &["are not those", "--accept-rollback"]).await;
+    site.refuses(&["are not those", "--accept-rollback"]).await;
     witness.is(Manner::Claims(size + 1));
-    refused(
-        &site,
-        &[
-            "records that were published are missing here",
-            "--accept-rollback",
-        ],
-    )
+    site.refuses(&[
+        "records that were published are missing here",
+        "--accept-rollback",
+    ])
     .await;
     // Smaller, and again smaller when it gets the proof from there: no answer at all.
     witness.is(Manner::Claims(size - 1));

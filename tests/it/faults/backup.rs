@@ -23,12 +23,6 @@ async fn back_up(broker: &Broker, to: &Path) {
     assert!(copied.unwrap().into_inner().bytes > 0);
 }
 
-async fn started_anyway(site: &Arc<Site>) -> Broker {
-    let mut command = site.command();
-    command.arg("--accept-rollback");
-    site.run(command).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_gives_nothing_back_that_was_taken_away_since() {
     let site = Site::new();
@@ -231,11 +225,9 @@ async fn without_its_log_a_store_is_not_believed() {
         if put_back {
             restore(&copy, &site.path("data/store.db"), true).unwrap();
         }
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1);
-        assert!(said.contains("--accept-rollback"), "{said}");
+        site.refuses(&["--accept-rollback"]).await;
     }
-    let mut broker = started_anyway(&site).await;
+    let mut broker = site.accept_rollback().await;
     let mut admin = broker.inventory().await;
     assert_eq!(key(&mut admin, &finite.0).await.unwrap().state, "suspended");
     let client = broker.web().await;
@@ -272,9 +264,7 @@ async fn without_its_log_a_store_is_not_believed() {
     }
     assert_eq!(broker.terminate().await.code(), Some(0));
     restore(&copy, &site.path("data/store.db"), true).unwrap();
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1);
-    assert!(said.contains("do not belong together"), "{said}");
+    site.refuses(&["do not belong together"]).await;
 }
 
 /// A plain copy of the store goes on under the revisions that the log knows with other content.
@@ -301,11 +291,9 @@ async fn what_is_changed_after_an_accepted_rollback_is_on_the_record() {
     let at = text.rfind("\"put\":").unwrap();
     fs::write(&last, format!("{}\"pot\":{}", &text[..at], &text[at + 6..])).unwrap();
     fs::copy(&copy, &store).unwrap();
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1);
-    assert!(said.contains("--accept-rollback"), "{said}");
+    site.refuses(&["--accept-rollback"]).await;
 
-    let mut broker = started_anyway(&site).await;
+    let mut broker = site.accept_rollback().await;
     revoke(&mut broker.inventory().await, &kept.0)
         .await
         .unwrap();
@@ -338,11 +326,9 @@ async fn a_backup_that_knew_what_the_log_lost_is_not_believed_once_the_log_has_g
     let key = fs::read(log.join("vkey")).unwrap();
     fs::rename(&log, site.path("log.lost")).unwrap();
     fs::rename(&older, &log).unwrap();
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1);
-    assert!(said.contains("the log lacks records"), "{said}");
+    site.refuses(&["the log lacks records"]).await;
 
-    let mut broker = started_anyway(&site).await;
+    let mut broker = site.accept_rollback().await;
     // Would be undone silently.
     revoke(&mut broker.inventory().await, &kept.0)
         .await
@@ -366,9 +352,7 @@ async fn a_backup_that_knew_what_the_log_lost_is_not_believed_once_the_log_has_g
     let mut broker = site.start().await;
     assert_eq!(broker.terminate().await.code(), Some(0));
     fs::copy(&copy, site.path("data/store.db")).unwrap();
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1);
-    assert!(said.contains("do not belong together"), "{said}");
+    site.refuses(&["do not belong together"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,29 +10,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use tokio::net::TcpStream;
 
-/// The broker does not start, with this exit code and these words.
-async fn refused(site: &Site, code: i32, words: &[&str]) {
-    let (ended, said) = site.fails(&[]).await;
-    assert_eq!(ended, code, "{said}");
-    for word in words {
-        assert!(said.contains(word), "no `{word}` in {said}");
-    }
-    assert!(!said.contains("panicked"), "{said}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_configuration_is_told_from_a_failure() {
     let site = Site::with(|setup| setup.config.insert_str(0, "colour = \"blue\"\n"));
-    refused(&site, 78, &["colour"]).await;
+    site.refuses_with(78, &["colour"]).await;
     let site = Site::new();
     // A file stands where the data folder should be.
     write(site.path("data"), "").unwrap();
-    refused(&site, 1, &["data"]).await;
+    site.refuses(&["data"]).await;
     std::fs::remove_file(site.path("data")).unwrap();
     std::fs::create_dir(site.path("data")).unwrap();
     for mode in [0o777, 0o720, 0o702] {
         set_permissions(site.path("data"), Permissions::from_mode(mode)).unwrap();
-        refused(&site, 1, &["written by others", "0700"]).await;
+        site.refuses(&["written by others", "0700"]).await;
         assert!(!site.path("data/store.db").exists());
     }
     set_permissions(site.path("data"), Permissions::from_mode(0o700)).unwrap();
@@ -62,15 +52,15 @@ async fn a_seal_key_that_is_not_right_is_refused_and_harms_nothing() {
         set_permissions(&path, Permissions::from_mode(mode)).unwrap();
     };
     std::fs::remove_file(&path).unwrap();
-    refused(&site, 78, &["seal_key_file", "seal.key"]).await;
+    site.refuses_with(78, &["seal_key_file", "seal.key"]).await;
     put(&right, 0o644);
-    refused(&site, 78, &["seal.key", "secret"]).await;
+    site.refuses_with(78, &["seal.key", "secret"]).await;
     put(&right, 0o640);
-    refused(&site, 78, &["seal.key", "0600"]).await;
+    site.refuses_with(78, &["seal.key", "0600"]).await;
     put(&right[..31], 0o600);
-    refused(&site, 78, &["seal.key", "32"]).await;
+    site.refuses_with(78, &["seal.key", "32"]).await;
     put(&[7; 32], 0o600);
-    refused(&site, 1, &["seal"]).await;
+    site.refuses(&["seal"]).await;
     put(&right, 0o600);
     let broker = site.start().await;
     broker.web().await.yes(by_certificate()).await;
@@ -87,7 +77,7 @@ async fn files_of_the_wrong_content_are_a_wrong_configuration() {
     ] {
         let right = std::fs::read(site.path(name)).unwrap();
         write(site.path(name), "permit (").unwrap();
-        refused(&site, 78, &[key]).await;
+        site.refuses_with(78, &[key]).await;
         write(site.path(name), right).unwrap();
     }
     site.start().await;
@@ -97,7 +87,7 @@ async fn files_of_the_wrong_content_are_a_wrong_configuration() {
 async fn two_brokers_do_not_share_a_folder() {
     let site = Site::new();
     let first = site.start().await;
-    refused(&site, 1, &["store.db", "in use"]).await;
+    site.refuses(&["store.db", "in use"]).await;
     first.web().await.yes(by_certificate()).await;
 }
 

@@ -67,13 +67,9 @@ async fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
         // Which of them are there depends on when the process died.
         let _ = fs::remove_file(site.path(&format!("data/store.db{suffix}")));
     }
-    let (code, said) = site.fails(&[]).await;
-    assert_eq!(code, 1);
-    assert!(said.contains("--accept-rollback"), "{said}");
+    site.refuses(&["--accept-rollback"]).await;
 
-    let mut command = site.command();
-    command.arg("--accept-rollback");
-    let mut broker = site.run(command).await;
+    let mut broker = site.accept_rollback().await;
     let client = broker.anybody().await;
     assert_eq!(client.no(by_key(&secret)).await, "credential_refused");
     assert!(key(&mut broker.inventory().await, &id).await.is_err());

@@ -122,6 +122,23 @@ impl Site {
         Broker::run_unready(Arc::clone(self), command).await
     }
 
+    /// Starts a broker that goes on without what store and log have lost, and waits until it is on the record that it does.
+    pub(crate) async fn accept_rollback(self: &Arc<Self>) -> Broker {
+        let mut command = self.command();
+        command.arg("--accept-rollback");
+        let broker = self.run(command).await;
+        self.record(|record| record["action"] == "recovery.accept_rollback")
+            .await;
+        broker
+    }
+
+    /// Runs a broker until it has issued so many tokens.
+    pub(crate) async fn issue_and_stop(self: &Arc<Self>, count: usize) {
+        let mut broker = self.start().await;
+        broker.issue(count).await;
+        assert!(broker.terminate().await.success());
+    }
+
     /// Runs a broker that is expected not to start: its exit code and what it says.
     pub(crate) async fn fails(&self, args: &[&str]) -> (i32, String) {
         let mut command = self.command();
@@ -130,6 +147,21 @@ impl Site {
         let ended = ended.unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         (ended.status.code().unwrap(), said)
+    }
+
+    /// Runs a broker that is expected not to start, and to say all these words.
+    pub(crate) async fn refuses(&self, words: &[&str]) {
+        self.refuses_with(1, words).await;
+    }
+
+    /// The same, with this exit code.
+    pub(crate) async fn refuses_with(&self, code: i32, words: &[&str]) {
+        let (ended, said) = self.fails(&[]).await;
+        assert_eq!(ended, code, "{said}");
+        for word in words {
+            assert!(said.contains(word), "no `{word}` in {said}");
+        }
+        assert!(!said.contains("panicked"), "{said}");
     }
 
     /// What was written to standard error so far, by all its runs.
