@@ -5,8 +5,8 @@ use crate::support::log::{ORIGIN, RESERVE, mac_key};
 use cambist::audit::read::ReadError;
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
-    NoteKey, Options, PruneError, Pruner, PublishError, Publisher, Segments as _, Sound, read,
-    verify, verify_from,
+    Options, PruneError, Pruner, PublishError, Publisher, Segments as _, Sound, read, verify,
+    verify_from,
 };
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::keys::{Kek, LogKey};
@@ -41,17 +41,11 @@ fn publisher(folder: &Path, durable: u64) -> Publisher {
     Publisher::open(segments, shelf, key, ORIGIN, durable).unwrap()
 }
 
-/// What the verifier says, with checkpoints from before the removal.
-fn verified(folder: &Path, key: &NoteKey) -> Result<Sound, Finding> {
-    let earlier: Vec<_> = ["earlier", "early"]
-        .iter()
-        .map(|name| {
-            let note = fs::read(folder.join(name)).unwrap();
-            key.open(&note).unwrap().parse().unwrap()
-        })
-        .collect();
-    let segments = Arc::new(DiskReader::new(folder));
-    verify(segments, &DiskShelf::new(folder), key, &earlier, |_| ())
+/// Changes a byte of a tile's second hash.
+fn damage(tile: &Path) {
+    let mut bytes = fs::read(tile).unwrap();
+    bytes[40] ^= 1;
+    fs::write(tile, bytes).unwrap();
 }
 
 impl Site {
@@ -114,12 +108,26 @@ impl Site {
         packed
     }
 
+    /// What the verifier says, with checkpoints from before the removal.
+    fn verified(&self) -> Result<Sound, Finding> {
+        let (folder, key) = (self.folder.path(), self.publisher.verifier());
+        let earlier: Vec<_> = ["earlier", "early"]
+            .iter()
+            .map(|name| {
+                let note = fs::read(folder.join(name)).unwrap();
+                key.open(&note).unwrap().parse().unwrap()
+            })
+            .collect();
+        let segments = Arc::new(DiskReader::new(folder));
+        verify(segments, &DiskShelf::new(folder), key, &earlier, |_| ())
+    }
+
     /// What the verifier finds, for which the command ends with 5.
     async fn finding(&self) -> Finding {
         let folder = self.folder.path();
         let ended = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
         assert_eq!(ended.code, Some(5), "{}", ended.stderr);
-        verified(folder, self.publisher.verifier()).unwrap_err()
+        self.verified().unwrap_err()
     }
 
     /// Removes all but the last segment as a broker does. Answers the first record that remains.
@@ -152,8 +160,7 @@ async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone()
     let lines: Vec<_> = all.map(|entry| entry.unwrap().line).collect();
     let begins = site.prune().await;
     assert_eq!(site.disk.segments().unwrap()[0], begins);
-    let key = site.publisher.verifier().clone();
-    let sound = verified(folder, &key).unwrap();
+    let sound = site.verified().unwrap();
     assert_eq!((sound.begins, sound.records), (begins, RECORDS as u64 + 1));
     let shown = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
     let text = shown.stdout;
@@ -164,7 +171,7 @@ async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone()
     for index in [0, 255, begins - 1, begins, RECORDS as u64] {
         let proof = site.publisher.prove(index).unwrap().unwrap();
         if let Some(line) = lines.get(usize::try_from(index).unwrap()) {
-            proof.verify(line, &key).unwrap();
+            proof.verify(line, site.publisher.verifier()).unwrap();
         }
     }
     // And it goes on, also where a tile has to be made again.
@@ -175,7 +182,7 @@ async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone()
         .await
         .unwrap();
     again.advance(site.log.durable()).unwrap();
-    assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    assert_eq!(site.verified().unwrap().begins, begins);
     site.log.close().await;
 }
 
@@ -183,14 +190,13 @@ async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone()
 async fn a_log_that_was_cut_is_found() {
     let site = Site::new().await;
     let folder = site.folder.path();
-    let key = site.publisher.verifier().clone();
     let first = |n: usize| site.disk.segments().unwrap()[n];
     let gone = folder.join(format!("{:020}.seg.zst", 0));
     let kept = fs::read(&gone).unwrap();
     fs::remove_file(&gone).unwrap();
     let begins = first(0);
     assert!(begins > 0);
-    assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == begins));
+    assert!(matches!(site.verified(), Err(Finding::Cut { begins: at }) if at == begins));
     let ended = cambist(&["audit", "verify", folder.to_str().unwrap()], &[], b"").await;
     assert_eq!(ended.code, Some(5));
     // A start finds it as well, by what it looks up.
@@ -209,14 +215,14 @@ async fn a_log_that_was_cut_is_found() {
     };
     site.log.event(&act).await.unwrap();
     fs::remove_file(&gone).unwrap();
-    assert!(matches!(verified(folder, &key), Err(Finding::Cut { .. })));
+    assert!(matches!(site.verified(), Err(Finding::Cut { .. })));
     assert!(is_cut());
     site.publisher.advance(site.log.durable()).unwrap();
-    assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    assert_eq!(site.verified().unwrap().begins, begins);
     assert!(site.publisher.begins_as_told().is_ok());
     // More is gone than was said.
     fs::remove_file(folder.join(format!("{begins:020}.seg.zst"))).unwrap();
-    assert!(matches!(verified(folder, &key), Err(Finding::Cut { begins: at }) if at == first(0)));
+    assert!(matches!(site.verified(), Err(Finding::Cut { begins: at }) if at == first(0)));
     assert!(is_cut());
     site.log.close().await;
 }
@@ -265,14 +271,11 @@ async fn the_hashes_of_what_is_gone_are_needed_and_checked() {
     let site = Site::new().await;
     let folder = site.folder.path();
     site.prune().await;
-    let key = site.publisher.verifier().clone();
     let tile = folder.join("tile/0/001");
-    let mut bytes = fs::read(&tile).unwrap();
-    bytes[40] ^= 1;
-    fs::write(&tile, bytes).unwrap();
-    assert!(matches!(verified(folder, &key), Err(Finding::Forked(_))));
+    damage(&tile);
+    assert!(matches!(site.verified(), Err(Finding::Forked(_))));
     fs::remove_file(&tile).unwrap();
-    assert!(matches!(verified(folder, &key), Err(Finding::Gone(256))));
+    assert!(matches!(site.verified(), Err(Finding::Gone(256))));
     site.log.close().await;
 }
 
@@ -313,7 +316,7 @@ async fn an_index_that_hides_records_is_a_finding() {
     assert!(matches!(found, Finding::Index(0)), "{found:?}");
     // Without one, nothing is passed over.
     fs::remove_file(&file).unwrap();
-    verified(site.folder.path(), site.publisher.verifier()).unwrap();
+    site.verified().unwrap();
     site.log.close().await;
     other.log.close().await;
 }
@@ -352,25 +355,20 @@ async fn a_log_of_which_only_compressed_segments_are_left_is_opened() {
 async fn what_is_wrong_in_the_tiles_is_mended_before_the_records_go() {
     let site = Site::written(60_000).await;
     site.pack_again();
-    let folder = site.folder.path();
-    let key = site.publisher.verifier().clone();
     // Nobody asks for one of these when it is told how old the segment is.
-    let tile = folder.join("tile/0/000");
-    let mut bytes = fs::read(&tile).unwrap();
-    bytes[40] ^= 1;
-    fs::write(&tile, bytes).unwrap();
+    damage(&site.folder.path().join("tile/0/000"));
     let begins = site.prune().await;
     assert!(begins > 256);
-    assert_eq!(verified(folder, &key).unwrap().begins, begins);
+    assert_eq!(site.verified().unwrap().begins, begins);
     site.log.close().await;
 }
 
 #[tokio::test]
 async fn a_segment_with_another_record_than_was_logged_stays() {
     let site = Site::new().await;
-    let folder = site.folder.path();
     let firsts = site.disk.segments().unwrap();
     let (at, until) = (firsts[1], firsts[2]);
+    let plain_form = site.folder.path().join(format!("{at:020}.seg"));
     let mut plain = Vec::new();
     site.disk.read(at).unwrap().read_to_end(&mut plain).unwrap();
     let text = String::from_utf8(plain.clone()).unwrap();
@@ -378,7 +376,7 @@ async fn a_segment_with_another_record_than_was_logged_stays() {
     let place = text.rfind("key.create").unwrap();
     let changed = text[..place].to_owned() + "key.revoke" + &text[place + 10..];
     let put = |bytes: &[u8]| {
-        fs::write(folder.join(format!("{at:020}.seg")), bytes).unwrap();
+        fs::write(&plain_form, bytes).unwrap();
         site.pack_again();
     };
     put(changed.as_bytes());
