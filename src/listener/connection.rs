@@ -119,7 +119,7 @@ async fn attend<IO>(
     let time_to_go = AbortOnDropHandle::new(tokio::spawn(time_to_go));
     let grace = tokio::select! {
         biased;
-        // First: a peer that keeps its connection busy leaves no turn for what comes after.
+        // First: it does not depend on how busy a peer keeps its connection.
         grace = time_to_go => grace.unwrap_or_default(),
         ended = connection.as_mut() => return log_end(ended),
     };
