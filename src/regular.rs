@@ -31,16 +31,17 @@ pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// A regular file, and how many names it has.
 fn opened(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<(File, u64)> {
     // Not waiting says nothing of how a regular file is read and written.
-    let flags = (flags | OFlags::NONBLOCK).bits();
-    let flags = i32::try_from(flags).unwrap_or_default();
-    let file =
-        options
-            .custom_flags(flags)
-            .open(path)
-            .map_err(|error| match path.symlink_metadata() {
-                Ok(found) if !found.is_file() => refused(path, "is not a regular file"),
-                _ => error,
-            })?;
+    let file = options.custom_flags((flags | OFlags::NONBLOCK).bits().cast_signed());
+    let file = file.open(path).map_err(|error| {
+        let found = match flags.contains(OFlags::NOFOLLOW) {
+            true => path.symlink_metadata(),
+            false => path.metadata(),
+        };
+        match found {
+            Ok(found) if !found.is_file() => refused(path, "is not a regular file"),
+            _ => error,
+        }
+    })?;
     // Of what was opened, not of what the path may name by now.
     let found = file.metadata()?;
     match found.is_file() {

@@ -65,7 +65,7 @@ impl Health {
     /// Keeps the instant of the first of several failures.
     pub(super) fn failed(&self, now: Timestamp, cause: &str) {
         if self.fail(now, cause) {
-            tracing::error!(cause, "the log cannot be written: no token is issued");
+            tracing::error!(cause, "no token is issued");
         }
     }
 

@@ -71,7 +71,7 @@ struct Inner {
     stats: Arc<Stats>,
     health: Arc<Health>,
     refusals: Arc<Refusals>,
-    /// Closed when the writer has ended.
+    /// Closed when the writer has ended; true then where the log ends there, and false where the writer broke off.
     ended: watch::Receiver<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }

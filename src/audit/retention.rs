@@ -25,6 +25,7 @@ use super::publisher::Publisher;
 use super::read::{ReadError, records};
 use super::record::{Act, ActKind, PRUNE};
 use super::seen::Seen;
+use crate::limits;
 use crate::refusal::Denial;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -111,6 +112,7 @@ pub struct Pruner {
     told: Option<(u64, u64)>,
     is_held: bool,
     checked: Checked,
+    at_once: u64,
 }
 
 /// What is known of the records that are old.
@@ -121,9 +123,6 @@ struct Checked {
     /// One that was found not to be the tree's.
     changed: Option<u64>,
 }
-
-/// Records after which no further segment is held against the tree in one step: a stop waits for it.
-const AT_ONCE: u64 = 1 << 19;
 
 impl Pruner {
     /// Removes segments of `log`, which `publisher` publishes, from `archive`, once they are as old as `retention`.
@@ -144,6 +143,7 @@ impl Pruner {
             told: None,
             is_held: false,
             checked: Checked::default(),
+            at_once: limits::PRUNE_AT_ONCE,
         }
     }
 
@@ -162,6 +162,7 @@ impl Pruner {
             holds: self.holds.clone(),
             told: self.told.unwrap_or_default(),
             checked: self.checked,
+            at_once: self.at_once,
         };
         let looked = tokio::task::spawn_blocking(move || (look.remove(before), look.checked));
         let (due, checked) = looked.await.map_err(io::Error::other)?;
@@ -218,6 +219,7 @@ struct Look {
     holds: Holds,
     told: (u64, u64),
     checked: Checked,
+    at_once: u64,
 }
 
 impl Look {
@@ -263,7 +265,7 @@ impl Look {
                 });
             }
             if *next > self.checked.until {
-                if checked >= AT_ONCE {
+                if checked >= self.at_once {
                     break;
                 }
                 match self.check(*first..*next) {

@@ -11,7 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// A key-encryption key. Its bytes are gone from our memory once it is made; the library zeroizes its own copy.
+/// A key-encryption key. Its bytes are the library's alone once it is made, which holds them as long as it lives and zeroizes
+/// them then.
 pub struct Kek {
     key: LessSafeKey,
     /// What other keys are derived from.

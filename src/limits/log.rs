@@ -85,6 +85,8 @@ pub const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the whole answer of one search may take until nothing of it is left waiting any more: whoever takes one record now
 /// and then would keep a place for as long as there are records. It is a gigabyte at two megabytes a second.
 pub const READER_TIME: Duration = Duration::from_secs(10 * 60);
+/// Records that `retention` holds against the tree in one step, from which on it begins no further segment: a stop waits for it.
+pub const PRUNE_AT_ONCE: u64 = 1 << 19;
 /// How long a proof is waited for until a checkpoint covers its record: ten are signed meanwhile.
 pub const PROOF_WAIT: Duration = Duration::from_secs(10);
 /// Records of one token's story: what a person or a script can take in; the rest is found with queries.

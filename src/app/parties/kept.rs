@@ -20,10 +20,34 @@ use tokio::sync::Mutex;
 const CHECKPOINT: &str = "meta/checkpoint";
 const WITNESSES: &str = "meta/witnesses";
 
+/// The format of both: what has another one is not read.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+struct Version;
+
+impl TryFrom<u8> for Version {
+    type Error = String;
+
+    fn try_from(version: u8) -> Result<Self, String> {
+        match version {
+            1 => Ok(Self),
+            _ => Err(format!(
+                "it has the format {version}, and this program knows 1"
+            )),
+        }
+    }
+}
+
+impl From<Version> for u8 {
+    fn from(_: Version) -> Self {
+        1
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Checkpoint {
-    version: u8,
+    version: Version,
     /// Records that it is of.
     size: u64,
     note: String,
@@ -34,7 +58,7 @@ struct Checkpoint {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Witnesses {
-    version: u8,
+    version: Version,
     cosigned: Vec<String>,
 }
 
@@ -56,7 +80,7 @@ pub(in crate::app) struct Kept {
 /// The store's own.
 pub(in crate::app) async fn begin_anew(store: &dyn Store) -> Result<(), CommitError> {
     let none = Witnesses {
-        version: 1,
+        version: Version,
         cosigned: Vec::new(),
     };
     let batch = Key::new(CHECKPOINT)
@@ -110,7 +134,7 @@ impl Kept {
             return Ok(());
         }
         let kept = Checkpoint {
-            version: 1,
+            version: Version,
             size,
             note: last.note.clone(),
             ended,
@@ -252,5 +276,25 @@ mod tests {
         kept.keep(&published(5, "five"), true).await.unwrap();
         begin_anew(&*kept.store).await.unwrap();
         assert_eq!(ended().await, None);
+    }
+
+    #[tokio::test]
+    async fn what_a_later_program_kept_is_not_read_as_if_it_were_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let (clock, random) = (SystemClock::shared(), SystemRandomness::shared());
+        let kept = Kept::new(Arc::new(EmbeddedStore::open(&path, clock, random).unwrap()));
+        let put = async |version: u8| {
+            let value = format!(r#"{{"version":{version},"size":5,"note":"five","ended":true}}"#);
+            let value = Value::new(value.into_bytes()).unwrap();
+            let batch = Batch::new().put(Key::new(CHECKPOINT).unwrap(), value);
+            commit(&*kept.store, batch).await.unwrap();
+        };
+        put(1).await;
+        assert_eq!(kept.ended().await.unwrap(), Some(5));
+        put(2).await;
+        let refused = kept.ended().await.unwrap_err().to_string();
+        assert!(refused.contains("the format 2"), "{refused}");
+        assert!(kept.checkpoint().await.is_err() && kept.go_on().await.is_err());
     }
 }

@@ -259,3 +259,21 @@ async fn a_removal_that_fails_is_tried_again_and_nothing_goes_unrecorded() {
     assert!(before >= begin);
     site.opened.log.close().await;
 }
+
+#[tokio::test]
+async fn what_is_held_against_the_tree_in_one_step_ends_at_n() {
+    for more in [0, 1] {
+        let site = Site::new().await;
+        let mut pruner = site.pruner(&Holds::default());
+        pruner.at_once = site.firsts[1] + more;
+        site.step(&mut pruner).await.unwrap();
+        let remains = site.firsts[1 + usize::try_from(more).unwrap()];
+        assert_eq!(told(&site.device)[0]["change"]["first"], remains);
+        // The rest comes with the next ones.
+        site.step(&mut pruner).await.unwrap();
+        assert_eq!(site.segments()[0], remains);
+        site.step(&mut pruner).await.unwrap();
+        let last = told(&site.device).pop().unwrap();
+        assert!(last["change"]["first"].as_u64() > Some(remains));
+    }
+}

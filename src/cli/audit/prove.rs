@@ -45,19 +45,13 @@ pub(super) async fn run(
     connect: &ConnectArgs,
     world: &World,
 ) -> Result<(), Failure> {
-    let record = Some(args.record);
+    let record = Some(args.record.clone());
     let mut client = connect.connect().await?.audit();
     let answer = client.prove(ProveRequest { record }).await;
     let answer = answer.map_err(|status| Failure::from_status(&status))?;
     let ProveResponse { record, proof } = answer.into_inner();
     let record = record.unwrap_or_default();
-    check(&proof, &record)?;
-    if let Some(path) = &args.out {
-        write(path, proof.as_bytes())?;
-    }
-    if let Some(path) = &args.record_out {
-        write(path, &record.line)?;
-    }
+    keep(&args, &proof, &record)?;
     let proven = Proven {
         sequence: record.sequence,
         record: String::from_utf8_lossy(&record.line).into_owned(),
@@ -73,7 +67,19 @@ pub(super) async fn run(
     })
 }
 
-/// What is kept must be worth keeping. Whether the log's key signed the checkpoint in it is for who has that: `check-proof`.
+/// What is kept must be worth keeping.
+fn keep(args: &ProveArgs, proof: &str, record: &Record) -> Result<(), Failure> {
+    check(proof, record)?;
+    if let Some(path) = &args.out {
+        write(path, proof.as_bytes())?;
+    }
+    if let Some(path) = &args.record_out {
+        write(path, &record.line)?;
+    }
+    Ok(())
+}
+
+/// Whether the log's key signed the checkpoint in it is for who has that: `check-proof`.
 fn check(proof: &str, record: &Record) -> Result<(), Failure> {
     let proof: Proof = proof.parse().map_err(|error| unverified(&error))?;
     if proof.index != record.sequence {
@@ -107,7 +113,13 @@ mod tests {
         let index = sequence;
         let proof = Proof { index, path, note }.to_string();
         let right = Record { sequence, line };
-        check(&proof, &right).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["proof", "record"].map(|name| folder.path().join(name));
+        let args = ProveArgs {
+            record: Wanted::Index(sequence),
+            out: Some(files[0].clone()),
+            record_out: Some(files[1].clone()),
+        };
         let line = b"Record".to_vec();
         let (other, elsewhere) = (
             Record {
@@ -126,7 +138,12 @@ mod tests {
             (&moved, &elsewhere),
             ("", &right),
         ] {
-            assert_eq!(check(proof, record).unwrap_err().exit(), Exit::Unverified);
+            let refused = keep(&args, proof, record).unwrap_err();
+            assert_eq!(refused.exit(), Exit::Unverified);
+            assert!(!files.iter().any(|path| path.exists()));
         }
+        keep(&args, &proof, &right).unwrap();
+        assert_eq!(fs::read(&files[0]).unwrap(), proof.as_bytes());
+        assert_eq!(fs::read(&files[1]).unwrap(), right.line);
     }
 }

@@ -1,10 +1,11 @@
 //! Whoever looks after a broker reads in its own log what became of the audit log, and what to do.
 
 use crate::support::broker::{Broker, segments};
+use crate::support::edge::until;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 
-const FAILED: &str = "the log cannot be written";
+const FAILED: &str = "no token is issued";
 const WRITTEN: &str = "the log is written again";
 
 #[tokio::test]
@@ -30,6 +31,7 @@ async fn a_log_that_fails_and_one_that_is_back_are_said_once_each() {
     broker.until_ready(false).await;
     fs::rename(&away, &second).unwrap();
     broker.until_ready(true).await;
+    until("another return", async || times(WRITTEN) > 1).await;
     // Why the segment was closed, and why there is no other.
     assert_eq!((times(FAILED), times(WRITTEN)), (3, 2));
     let said = broker.stderr();

@@ -80,6 +80,10 @@ const UNTESTED: &[(&str, &str)] = &[
         "what policies at POLICY_NESTING and POLICY_OPERATORS need; with less the process would end",
     ),
     (
+        "PRUNE_AT_ONCE",
+        "passed in with the look at what is old: tests meet a smaller one",
+    ),
+    (
         "PROOF_WAIT",
         "passed in with what is waited for: tests meet a shorter one",
     ),
