@@ -3,6 +3,7 @@
 mod archiving;
 mod check;
 mod closed;
+mod continuity;
 mod faces;
 mod files;
 mod leaks;

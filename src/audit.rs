@@ -153,7 +153,7 @@ pub use issued::{Issued, Receipt};
 pub use keeper::{KeepError, Keeper};
 pub use leaves::Leaves;
 pub use log::{Log, Options};
-pub use logged::Logged;
+pub use logged::{Check, Logged};
 pub use note::{InvalidNoteKey, NoteError, NoteKey};
 pub use outbox::{Drain, Outbox};
 pub use party::{Party, PartyKind};

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::audit::{Closed, Log, Lost};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,13 +17,23 @@ pub(super) fn start(world: &World, log: Log, closed: Closed) {
     world.lifecycle.spawn("closed segments", async move {
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_blind = false;
         while quiet.run_until_cancelled(ticks.tick()).await.is_some() {
             let closed = Arc::clone(&closed);
             let look = move || closed.lock().unwrap_or_else(PoisonError::into_inner).look();
-            match tokio::task::spawn_blocking(look).await {
-                // One that could not be made says nothing, and is made again.
-                Err(_) | Ok(Err(Lost::Unseen(_))) => {}
+            let looked = tokio::task::spawn_blocking(look).await;
+            let looked = match looked.map_err(io::Error::other) {
+                Ok(Err(Lost::Unseen(error))) | Err(error) => Err(error),
+                Ok(looked) => Ok(looked),
+            };
+            // One that could not be made says nothing of the log, and is made again.
+            let was_blind = std::mem::replace(&mut is_blind, looked.is_err());
+            match looked {
                 Ok(looked) => log.lacks(looked.err().as_ref()),
+                Err(error) if !was_blind => {
+                    tracing::warn!(%error, "the log's closed segments cannot be looked at: that one is taken away is not noticed");
+                }
+                Err(_) => {}
             }
         }
         Ok::<_, anyhow::Error>(())

@@ -1,11 +1,12 @@
 //! Opening what holds state: the store, the log, and the memory that follows them.
 
-use super::parties::{Contradicted, Kept, Parties};
-use super::recovery::{Recovering, WAY_OUT};
+use super::continuity::Continuity;
+use super::parties::{Kept, Parties};
+use super::recovery::{PUT_BACK, Recovering, WAY_OUT};
 use super::reloads::Contents;
-use super::{World, files, publishing, sinks, state, watching};
+use super::{World, files, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
-use crate::audit::{Author, Closed, Disk, Holds, Log, Options, Publisher, Recovered};
+use crate::audit::{Author, Closed, Disk, Holds, Log, Lost, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
@@ -18,7 +19,7 @@ use crate::store::embedded::EmbeddedStore;
 use crate::store::replica::Replica;
 use crate::store::{Store, mark};
 use crate::telemetry::Metrics;
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use jiff::Timestamp;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -86,11 +87,16 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         options,
     )?;
     let mut closed = disk.closed();
-    closed.look().with_context(|| {
-        let folder = folder.display();
-        format!(
-            "the log in {folder} lacks records: put its folder back as it was, or move it away and {WAY_OUT}"
-        )
+    closed.look().map_err(|lost| match lost {
+        // It is not known then.
+        Lost::Folder(_) | Lost::Unseen(_) | Lost::Unread { .. } => lost.into(),
+        Lost::Gone(_) | Lost::Changed { .. } => {
+            let folder = folder.display();
+            let told = format!(
+                "the log in {folder} lacks records: {PUT_BACK}, or move it away and {WAY_OUT}"
+            );
+            anyhow::Error::new(lost).context(told)
+        }
     })?;
     let kept = mark::kept(&*store).await?;
     let mark = recovered.mark.max(kept.map(|kept| kept.at));
@@ -99,85 +105,23 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         guard.recall(confirmed_from);
     }
     report(&recovered);
-    let recovered_id = log.id();
-    let ahead = sinks::ahead(config, &log)?;
-    if let (Some((sink, delivered)), false) = (&ahead, world.accept_rollback) {
-        return Err(anyhow!(
-            "the log ends at {} records, and sink `{sink}` has delivered {delivered}: put the log's folder back as it was, \
-             or {WAY_OUT}",
-            log.durable()
-        ));
-    }
-    let keyless = publishing::is_keyless(&folder, &log, &kek)?;
-    if keyless && !world.accept_rollback {
-        return Err(anyhow!(
-            "the log in {} holds records, and the key that it signs its checkpoints with is not there: put the log's folder \
-             back as it was, or {WAY_OUT}",
-            folder.display()
-        ));
-    }
     let kept = Kept::new(store.clone());
-    let open = || {
-        let given_up = Some(recovered_id).filter(|id| *id != log.id());
-        let disk = Arc::clone(&disk);
-        let publisher = publishing::open(&folder, disk, &log, given_up, &kek, &*random)?;
-        // After what is given up was set aside: it tells which copies are.
-        let parties = Parties::new(&config.log, &folder, &log, &kek, &kept)?;
-        anyhow::Ok((Arc::new(publisher), parties))
+    let held = Continuity {
+        config,
+        kek: &kek,
+        random: &*random,
+        recovered: &recovered,
+        recovering: Recovering {
+            store: &store,
+            disk: &disk,
+            log: &log,
+            guard: &guard,
+            kept: &kept,
+            accept: world.accept_rollback,
+        },
     };
-    let recovering = Recovering {
-        store: &store,
-        disk: &disk,
-        log: &log,
-        guard: &guard,
-        kept: &kept,
-        accept: world.accept_rollback,
-    };
-    let proven = async || {
-        let (publisher, parties) = open()?;
-        parties.ask(&publisher, &log).await?;
-        Ok(publisher)
-    };
-    recovering.bring_up(&recovered, proven).await?;
-    let ended = kept.ended().await?;
-    let ended = ended.filter(|ended| *ended < recovered.next);
-    if let (Some(ended), false) = (ended, world.accept_rollback) {
-        return Err(anyhow!(
-            "the log ended at {ended} records when the broker stopped, and has {} now: put the log's folder back as it was \
-             (or the store, if that is an older copy of its file), or {WAY_OUT}",
-            recovered.next
-        ));
-    }
-    let is_lacking = recovered.lack.is_some() || ahead.is_some() || keyless || ended.is_some();
-    if is_lacking && log.id() == recovered_id {
-        recovering.roll_back().await?;
-    }
-    // Before anything is issued: a log that lost records that were published is not gone on with. And not before a
-    // rollback that is accepted, which makes the log another one.
-    let is_another = log.id() != recovered_id;
-    let (mut publisher, mut parties) = open()?;
-    match parties.ask(&publisher, &log).await {
-        Ok(()) => {}
-        // What copies and witnesses have is of what is given up.
-        Err(error) if world.accept_rollback && error.is::<Contradicted>() => {
-            tracing::warn!(%error, "the log that was published is given up");
-            if !is_another {
-                recovering.roll_back().await?;
-                (publisher, parties) = open()?;
-            }
-            parties.give_up();
-        }
-        Err(error) if error.is::<Contradicted>() => {
-            return Err(error.context(format!(
-                "the log is not the one that was published: put its folder back as it was, or {WAY_OUT}"
-            )));
-        }
-        Err(error) => return Err(error),
-    }
-    if is_another {
-        parties.give_up();
-    }
-    // Nothing was written until here but what goes with a rollback, or with a store that was put back.
+    let (publisher, parties) = held.establish().await?;
+    // Nothing was added to the log until here but what goes with a rollback, or with a store that was put back.
     kept.go_on().await?;
     Ok(Opened {
         store,

@@ -190,13 +190,17 @@ async fn hold(
     };
     let held = tokio::task::spawn_blocking(held).await;
     let held = held.with_context(|| format!("the log cannot be held against {place}"))?;
-    held.map_err(|against| match against {
-        PublishError::Behind { .. } | PublishError::Forked(_) | PublishError::Foreign(_) => {
-            Contradicted::Checkpoint { place, against }.into()
-        }
+    held.map_err(|against| match against.contradicts() {
+        true => Contradicted::Checkpoint { place, against }.into(),
         // Not what was found, but that it could not be looked for.
-        fault => anyhow!(fault).context(format!("the log cannot be held against {place}")),
+        false => anyhow!(against).context(format!("the log cannot be held against {place}")),
     })
+}
+
+/// Whether an error is of what somebody has against the log, its own tree included, and not of what keeps them from being asked.
+pub(super) fn is_contradicted(error: &anyhow::Error) -> bool {
+    let own = error.downcast_ref::<PublishError>();
+    error.is::<Contradicted>() || own.is_some_and(PublishError::contradicts)
 }
 
 /// What was away at the start, and has something against the log, ends what would not have begun.

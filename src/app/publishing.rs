@@ -66,15 +66,12 @@ pub(super) fn open(
         }
         set_aside(folder, &String::from(old)).context("the old tree cannot be set aside")?;
     }
-    let key = match LogKey::open(&path, &id, kek)? {
-        Some(key) => key,
-        None if shelf.checkpoint()?.is_some() || shelf.holds_tiles()? => {
-            return Err(anyhow!(
-                "the key of the log's checkpoints is gone: put {} back, or move checkpoint and tile away from beside it",
-                path.display()
-            ));
-        }
-        None => LogKey::create(&path, &id, kek, random)?,
+    let is_new = || Ok::<_, std::io::Error>(shelf.checkpoint()?.is_none() && !shelf.holds_tiles()?);
+    let key = match LogKey::open(&path, &id, kek) {
+        Ok(Some(key)) => key,
+        Ok(None) if is_new()? => LogKey::create(&path, &id, kek, random)?,
+        Ok(None) | Err(LogKeyError::OtherLog(_)) => return Err(PublishError::Keyless(path).into()),
+        Err(error) => return Err(error.into()),
     };
     let publisher = Publisher::open(disk, shelf, key, log.origin(), log.durable())?;
     publisher.begins_as_told()?;

@@ -14,11 +14,10 @@ const FOLDER: &str = "sinks";
 /// Starts them. Before anything is recorded, so that a sink that begins with the log's end has the start.
 pub(super) fn start(config: &Config, world: &World, opened: &Opened) -> anyhow::Result<Sinks> {
     let segments = Arc::new(DiskReader::new(&config.log_directory()));
-    // To each its own, which has read what this one is at.
-    let logged = || Logged::new(Arc::clone(&segments) as _, Arc::clone(&opened.publisher));
+    let segments = Arc::new(Logged::new(segments, Arc::clone(&opened.publisher)));
     let around = || Around {
         log: opened.log.clone(),
-        segments: Arc::new(logged()),
+        segments: segments.clone(),
         cursors: Arc::new(DiskCursors::new(&config.data.join(FOLDER))),
         clock: Arc::clone(&world.clock),
         random: Arc::clone(&world.random),

@@ -29,6 +29,14 @@ pub enum Lost {
     /// The process or the host has no more of what a look takes: nothing is known of them, lost or not.
     #[error("the log's segments cannot be looked at: {0}")]
     Unseen(io::Error),
+    /// A segment is there, and cannot be read.
+    #[error("{} cannot be read: {error}", disk::name(*.first))]
+    Unread {
+        /// Its first record.
+        first: u64,
+        /// What keeps it from being read.
+        error: io::Error,
+    },
     /// A segment is gone.
     #[error("{} is gone, and so is its compressed form: put it back", disk::name(*.0))]
     Gone(u64),
@@ -51,7 +59,10 @@ impl Lost {
     fn unread(first: u64, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Gone(first),
-            _ => Self::of(error, |error| Self::changed(first, error)),
+            _ => Self::of(error, |error| match error.raw_os_error() {
+                Some(_) => Self::Unread { first, error },
+                None => Self::changed(first, error),
+            }),
         }
     }
 
@@ -109,8 +120,8 @@ pub struct Closed {
     reader: DiskReader,
     /// Those before this record are removed, or about to be.
     removed: Arc<AtomicU64>,
-    /// Each with the one after it, and the file in which it was seen whole.
-    known: BTreeMap<u64, (u64, Stamp)>,
+    /// All that ever were there, the open one as well; each with the one after it, and the file, when it was seen whole last.
+    known: BTreeMap<u64, Option<(u64, Stamp)>>,
 }
 
 impl Closed {
@@ -131,10 +142,11 @@ impl Closed {
     pub fn look(&mut self) -> Result<(), Lost> {
         let firsts = self.reader.segments();
         let firsts = firsts.map_err(|error| Lost::of(error, Lost::Folder))?;
-        let known = self.known.iter().map(|(first, (next, _))| (*first, *next));
-        let mut all: BTreeMap<u64, u64> = known.collect();
-        all.extend(firsts.iter().copied().zip(firsts.iter().skip(1).copied()));
-        for (first, next) in all {
+        for first in firsts {
+            self.known.entry(first).or_default();
+        }
+        let all: Vec<u64> = self.known.keys().copied().collect();
+        for (first, next) in all.iter().copied().zip(all.iter().skip(1).copied()) {
             let looked = self.look_at(first, next);
             if first < self.removed.load(Ordering::Acquire) {
                 self.known.remove(&first);
@@ -147,7 +159,7 @@ impl Closed {
 
     fn look_at(&mut self, first: u64, next: u64) -> Result<(), Lost> {
         let is = self.reader.stamp(first);
-        let seen = (next, is.map_err(|error| Lost::unread(first, error))?);
+        let seen = Some((next, is.map_err(|error| Lost::unread(first, error))?));
         if self.known.get(&first) == Some(&seen) {
             return Ok(());
         }

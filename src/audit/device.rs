@@ -1,7 +1,7 @@
 //! Where segments live: the log writer's only way to files.
 
 use super::leaves::Leaves;
-use super::tree::Hash;
+use super::logged::Row;
 use std::fmt;
 use std::io;
 
@@ -44,12 +44,12 @@ pub trait Segments: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The hash of a record as it was logged; none where nobody here knows it, or not yet.
+    /// The hash of a record as it was logged, among those of its neighbours; none where nobody here knows it, or not yet.
     ///
     /// # Errors
     /// When what knows it cannot be read.
-    fn hash_of(&self, _sequence: u64) -> io::Result<Option<Hash>> {
-        Ok(None)
+    fn hashes_at(&self, _sequence: u64) -> io::Result<Row> {
+        Ok(Row::default())
     }
 }
 

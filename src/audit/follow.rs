@@ -2,7 +2,7 @@
 
 use super::device::Segments;
 use super::filter::Filter;
-use super::logged::logged;
+use super::logged::Check;
 use super::read::{Entry, Place, ReadError, records_at};
 use super::seen::Seen;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ pub struct Follow {
     segments: Arc<dyn Segments>,
     next: u64,
     place: Option<Place>,
+    check: Check,
 }
 
 impl Follow {
@@ -23,6 +24,7 @@ impl Follow {
             segments,
             next: from,
             place: None,
+            check: Check::default(),
         }
     }
 
@@ -50,7 +52,7 @@ impl Follow {
                 break;
             };
             // Of all, also those that are not wanted by what they say: what they said is not known.
-            let entry = logged(&*self.segments, entry?)?;
+            let entry = self.check.held(&*self.segments, entry?)?;
             let sequence = entry.sequence;
             let seen = Seen::read(&entry.line).map_err(|_| ReadError::Unreadable(sequence))?;
             if filter.matches(&seen) && !take(entry) {

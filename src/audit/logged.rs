@@ -9,30 +9,51 @@ use super::publisher::Publisher;
 use super::read::{Entry, ReadError};
 use super::tree::{Hash, Tile};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// Segments whose records are held to the tree.
-#[derive(Debug)]
-pub struct Logged {
-    segments: Arc<dyn Segments>,
-    publisher: Arc<Publisher>,
-    /// The last tile that was read: neighbours are in one.
-    last: Mutex<Row>,
-}
-
-/// What a tile of records' hashes holds by now.
+/// Hashes of records that follow each other.
 #[derive(Debug, Default)]
-struct Row {
-    index: u64,
+pub struct Row {
+    /// The first of them.
+    first: u64,
     hashes: Vec<Hash>,
 }
 
 impl Row {
     fn hash_of(&self, sequence: u64) -> Option<Hash> {
-        let first = self.index.saturating_mul(u64::from(Tile::FULL));
-        let place = usize::try_from(sequence.checked_sub(first)?).ok()?;
+        let place = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
         self.hashes.get(place).copied()
     }
+}
+
+/// Holds what one reader reads to what is known of it. It remembers what it was told last: neighbours are told together.
+#[derive(Debug, Default)]
+pub struct Check {
+    last: Row,
+}
+
+impl Check {
+    /// Lets a record of `segments` through that is the one that was logged, or of which that is not known.
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`], or what keeps the tree from being read.
+    pub fn held(&mut self, segments: &dyn Segments, entry: Entry) -> Result<Entry, ReadError> {
+        let sequence = entry.sequence;
+        if self.last.hash_of(sequence).is_none() {
+            self.last = segments.hashes_at(sequence)?;
+        }
+        match self.last.hash_of(sequence) {
+            Some(hash) => entry.held_to(hash),
+            None => Ok(entry),
+        }
+    }
+}
+
+/// Segments whose records are known by the tree.
+#[derive(Debug)]
+pub struct Logged {
+    segments: Arc<dyn Segments>,
+    publisher: Arc<Publisher>,
 }
 
 impl Logged {
@@ -42,18 +63,7 @@ impl Logged {
         Self {
             segments,
             publisher,
-            last: Mutex::default(),
         }
-    }
-}
-
-impl Logged {
-    /// A record of them, if it is the one that was logged, or that is not known.
-    ///
-    /// # Errors
-    /// [`ReadError::Changed`], or what keeps the tree from being read.
-    pub fn held(&self, entry: Entry) -> Result<Entry, ReadError> {
-        logged(self, entry)
     }
 }
 
@@ -78,28 +88,17 @@ impl Segments for Logged {
         self.segments.acknowledged()
     }
 
-    fn hash_of(&self, sequence: u64) -> io::Result<Option<Hash>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hash) = last.hash_of(sequence) {
-            return Ok(Some(hash));
-        }
+    fn hashes_at(&self, sequence: u64) -> io::Result<Row> {
         // Before the tree is: it has what is forgotten here.
         if let Some(hash) = self.publisher.written(sequence) {
-            return Ok(Some(hash));
+            let (first, hashes) = (sequence, vec![hash]);
+            return Ok(Row { first, hashes });
         }
-        *last = Row {
-            index: Tile::of_leaf(sequence, sequence).index,
+        let tile = Tile::of_leaf(sequence, sequence).index;
+        Ok(Row {
+            first: tile.saturating_mul(u64::from(Tile::FULL)),
             hashes: self.publisher.neighbours(sequence)?,
-        };
-        Ok(last.hash_of(sequence))
-    }
-}
-
-/// Lets a record through that is the one that was logged, or of which that is not known.
-pub(super) fn logged(segments: &dyn Segments, entry: Entry) -> Result<Entry, ReadError> {
-    match segments.hash_of(entry.sequence)? {
-        Some(hash) => entry.held_to(hash),
-        None => Ok(entry),
+        })
     }
 }
 
@@ -209,14 +208,31 @@ mod tests {
     async fn neighbours_are_asked_for_once() {
         let folder = tempfile::tempdir().unwrap();
         let (_, logged) = world(folder.path()).await;
-        let first = logged.hash_of(0).unwrap();
+        let all = search(
+            logged.clone(),
+            Filter::default(),
+            0..257,
+            Order::OldestFirst,
+        );
+        let mut all = all.unwrap();
         let tile = folder.path().join("tile/0/000");
+        let mut next = || all.next().unwrap().map(drop);
+        next().unwrap();
         fs::remove_file(&tile).unwrap();
-        assert!(first.is_some() && logged.hash_of(255).unwrap().is_some());
+        (1..256).for_each(|_| next().unwrap());
         assert!(!tile.exists(), "it was not looked for");
         // Made again when it is.
-        assert!(logged.hash_of(256).unwrap().is_some());
-        assert_eq!(logged.hash_of(0).unwrap(), first);
-        assert!(tile.exists());
+        let mut check = Check::default();
+        let entry = |at| {
+            crate::audit::read::records(logged.clone(), at)
+                .unwrap()
+                .next()
+        };
+        for (sequence, is_there) in [(256, false), (0, true)] {
+            check
+                .held(&*logged, entry(sequence).unwrap().unwrap())
+                .unwrap();
+            assert_eq!(tile.exists(), is_there);
+        }
     }
 }

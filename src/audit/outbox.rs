@@ -83,6 +83,18 @@ pub struct Drain {
 }
 
 impl Drain {
+    /// Takes over all that waits in `store`, before anything is issued: no memory follows it yet that would have to know of it
+    /// first.
+    ///
+    /// # Errors
+    /// What keeps it back.
+    pub async fn at_once(store: Arc<dyn Store>, log: Log) -> Result<(), Denial> {
+        let all = store.revision().await.map_err(store_fault)?;
+        let (_, applied) = watch::channel(all);
+        let (_, drain) = Outbox::new(store, log, applied);
+        drain.drain(all).await
+    }
+
     /// Drains until the node no longer applies revisions. May be dropped at any await.
     pub async fn run(mut self) {
         let mut health = self.log.health_changes();

@@ -29,6 +29,7 @@ use super::tree::{Frontier, Hash, Tile, leaf};
 use crate::keys::LogKey;
 use arc_swap::ArcSwap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -100,9 +101,32 @@ pub enum PublishError {
         "the log begins at record {0}, and its checkpoint and tiles, which have the hashes of those before it, are gone: put them back, or move the folder away and accept the rollback"
     )]
     Treeless(u64),
+    /// The key that the log's checkpoints were signed with is not there.
+    #[error(
+        "the key of the log's checkpoints is gone: put {} back, or move checkpoint and tile away from beside it",
+        .0.display()
+    )]
+    Keyless(PathBuf),
     /// The checkpoint could not be signed.
     #[error("the checkpoint could not be signed")]
     Signing,
+}
+
+impl PublishError {
+    /// Whether the log is not what was published of it, as far as that is there; otherwise that is not known.
+    #[must_use]
+    pub const fn contradicts(&self) -> bool {
+        match self {
+            Self::Origin(_) | Self::Io(_) | Self::Read(_) | Self::Signing => false,
+            Self::Foreign(_)
+            | Self::NoCheckpoint
+            | Self::Behind { .. }
+            | Self::Forked(_)
+            | Self::Cut(_)
+            | Self::Treeless(_)
+            | Self::Keyless(_) => true,
+        }
+    }
 }
 
 impl Publisher {

@@ -3,7 +3,7 @@
 use super::device::Segments;
 use super::filter::Filter;
 use super::index::{Block, blocks};
-use super::logged::logged;
+use super::logged::Check;
 use super::read::{Entry, Place, ReadError, Records};
 use super::seen::Seen;
 use std::io;
@@ -61,6 +61,7 @@ pub fn search(
         parts,
         found: Vec::new(),
         broken: None,
+        check: Check::default(),
     })
 }
 
@@ -90,6 +91,7 @@ pub struct Search {
     parts: Vec<Part>,
     /// The last segment without an index in which something could not be read.
     broken: Option<u64>,
+    check: Check,
     /// What was found in the part before, the next one last.
     found: Vec<Result<Entry, ReadError>>,
 }
@@ -203,7 +205,7 @@ impl Search {
 
     /// Holds a record to the tree. Where that fails, nothing that follows is worth more.
     fn hold(&mut self, entry: Entry) -> Result<Entry, ReadError> {
-        logged(&*self.segments, entry).inspect_err(|_| {
+        self.check.held(&*self.segments, entry).inspect_err(|_| {
             self.found.clear();
             self.parts.clear();
         })

@@ -1,7 +1,7 @@
 //! Segments for a reading that may be given up.
 
 use super::device::{Segments, Source};
-use super::tree::Hash;
+use super::logged::Row;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -50,9 +50,9 @@ impl Segments for WhileWanted {
         self.segments.acknowledged()
     }
 
-    fn hash_of(&self, sequence: u64) -> io::Result<Option<Hash>> {
+    fn hashes_at(&self, sequence: u64) -> io::Result<Row> {
         wanted(&self.is_wanted)?;
-        self.segments.hash_of(sequence)
+        self.segments.hashes_at(sequence)
     }
 }
 

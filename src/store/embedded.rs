@@ -149,14 +149,6 @@ impl EmbeddedStore {
         self.ask(|to| Job::Renew(incarnation, to)).await?
     }
 
-    /// Forgets how far the log had taken the outbox over: that log is lost, and another one begins.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
-    pub async fn forget_log(&self) -> Result<(), StoreFault> {
-        self.ask(|to| Job::Drained(None, to)).await?
-    }
-
     /// Where the data comes from, for [`super::recovery`].
     ///
     /// # Errors
@@ -321,7 +313,7 @@ impl Store for EmbeddedStore {
     }
 
     fn drained(&self, position: LogPosition) -> Reply<'_, Result<(), StoreFault>> {
-        Box::pin(async move { self.ask(|to| Job::Drained(Some(position), to)).await? })
+        Box::pin(async move { self.ask(|to| Job::Drained(position, to)).await? })
     }
 
     fn log_position(&self) -> Reply<'_, Result<Option<LogPosition>, StoreFault>> {

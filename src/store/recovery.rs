@@ -135,8 +135,8 @@ pub fn decide(store: &Lineage, log: Option<&LogEnd>) -> Recovery {
 /// Why the log does not give back everything. The broker must not start without an operator's word.
 #[derive(Debug, thiserror::Error)]
 pub enum RedoError {
-    /// A record could not be read; the reason is for the operator.
-    #[error("the log cannot be read: {0}")]
+    /// A record could not be read, or is not what the broker wrote there; the reason is for the operator.
+    #[error("{0}")]
     Log(String),
     /// The `store` member of a record is not what this program writes.
     #[error("record {sequence} has a store member that cannot be read: {error}")]

@@ -31,6 +31,10 @@ struct Site {
 }
 
 fn publisher(folder: &Path, durable: u64) -> Publisher {
+    opened(folder, durable).unwrap()
+}
+
+fn opened(folder: &Path, durable: u64) -> Result<Publisher, PublishError> {
     let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
     let random = SystemRandomness::shared();
     let path = folder.join("key");
@@ -38,7 +42,7 @@ fn publisher(folder: &Path, durable: u64) -> Publisher {
     let key = key.unwrap_or_else(|| LogKey::create(&path, ORIGIN, &kek, &*random).unwrap());
     let segments = Arc::new(DiskReader::new(folder));
     let shelf = Arc::new(DiskShelf::new(folder));
-    Publisher::open(segments, shelf, key, ORIGIN, durable).unwrap()
+    Publisher::open(segments, shelf, key, ORIGIN, durable)
 }
 
 /// Changes a byte of a tile's second hash.
@@ -183,6 +187,14 @@ async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone()
         .unwrap();
     again.advance(site.log.durable()).unwrap();
     assert_eq!(site.verified().unwrap().begins, begins);
+    // The records that are left would make another tree.
+    fs::remove_file(folder.join("checkpoint")).unwrap();
+    fs::remove_dir_all(folder.join("tile")).unwrap();
+    assert!(matches!(
+        opened(folder, site.log.durable()),
+        Err(PublishError::Treeless(at)) if at == begins
+    ));
+    assert!(!folder.join("checkpoint").exists());
     site.log.close().await;
 }
 

@@ -4,6 +4,7 @@
 mod backup;
 mod calls;
 mod clock;
+mod closed;
 mod estate;
 mod following;
 mod injected;

@@ -5,7 +5,7 @@ use super::{Cursor, Cursors, Event, Settings, Sink, SinkStats, Start, Undelivere
 use crate::audit::Log;
 use crate::audit::device::Segments;
 use crate::audit::filter::Filter;
-use crate::audit::logged::logged;
+use crate::audit::logged::Check;
 use crate::audit::read::{Entry, Place, ReadError, records_at};
 use crate::audit::seen::Seen;
 use crate::clock::{Clock, Random};
@@ -56,6 +56,7 @@ pub struct Relay {
     read_to: u64,
     /// Where the records after it stand in the files, if that is known.
     place: Option<Place>,
+    check: Check,
     backoff: Backoff,
     /// Refused one after the other, with no delivery between them.
     refused_in_a_row: u32,
@@ -101,6 +102,7 @@ impl Relay {
             waiting: Vec::new(),
             read_to: next,
             place: None,
+            check: Check::default(),
             backoff: Backoff::default(),
             refused_in_a_row: 0,
             behind_since: None,
@@ -158,6 +160,7 @@ impl Relay {
         // Taken: after a failure the segment is read from its start, in case the place itself is what is wrong.
         let (from, place, format) = (self.next, self.place.take(), self.settings.format);
         let only = self.settings.only.clone();
+        let mut check = std::mem::take(&mut self.check);
         let read = move || -> Result<_, ReadError> {
             let from = first(&*segments)?.clamp(from, durable);
             let mut all = records_at(Arc::clone(&segments), from, place)?;
@@ -169,7 +172,7 @@ impl Relay {
                 }
                 let entry = all.next().ok_or(ReadError::Missing(sequence))??;
                 // Also what it does not take by what is said there: it may have been otherwise.
-                let entry = logged(&*segments, entry)?;
+                let entry = check.held(&*segments, entry)?;
                 to = sequence.saturating_add(1);
                 if !is_wanted(&only, &entry) {
                     continue;
@@ -178,15 +181,16 @@ impl Relay {
                 bytes = bytes.saturating_add(event.text.len());
                 batch.push(event);
             }
-            Ok((from, to, batch, all.place()))
+            Ok((from, to, batch, all.place(), check))
         };
         let read = spawn_blocking(read)
             .await
             .map_err(|error| error.to_string())?;
-        let (from, to, batch, place) = read.map_err(|error| error.to_string())?;
+        let (from, to, batch, place, check) = read.map_err(|error| error.to_string())?;
         self.pass_over(from);
         self.read_to = to;
         self.place = place;
+        self.check = check;
         Ok(batch)
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) enum Write {
     Commit(Batch),
-    Drained(Option<LogPosition>),
+    Drained(LogPosition),
 }
 
 impl Write {
@@ -99,11 +99,7 @@ fn stage(
         .iter()
         .map(|write| match write {
             Write::Commit(batch) => stage_batch(connection, meta, batch),
-            Write::Drained(Some(position)) => stage_drained(connection, meta, position),
-            Write::Drained(None) => {
-                meta.log = None;
-                Ok(Outcome::Drained)
-            }
+            Write::Drained(position) => stage_drained(connection, meta, position),
         })
         .collect()
 }

@@ -21,8 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 #[derive(Debug)]
 pub(super) enum Job {
     Commit(Batch, oneshot::Sender<Result<Revision, CommitError>>),
-    /// `None`: the log that was drained into is lost.
-    Drained(Option<LogPosition>, oneshot::Sender<Result<(), StoreFault>>),
+    Drained(LogPosition, oneshot::Sender<Result<(), StoreFault>>),
     Watch(
         Revision,
         oneshot::Sender<Result<mpsc::Receiver<Event>, StoreFault>>,

@@ -1,6 +1,6 @@
 //! A store that was put back is brought up to a log that is known to be the one that was published, or not at all.
 
-use crate::support::broker::{Site, segments};
+use crate::support::broker::{Broker, Site, segments};
 use crate::support::disk::copy_folder;
 use cambist::proto::BackupRequest;
 use cambist::store::embedded::restore;
@@ -18,9 +18,35 @@ const BANNED: [&str; 3] = [
     "spiffe://example.org/z",
 ];
 
-/// A site, stopped, with a backup from before some workloads were banned in its place, and its log beside it.
-async fn behind() -> Arc<Site> {
-    let site = Site::new();
+/// Keeps a copy of the checkpoint that a start must be able to read.
+const REQUIRED: &str = "\n[[log.copy]]\nfile = \"other/checkpoint\"\nrequired = true\n";
+
+/// A site whose checkpoint is copied.
+fn copied() -> Arc<Site> {
+    let site = Site::with(|setup| setup.config.push_str(REQUIRED));
+    fs::create_dir(site.path("other")).unwrap();
+    site
+}
+
+/// Has the copy be there and not be readable, until it is put back.
+fn hide_copy(site: &Site) {
+    fs::rename(site.path("other"), site.path("hidden")).unwrap();
+    fs::create_dir_all(site.path("other/checkpoint")).unwrap();
+}
+
+fn put_copy_back(site: &Site) {
+    fs::remove_dir_all(site.path("other")).unwrap();
+    fs::rename(site.path("hidden"), site.path("other")).unwrap();
+}
+
+async fn ban(broker: &Broker, subject: &str) {
+    let words = ["revoke", "--subject", subject, "--ban", "--reason", "gone"];
+    let ran = broker.run_as_admin(&words).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+/// Stopped, with a backup from before some workloads were banned in its place, and its log beside it.
+async fn behind(site: &Arc<Site>) {
     let mut broker = site.start().await;
     broker.issue(2).await;
     let backup = site.path("backup");
@@ -28,15 +54,12 @@ async fn behind() -> Arc<Site> {
     let mut inventory = broker.inventory().await;
     inventory.backup(BackupRequest { path }).await.unwrap();
     for subject in BANNED {
-        let words = ["revoke", "--subject", subject, "--ban", "--reason", "gone"];
-        let ran = broker.run_as_admin(&words).await;
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ban(&broker, subject).await;
     }
     broker.issue(1).await;
     assert!(broker.terminate().await.success());
     restore(&backup, &site.path("data/store.db"), true).unwrap();
     copy_folder(&site.path("data/log"), &site.path("log"));
-    site
 }
 
 fn put_log_back(site: &Site) {
@@ -73,7 +96,8 @@ async fn all_are_banned(site: &Arc<Site>) {
 
 #[tokio::test]
 async fn nothing_is_done_again_from_a_log_that_is_not_the_one_that_was_published() {
-    let site = behind().await;
+    let site = Site::new();
+    behind(&site).await;
     let log = site.path("data/log");
     forget(&log, BANNED[0]);
     site.refuses(&[LOST, "are not those of the log's last checkpoint"])
@@ -84,7 +108,8 @@ async fn nothing_is_done_again_from_a_log_that_is_not_the_one_that_was_published
 /// The store is too old to tell that the tree was taken away, and nobody else does.
 #[tokio::test]
 async fn what_is_done_again_is_every_change_in_its_order() {
-    let site = behind().await;
+    let site = Site::new();
+    behind(&site).await;
     let log = site.path("data/log");
     // The first one there is to do, and one between others. That the last one is gone nobody can know who has not seen it.
     for subject in BANNED.iter().take(2) {
@@ -97,6 +122,46 @@ async fn what_is_done_again_is_every_change_in_its_order() {
     all_are_banned(&site).await;
 }
 
+/// What cannot be asked has nothing against the log: there is nothing to accept.
+#[tokio::test]
+async fn what_keeps_a_log_from_being_proven_is_no_reason_to_give_it_up() {
+    let site = copied();
+    behind(&site).await;
+    hide_copy(&site);
+    for flags in [&[][..], &["--accept-rollback"]] {
+        let (code, said) = site.fails(flags).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("cannot be read, and is required"), "{said}");
+        assert!(
+            !said.contains(LOST) && !said.contains("is accepted"),
+            "{said}"
+        );
+    }
+    put_copy_back(&site);
+    all_are_banned(&site).await;
+}
+
+/// The log has a change of the store under its new name by then.
+#[tokio::test]
+async fn an_accepted_rollback_stands_though_its_start_fails() {
+    let site = copied();
+    site.issue_and_stop(2).await;
+    copy_folder(&site.path("data/log"), &site.path("log"));
+    let mut broker = site.start().await;
+    ban(&broker, BANNED[0]).await;
+    assert!(broker.terminate().await.success());
+    put_log_back(&site);
+    hide_copy(&site);
+    let (code, said) = site.fails(&["--accept-rollback"]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("the rollback is accepted"), "{said}");
+    assert!(said.contains("cannot be read, and is required"), "{said}");
+    put_copy_back(&site);
+    assert!(site.start().await.terminate().await.success());
+    site.record(|record| record["action"] == "recovery.accept_rollback")
+        .await;
+}
+
 /// What is done again stays done, and is not taken for somebody else's records by the start after.
 #[tokio::test]
 async fn a_start_that_fails_after_it_may_be_tried_again() {
@@ -106,15 +171,7 @@ async fn a_start_that_fails_after_it_may_be_tried_again() {
     // Of a broker that is stopped, the file alone is a copy.
     fs::copy(&store, site.path("cold.db")).unwrap();
     let mut broker = site.start().await;
-    let words = [
-        "revoke",
-        "--subject",
-        BANNED[0],
-        "--ban",
-        "--reason",
-        "gone",
-    ];
-    assert_eq!(broker.run_as_admin(&words).await.code, Some(0));
+    ban(&broker, BANNED[0]).await;
     assert!(broker.terminate().await.success());
     fs::copy(site.path("cold.db"), &store).unwrap();
     let taken = TcpListener::bind(site.listens).unwrap();

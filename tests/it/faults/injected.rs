@@ -1,11 +1,13 @@
 //! Faults put into the system calls of the real broker that concern certain files of its log.
 
 use crate::support::broker::{Site, segments};
+use crate::support::edge::within;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// The first segment, which most of these tests never leave.
 pub(super) const SEGMENT: &str = "00000000000000000000.seg";
@@ -15,7 +17,19 @@ const WRITER: &str = "<audit-log>";
 /// Faults to run a broker under, and what came of them.
 pub(super) struct Injected {
     told: PathBuf,
-    wrapper: Vec<String>,
+    options: Vec<String>,
+}
+
+/// What puts them into a process that runs.
+pub(super) struct Tracer(Child);
+
+impl Tracer {
+    /// Lets it go on without faults.
+    pub(super) async fn detach(mut self) {
+        let pid = Pid::from_raw(self.0.id().unwrap().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        within("the tracer's end", self.0.wait()).await.unwrap();
+    }
 }
 
 impl Injected {
@@ -27,13 +41,11 @@ impl Injected {
         let calls = faults.iter().map(|fault| fault.split(':').next().unwrap());
         let calls = calls.collect::<Vec<_>>().join(",");
         // Each thread is told with its name.
-        let mut wrapper: Vec<String> = ["strace", "--seccomp-bpf", "-D", "-f", "-qq", "-Y", "-o"]
-            .map(str::to_owned)
-            .into();
-        wrapper.push(told.to_str().unwrap().to_owned());
-        wrapper.extend(["-e".to_owned(), format!("trace={calls}")]);
+        let mut options: Vec<String> = ["-f", "-qq", "-Y", "-o"].map(str::to_owned).into();
+        options.push(told.to_str().unwrap().to_owned());
+        options.extend(["-e".to_owned(), format!("trace={calls}")]);
         for fault in faults.iter().filter(|fault| fault.contains(':')) {
-            wrapper.extend(["-e".to_owned(), format!("inject={fault}")]);
+            options.extend(["-e".to_owned(), format!("inject={fault}")]);
         }
         // Calls name a file as the configuration has it, or by a number, which stands for its real path. strace finds that out by
         // itself only where the file is there.
@@ -45,15 +57,30 @@ impl Injected {
                     true => folder.clone(),
                     false => folder.join(file),
                 };
-                wrapper.extend(["-P".to_owned(), path.to_str().unwrap().to_owned()]);
+                options.extend(["-P".to_owned(), path.to_str().unwrap().to_owned()]);
             }
         }
-        Self { told, wrapper }
+        Self { told, options }
     }
 
     pub(super) fn command(&self, site: &Site) -> Command {
-        let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        let options = self.options.iter().map(String::as_str);
+        let wrapper: Vec<&str> = ["strace", "--seccomp-bpf", "-D"]
+            .into_iter()
+            .chain(options)
+            .collect();
         site.wrapped(&wrapper)
+    }
+
+    /// Puts the faults into a broker that runs.
+    pub(super) fn attach(&self, broker: Pid) -> Tracer {
+        let mut command = Command::new("strace");
+        let pid = broker.as_raw_pid().to_string();
+        command
+            .args(&self.options)
+            .args(["-p", &pid])
+            .kill_on_drop(true);
+        Tracer(command.spawn().unwrap())
     }
 
     fn lines(&self) -> Vec<String> {
@@ -63,8 +90,13 @@ impl Injected {
 
     /// Whether a fault has come to such a call.
     pub(super) fn hit(&self, call: &str) -> bool {
-        let hit = |line: &String| line.contains("(INJECTED)") && line.contains(call);
-        self.lines().iter().any(hit)
+        self.hits(call) > 0
+    }
+
+    /// How many such calls a fault has come to.
+    pub(super) fn hits(&self, call: &str) -> usize {
+        let hit = |line: &&String| line.contains("(INJECTED)") && line.contains(call);
+        self.lines().iter().filter(hit).count()
     }
 
     /// Whether it has in the log's writer.

@@ -1,25 +1,23 @@
-//! Segments that are taken away under the running broker: nothing is issued, while it runs and when it starts, until what
-//! was acknowledged is there again, or somebody answers for its being gone.
+//! The open segment is taken away under the running broker: nothing is issued, while it runs and when it starts, until what was
+//! acknowledged is there again, or somebody answers for its being gone.
 
 use super::load::{by_certificate, by_key, create, received};
 use super::log::{QUICKLY, assert_recorded, told, until_issued};
 use super::seen::Seen;
-use crate::support::broker::{Caller, InProcess, Site, ask, peer, refusal, segments};
-use crate::support::clock::testing::TestClock;
+use crate::support::broker::{Caller, Site, refusal, segments};
 use crate::support::edge::until;
-use crate::support::svid::NOW;
-use cambist::audit::{DiskReader, DiskShelf, Finding, Segments as _, verify};
+use cambist::audit::{DiskReader, DiskShelf, Finding, verify};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::time::timeout;
 
 /// What is done to a segment.
-type Fault<'a> = &'a dyn Fn(&Path);
+pub(super) type Fault<'a> = &'a dyn Fn(&Path);
 
-fn cut(path: &Path, bytes: usize) {
+pub(super) fn cut(path: &Path, bytes: usize) {
     let file = File::options().write(true).open(path).unwrap();
     let size = usize::try_from(file.metadata().unwrap().len()).unwrap();
     file.set_len((size - bytes).try_into().unwrap()).unwrap();
@@ -32,7 +30,7 @@ fn last_record(path: &Path) -> usize {
 }
 
 /// Puts another file in its place.
-fn replace(path: &Path, content: &[u8]) {
+pub(super) fn replace(path: &Path, content: &[u8]) {
     let copy = path.with_extension("copy");
     fs::write(&copy, content).unwrap();
     fs::rename(copy, path).unwrap();
@@ -223,107 +221,6 @@ async fn whoever_answers_for_what_is_gone_goes_on_from_what_is_left() {
     assert_recorded(&folder, &[received(&answer)]);
     let accepted = |record: &Value| record["action"] == "recovery.accept_rollback";
     assert_eq!(site.records().iter().filter(|r| accepted(r)).count(), 1);
-}
-
-/// A broker whose log has three closed segments, all compressed. Answers their files, too.
-async fn closed(site: &Arc<Site>, clock: &Arc<TestClock>) -> (InProcess, [PathBuf; 3]) {
-    let broker = InProcess::start(site, Arc::clone(clock), false).await;
-    let folder = site.path("data/log");
-    for _ in 0..3 {
-        broker.issues(ask(peer(), "shop")).await;
-        clock.advance(120);
-    }
-    broker.issues(ask(peer(), "shop")).await;
-    let packed = || -> Vec<_> {
-        let firsts = DiskReader::new(&folder).segments().unwrap();
-        let names = firsts.iter().map(|first| format!("{first:020}.seg.zst"));
-        names.map(|name| folder.join(name)).collect()
-    };
-    until("compressed segments", async || {
-        segments(&folder).len() == 1 && packed().iter().filter(|path| path.exists()).count() == 3
-    })
-    .await;
-    (broker, packed()[..3].to_vec().try_into().unwrap())
-}
-
-/// A log that is cut in segments of a minute.
-fn cut_up() -> Arc<Site> {
-    Site::with(|setup| {
-        let with = "[log]\nsegment_age = \"1m\"\n";
-        setup.config = setup.config.replacen("[log]\n", with, 1);
-    })
-}
-
-/// It is looked for at a start, too, though the start reads no more than the last one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back() {
-    let site = cut_up();
-    let clock = TestClock::at(NOW);
-    let (broker, [first, middle, last]) = closed(&site, &clock).await;
-    broker.stop().await;
-    for (gone, why) in [
-        (&[&first][..], "the log begins at record"),
-        (&[&first, &middle], "the log begins at record"),
-        (&[&first, &middle, &last], "the log begins at record"),
-        (&[&middle], "is gone"),
-        (&[&last], "is gone"),
-        (&[&middle, &last], "is gone"),
-    ] {
-        let away = |path: &Path| path.with_extension("away");
-        gone.iter()
-            .for_each(|path| fs::rename(path, away(path)).unwrap());
-        let (code, said) = site.fails(&[]).await;
-        assert_eq!(code, 1, "{gone:?}: {said}");
-        assert!(said.contains(why), "{gone:?}: {said}");
-        assert!(said.contains("put"), "{said}");
-        gone.iter()
-            .for_each(|path| fs::rename(away(path), path).unwrap());
-    }
-    let broker = InProcess::start(&site, clock, false).await;
-    broker.issues(ask(peer(), "shop")).await;
-    broker.stop().await;
-}
-
-/// Whoever took it away need not have waited until nothing reads it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closed_segment_that_is_taken_away_stops_issuance_until_it_is_put_back() {
-    let site = cut_up();
-    let clock = TestClock::at(NOW);
-    let (broker, [first, middle, last]) = closed(&site, &clock).await;
-    let remove = |path: &Path| {
-        fs::remove_file(path).unwrap();
-        fs::remove_file(path.with_extension("").with_extension("idx")).unwrap();
-    };
-    let truncate = |path: &Path| cut(path, fs::read(path).unwrap().len());
-    let cut_byte = |path: &Path| cut(path, 1);
-    let replace_other = |path: &Path| replace(path, &fs::read(&first).unwrap());
-    let faults: [(&Path, Fault<'_>, &str); 6] = [
-        (&first, &remove, "is gone"),
-        (&middle, &remove, "is gone"),
-        (&last, &remove, "is gone"),
-        (&first, &truncate, "is not as it was closed"),
-        (&middle, &cut_byte, "is not as it was closed"),
-        (&last, &replace_other, "is not as it was closed"),
-    ];
-    for (path, fault, why) in faults {
-        broker.issues(ask(peer(), "shop")).await;
-        let bytes = fs::read(path).unwrap();
-        fault(path);
-        let ready = async || broker.operations("/readyz").await.unwrap_or_default().1;
-        until(why, async || ready().await.contains(why)).await;
-        let name = path.with_extension("");
-        assert!(
-            ready()
-                .await
-                .contains(name.file_name().unwrap().to_str().unwrap())
-        );
-        let refused = broker.exchange(ask(peer(), "shop")).await;
-        assert_eq!(refused, Err("log_unavailable".to_owned()), "{path:?} {why}");
-        fs::write(path, bytes).unwrap();
-        until("a log that is whole", async || !ready().await.contains(why)).await;
-    }
-    broker.issues(ask(peer(), "shop")).await;
-    broker.stop().await;
 }
 
 /// The broker was killed before it could notice. What was delivered was durable, and is not there.

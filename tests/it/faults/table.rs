@@ -123,15 +123,21 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         "a closed segment is removed, truncated, cut or replaced by another one under the running broker",
         "noticed within a second or so, with the file's name; no tokens until it is put back. What the broker itself compresses or removes is not",
         &[
-            "faults::lost::a_closed_segment_that_is_taken_away_stops_issuance_until_it_is_put_back",
+            "faults::closed::a_closed_segment_that_is_taken_away_stops_issuance_until_it_is_put_back",
+            "faults::closed::a_closed_segment_behind_a_link_is_looked_at_where_the_link_leads",
             "audit_retention::what_the_broker_itself_compresses_and_removes_is_not_lost",
         ],
+    ),
+    (
+        "there is no file descriptor left to look at closed segments with",
+        "the running broker goes on and looks again; a start is refused, with the reason",
+        &["faults::closed::a_look_for_which_there_is_no_file_descriptor_finds_no_loss"],
     ),
     (
         "a closed segment is removed while the broker is down, or the first ones are, and `retention` had not told of it",
         "no start until it is put back, with the file's name or the first record there is",
         &[
-            "faults::lost::a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back",
+            "faults::closed::a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back",
             "audit_retention::a_log_that_was_cut_is_found",
         ],
     ),

@@ -142,7 +142,13 @@ impl Site {
     /// Runs a broker that is expected not to start: its exit code and what it says.
     pub(crate) async fn fails(&self, args: &[&str]) -> (i32, String) {
         let mut command = self.command();
-        let child = command.args(args).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(args);
+        self.fails_as(command).await
+    }
+
+    /// As [`Self::fails`], by a command that was changed.
+    pub(crate) async fn fails_as(&self, mut command: Command) -> (i32, String) {
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
         let ended = within("a start to fail", child.wait_with_output()).await;
         let ended = ended.unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
