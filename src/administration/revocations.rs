@@ -19,7 +19,7 @@ pub use undurable::Undurable;
 use super::change::{Author, Changes, Precondition};
 use super::{KeyAdmin, SigningAdmin, Written};
 use crate::id::{CredentialId, KeyId, KeyPublicId, Owner, SpiffeId, Tenant};
-use crate::inventory::{KeyEntry, KeyState};
+use crate::inventory::{KeyEntry, KeyState, Keys};
 use crate::limits;
 use crate::marker::{Cover, Marker, Second, Thing};
 use crate::refusal::{Code, Denial};
@@ -75,6 +75,12 @@ impl RevocationAdmin {
             undurable,
             given_up: own::Counts::default(),
         }
+    }
+
+    /// The keys that are revoked here.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        self.keys.keys()
     }
 
     /// Revokes a thing. What is revoked already, as far, is no error.

@@ -6,10 +6,11 @@ use crate::administration::{
 };
 use crate::audit::{Aim, Good, Hit};
 use crate::authn::{Credential, Peer, TokenType};
-use crate::grpc::convert::{instant, invalid, open, reason};
+use crate::grpc::convert::{instant, invalid, not_ours, open, reason};
 use crate::grpc::status::on_record;
 use crate::grpc::{audit, context, peer, precondition};
 use crate::id::{CredentialId, KeyId, Owner, SpiffeId, TokenId, TrustDomain};
+use crate::inventory::Shown;
 use crate::limits;
 use crate::marker::Thing as Mark;
 use crate::proto::revoke_request::Thing;
@@ -141,7 +142,11 @@ impl RevocationService {
             }
             Thing::ApiKey(text) => {
                 let key = api_key::parse(&text).map_err(|_| invalid("api_key", "not a key"))?;
-                Revocable::ApiKey(key.id)
+                match self.revocations.keys().recognise(&key) {
+                    Shown::Ours(_) => Revocable::ApiKey(key.id),
+                    Shown::Wrong => return Err(not_ours(true).into()),
+                    Shown::Unknown => return Err(not_ours(false).into()),
+                }
             }
             Thing::CredentialId(id) => {
                 let id = CredentialId::parse(open("credential_id", &id)?);

@@ -1,6 +1,7 @@
 //! What is asked: what would be hit, what is in force, whether a token is good; and what makes no sense.
 
-use super::{Pair, administrator, anybody, ban, check, kid, of, revoke};
+use super::{Pair, administrator, anybody, ban, check, dry_run, kid, of, revoke};
+use crate::e2e::keys::forged;
 use crate::support::broker::{
     Broker, Svid, api_key, ask, audience, claims, delegated, peer, refusal, spec, token,
 };
@@ -361,4 +362,23 @@ async fn who_serves_an_audience_asks_about_its_tokens_and_no_others() {
     let acted = broker.workload(&shop).await.yes(held).await;
     let said = active(&acted, &[]).await;
     assert_eq!(said.actors, ["spiffe://example.org/shop"]);
+}
+
+/// Its id is public, and anybody makes a checksum.
+#[tokio::test]
+async fn a_text_with_a_keys_id_and_another_secret_revokes_nothing() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let (pair, other) = (Pair::new(&broker).await, Pair::new(&broker).await);
+    let request = of(Thing::ApiKey(forged(&pair.secret, &other.secret)));
+    for request in [dry_run(&request), request] {
+        let status = revoke(&mut administrator, request).await.unwrap_err();
+        assert_eq!(refusal(&status), "not_found");
+        let said = status.message();
+        assert!(said.contains("`--credential ID` revokes it"), "{said}");
+    }
+    assert!(pair.parent_lives(&broker).await && pair.child_lives(&broker).await);
+    let by_id = of(Thing::CredentialId(pair.credential()));
+    revoke(&mut administrator, by_id).await.unwrap();
+    assert!(!pair.parent_lives(&broker).await && other.parent_lives(&broker).await);
 }
