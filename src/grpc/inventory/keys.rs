@@ -50,7 +50,7 @@ impl InventoryService {
     fn message(&self, entry: &KeyEntry, left: Option<u32>) -> pb::Key {
         let mut message = key::message(entry, left, self.gate.exchange.guard.wall());
         // What is in force counts, and not what is stored.
-        if self.revocations.is_undurable(&entry.key().id) {
+        if self.revocations.has_ended(entry) {
             message.state = Standing::Revoked.name().to_owned();
         }
         message
