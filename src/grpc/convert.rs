@@ -28,7 +28,9 @@ pub(super) fn not_ours(has_id: bool) -> Refusal {
         true => {
             "no key has this text: one has its id and another secret; `--credential ID` revokes it all the same"
         }
-        false => "no key has this text",
+        false => {
+            "no key has this text; of one that was lost with a store, `--credential ID` revokes the tokens"
+        }
     };
     Refusal::new(Code::NotFound, detail)
 }

@@ -151,7 +151,12 @@ impl RevocationService {
             Thing::CredentialId(id) => {
                 let id = CredentialId::parse(open("credential_id", &id)?);
                 match id.map_err(|error| invalid("credential_id", error))? {
-                    CredentialId::ApiKey(id) => Revocable::ApiKey(id),
+                    CredentialId::ApiKey(id) if self.revocations.keys().find(&id).is_some() => {
+                        Revocable::ApiKey(id)
+                    }
+                    // Such as one made after a backup that was put back. Nothing more is made of it or of its tokens here; where
+                    // those are checked they live.
+                    credential @ CredentialId::ApiKey(_) => Revocable::TokensOf(credential, at),
                     CredentialId::Certificate(digest) => {
                         let shown = author.context.peer.certificate.as_ref();
                         let shown = shown.filter(|shown| *shown.fingerprint() == digest);
