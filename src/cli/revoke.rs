@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Revoke a token, a credential, a subject, a signing key, or all that an owner has
 #[derive(Args, Debug)]
@@ -60,7 +61,7 @@ struct ThingArgs {
     /// all tokens so far
     #[arg(long, value_name = "ID", value_parser = credential)]
     credential: Option<String>,
-    /// A certificate, and all tokens made from it or bound to it: a file in PEM
+    /// A certificate, and all tokens made from it or bound to it: a file in PEM, with its chain or without
     #[arg(long, value_name = "FILE")]
     certificate: Option<Source>,
     /// The certificate that this command connects with
@@ -120,13 +121,28 @@ impl ThingArgs {
     }
 }
 
-/// The first certificate of a file.
+/// The certificate of a file; of a chain, the one that is no authority's.
 fn der(source: &Source) -> Result<Vec<u8>, Failure> {
     let text = source.text(limits::TRUST_FILE)?;
-    let first = CertificateDer::from_pem_slice(text.as_bytes());
-    let wrong =
-        |error| Failure::usage(format!("{} holds no certificate", source.name())).why(error);
-    first.map(|der| der.to_vec()).map_err(wrong)
+    let none = || Failure::usage(format!("{} holds no certificate", source.name()));
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let all = all.map_err(|error| none().why(error))?;
+    let mut leaves = all.iter().filter(|der| !is_authority(der));
+    // That of an authority alone is the broker's to refuse, which says what to do.
+    let leaf = leaves.next().or(all.first()).ok_or_else(none)?;
+    if leaves.next().is_some() {
+        let several = format!(
+            "{} holds more than one certificate that is no authority's",
+            source.name()
+        );
+        return Err(Failure::usage(several).next("put each into a file of its own"));
+    }
+    Ok(leaf.to_vec())
+}
+
+fn is_authority(der: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(der);
+    parsed.is_ok_and(|(_, certificate)| certificate.is_ca())
 }
 
 #[derive(Serialize)]
