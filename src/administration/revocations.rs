@@ -19,7 +19,7 @@ pub use undurable::Undurable;
 use super::change::{Author, Changes, Precondition};
 use super::{KeyAdmin, SigningAdmin, Written};
 use crate::id::{CredentialId, KeyId, KeyPublicId, Owner, SpiffeId, Tenant};
-use crate::inventory::{KeyEntry, KeyState};
+use crate::inventory::{KeyEntry, KeyState, Keys};
 use crate::limits;
 use crate::marker::{Cover, Marker, Second, Thing};
 use crate::refusal::{Code, Denial};
@@ -75,6 +75,12 @@ impl RevocationAdmin {
             undurable,
             given_up: own::Counts::default(),
         }
+    }
+
+    /// The keys that are revoked here.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        self.keys.keys()
     }
 
     /// Revokes a thing. What is revoked already, as far, is no error.
@@ -216,9 +222,22 @@ impl RevocationAdmin {
         Ok(keys.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Whether a key is revoked here, and that is not written: what is stored of it says otherwise.
+    /// Whether a marker ended a key, itself or with its subject, whatever is stored of the key.
     #[must_use]
-    pub fn is_undurable(&self, id: &KeyPublicId) -> bool {
+    pub fn has_ended(&self, entry: &KeyEntry) -> bool {
+        let [itself, subject] = entry.parts();
+        let covers = |part| self.hot.markers().covers(part);
+        let key = entry.key();
+        covers(subject)
+            || match key.state {
+                // It is marked alike.
+                KeyState::Suspended => self.is_undurable(&key.id),
+                KeyState::Active | KeyState::Revoked => covers(itself),
+            }
+    }
+
+    /// Whether a key is revoked here, and that is not written: what is stored of it says otherwise.
+    fn is_undurable(&self, id: &KeyPublicId) -> bool {
         self.is_pinned(Thing::Credential(CredentialId::ApiKey(*id)))
     }
 

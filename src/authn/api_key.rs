@@ -68,14 +68,15 @@ pub(super) fn verify(
     Ok(verified(&entry, peer))
 }
 
-/// A key in the hand of who gives it up, which is no use of it: one that is revoked already may be given up once more.
+/// A key in the hand of who gives it up, which is no use of it and only takes away: whoever has its secret may, from
+/// anywhere, whatever the key is good for. Takes the steps of any other look at a key.
 pub(super) fn recognise(
     authn: &Authn,
     text: &Secret,
     peer: &Peer,
     now: Timestamp,
 ) -> Result<Arc<KeyEntry>, Rejected> {
-    find(authn, text, peer, now, Checks::passed_or_revoked)
+    find(authn, text, peer, now, |_| true)
 }
 
 fn find(
@@ -149,11 +150,6 @@ impl Checks {
 
     fn passed(&self) -> bool {
         (self.standing == Standing::Active) & self.is_unmarked & self.is_at_home
-    }
-
-    /// The marker is not asked: it is a revocation, maybe one that is yet to be written.
-    fn passed_or_revoked(&self) -> bool {
-        matches!(self.standing, Standing::Active | Standing::Revoked) & self.is_at_home
     }
 
     /// For records and for those who may ask; never for the caller.

@@ -83,8 +83,8 @@ impl Authn {
     /// its holder's, who proves that key.
     ///
     /// # Errors
-    /// As for an exchange; but a token or a key need not be unrevoked to be given up once more: whoever lost the answer asks
-    /// again.
+    /// As for an exchange; but a token need not be unrevoked to be given up once more, since whoever lost the answer asks
+    /// again, and of a key the secret is all that counts: whoever found it is seldom where it may be used.
     pub fn held(
         &self,
         credential: Credential,

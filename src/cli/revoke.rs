@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Revoke a token, a credential, a subject, a signing key, or all that an owner has
 #[derive(Args, Debug)]
@@ -56,10 +57,11 @@ struct ThingArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<Source>,
     /// A credential by its id, as records name it: a key's public id, key:ID or x509:DIGEST; or a certificate by its SHA-256
-    /// fingerprint, as `openssl x509 -fingerprint -sha256` prints it
+    /// fingerprint, as `openssl x509 -fingerprint -sha256` prints it. Of a key that is not there, as after a backup was put back,
+    /// all tokens so far
     #[arg(long, value_name = "ID", value_parser = credential)]
     credential: Option<String>,
-    /// A certificate, and all tokens made from it or bound to it: a file in PEM
+    /// A certificate, and all tokens made from it or bound to it: a file in PEM, with its chain or without
     #[arg(long, value_name = "FILE")]
     certificate: Option<Source>,
     /// The certificate that this command connects with
@@ -119,13 +121,28 @@ impl ThingArgs {
     }
 }
 
-/// The first certificate of a file.
+/// The certificate of a file; of a chain, the one that is no authority's.
 fn der(source: &Source) -> Result<Vec<u8>, Failure> {
     let text = source.text(limits::TRUST_FILE)?;
-    let first = CertificateDer::from_pem_slice(text.as_bytes());
-    let wrong =
-        |error| Failure::usage(format!("{} holds no certificate", source.name())).why(error);
-    first.map(|der| der.to_vec()).map_err(wrong)
+    let none = || Failure::usage(format!("{} holds no certificate", source.name()));
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let all = all.map_err(|error| none().why(error))?;
+    let mut leaves = all.iter().filter(|der| !is_authority(der));
+    // That of an authority alone is the broker's to refuse, which says what to do.
+    let leaf = leaves.next().or(all.first()).ok_or_else(none)?;
+    if leaves.next().is_some() {
+        let several = format!(
+            "{} holds more than one certificate that is no authority's",
+            source.name()
+        );
+        return Err(Failure::usage(several).next("put each into a file of its own"));
+    }
+    Ok(leaf.to_vec())
+}
+
+fn is_authority(der: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(der);
+    parsed.is_ok_and(|(_, certificate)| certificate.is_ca())
 }
 
 #[derive(Serialize)]
@@ -146,8 +163,10 @@ struct WouldHit {
 
 pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> {
     let idempotency_key = world.idempotency_key(args.idempotency_key.as_deref())?;
+    let thing = args.thing.thing()?;
+    let is_named = matches!(thing, Thing::CredentialId(_));
     let request = RevokeRequest {
-        thing: Some(args.thing.thing()?),
+        thing: Some(thing),
         before: args.before.map(to_proto),
         ban: args.ban,
         reason: args.reason,
@@ -165,6 +184,12 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
     } = answer.into_inner();
     if let Some(hit) = hit {
         return print_hit(hit, world);
+    }
+    if is_named && markers.iter().any(|marker| marker.before.is_some()) {
+        world.output.warn(
+            "no key has this id: all tokens so far of one that had are revoked; if that is not what was meant, look for the key \
+             with `cambist key list`",
+        );
     }
     let revoked = Revoked {
         markers: markers.into_iter().map(View::from).collect(),

@@ -21,6 +21,20 @@ pub(super) fn invalid(field: &str, problem: impl Display) -> Refusal {
     Refusal::new(Code::InvalidRequest, format!("{field}: {problem}"))
 }
 
+/// The refusal of a key's text that is none of ours. An id is public and anybody makes a checksum, so that a text with a
+/// key's id says nothing of that key; who means the key says so.
+pub(super) fn not_ours(has_id: bool) -> Refusal {
+    let detail = match has_id {
+        true => {
+            "no key has this text: one has its id and another secret; `--credential ID` revokes it all the same"
+        }
+        false => {
+            "no key has this text; of one that was lost with a store, `--credential ID` revokes the tokens"
+        }
+    };
+    Refusal::new(Code::NotFound, detail)
+}
+
 /// A text that will be kept, listed or recorded: a credential that was pasted into it would be exposed for good.
 pub(super) fn open<'a>(field: &str, text: &'a str) -> Result<&'a str, Refusal> {
     match holds_credential(text) {

@@ -8,7 +8,7 @@ use crate::id::{Audience, KeyPublicId};
 use crate::inventory::{KeyEntry, KeyState, Standing};
 use crate::limits;
 use crate::proto::{self as pb};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use std::time::Duration;
 use tonic::Status;
@@ -50,7 +50,7 @@ impl InventoryService {
     fn message(&self, entry: &KeyEntry, left: Option<u32>) -> pb::Key {
         let mut message = key::message(entry, left, self.gate.exchange.guard.wall());
         // What is in force counts, and not what is stored.
-        if self.revocations.is_undurable(&entry.key().id) {
+        if self.revocations.has_ended(entry) {
             message.state = Standing::Revoked.name().to_owned();
         }
         message
@@ -204,9 +204,8 @@ impl InventoryService {
         let (entry, revision) = match told {
             Leaked::Revoked(entry, revision) => (entry, revision),
             Leaked::Before(entry) => (entry, None),
-            Leaked::WrongSecret | Leaked::Unknown => {
-                return Err(Refusal::new(Code::NotFound, "no key has this text").into());
-            }
+            Leaked::WrongSecret => return Err(convert::not_ours(true).into()),
+            Leaked::Unknown => return Err(convert::not_ours(false).into()),
         };
         Ok(pb::ReportLeakResponse {
             key: Some(self.written(&entry).await),

@@ -6,10 +6,11 @@ use crate::administration::{
 };
 use crate::audit::{Aim, Good, Hit};
 use crate::authn::{Credential, Peer, TokenType};
-use crate::grpc::convert::{instant, invalid, open, reason};
+use crate::grpc::convert::{instant, invalid, not_ours, open, reason};
 use crate::grpc::status::on_record;
 use crate::grpc::{audit, context, peer, precondition};
 use crate::id::{CredentialId, KeyId, Owner, SpiffeId, TokenId, TrustDomain};
+use crate::inventory::Shown;
 use crate::limits;
 use crate::marker::Thing as Mark;
 use crate::proto::revoke_request::Thing;
@@ -141,12 +142,21 @@ impl RevocationService {
             }
             Thing::ApiKey(text) => {
                 let key = api_key::parse(&text).map_err(|_| invalid("api_key", "not a key"))?;
-                Revocable::ApiKey(key.id)
+                match self.revocations.keys().recognise(&key) {
+                    Shown::Ours(_) => Revocable::ApiKey(key.id),
+                    Shown::Wrong => return Err(not_ours(true).into()),
+                    Shown::Unknown => return Err(not_ours(false).into()),
+                }
             }
             Thing::CredentialId(id) => {
                 let id = CredentialId::parse(open("credential_id", &id)?);
                 match id.map_err(|error| invalid("credential_id", error))? {
-                    CredentialId::ApiKey(id) => Revocable::ApiKey(id),
+                    CredentialId::ApiKey(id) if self.revocations.keys().find(&id).is_some() => {
+                        Revocable::ApiKey(id)
+                    }
+                    // Such as one made after a backup that was put back. Nothing more is made of it or of its tokens here; where
+                    // those are checked they live.
+                    credential @ CredentialId::ApiKey(_) => Revocable::TokensOf(credential, at),
                     CredentialId::Certificate(digest) => {
                         let shown = author.context.peer.certificate.as_ref();
                         let shown = shown.filter(|shown| *shown.fingerprint() == digest);

@@ -146,6 +146,49 @@ async fn a_key_a_certificate_and_an_owner_are_revoked_by_what_is_in_hand() {
     assert_refused(&exchange(&broker, "two", &[]).await, "credential_refused");
 }
 
+/// As files with two tokens or two keys are refused. A chain is one certificate and those of its authorities.
+#[tokio::test]
+async fn a_file_with_certificates_of_two_is_refused_and_a_chain_is_not() {
+    let broker = Site::new().start().await;
+    let one = pem("CERTIFICATE", &broker.web.leaf);
+    let other = broker.svid("spiffe://example.org/other");
+    let other = pem("CERTIFICATE", &other.leaf);
+    let [home, partner] =
+        [&broker.home, &broker.partner].map(|root| pem("CERTIFICATE", &root.certificate));
+    let path = broker.argument("found.pem");
+    let revoke = async |text: &str| {
+        fs::write(&path, text).unwrap();
+        let line = ["revoke", "--certificate", &path, "--reason", "x", "--json"];
+        broker.run_as_admin(&line).await
+    };
+    for text in [
+        format!("{one}{other}"),
+        format!("{one}{home}{other}"),
+        format!("{one}{other}{home}"),
+        String::new(),
+    ] {
+        let ran = revoke(&text).await;
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+    }
+    // That no marker takes an authority along is the broker's to say.
+    assert_refused(&revoke(&home).await, "invalid_request");
+    let listed = broker.run_as_admin(&["marker", "list"]).await;
+    assert!(
+        listed.stdout.contains("There are no markers."),
+        "{listed:?}"
+    );
+    let digest = format!("x509:{}", broker.web.thumbprint());
+    for text in [
+        one.clone(),
+        format!("{one}{home}"),
+        format!("{home}{partner}{one}"),
+    ] {
+        let ran = revoke(&text).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(ran.json()["markers"][0]["thing"], digest, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_line_that_says_too_little_or_too_much_is_refused() {
     let broker = Site::new().start().await;

@@ -1,6 +1,7 @@
 //! What is asked: what would be hit, what is in force, whether a token is good; and what makes no sense.
 
-use super::{Pair, administrator, anybody, ban, check, kid, of, revoke};
+use super::{Pair, administrator, anybody, ban, check, dry_run, kid, of, revoke};
+use crate::e2e::keys::forged;
 use crate::support::broker::{
     Broker, Svid, api_key, ask, audience, claims, delegated, peer, refusal, spec, token,
 };
@@ -9,8 +10,9 @@ use cambist::id::CredentialId;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
-    Audience, CheckRequest, CheckResponse, ExchangeResponse, KeySpec, ListMarkersRequest, Marker,
-    PutAudienceRequest, ReinstateRequest, RevokeRequest,
+    Audience, CheckRequest, CheckResponse, ExchangeResponse, GetKeyRequest, KeySpec,
+    ListKeysRequest, ListMarkersRequest, Marker, PutAudienceRequest, ReinstateRequest,
+    RevokeRequest, SuspendKeyRequest,
 };
 use tonic::Code;
 
@@ -361,4 +363,81 @@ async fn who_serves_an_audience_asks_about_its_tokens_and_no_others() {
     let acted = broker.workload(&shop).await.yes(held).await;
     let said = active(&acted, &[]).await;
     assert_eq!(said.actors, ["spiffe://example.org/shop"]);
+}
+
+/// Its id is public, and anybody makes a checksum.
+#[tokio::test]
+async fn a_text_with_a_keys_id_and_another_secret_revokes_nothing() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let (pair, other) = (Pair::new(&broker).await, Pair::new(&broker).await);
+    let request = of(Thing::ApiKey(forged(&pair.secret, &other.secret)));
+    for request in [dry_run(&request), request] {
+        let status = revoke(&mut administrator, request).await.unwrap_err();
+        assert_eq!(refusal(&status), "not_found");
+        let said = status.message();
+        assert!(said.contains("`--credential ID` revokes it"), "{said}");
+    }
+    assert!(pair.parent_lives(&broker).await && pair.child_lives(&broker).await);
+    let by_id = of(Thing::CredentialId(pair.credential()));
+    revoke(&mut administrator, by_id).await.unwrap();
+    assert!(!pair.parent_lives(&broker).await && other.parent_lives(&broker).await);
+}
+
+#[tokio::test]
+async fn a_key_that_ended_with_its_subject_is_told_to_be_revoked() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let mut inventory = broker.inventory().await;
+    let made = broker.create_key(spec(&["shop"], &[])).await;
+    let id = made.key.unwrap().id;
+    let other = broker
+        .create_key(spec(&["shop"], &[]))
+        .await
+        .key
+        .unwrap()
+        .id;
+    let mut state = async |id: &str| {
+        let request = GetKeyRequest { id: id.to_owned() };
+        let key = inventory.get_key(request).await.unwrap().into_inner();
+        let shown = key.key.unwrap().state;
+        let all = inventory.list_keys(ListKeysRequest::default()).await;
+        let all = all.unwrap().into_inner().keys;
+        let listed = all.into_iter().find(|key| key.id == id).unwrap().state;
+        assert_eq!(listed, shown);
+        shown
+    };
+    let suspend = SuspendKeyRequest {
+        id: other.clone(),
+        ..SuspendKeyRequest::default()
+    };
+    broker.inventory().await.suspend_key(suspend).await.unwrap();
+    assert_eq!(
+        (&*state(&id).await, &*state(&other).await),
+        ("active", "suspended")
+    );
+    let mut markers = Vec::new();
+    for id in [&id, &other] {
+        let sub = format!("{}/keys/{id}", broker.issuer);
+        let answer = revoke(&mut administrator, of(Thing::Subject(sub))).await;
+        markers.extend(answer.unwrap().markers);
+        assert_eq!(state(id).await, "revoked");
+    }
+    let presented = ask(api_key(&made.secret), "shop");
+    assert_eq!(
+        broker.anybody().await.no(presented).await,
+        "credential_refused"
+    );
+    for marker in markers {
+        let request = ReinstateRequest {
+            marker_id: marker.id,
+            reason: "tests".to_owned(),
+            ..ReinstateRequest::default()
+        };
+        administrator.reinstate(request).await.unwrap();
+    }
+    assert_eq!(
+        (&*state(&id).await, &*state(&other).await),
+        ("active", "suspended")
+    );
 }

@@ -9,8 +9,8 @@ use cambist::proto::audit_client::AuditClient;
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
-    ExchangeResponse, GetKeyRequest, LeaseRequest, Marker, PeerCertificateOfCaller,
-    ReinstateRequest, RevokeRequest, ShowRequest,
+    ExchangeResponse, GetKeyRequest, KeySpec, LeaseRequest, Marker, PeerCertificateOfCaller,
+    ReinstateRequest, RevokeRequest, ShowRequest, SuspendKeyRequest,
 };
 use std::fs;
 
@@ -92,6 +92,45 @@ async fn a_holder_gives_up_what_it_shows_and_nothing_else() {
     .unwrap();
     assert!(!check(&broker, &bound).await.active);
     assert!(other.child_lives(&broker).await);
+}
+
+/// Whoever finds it is seldom where it may be used. It only takes away.
+#[tokio::test]
+async fn a_key_is_given_up_from_anywhere_and_whatever_it_is_good_for() {
+    let broker = Broker::start().await;
+    let mut holder = anybody(&broker).await;
+    let mut inventory = broker.inventory().await;
+    let plain = || spec(&["shop"], &[]);
+    let abroad = KeySpec {
+        networks: vec!["203.0.113.0/24".to_owned()],
+        ..plain()
+    };
+    let once = KeySpec { uses: 1, ..plain() };
+    let [abroad, suspended, spent] =
+        [abroad, plain(), once].map(async |spec| broker.create_key(spec).await);
+    let (abroad, suspended, spent) = (abroad.await, suspended.await, spent.await);
+    let request = SuspendKeyRequest {
+        id: suspended.key.clone().unwrap().id,
+        ..SuspendKeyRequest::default()
+    };
+    inventory.suspend_key(request).await.unwrap();
+    let caller = broker.anybody().await;
+    caller.yes(ask(api_key(&spent.secret), "shop")).await;
+    for made in [abroad, suspended, spent] {
+        let refused = of(Thing::ApiKey(forged(&made.secret, broker.api_key())));
+        let status = revoke(&mut holder, refused).await.unwrap_err();
+        assert_eq!(refusal(&status), "credential_refused");
+        let id = made.key.unwrap().id;
+        let mut state = async || {
+            let request = GetKeyRequest { id: id.clone() };
+            let key = inventory.get_key(request).await.unwrap();
+            key.into_inner().key.unwrap().state
+        };
+        assert_ne!(state().await, "revoked");
+        let answer = revoke(&mut holder, of(Thing::ApiKey(made.secret))).await;
+        assert_eq!(answer.unwrap().markers[0].thing, format!("key:{id}"));
+        assert_eq!(state().await, "revoked");
+    }
 }
 
 #[tokio::test]
