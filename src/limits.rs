@@ -341,6 +341,9 @@ pub const LEAK_KEYS_AGE: Duration = Duration::from_secs(60 * 60);
 pub const VERIFIER_LEEWAY: Duration = Duration::from_secs(5 * 60);
 /// Step of the wall clock against the monotonic one that stops issuance.
 pub const CLOCK_STEP: Duration = Duration::from_secs(5);
+/// How far the log's last issue may be ahead of the clock and of what the store keeps of the time given out, for the time guard
+/// to go by it: the store keeps it twice a minute, and issuance goes on without the store for an hour at most.
+pub const MARK_AHEAD: Duration = Duration::from_secs(61 * 60);
 /// Clock difference that verifiers forgive, by default and at most.
 pub const LEEWAY: Duration = Duration::from_secs(60);
 /// How long verifiers may keep the published key set: `Cache-Control: max-age`.

@@ -28,6 +28,21 @@ pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
+/// Sees that a folder is there itself, and no link to another one, or that nothing is there by that name.
+///
+/// # Errors
+/// As the file system says, and where it is anything but a folder.
+pub fn folder(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_dir() => Err(refused(path, "is not a folder")),
+        Ok(_) => Ok(()),
+        // What is in its way is itself no folder.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A regular file, and how many names it has.
 fn opened(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<(File, u64)> {
     // Not waiting says nothing of how a regular file is read and written.

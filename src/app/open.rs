@@ -22,6 +22,7 @@ use crate::telemetry::Metrics;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Everything that holds state, opened and brought up to date.
@@ -99,7 +100,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         }
     })?;
     let kept = mark::kept(&*store).await?;
-    let mark = recovered.mark.max(kept.map(|kept| kept.at));
+    let mark = highest(recovered.mark, kept.map(|kept| kept.at), clock.now());
     let guard = Arc::new(TimeGuard::new(clock, mark));
     if let Some(confirmed_from) = kept.and_then(|kept| kept.confirmed_from) {
         guard.recall(confirmed_from);
@@ -135,6 +136,30 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         guard,
         kek: Arc::new(kek),
     })
+}
+
+/// The highest time that was given out, by the log and by the store. What the log says beyond [`limits::MARK_AHEAD`] does not
+/// count: a record that was added after a crash is like any other, and one that is dated centuries ahead would keep the broker
+/// from issuing until then.
+fn highest(
+    logged: Option<Timestamp>,
+    kept: Option<Timestamp>,
+    wall: Timestamp,
+) -> Option<Timestamp> {
+    let known = kept.map_or(wall, |kept| kept.max(wall));
+    let is_ahead = |logged: &Timestamp| {
+        let ahead = Duration::try_from(logged.duration_since(known));
+        ahead.is_ok_and(|ahead| ahead > limits::MARK_AHEAD)
+    };
+    if let Some(logged) = logged.filter(is_ahead) {
+        tracing::warn!(
+            %logged,
+            "the log has an issue of a time that neither the store nor the clock knows of: somebody may have changed the log, \
+             and the time does not count; if the clock was ahead, withdraw what it signed by `cambist signing-key rotate \
+             --compromised`, and say `cambist clock confirm`"
+        );
+    }
+    logged.filter(|logged| !is_ahead(logged)).max(kept)
 }
 
 fn report(recovered: &Recovered) {
@@ -200,4 +225,25 @@ pub(super) async fn remember(
         replica,
         feed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+
+    #[test]
+    fn the_log_counts_as_far_ahead_as_store_or_clock_allow_and_not_a_second_further() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let bound = SignedDuration::try_from(limits::MARK_AHEAD).unwrap();
+        let wall = at(1_000_000);
+        for kept in [None, Some(at(900_000)), Some(at(2_000_000))] {
+            let most = kept.map_or(wall, |kept| kept.max(wall)) + bound;
+            assert_eq!(highest(Some(most), kept, wall), Some(most));
+            let beyond = most + SignedDuration::from_secs(1);
+            assert_eq!(highest(Some(beyond), kept, wall), kept);
+            assert_eq!(highest(None, kept, wall), kept);
+            assert_eq!(highest(Some(at(1)), kept, wall), kept.or(Some(at(1))));
+        }
+    }
 }

@@ -262,8 +262,16 @@ impl Recovering<'_> {
         log.begin_anew()
             .await
             .context("the log cannot be begun anew")?;
-        // Tokens carry times up to the mark, whatever the clock says by now.
-        let now = guard.latest();
+        // Tokens carry times up to the mark, whatever the clock says by now. Not up to where it was before somebody confirmed an
+        // earlier time: what is cut off stays so, and nothing could be issued until then.
+        let now = guard.reached();
+        if let Some(from) = guard.confirmed_from() {
+            tracing::warn!(
+                until = %from,
+                "what was issued while the clock was ahead is not cut off: withdraw the keys that signed it by `cambist \
+                 signing-key rotate --compromised`"
+            );
+        }
         tracing::warn!(
             "the rollback is accepted: use-limited keys are suspended, tokens so far are cut off"
         );

@@ -1,6 +1,6 @@
 //! Keeping sealed segments small and searchable, in the background.
 //!
-//! A segment that is not the last, and whose records are all under the last checkpoint, is indexed ([`super::index`]) and
+//! A segment that is before the one that is written to, and whose records are all under the last checkpoint, is indexed ([`super::index`]) and
 //! compressed ([`super::frames`]), one after the other and the oldest first. What a crash leaves behind:
 //!
 //! | crash after | the folder holds | what happens then |
@@ -36,6 +36,10 @@ pub enum Form {
 
 /// A place whose sealed segments are looked after.
 pub trait Archive: Segments {
+    /// The first record of the segment that this process writes to, or no record's number where it writes to none: no segment
+    /// from there on is sealed, whatever somebody has put behind it.
+    fn written(&self) -> u64;
+
     /// Whether a form of a segment is there.
     ///
     /// # Errors
@@ -115,7 +119,8 @@ impl Archivist {
         };
         let firsts = self.archive.segments().map_err(unlisted)?;
         let sealed = firsts.iter().zip(firsts.iter().skip(1));
-        let sealed = sealed.take_while(|(_, next)| **next <= published);
+        let most = published.min(self.archive.written());
+        let sealed = sealed.take_while(|(_, next)| **next <= most);
         for (first, next) in sealed {
             if self.passed.contains(first) {
                 continue;

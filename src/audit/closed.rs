@@ -120,16 +120,23 @@ pub struct Closed {
     reader: DiskReader,
     /// Those before this record are removed, or about to be.
     removed: Arc<AtomicU64>,
-    /// All that ever were there, the open one as well; each with the one after it, and the file, when it was seen whole last.
+    /// The one that is written to begins with this record: it is not closed, whatever somebody has put behind it.
+    written: Arc<AtomicU64>,
+    /// All up to that one that ever were there; each with the one after it, and the file, when it was seen whole last.
     known: BTreeMap<u64, Option<(u64, Stamp)>>,
 }
 
 impl Closed {
-    pub(super) fn new(reader: DiskReader, removed: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        reader: DiskReader,
+        removed: Arc<AtomicU64>,
+        written: Arc<AtomicU64>,
+    ) -> Self {
         let known = BTreeMap::new();
         Self {
             reader,
             removed,
+            written,
             known,
         }
     }
@@ -140,9 +147,11 @@ impl Closed {
     /// # Errors
     /// [`Lost`]: the first of them that is not.
     pub fn look(&mut self) -> Result<(), Lost> {
+        // Before they are listed: the one after it may have been begun when they are.
+        let written = self.written.load(Ordering::Acquire);
         let firsts = self.reader.segments();
         let firsts = firsts.map_err(|error| Lost::of(error, Lost::Folder))?;
-        for first in firsts {
+        for first in firsts.into_iter().filter(|first| *first <= written) {
             self.known.entry(first).or_default();
         }
         let all: Vec<u64> = self.known.keys().copied().collect();

@@ -32,7 +32,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const SUFFIX: &str = ".seg";
 const PACKED: &str = ".seg.zst";
@@ -54,6 +54,8 @@ pub struct Disk {
     leaves: Arc<Leaves>,
     /// Segments before this record are removed, or about to be.
     removed: Arc<AtomicU64>,
+    /// The segment that is written to begins with this record; with [`u64::MAX`], none is.
+    written: Arc<AtomicU64>,
     _lock: Owned,
 }
 
@@ -93,6 +95,7 @@ impl Disk {
             room: Arc::new(Room::new(None, reserve)),
             leaves: Arc::default(),
             removed: Arc::default(),
+            written: Arc::new(u64::MAX.into()),
             _lock: Owned(lock),
         })
     }
@@ -131,7 +134,8 @@ impl Disk {
     /// Its closed segments, to be looked at now and then.
     #[must_use]
     pub fn closed(&self) -> Closed {
-        Closed::new(self.reader(), Arc::clone(&self.removed))
+        let (removed, written) = (Arc::clone(&self.removed), Arc::clone(&self.written));
+        Closed::new(self.reader(), removed, written)
     }
 
     /// Free bytes of the file system.
@@ -149,8 +153,10 @@ impl Disk {
     }
 
     fn file_of(&self, first: u64, file: File) -> io::Result<Box<dyn Segment>> {
+        let is = identity(&file.metadata()?);
+        self.written.store(first, Ordering::Release);
         Ok(Box::new(SegmentFile {
-            is: identity(&file.metadata()?),
+            is,
             file,
             path: self.path(first),
             room: Arc::clone(&self.room),

@@ -78,7 +78,7 @@ struct Inner {
 
 impl Log {
     /// Recovers the log on `device` and starts its writer. `origin` is issuer and node id; by `key` the broker knows its own
-    /// changes of the store ([`Author`]).
+    /// headers and changes of the store ([`Author`]).
     ///
     /// # Errors
     /// [`OpenError`].
@@ -92,7 +92,7 @@ impl Log {
         options: Options,
     ) -> Result<(Self, Recovered), OpenError> {
         let now = clock.now();
-        let resume = recover(&*device, origin, now, &*random, options.accept_lack)?;
+        let resume = recover(&*device, origin, now, &*random, &key, options.accept_lack)?;
         let (stats, health) = (Arc::<Stats>::default(), Arc::<Health>::default());
         let (queue, receiver) = Queue::new(Arc::clone(&stats), Arc::clone(&health));
         let encoder = Encoder::new(clock, random);
@@ -100,6 +100,7 @@ impl Log {
         let parts = Parts {
             device,
             origin: Arc::clone(&origin),
+            key: key.clone(),
             hot,
             encoder: encoder.clone(),
             options,

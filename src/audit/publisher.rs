@@ -71,11 +71,21 @@ pub enum PublishError {
     /// A checkpoint is not this log's.
     #[error("the checkpoint is not one of this log by its key: {0}")]
     Foreign(&'static str),
+    /// What is in the checkpoint's file is not.
+    #[error(
+        "the log's checkpoint is not one of this log by its key: {0}; put the file `checkpoint` back as it was: each copy has its text"
+    )]
+    Spoiled(&'static str),
     /// There are tiles, and nothing says what they are of.
     #[error(
         "the log's checkpoint is gone, and its tiles are there: put it back, or move the tiles away as well"
     )]
     NoCheckpoint,
+    /// The same of a log whose first records were removed: their hashes are in those tiles alone.
+    #[error(
+        "the log begins at record {0}, and its checkpoint is gone: put it back; the tiles have the hashes of the records before, and nothing else has"
+    )]
+    Unsigned(u64),
     /// The log ends before its last checkpoint.
     #[error(
         "the log ends at {log} records, and its last checkpoint was of {checkpoint}: put the missing records back, or move the folder away and accept the rollback"
@@ -119,6 +129,8 @@ impl PublishError {
         match self {
             Self::Origin(_) | Self::Io(_) | Self::Read(_) | Self::Signing => false,
             Self::Foreign(_)
+            | Self::Spoiled(_)
+            | Self::Unsigned(_)
             | Self::NoCheckpoint
             | Self::Behind { .. }
             | Self::Forked(_)
@@ -145,10 +157,11 @@ impl Publisher {
         let published = read_checkpoint(&*shelf, &verifier)?;
         shelf.put_key(&verifier.to_string())?;
         let edge = match &published {
-            None if shelf.holds_tiles()? => return Err(PublishError::NoCheckpoint),
-            None => match begin(&device)? {
-                0 => Edge::default(),
-                begins => return Err(PublishError::Treeless(begins)),
+            None => match (begin(&device)?, shelf.holds_tiles()?) {
+                (0, false) => Edge::default(),
+                (0, true) => return Err(PublishError::NoCheckpoint),
+                (begins, false) => return Err(PublishError::Treeless(begins)),
+                (begins, true) => return Err(PublishError::Unsigned(begins)),
             },
             Some(Published { checkpoint, .. }) if checkpoint.size > durable => {
                 return Err(PublishError::Behind {
@@ -314,8 +327,11 @@ fn read_checkpoint(
     let Some(note) = shelf.checkpoint()? else {
         return Ok(None);
     };
-    let checkpoint = signed(&note, verifier)?;
-    let note = String::from_utf8(note).map_err(|_| PublishError::Foreign("its text"))?;
+    let checkpoint = signed(&note, verifier).map_err(|error| match error {
+        PublishError::Foreign(what) => PublishError::Spoiled(what),
+        error => error,
+    })?;
+    let note = String::from_utf8(note).map_err(|_| PublishError::Spoiled("its text"))?;
     Ok(Some(Published { checkpoint, note }))
 }
 

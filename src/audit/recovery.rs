@@ -7,6 +7,7 @@ use super::disk;
 use super::record::batch_of;
 use super::segment::{Damage, Header, Line, Lines};
 use crate::clock::{NoRandomness, Random, random};
+use crate::keys::MacKey;
 use crate::limits;
 use crate::store::{LogId, Revision};
 use jiff::Timestamp;
@@ -31,7 +32,8 @@ pub struct Recovered {
     /// Sequence of the next record; the number of records so far. A log behind
     /// [`crate::store::LogPosition::sequence`] has lost records.
     pub next: u64,
-    /// The highest `iat` of any issue since an operator last confirmed the clock, for [`crate::clock::guard::TimeGuard`].
+    /// The highest `iat` of any issue since an operator last confirmed the clock, as the log has it: who can write to its folder
+    /// can have it say what they like.
     pub mark: Option<Timestamp>,
     /// How far the outbox was taken over.
     pub drained: Option<Drained>,
@@ -97,6 +99,7 @@ pub(super) fn recover(
     origin: &str,
     now: Timestamp,
     source: &dyn Random,
+    key: &MacKey,
     accept_lack: bool,
 ) -> Result<Resume, OpenError> {
     let kept = device.acknowledged()?;
@@ -109,7 +112,7 @@ pub(super) fn recover(
     };
     let Some(first) = device.segments()?.pop() else {
         let lack = lacking(None)?;
-        let mut resume = create_first(device, origin, now, source)?;
+        let mut resume = create_first(device, origin, now, source, key)?;
         resume.recovered.lack = lack;
         return Ok(resume);
     };
@@ -129,6 +132,10 @@ pub(super) fn recover(
             found: lines.header.origin,
             expected: origin.to_owned(),
         });
+    }
+    if !lines.header.is_own(key)? {
+        let what = "the header is not as this broker wrote it";
+        return Err(damaged(Damage::At { offset: 0, what }));
     }
     let (mut resume, headed) = scan(lines).map_err(damaged)?;
     resume.recovered.lack = lacking(Some(Acknowledged {
@@ -158,9 +165,10 @@ fn create_first(
     origin: &str,
     now: Timestamp,
     source: &dyn Random,
+    key: &MacKey,
 ) -> Result<Resume, OpenError> {
     let id = LogId(u128::from_be_bytes(random(source)?));
-    let header = Header::new(origin, id, 0, now);
+    let header = Header::new(origin, id, 0, now).signed(key)?;
     let line = header.line()?;
     device
         .create(0, &line, Space::Free)

@@ -2,6 +2,7 @@
 
 use super::record::{self, Head};
 use super::recovery::Drained;
+use crate::keys::MacKey;
 use crate::limits;
 use crate::store::LogId;
 use jiff::Timestamp;
@@ -43,6 +44,10 @@ pub(super) struct Header {
     /// The segment before, and its durable size: what it holds beyond that was never acknowledged and is no
     /// part of the log.
     pub(super) previous: Option<Previous>,
+    /// That the broker wrote all of the above: a header is no leaf of the tree, and no checkpoint is of it. One that an earlier
+    /// version wrote has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
 }
 
 /// The end of a closed segment.
@@ -67,6 +72,7 @@ impl Header {
             drained_at: None,
             mark: None,
             previous: None,
+            mac: None,
         }
     }
 
@@ -82,6 +88,26 @@ impl Header {
             revision: self.drained.as_deref()?.parse().ok()?,
             sequence: self.drained_at?,
         })
+    }
+
+    /// With the tag of all that it says, by the key of [`record::Author`]: what that has of a record begins with the log's id,
+    /// and is never the object that this is.
+    pub(super) fn signed(mut self, key: &MacKey) -> io::Result<Self> {
+        self.mac = None;
+        self.mac = Some(key.tag(&self.line()?));
+        Ok(self)
+    }
+
+    /// Whether it is as the broker wrote it, or has no tag that could tell.
+    pub(super) fn is_own(&self, key: &MacKey) -> io::Result<bool> {
+        let Some(tag) = &self.mac else {
+            return Ok(true);
+        };
+        let said = Self {
+            mac: None,
+            ..self.clone()
+        };
+        Ok(key.is_tag(tag, &said.line()?))
     }
 
     /// The line, with its newline.

@@ -36,6 +36,7 @@ use super::queue::{Answer, Job, Message, unavailable};
 use super::record::{BEGUN_ANEW, Encoder, RecordError};
 use super::recovery::Resume;
 use super::stats::Stats;
+use crate::keys::MacKey;
 use crate::limits;
 use crate::revocation::HotSet;
 use crate::store::LogId;
@@ -52,6 +53,7 @@ use tail::{Position, Tail};
 pub(super) struct Parts {
     pub(super) device: Arc<dyn Device>,
     pub(super) origin: Arc<str>,
+    pub(super) key: MacKey,
     pub(super) hot: Arc<HotSet>,
     pub(super) encoder: Encoder,
     pub(super) options: Options,
@@ -98,7 +100,8 @@ const SPACE_CHECK: Duration = Duration::from_secs(1);
 
 impl Writer {
     pub(super) fn new(parts: Parts, resume: &Resume) -> io::Result<Self> {
-        let tail = Tail::resume(Arc::clone(&parts.device), Arc::clone(&parts.origin), resume)?;
+        let (device, origin) = (Arc::clone(&parts.device), Arc::clone(&parts.origin));
+        let tail = Tail::resume(device, origin, parts.key.clone(), resume)?;
         let reserve = match parts.device.keep_reserve() {
             Ok(()) => true,
             Err(error) if is_full(&error) => false,

@@ -20,7 +20,9 @@ pub enum LogKeyError {
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
     /// The file is not of its format.
-    #[error("{0}: not a log's key")]
+    #[error(
+        "{0}: not a log's key: put it back as it was, or remove it and start with --accept-rollback"
+    )]
     Malformed(PathBuf),
     /// It is another log's.
     #[error("the key is that of the log {0}")]

@@ -189,6 +189,11 @@ async fn a_log_that_says_that_it_begins_later_verifies_and_proves_what_is_gone()
     assert_eq!(site.verified().unwrap().begins, begins);
     // The records that are left would make another tree.
     fs::remove_file(folder.join("checkpoint")).unwrap();
+    // Nothing but those tiles has the hashes of what is gone: nobody is told to move them away.
+    let Err(unsigned @ PublishError::Unsigned(_)) = opened(folder, site.log.durable()) else {
+        panic!("it is taken")
+    };
+    assert!(!unsigned.to_string().contains("move"), "{unsigned}");
     fs::remove_dir_all(folder.join("tile")).unwrap();
     assert!(matches!(
         opened(folder, site.log.durable()),

@@ -251,10 +251,11 @@ async fn a_log_that_is_not_the_checkpoints_is_not_gone_on_with() {
         String::new(),
     ] {
         fs::write(folder.join("checkpoint"), wrong).unwrap();
-        assert!(matches!(
-            publisher(folder, durable),
-            Err(PublishError::Foreign(_))
-        ));
+        let Err(spoiled @ PublishError::Spoiled(_)) = publisher(folder, durable) else {
+            panic!("it is taken")
+        };
+        let told = spoiled.to_string();
+        assert!(told.contains("put the file `checkpoint` back"), "{told}");
     }
     // Tiles without a checkpoint are not begun anew.
     fs::remove_file(folder.join("checkpoint")).unwrap();
@@ -263,10 +264,18 @@ async fn a_log_that_is_not_the_checkpoints_is_not_gone_on_with() {
         Err(PublishError::NoCheckpoint)
     ));
     fs::write(folder.join("checkpoint"), &note).unwrap();
+    // What is in the way is named.
+    fs::rename(folder.join("vkey"), folder.join("away")).unwrap();
+    fs::create_dir(folder.join("vkey")).unwrap();
+    let Err(PublishError::Io(error)) = publisher(folder, durable) else {
+        panic!("a folder is no file")
+    };
+    assert!(error.to_string().contains("vkey"), "{error}");
+    fs::remove_dir(folder.join("vkey")).unwrap();
     fs::remove_file(folder.join("key")).unwrap();
     assert!(matches!(
         publisher(folder, durable),
-        Err(PublishError::Foreign(_))
+        Err(PublishError::Spoiled(_))
     ));
 }
 

@@ -60,6 +60,10 @@ impl Disk {
 }
 
 impl Archive for Disk {
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
     fn has(&self, first: u64, form: Form) -> io::Result<bool> {
         self.folder.join(name(first, form)).try_exists()
     }
@@ -120,5 +124,32 @@ impl Write for Modest<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::device::{Device as _, Space};
+    use crate::audit::segment::Header;
+    use crate::audit::testing::ORIGIN;
+    use crate::audit::{Archivist, Disk};
+    use crate::store::LogId;
+    use jiff::Timestamp;
+    use std::fs;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_segment_that_is_written_to_is_not_sealed_by_a_stray_one_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk::open(folder.path(), 0).unwrap());
+        let head = |first| {
+            let header = Header::new(ORIGIN, LogId(1), first, Timestamp::UNIX_EPOCH);
+            header.line().unwrap()
+        };
+        drop(disk.create(0, &head(0), Space::Free).unwrap());
+        fs::write(folder.path().join(crate::audit::disk::name(1)), head(1)).unwrap();
+        let mut archivist = Archivist::new(disk.clone());
+        assert_eq!(archivist.step(u64::MAX).unwrap(), None);
+        disk.closed().look().unwrap();
     }
 }

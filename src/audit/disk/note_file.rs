@@ -12,7 +12,10 @@ pub(super) fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> 
     let mut draft = NamedTempFile::new_in(folder)?;
     draft.write_all(bytes)?;
     draft.as_file().sync_all()?;
-    draft.persist(path).map_err(|error| error.error)?;
+    draft.persist(path).map_err(|failed| {
+        let told = format!("{}: {}", path.display(), failed.error);
+        io::Error::new(failed.error.kind(), told)
+    })?;
     File::open(folder)?.sync_all()
 }
 

@@ -33,13 +33,23 @@ impl DiskShelf {
         }
     }
 
+    /// Where a tile is. No folder on the way may lead elsewhere: what is there would be read, replaced and removed as tiles.
+    fn path(&self, tile: Tile) -> io::Result<PathBuf> {
+        let path = self.folder.join(tile.to_string());
+        let ways = path.ancestors().skip(1);
+        for folder in ways.take_while(|way| *way != self.folder) {
+            regular::folder(folder)?;
+        }
+        Ok(path)
+    }
+
     /// A tile's own file, or that of a wider form: the full one, or the widest partial one.
     fn found(&self, tile: Tile) -> io::Result<PathBuf> {
-        let own = self.folder.join(tile.to_string());
+        let own = self.path(tile)?;
         if own.try_exists()? {
             return Ok(own);
         }
-        let full = self.folder.join(tile.full().to_string());
+        let full = self.path(tile.full())?;
         if full.try_exists()? {
             return Ok(full);
         }
@@ -49,12 +59,12 @@ impl DiskShelf {
             width: widest,
             ..tile
         };
-        Ok(self.folder.join(tile.to_string()))
+        self.path(tile)
     }
 
     /// The widths of a tile's partial forms.
     fn partial(&self, tile: Tile) -> io::Result<Vec<u16>> {
-        let listed = match fs::read_dir(self.partial_folder(tile)) {
+        let listed = match fs::read_dir(self.partial_folder(tile)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             listed => listed?,
         };
@@ -69,8 +79,9 @@ impl DiskShelf {
         Ok(widths)
     }
 
-    fn partial_folder(&self, tile: Tile) -> PathBuf {
-        self.folder.join(format!("{}.p", tile.full()))
+    fn partial_folder(&self, tile: Tile) -> io::Result<PathBuf> {
+        let partial = self.path(Tile { width: 1, ..tile })?;
+        Ok(partial.parent().unwrap_or(&self.folder).to_owned())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -93,7 +104,7 @@ impl Tiles for DiskShelf {
 impl Shelf for DiskShelf {
     fn put(&self, tile: Tile, hashes: &[Hash]) -> io::Result<()> {
         let bytes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.bytes()).collect();
-        let path = self.folder.join(tile.to_string());
+        let path = self.path(tile)?;
         let parent = path.parent().unwrap_or(&self.folder);
         DirBuilder::new()
             .mode(0o700)
@@ -117,14 +128,14 @@ impl Shelf for DiskShelf {
     fn forms(&self, tile: Tile) -> io::Result<Vec<Tile>> {
         let partial = self.partial(tile)?.into_iter();
         let mut forms: Vec<Tile> = partial.map(|width| Tile { width, ..tile }).collect();
-        if self.folder.join(tile.full().to_string()).try_exists()? {
+        if self.path(tile.full())?.try_exists()? {
             forms.push(tile.full());
         }
         Ok(forms)
     }
 
     fn form(&self, tile: Tile) -> io::Result<Option<Vec<u8>>> {
-        let file = match regular::open(&self.folder.join(tile.to_string())) {
+        let file = match regular::open(&self.path(tile)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
@@ -138,13 +149,13 @@ impl Shelf for DiskShelf {
     fn sweep(&self, tile: Tile, kept: u16) -> io::Result<()> {
         let widths = self.partial(tile)?.into_iter();
         for width in widths.filter(|width| *width > kept) {
-            remove(&self.folder.join(Tile { width, ..tile }.to_string()))?;
+            remove(&self.path(Tile { width, ..tile })?)?;
         }
         Ok(())
     }
 
     fn prune(&self, tile: Tile) -> io::Result<()> {
-        match fs::remove_dir_all(self.partial_folder(tile)) {
+        match fs::remove_dir_all(self.partial_folder(tile)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -172,4 +183,44 @@ fn missing(tile: Tile) -> io::Error {
         io::ErrorKind::NotFound,
         format!("{tile} is not there, or is not whole"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// Files elsewhere that are named as tiles stay as they are, whichever folder on the way is a link.
+    #[test]
+    fn a_link_in_a_folders_place_is_refused_and_named() {
+        let tile = Tile {
+            level: 0,
+            index: 1_000,
+            width: 200,
+        };
+        for link in ["tile", "tile/0", "tile/0/x001", "tile/0/x001/000.p"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (log, elsewhere) = (folder.path().join("log"), folder.path().join("elsewhere"));
+            let own = elsewhere.join(tile.to_string());
+            fs::create_dir_all(own.parent().unwrap()).unwrap();
+            fs::write(&own, b"mine").unwrap();
+            let path = log.join(link);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(elsewhere.join(link), &path).unwrap();
+            let shelf = DiskShelf::new(&log);
+            let refused = [
+                shelf.put(tile, &[Hash::new([0; Hash::LENGTH])]),
+                shelf.sweep(tile, 100),
+                shelf.prune(tile),
+                shelf.read(tile).map(drop),
+                shelf.forms(tile).map(drop),
+                shelf.form(tile).map(drop),
+            ];
+            for refused in refused {
+                let told = refused.unwrap_err().to_string();
+                assert_eq!(told, format!("{} is not a folder", path.display()));
+            }
+            assert_eq!(fs::read(&own).unwrap(), b"mine");
+        }
+    }
 }

@@ -12,6 +12,10 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 impl Archive for Memory {
+    fn written(&self) -> u64 {
+        u64::MAX
+    }
+
     fn has(&self, first: u64, form: Form) -> io::Result<bool> {
         Ok(self.form(first, form).is_ok())
     }

@@ -6,6 +6,7 @@ use crate::audit::testing::{
 };
 use crate::audit::{OpenError, read};
 use crate::clock::SystemRandomness;
+use crate::keys::MacKey;
 use crate::limits;
 use jiff::Timestamp;
 use std::io::ErrorKind;
@@ -222,6 +223,32 @@ fn another_origin_and_another_format_are_refused() {
     }
 }
 
+/// All that a header says counts when it is next relied on. One of an earlier version has no tag.
+#[test]
+fn a_header_that_somebody_changed_is_refused_and_one_without_a_tag_opens() {
+    let text = String::from_utf8(log_of(2)).unwrap();
+    let (header, records) = text.split_once('\n').unwrap();
+    let (said, tag) = header.split_once(",\"mac\":").unwrap();
+    for (from, to) in [
+        (r#""mark":null"#, r#""mark":"9000-01-01T00:00:00Z""#),
+        (r#""drained":null"#, r#""drained":"1.1""#),
+        (r#""previous":null"#, r#""previous":{"first":0,"size":1}"#),
+        (r#""log":""#, r#""log":"0"#),
+        (r#""created":"2"#, r#""created":"1"#),
+    ] {
+        let changed = said.replacen(from, to, 1);
+        assert_ne!(changed, said, "{from}");
+        let changed = format!("{changed},\"mac\":{tag}\n{records}");
+        match open_with(&device_of(changed.into_bytes()), options()).map(|_| ()) {
+            Err(OpenError::Damaged { file, offset, .. }) => {
+                assert_eq!((&*file, offset), ("00000000000000000000.seg", 0));
+            }
+            other => panic!("{to}: {other:?}"),
+        }
+    }
+    goes_on(&device_of(format!("{said}}}\n{records}").into_bytes()), 2);
+}
+
 #[test]
 fn a_reader_begins_where_it_is_told_and_sees_what_is_missing() {
     let device = device_of(log_of(3));
@@ -295,12 +322,12 @@ fn the_mark_is_the_highest_time_of_an_issue() {
 fn a_flipped_bit_never_drops_a_record() {
     let whole = log_of(3);
     let now = Timestamp::from_second(NOW).unwrap();
-    let random = SystemRandomness::default();
+    let (random, key) = (SystemRandomness::default(), MacKey::testing());
     for at in 0..whole.len() {
         for bit in 0..8 {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << bit;
-            if let Ok(resume) = recover(&*device_of(bytes), ORIGIN, now, &random, false) {
+            if let Ok(resume) = recover(&*device_of(bytes), ORIGIN, now, &random, &key, false) {
                 assert_eq!(resume.recovered.next, 3, "bit {bit} of byte {at}");
             }
         }

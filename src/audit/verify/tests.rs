@@ -16,10 +16,13 @@ fn look(folder: &Path, segments: Arc<dyn Segments>, key: &NoteKey) -> Result<Sou
     verify(segments, &DiskShelf::new(folder), key, &[], |_| ())
 }
 
-/// Where a segment's header says when it was begun.
-fn created(segment: &[u8]) -> Range<usize> {
-    let name = br#""created":""#;
-    let at = segment.windows(name.len()).position(|text| text == name);
+/// Where the text is that a segment's header has under a name: of when it was begun, and of its tag, which who verifies has not
+/// the key of, nothing else tells.
+fn value(segment: &[u8], name: &str) -> Range<usize> {
+    let name = format!(r#""{name}":""#);
+    let at = segment
+        .windows(name.len())
+        .position(|text| text == name.as_bytes());
     let begin = at.unwrap() + name.len();
     let length = segment[begin..].iter().position(|byte| *byte == b'"');
     begin..begin + length.unwrap()

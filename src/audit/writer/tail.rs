@@ -6,6 +6,7 @@ use crate::audit::disk;
 use crate::audit::record::{Place, Record};
 use crate::audit::recovery::{Drained, Resume};
 use crate::audit::segment::{Header, Previous};
+use crate::keys::MacKey;
 use crate::store::LogId;
 use jiff::Timestamp;
 use std::io;
@@ -27,6 +28,8 @@ pub(super) struct Position {
 pub(super) struct Tail {
     device: Arc<dyn Device>,
     origin: Arc<str>,
+    /// Signs headers.
+    key: MacKey,
     log: LogId,
     open: Option<Open>,
     /// A segment that was closed because something failed, as long as no other one follows it.
@@ -88,6 +91,7 @@ impl Tail {
     pub(super) fn resume(
         device: Arc<dyn Device>,
         origin: Arc<str>,
+        key: MacKey,
         resume: &Resume,
     ) -> io::Result<Self> {
         let mut open = Open {
@@ -101,6 +105,7 @@ impl Tail {
         Ok(Self {
             device,
             origin,
+            key,
             log: resume.header.log,
             open: Some(open),
             closed: None,
@@ -184,7 +189,10 @@ impl Tail {
             Header::new(&self.origin, self.log, position.next, now).with_drained(position.drained);
         header.mark = position.mark;
         header.previous = previous;
-        let mut head = header.line().map_err(CreateError::Absent)?;
+        let header = header.signed(&self.key);
+        let mut head = header
+            .and_then(|header| header.line())
+            .map_err(CreateError::Absent)?;
         if let Some(gap) = gap {
             let place = Place {
                 sequence: position.next,

@@ -260,3 +260,37 @@ async fn a_log_that_has_lost_its_key_gets_no_other_one() {
         site.start().await.terminate().await;
     }
 }
+
+/// What the log says of time counts no further than the store or the clock bear it out.
+#[tokio::test]
+async fn no_date_in_the_log_keeps_the_broker_from_issuing() {
+    let site = Site::new();
+    let log = site.path("data/log");
+    site.issue_and_stop(2).await;
+    let segment = segments(&log).pop().unwrap();
+    let before = fs::read_to_string(&segment).unwrap();
+    let far = r#""mark":"9000-01-01T00:00:00Z""#;
+    let changed = before.replacen(r#""mark":null"#, far, 1);
+    assert_ne!(changed, before);
+    fs::write(&segment, &changed).unwrap();
+    site.refuses(&["the header is not as this broker wrote it"])
+        .await;
+    // Without a tag it is as an earlier version wrote it.
+    let (header, records) = changed.split_once('\n').unwrap();
+    let (said, _) = header.split_once(r#","mac":"#).unwrap();
+    fs::write(&segment, format!("{said}}}\n{records}")).unwrap();
+    let mut broker = site.start().await;
+    broker.issue(1).await;
+    broker.kill9().await;
+    let issue_of_9000 = |record: &mut Value| record["iat"] = 221_845_392_000_i64.into();
+    append(&log, "\"kind\":\"issue\"", issue_of_9000);
+    let mut broker = site.start().await;
+    broker.issue(1).await;
+    assert!(broker.terminate().await.success());
+    assert!(site.stderr().contains("the time does not count"));
+    // Nor is it what an accepted rollback cuts off.
+    append(&log, "\"kind\":\"issue\"", issue_of_9000);
+    let mut accepted = site.accept_rollback().await;
+    accepted.issue(1).await;
+    assert!(accepted.terminate().await.success());
+}

@@ -137,6 +137,27 @@ async fn a_rollback_accepted_under_a_wrong_clock_takes_one_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_cuts_off_no_time_that_is_known_to_be_wrong() {
+    let site = Site::new();
+    // A clock that is a year ahead, and is then set right.
+    let broker = InProcess::start(&site, TestClock::at(NOW + 365 * DAY), false).await;
+    broker
+        .issues(by_key(&unlimited(&broker, NOW + 365 * DAY).await))
+        .await;
+    broker.stop().await;
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    broker.until_ready(false).await;
+    confirm(&broker).await;
+    broker.stop().await;
+    fs::rename(site.path("data/log"), site.path("log.lost")).unwrap();
+    let broker = InProcess::start(&site, TestClock::at(NOW + 60), true).await;
+    broker.stop().await;
+    let broker = InProcess::start(&site, TestClock::at(NOW + 62), false).await;
+    assert_eq!(broker.issues(by_certificate()).await, NOW + 62);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_compromised_key_is_withdrawn_under_a_clock_that_is_not_steady() {
     let (site, clock) = (Site::new(), TestClock::at(NOW));
     let broker = InProcess::start(&site, Arc::clone(&clock), false).await;

@@ -1,6 +1,6 @@
 //! A log's folder, of which bytes are changed one by one.
 
-use super::{created, look, publisher};
+use super::{look, publisher, value};
 use crate::audit::acknowledged::Acknowledged;
 use crate::audit::testing::{ORIGIN, context, minted, options};
 use crate::audit::tests::outbox::entry;
@@ -33,8 +33,10 @@ const OTHERS: [(&str, &str); 4] = [
 /// Bytes within a file that are no evidence, and why.
 fn is_other(path: &str, at: usize, content: &[u8]) -> Option<&'static str> {
     let of = |name: &str| path.ends_with(name);
-    if of(".seg") && created(content).contains(&at) {
+    if of(".seg") && value(content, "created").contains(&at) {
         Some("when a segment was begun is said by nothing else")
+    } else if of(".seg") && value(content, "mac").contains(&at) {
+        Some("the header's tag; a start has the key of it")
     } else if of(".idx") && at < 76 {
         Some("no search asks an index whose header is not its segment's, and it is made again")
     } else if of("vkey") && at + 1 == content.len() {
