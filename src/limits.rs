@@ -341,6 +341,11 @@ pub const LEAK_KEYS_AGE: Duration = Duration::from_secs(60 * 60);
 pub const VERIFIER_LEEWAY: Duration = Duration::from_secs(5 * 60);
 /// Step of the wall clock against the monotonic one that stops issuance.
 pub const CLOCK_STEP: Duration = Duration::from_secs(5);
+/// How long the wall clock goes without a step until it is believed where it is ahead of what the broker has counted itself:
+/// longer than a wrong one stays unnoticed, and what has ended is kept no longer for it.
+pub const CLOCK_BELIEVED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How far it is ahead of that before somebody is told: a restart takes seconds.
+pub const CLOCK_LAG: Duration = Duration::from_secs(60 * 60);
 /// Clock difference that verifiers forgive, by default and at most.
 pub const LEEWAY: Duration = Duration::from_secs(60);
 /// How long verifiers may keep the published key set: `Cache-Control: max-age`.
