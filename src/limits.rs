@@ -344,6 +344,11 @@ pub const CLOCK_STEP: Duration = Duration::from_secs(5);
 /// How far the log's last issue may be ahead of the clock and of what the store keeps of the time given out, for the time guard
 /// to go by it: the store keeps it twice a minute, and issuance goes on without the store for an hour at most.
 pub const MARK_AHEAD: Duration = Duration::from_secs(61 * 60);
+/// How long the wall clock goes without a step until it is believed where it is ahead of what the broker has counted itself:
+/// longer than a wrong one stays unnoticed, and what has ended is kept no longer for it.
+pub const CLOCK_BELIEVED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How far it is ahead of that before somebody is told: a restart takes seconds.
+pub const CLOCK_LAG: Duration = Duration::from_secs(60 * 60);
 /// Clock difference that verifiers forgive, by default and at most.
 pub const LEEWAY: Duration = Duration::from_secs(60);
 /// How long verifiers may keep the published key set: `Cache-Control: max-age`.

@@ -86,11 +86,9 @@ impl Maintenance for Node {
                 .now()
                 .map_err(|error| Denial::failed(Fault::ClockUnsteady, error.to_string()))?;
             // Or the next start would ask the same question again.
-            let mark = Mark {
-                at: now,
-                confirmed_from: self.guard.confirmed_from(),
-            };
-            if let Err(error) = mark::keep(&*self.store, mark).await {
+            if let Some(mark) = Mark::of(&self.guard)
+                && let Err(error) = mark::keep(&*self.store, mark).await
+            {
                 tracing::warn!(%error, "the store keeps the mark that was before");
             }
             Ok(now)

@@ -102,8 +102,8 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     let kept = mark::kept(&*store).await?;
     let mark = highest(recovered.mark, kept.map(|kept| kept.at), clock.now());
     let guard = Arc::new(TimeGuard::new(clock, mark));
-    if let Some(confirmed_from) = kept.and_then(|kept| kept.confirmed_from) {
-        guard.recall(confirmed_from);
+    if let Some(kept) = kept {
+        guard.recall(kept.confirmed_from, kept.counted);
     }
     report(&recovered);
     let kept = Kept::new(store.clone());

@@ -19,6 +19,7 @@ use crate::telemetry::{Metrics, Readiness};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::DropGuard;
@@ -145,6 +146,7 @@ pub(super) fn start(world: &World, subjects: Subjects) {
     let quiet = world.lifecycle.quiet().clone();
     look(&subjects);
     world.lifecycle.spawn("upkeep", async move {
+        let is_told = AtomicBool::new(false);
         // Side by side, since each but the first may have much to do, or to wait for the store.
         let regular = async {
             tokio::join!(
@@ -152,7 +154,7 @@ pub(super) fn start(world: &World, subjects: Subjects) {
                 every(LOOK, || settle(&subjects)),
                 every(KEPT, || subjects.publishing.keep()),
                 every(SELDOM, || seldom(&subjects)),
-                every(SELDOM, || forget(&subjects)),
+                every(SELDOM, || forget(&subjects, &is_told)),
             )
         };
         quiet.run_until_cancelled(regular).await;
@@ -303,12 +305,14 @@ async fn seldom(subjects: &Subjects) {
     }
 }
 
-/// Removes what has ended.
-async fn forget(subjects: &Subjects) {
+/// Removes what has ended, and says once where that is kept for longer.
+async fn forget(subjects: &Subjects, is_told: &AtomicBool) {
+    let guard = &subjects.exchange.guard;
     // By a clock that can be trusted, or not at all.
-    let Ok(now) = subjects.exchange.guard.earliest() else {
+    let Ok(now) = guard.earliest() else {
         return;
     };
+    let lag = guard.lag();
     if let Err(denial) = subjects.exchange.changes.forget_lapsed(now).await {
         tracing::warn!(
             code = denial.code(),
@@ -327,16 +331,27 @@ async fn forget(subjects: &Subjects) {
             "markers that have ended stay stored; tried again later"
         );
     }
+    subjects.metrics.clock_is_unconfirmed_for(lag);
+    if is_news(lag, is_told) {
+        tracing::warn!(
+            seconds = lag.as_secs(),
+            "the wall clock is ahead of the time that the broker has counted, as after a long stop: what has ended is kept for \
+             that much longer; if it is right, say so with `cambist clock confirm`"
+        );
+    }
+}
+
+/// Whether things are kept for so much longer that somebody should know, and was not told.
+fn is_news(lag: Duration, is_told: &AtomicBool) -> bool {
+    let is_long = lag > limits::CLOCK_LAG;
+    !is_told.swap(is_long, Ordering::Relaxed) && is_long
 }
 
 /// The log keeps the mark with every issue; this is for when the log is lost.
 async fn keep_mark(subjects: &Subjects) {
-    let guard = &subjects.exchange.guard;
-    let Some(at) = guard.mark() else {
+    let Some(mark) = Mark::of(&subjects.exchange.guard) else {
         return;
     };
-    let confirmed_from = guard.confirmed_from();
-    let mark = Mark { at, confirmed_from };
     if let Err(error) = mark::keep(subjects.exchange.changes.store(), mark).await {
         tracing::warn!(%error, "the time reached is not kept in the store; tried again later");
     }
@@ -383,6 +398,21 @@ async fn finish(subjects: Subjects) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_things_are_kept_longer_is_said_once_beyond_its_bound() {
+        let is_told = AtomicBool::new(false);
+        let (most, second) = (limits::CLOCK_LAG, Duration::from_secs(1));
+        for (lag, is_said) in [
+            (most, false),
+            (most + second, true),
+            (most + second, false),
+            (most, false),
+            (most + second, true),
+        ] {
+            assert_eq!(is_news(lag, &is_told), is_said, "{lag:?}");
+        }
+    }
 
     #[test]
     fn a_store_that_has_confirmed_nothing_is_as_stale_as_the_broker_is_old() {

@@ -35,9 +35,8 @@ pub struct TimeGuard {
     mark: AtomicI64,
     /// What the mark was before somebody confirmed an earlier time, in this run or before; [`NEVER`] where nobody did.
     confirmed_from: AtomicI64,
-    /// The mark at the start, until the wall clock is confirmed, and when that was by the monotonic clock.
-    mark_at_start: AtomicI64,
-    started: Duration,
+    /// The earliest that it can be now, less monotonic time, in milliseconds: it grows with that, and by no step.
+    earliest: AtomicI64,
     stepped: AtomicBool,
     /// Wall-clock minus monotonic time at the last look, in milliseconds: a step shows against it at once.
     offset: AtomicI64,
@@ -53,13 +52,22 @@ struct Reading {
 
 impl Reading {
     fn offset(&self) -> i64 {
-        let monotonic = i64::try_from(self.monotonic.as_millis()).unwrap_or(i64::MAX);
-        self.wall.as_millisecond().saturating_sub(monotonic)
+        self.offset_of(self.wall)
+    }
+
+    /// An instant that is now, less monotonic time.
+    fn offset_of(&self, now: Timestamp) -> i64 {
+        now.as_millisecond().saturating_sub(millis(self.monotonic))
     }
 }
 
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl TimeGuard {
-    /// A guard over `clock` that starts at `mark`, the highest time found in log and store.
+    /// A guard over `clock` that starts at `mark`, the highest time found in log and store. Until something else is recalled it
+    /// cannot be earlier than that either, nor, where there is none and so nothing that could end, than the wall clock says.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, mark: Option<Timestamp>) -> Self {
         let last = Reading {
@@ -67,13 +75,13 @@ impl TimeGuard {
             monotonic: clock.monotonic(),
             steady: 0,
         };
+        let earliest = last.offset_of(mark.unwrap_or(last.wall));
         let mark = mark.map(Timestamp::as_second);
         Self {
             clock,
             mark: AtomicI64::new(mark.unwrap_or(NEVER)),
             confirmed_from: AtomicI64::new(NEVER),
-            mark_at_start: AtomicI64::new(mark.unwrap_or(NEVER)),
-            started: last.monotonic,
+            earliest: AtomicI64::new(earliest),
             stepped: AtomicBool::new(false),
             offset: AtomicI64::new(last.offset()),
             last: Mutex::new(last),
@@ -138,18 +146,32 @@ impl TimeGuard {
         given.into_iter().fold(wall, Timestamp::max)
     }
 
-    /// The earliest that it can be now, for removing what must not go before its time: also where the clock was ahead already
-    /// when this run began, which no look can tell. What has passed since is added to the mark of the run before, and no more.
+    /// The earliest that it can be now, for removing what must not go before its time: what is revoked stays so also after a
+    /// clock that was ahead for a while is set right. It goes by monotonic time alone: from the wall clock at the first start,
+    /// or when somebody confirmed it, and from run to run by what the last one left.
+    ///
+    /// A time in which the broker was stopped, or its machine slept, looks like a clock that is ahead, and is not counted: after
+    /// a week of it, what has ended is kept for a week longer. That takes memory and does no harm. It is over once the wall
+    /// clock is confirmed, or has gone without a step for [`limits::CLOCK_BELIEVED`], in which a wrong one would be noticed.
     ///
     /// # Errors
     /// As [`TimeGuard::now`].
     pub fn earliest(&self) -> Result<Timestamp, ClockFault> {
-        let now = self.now()?;
-        let Ok(mark) = Timestamp::from_second(self.mark_at_start.load(Ordering::Acquire)) else {
-            return Ok(now);
-        };
-        let passed = self.clock.monotonic().saturating_sub(self.started);
-        Ok(mark.checked_add(passed).map_or(now, |at| at.min(now)))
+        self.now().map(|now| self.counted().min(now))
+    }
+
+    /// [`TimeGuard::earliest`] to be kept in the store, whether or not the wall clock can be trusted.
+    #[must_use]
+    pub fn counted(&self) -> Timestamp {
+        let offset = self.earliest.load(Ordering::Acquire);
+        let at = offset.saturating_add(millis(self.clock.monotonic()));
+        Timestamp::from_millisecond(at).unwrap_or(Timestamp::MIN)
+    }
+
+    /// How much longer than by the wall clock things are kept: that is how far [`TimeGuard::earliest`] is behind it.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        Duration::try_from(self.wall().duration_since(self.counted())).unwrap_or_default()
     }
 
     /// The unguarded clock, for measuring durations.
@@ -178,10 +200,17 @@ impl TimeGuard {
             .flatten()
     }
 
-    /// What an earlier run had given out before [`TimeGuard::confirm`].
-    pub fn recall(&self, confirmed_from: Timestamp) {
-        let from = confirmed_from.as_second();
-        self.confirmed_from.fetch_max(from, Ordering::AcqRel);
+    /// What an earlier run had given out before [`TimeGuard::confirm`], and what it had [`TimeGuard::counted`].
+    pub fn recall(&self, confirmed_from: Option<Timestamp>, counted: Option<Timestamp>) {
+        if let Some(from) = confirmed_from {
+            self.confirmed_from
+                .fetch_max(from.as_second(), Ordering::AcqRel);
+        }
+        if let Some(counted) = counted {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            self.earliest
+                .store(last.offset_of(counted), Ordering::Release);
+        }
     }
 
     /// Compares both clocks since the last call; a step suspends issuance, and
@@ -208,14 +237,23 @@ impl TimeGuard {
         } else if steady >= STEADY_READINGS {
             self.stepped.store(false, Ordering::Release);
         }
+        let offset = last.offset();
         // After the suspension, so that nothing is given out in between.
-        self.offset.store(last.offset(), Ordering::Release);
+        self.offset.store(offset, Ordering::Release);
+        let is_trusted = self.now().is_ok();
+        if u64::from(steady) >= limits::CLOCK_BELIEVED.as_secs() {
+            self.earliest.store(offset, Ordering::Release);
+        } else if is_trusted {
+            // Set back by little and often, it would fall behind what is counted by much.
+            self.earliest.fetch_min(offset, Ordering::AcqRel);
+        }
         drop(last);
-        self.now().is_ok()
+        is_trusted
     }
 
-    /// An operator's word that the wall clock is right now: lifts the suspension, and lowers the
-    /// mark to the present if the mark itself came from a clock that was ahead.
+    /// An operator's word that the wall clock is right now: lifts the suspension, lowers the
+    /// mark to the present if the mark itself came from a clock that was ahead, and counts from here
+    /// what has passed.
     pub fn confirm(&self) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Reading {
@@ -223,7 +261,7 @@ impl TimeGuard {
             monotonic: self.clock.monotonic(),
             steady: STEADY_READINGS,
         };
-        self.mark_at_start.store(NEVER, Ordering::Release);
+        self.earliest.store(last.offset(), Ordering::Release);
         // Before the mark is lowered: whoever looks sees it in one of the two.
         let before = self.mark.load(Ordering::Acquire);
         self.confirmed_from.fetch_max(before, Ordering::AcqRel);
@@ -237,6 +275,7 @@ impl TimeGuard {
 mod tests {
     use super::*;
     use crate::clock::testing::TestClock;
+    use jiff::ToSpan as _;
 
     #[test]
     fn a_step_passes_at_its_bound_and_suspends_a_second_beyond() {
@@ -323,7 +362,7 @@ mod tests {
         // By the next run as well.
         assert_eq!(guard.confirmed_from(), Some(ahead));
         let next = TimeGuard::new(clock.clone(), guard.mark());
-        next.recall(ahead);
+        next.recall(Some(ahead), None);
         assert_eq!(next.now().unwrap(), clock.now());
         assert_eq!(next.latest(), ahead);
         clock.advance(3601);
@@ -333,24 +372,95 @@ mod tests {
         }
     }
 
+    const HOUR: i64 = 3_600;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Until the clock is trusted again by itself.
+    fn steady(clock: &TestClock, guard: &TimeGuard) {
+        for _ in 0..=STEADY_READINGS {
+            clock.advance(1);
+            guard.observe();
+        }
+        assert!(guard.now().is_ok());
+    }
+
     #[test]
-    fn no_more_has_passed_than_since_the_start_until_that_is_confirmed() {
-        let mark = Timestamp::from_second(1_000_000).unwrap();
-        // Ten hours later, or a clock that is ten hours ahead.
-        let clock = TestClock::at(1_036_000);
-        let guard = TimeGuard::new(clock.clone(), Some(mark));
-        clock.advance(60);
-        assert_eq!(guard.now().unwrap(), clock.now());
-        assert_eq!(guard.earliest().unwrap().as_second(), 1_000_060);
-        guard.confirm();
-        assert_eq!(guard.earliest().unwrap(), clock.now());
-        // Nothing was found; nor is it ever later than it is.
+    fn no_step_adds_to_what_has_passed() {
+        for is_confirmed in [false, true] {
+            let clock = TestClock::at(1_000_000);
+            let mark = is_confirmed.then(|| at(900_000));
+            let guard = TimeGuard::new(clock.clone(), mark);
+            if is_confirmed {
+                guard.confirm();
+            }
+            assert_eq!(guard.earliest(), Ok(clock.now()));
+            clock.step(HOUR);
+            assert_eq!(guard.earliest(), Err(ClockFault::Stepped));
+            steady(&clock, &guard);
+            assert_eq!(guard.earliest(), Ok(clock.now() - HOUR.seconds()));
+            assert_eq!(guard.lag(), Duration::from_secs(3_600));
+            clock.step(-HOUR);
+            guard.confirm();
+            assert_eq!(guard.earliest(), Ok(clock.now()));
+            assert_eq!(guard.lag(), Duration::ZERO);
+            // Set back by little, and then ahead by as much.
+            clock.advance(10);
+            clock.step(-5);
+            guard.observe();
+            let right = clock.now();
+            clock.step(5);
+            guard.observe();
+            assert_eq!(guard.earliest(), Ok(right));
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_with_what_has_passed_in_the_one_before() {
+        let clock = TestClock::at(1_000_000);
         let guard = TimeGuard::new(clock.clone(), None);
-        assert_eq!(guard.earliest().unwrap(), clock.now());
-        let guard = TimeGuard::new(clock.clone(), Timestamp::from_second(1_036_062).ok());
+        clock.advance(60);
+        let (mark, counted) = (guard.now().unwrap(), guard.counted());
+        // Ten hours later, or a clock that is ten hours ahead; it gives out a time, which is the mark of the next run.
+        clock.step(10 * HOUR);
+        let mut ahead = mark;
+        for passed in [60, 61, 62] {
+            let guard = TimeGuard::new(clock.clone(), Some(ahead));
+            guard.recall(None, Some(counted + (passed - 60).seconds()));
+            ahead = guard.now().unwrap();
+            assert_eq!(guard.earliest(), Ok(at(1_000_000 + passed)));
+            clock.advance(1);
+        }
+        // Of a run that left none the mark tells; nor is it ever later than it is.
+        let guard = TimeGuard::new(clock.clone(), Some(mark));
+        assert_eq!(guard.earliest(), Ok(mark));
+        let guard = TimeGuard::new(clock.clone(), Some(clock.now() + 2.seconds()));
+        assert_eq!(guard.earliest(), guard.now());
         clock.advance(1);
         assert_eq!(guard.earliest(), guard.now());
-        clock.step(60);
-        assert_eq!(guard.earliest(), Err(ClockFault::Stepped));
+    }
+
+    #[test]
+    fn a_clock_that_goes_without_a_step_for_long_enough_is_believed() {
+        let clock = TestClock::at(1_000_000);
+        let guard = TimeGuard::new(clock.clone(), Some(at(1_000_000 - HOUR)));
+        let readings = limits::CLOCK_BELIEVED.as_secs();
+        let look = |count| {
+            for _ in 0..count {
+                clock.advance(1);
+                guard.observe();
+            }
+            guard.lag()
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(look(readings - 1), hour);
+        clock.step(HOUR);
+        // A step begins it anew.
+        assert_eq!(look(1), 2 * hour);
+        assert_eq!(look(readings - 1), 2 * hour);
+        assert_eq!(look(1), Duration::ZERO);
+        assert_eq!(guard.earliest(), Ok(clock.now()));
     }
 }

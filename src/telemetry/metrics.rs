@@ -54,6 +54,7 @@ pub struct Metrics {
     feed: FeedStats,
     store_staleness: Gauge<f64, AtomicU64>,
     revocations_waiting: Gauge,
+    clock_unconfirmed: Gauge,
     reloads: Family<ByReload, Counter>,
     certificate_expiry: Gauge,
 }
@@ -174,6 +175,12 @@ impl Metrics {
                 "Revocations that are in force and wait to be written",
                 Gauge::default(),
             ),
+            clock_unconfirmed: add(
+                r,
+                "clock_unconfirmed_seconds",
+                "How far the wall clock is ahead of the time that counts for removing what has ended",
+                Gauge::default(),
+            ),
             reloads: add(
                 r,
                 "reloads",
@@ -235,6 +242,12 @@ impl Metrics {
     pub fn revocations_wait(&self, count: usize) {
         self.revocations_waiting
             .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// What has ended is kept for so much longer than by the wall clock.
+    pub fn clock_is_unconfirmed_for(&self, lag: Duration) {
+        self.clock_unconfirmed
+            .set(i64::try_from(lag.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// Files were read again, and taken or not.
@@ -399,6 +412,7 @@ mod tests {
         metrics.follow_log(&stats);
         metrics.store_is_stale_for(Duration::from_millis(1500));
         metrics.revocations_wait(3);
+        metrics.clock_is_unconfirmed_for(Duration::from_millis(7_900));
         metrics.reloaded("server certificate", false);
         metrics.attempt(Outcome::Certificate("certificate_revoked"));
         metrics.opened();
@@ -414,6 +428,7 @@ mod tests {
             "cambist_log_commit_seconds_count 0",
             "cambist_store_staleness_seconds 1.5",
             "cambist_revocations_waiting 3",
+            "cambist_clock_unconfirmed_seconds 7",
             r#"cambist_reloads_total{what="server certificate",result="refused"} 1"#,
             r#"cambist_connection_attempts_total{outcome="certificate_revoked"} 1"#,
             r#"cambist_connection_attempts_total{outcome="tls"} 0"#,

@@ -1,7 +1,7 @@
 //! A clock that steps.
 
 use super::load::{by_certificate, by_key, create_at};
-use crate::support::broker::{InProcess, Site, refusal};
+use crate::support::broker::{InProcess, Site, Svid, refusal};
 use crate::support::clock::testing::TestClock;
 use crate::support::edge::{until, within};
 use crate::support::svid::{DAY, NOW};
@@ -305,6 +305,125 @@ async fn no_marker_ends_before_its_time_by_a_clock_that_was_ahead_at_the_start()
     let broker = InProcess::start(&site, TestClock::at(NOW + 365 * DAY), false).await;
     until("the first to go", async || {
         broker.metric("markers").await == Some(1)
+    })
+    .await;
+    broker.stop().await;
+}
+
+/// A token, and a certificate with which one was had.
+struct Revoked {
+    token: String,
+    other: Svid,
+}
+
+impl Revoked {
+    async fn new(broker: &InProcess) -> Self {
+        let other = broker.svid_for_a_day("spiffe://example.org/web");
+        let caller = broker.workload(&other).await;
+        caller.yes(by_certificate()).await;
+        let token = broker.web().await.yes(by_certificate()).await.access_token;
+        revoke(broker, Thing::Token(token.clone())).await;
+        revoke(broker, Thing::Certificate(other.leaf.to_vec())).await;
+        let revoked = Self { token, other };
+        revoked.is_refused(broker).await;
+        revoked
+    }
+
+    /// By a broker whose clock is right.
+    async fn is_refused(&self, broker: &InProcess) {
+        let mut admin = RevocationClient::new(broker.local().await);
+        let token = self.token.clone();
+        let asked = CheckRequest {
+            token,
+            ..CheckRequest::default()
+        };
+        let checked = admin.check(asked).await.unwrap().into_inner();
+        assert!(!checked.active, "the token is good again");
+        broker.issues(by_certificate()).await;
+        let other = broker.workload(&self.other).await;
+        let refused = other.no(by_certificate()).await;
+        assert_eq!(refused, "credential_refused");
+    }
+}
+
+/// Until what has ended by the clock as it is now is removed, which is this much ahead of what is right.
+async fn removed(broker: &InProcess, ahead: i64) {
+    let ahead = u64::try_from(ahead).unwrap();
+    until("a removal of what has ended", async || {
+        broker.metric("clock_unconfirmed_seconds").await >= Some(ahead)
+    })
+    .await;
+}
+
+/// In one run, the first one, or one whose clock was confirmed.
+async fn no_step_brings_back_what_is_revoked(is_confirmed: bool) {
+    let (site, clock) = (Site::new(), TestClock::at(NOW));
+    let mut broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    if is_confirmed {
+        broker.stop().await;
+        broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+        confirm(&broker).await;
+    }
+    let revoked = Revoked::new(&broker).await;
+    // Past the end of both, for long enough to be trusted.
+    clock.step(9 * DAY);
+    broker.until_ready(false).await;
+    broker.until_ready(true).await;
+    removed(&broker, 9 * DAY).await;
+    clock.step(-9 * DAY);
+    broker.until_ready(false).await;
+    confirm(&broker).await;
+    revoked.is_refused(&broker).await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_stays_so_after_a_clock_was_ahead_in_the_first_run() {
+    no_step_brings_back_what_is_revoked(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_stays_so_after_a_clock_was_ahead_in_a_run_that_was_confirmed() {
+    no_step_brings_back_what_is_revoked(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_stays_so_after_starts_by_a_clock_that_was_ahead() {
+    let site = Site::new();
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    let revoked = Revoked::new(&broker).await;
+    broker.stop().await;
+    // The first of them gives out a time, which is the mark of the second.
+    for ahead in [9 * DAY, 9 * DAY + 1] {
+        let broker = InProcess::start(&site, TestClock::at(NOW + ahead), false).await;
+        broker
+            .issues(by_key(&unlimited(&broker, NOW + ahead).await))
+            .await;
+        removed(&broker, ahead - 1).await;
+        broker.stop().await;
+    }
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    confirm(&broker).await;
+    revoked.is_refused(&broker).await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_in_a_long_stop_goes_once_the_clock_is_confirmed() {
+    let site = Site::new();
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    revoke(&broker, token("AAAAAAAAAAAAAAAAAAAAAA")).await;
+    broker.stop().await;
+    let start = async || InProcess::start(&site, TestClock::at(NOW + 9 * DAY), false).await;
+    let broker = start().await;
+    removed(&broker, 9 * DAY).await;
+    assert_eq!(broker.metric("markers").await, Some(1));
+    confirm(&broker).await;
+    broker.stop().await;
+    // It is known also to the run after, which removes at its start.
+    let broker = start().await;
+    until("it to go", async || {
+        broker.metric("markers").await == Some(0)
     })
     .await;
     broker.stop().await;

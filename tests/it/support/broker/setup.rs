@@ -234,6 +234,11 @@ impl Svid {
         Self::from_until(folder, authority, &[id], -3650 * DAY, 3650 * DAY)
     }
 
+    /// One that ends a day after the tests' present.
+    pub(super) fn for_a_day(folder: &Path, authority: &Authority, id: &str) -> Self {
+        Self::from_until(folder, authority, &[id], -DAY, DAY)
+    }
+
     fn from_until(
         folder: &Path,
         authority: &Authority,

@@ -81,6 +81,11 @@ impl Site {
         Svid::from_now(self.folder.path(), &self.home, id)
     }
 
+    /// One that ends a day after the tests' present, for a broker that goes by that.
+    pub(crate) fn svid_for_a_day(&self, id: &str) -> Svid {
+        Svid::for_a_day(self.folder.path(), &self.home, id)
+    }
+
     /// The command that serves this site, to be changed before it is started.
     pub(crate) fn command(&self) -> Command {
         self.wrapped(&[])
