@@ -36,6 +36,7 @@ fn heartbeat() -> WatchResponse {
     message(Event::Heartbeat(Heartbeat {
         revision: REVISION.to_owned(),
         as_of: Some(SystemTime::now().into()),
+        earliest: Some(SystemTime::now().into()),
     }))
 }
 

@@ -213,7 +213,7 @@ pub(super) async fn remember(
     let (clock, stop) = (Arc::clone(&world.clock), following.clone());
     let (replica, task) = Replica::start(store, followers, clock, stop).await?;
     world.lifecycle.spawn("replica", task);
-    let feed = watching::start(world, &opened.hot, &replica);
+    let feed = watching::start(world, &opened.hot, &replica, &opened.guard);
     Ok(Memory {
         keys,
         audiences,

@@ -62,13 +62,15 @@ pub struct Label {
     pub revision: Revision,
     /// The last instant at which it was sure that nothing newer existed.
     pub as_of: Option<Timestamp>,
+    /// The earliest that it can be, where that is known: what has ended before may be dropped.
+    pub earliest: Option<Timestamp>,
 }
 
 /// What of the store becomes markers: those that are set by themselves, API keys, signing keys, the cut-off of a rollback.
 const MARKED: [&str; 4] = [super::PREFIX, "key/", "signing/", CUTOFF];
 
 impl Label {
-    /// How far a replica is.
+    /// How far a replica is, which knows nothing of what time it is.
     #[must_use]
     pub fn of(replica: &Replica) -> Self {
         // First: what is confirmed after it may be of a newer revision than the one that is read.
@@ -77,7 +79,11 @@ impl Label {
         // Where a marker could not be read, nobody can say that nothing is missing.
         let is_whole = MARKED.iter().all(|prefix| replica.is_sound(prefix));
         let as_of = as_of.filter(|_| is_whole);
-        Self { revision, as_of }
+        Self {
+            revision,
+            as_of,
+            earliest: None,
+        }
     }
 }
 

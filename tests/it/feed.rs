@@ -49,6 +49,7 @@ async fn who_does_not_read_gets_a_snapshot_again_and_nothing_is_kept_for_it() {
     let now = move || Label {
         revision: *reading.borrow(),
         as_of: None,
+        earliest: None,
     };
     let feed = Feed::new(Arc::clone(&hot), Box::new(Wire), &now);
     let running = feed

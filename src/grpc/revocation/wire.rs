@@ -41,6 +41,7 @@ impl Encode for Wire {
         framed(Event::Heartbeat(pb::Heartbeat {
             revision: label.revision.to_string(),
             as_of: label.as_of.map(timestamp),
+            earliest: label.earliest.map(timestamp),
         }))
     }
 }

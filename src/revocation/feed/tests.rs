@@ -75,6 +75,7 @@ fn label(counter: u64) -> Label {
     Label {
         revision: revision(1, counter),
         as_of: Some(as_of),
+        earliest: None,
     }
 }
 
@@ -385,6 +386,7 @@ fn who_comes_back_is_sent_what_it_missed_and_what_came_without_a_revision() {
     let other = Label {
         revision: revision(2, 3),
         as_of: None,
+        earliest: None,
     };
     site.revoke("d");
     site.feed.advance(other);

@@ -15,6 +15,7 @@ use crate::proto::watch_response::Event;
 use crate::proto::{Delta, Heartbeat, SnapshotPart};
 use crate::verify::stats::{FeedStats, count};
 use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) struct View {
     pub(super) of: Arc<[u8]>,
     /// None where the broker was not sure of anything yet.
     pub(super) fresh: Option<Fresh>,
+    /// The earliest that it can be by the broker, where it has told.
+    pub(super) earliest: Option<Timestamp>,
 }
 
 /// The view in use, for readers.
@@ -55,6 +58,11 @@ pub(super) struct Reader<'a> {
     pace: Pace,
     coming: Option<Coming>,
     at: At,
+}
+
+/// What comes with a heartbeat, which says that this is all.
+struct Beat {
+    earliest: Option<Timestamp>,
 }
 
 /// What a feed goes on from.
@@ -145,6 +153,7 @@ impl<'a> Reader<'a> {
             revision: revision(&end.revision)?,
             of: view(&end.view)?,
             fresh: self.fresh(end.as_of)?,
+            earliest: None,
             markers: Arc::new(coming.end(&end)?),
         };
         count(&self.held.stats.snapshots);
@@ -174,18 +183,20 @@ impl<'a> Reader<'a> {
             return Err(Fault("more markers than are held"));
         }
         count(&self.held.stats.deltas);
-        Ok(self.advance(&old, to, fresh, false))
+        Ok(self.advance(&old, to, fresh, None))
     }
 
     fn beat(&mut self, beat: Heartbeat) -> Result<Done, Fault> {
         let Heartbeat {
             revision: to,
             as_of,
+            earliest,
         } = beat;
         let (to, fresh) = (revision(&to)?, self.fresh(as_of)?);
+        let earliest = earliest.map(instant).transpose()?;
         // Between the parts of a snapshot it tells that somebody is there, and nothing of what is held.
         Ok(match self.from() {
-            Some(old) => self.advance(&old, to, fresh, true),
+            Some(old) => self.advance(&old, to, fresh, Some(Beat { earliest })),
             None => Done::Applied,
         })
     }
@@ -214,7 +225,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Everything up to a revision is in the set: what is told comes in its order.
-    fn advance(&mut self, old: &View, to: Arc<str>, fresh: Option<Fresh>, is_all: bool) -> Done {
+    fn advance(
+        &mut self,
+        old: &View,
+        to: Arc<str>,
+        fresh: Option<Fresh>,
+        beat: Option<Beat>,
+    ) -> Done {
         let now = self.held.now();
         // It may be told by another broker than before, which knows less of when, and not less of what.
         let fresh = match (fresh, old.fresh) {
@@ -228,10 +245,11 @@ impl<'a> Reader<'a> {
             revision: to,
             of: Arc::clone(&old.of),
             fresh,
+            earliest: beat.as_ref().map_or(old.earliest, |beat| beat.earliest),
         };
         // Only once all has come that there is is it known to have caught up.
         match &self.at {
-            At::Behind(_) if !is_all => {
+            At::Behind(_) if beat.is_none() => {
                 self.at = At::Behind(Arc::new(view));
                 Done::Applied
             }
@@ -306,13 +324,14 @@ impl Held {
         held.markers.len()
     }
 
-    /// Drops markers that have ended, some of them. By our clock and by the broker's: one that is ahead would drop markers of
-    /// tokens that are alive again once it is set right. Answers whether there may be more.
+    /// Drops markers that have ended, some of them. By our clock and by the earliest that it can be by the broker, whose own
+    /// may be ahead together with ours: either would drop markers of tokens that are alive again once it is set right. Answers
+    /// whether there may be more.
     pub(super) fn expire(&self) -> bool {
         let view = self.view.load();
-        let told = view.as_ref().and_then(|view| Some((view, view.fresh?)));
-        told.is_some_and(|(view, fresh)| {
-            let now = self.clock.now().min(fresh.as_of);
+        let told = view.as_ref().and_then(|view| Some((view, view.earliest?)));
+        told.is_some_and(|(view, earliest)| {
+            let now = self.clock.now().min(earliest);
             view.markers.expire(now, limits::MARKERS_EXPIRED).len() == limits::MARKERS_EXPIRED
         })
     }

@@ -101,6 +101,7 @@ fn beat(revision: &str, as_of: Timestamp) -> Event {
     Event::Heartbeat(Heartbeat {
         revision: revision.to_owned(),
         as_of: time(as_of),
+        earliest: time(as_of),
     })
 }
 
@@ -399,6 +400,7 @@ fn a_broker_that_is_sure_of_nothing_makes_nothing_fresh() {
     let silent = |revision: &str| Heartbeat {
         revision: revision.into(),
         as_of: None,
+        earliest: None,
     };
     let mut reader = world.reader(false);
     reader.take(unsure("a", &[marker(1)])).unwrap();
@@ -454,6 +456,20 @@ fn markers_end_when_both_clocks_say_so() {
     reader.take(beat("a", ahead)).unwrap();
     world.feed.0.held.expire();
     assert_eq!(world.covered(), [1, 2, 3]);
+    // Both are, and the broker has counted that no more than an instant has passed, or cannot say.
+    let counted = world.now();
+    world.clock.step(7 * 24 * 60 * 60);
+    for earliest in [time(counted), None] {
+        let beat = Heartbeat {
+            revision: "a".to_owned(),
+            as_of: time(world.now()),
+            earliest,
+        };
+        reader.take(Event::Heartbeat(beat)).unwrap();
+        world.feed.0.held.expire();
+        assert_eq!(world.covered(), [1, 2, 3]);
+    }
+    world.clock.step(-7 * 24 * 60 * 60);
     world.clock.advance(1_000);
     reader.take(beat("a", world.now())).unwrap();
     world.feed.0.held.expire();

@@ -126,7 +126,11 @@ impl FeedServer {
         let as_of = self.as_of();
         let mut state = self.state();
         let revision = state.changes.len().to_string();
-        state.tell(&Event::Heartbeat(Heartbeat { revision, as_of }));
+        state.tell(&Event::Heartbeat(Heartbeat {
+            revision,
+            as_of,
+            earliest: as_of,
+        }));
     }
 
     /// Tells whoever watches something of the test's own.
@@ -288,10 +292,11 @@ impl Tells for FeedServer {
         };
         let revision = state.changes.len().to_string();
         let (sender, receiver) = mpsc::unbounded_channel();
-        for event in first
-            .into_iter()
-            .chain([Event::Heartbeat(Heartbeat { revision, as_of })])
-        {
+        for event in first.into_iter().chain([Event::Heartbeat(Heartbeat {
+            revision,
+            as_of,
+            earliest: as_of,
+        })]) {
             sender.send(said(event)).unwrap();
         }
         state.watchers.push(sender);

@@ -50,6 +50,8 @@ async fn hour() {
             id: Thing::Token(ISSUER, id).id(),
             cover: Cover::all(until_then),
         };
+        // Tells by when markers have ended.
+        world.server.beat();
         world
             .server
             .put(&ids.iter().map(marker).collect::<Vec<_>>());

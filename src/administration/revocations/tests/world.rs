@@ -279,6 +279,7 @@ impl World {
                 counter: 0,
             },
             as_of: None,
+            earliest: None,
         };
         let admin = RevocationAdmin::new(
             issuer,

@@ -130,6 +130,7 @@ impl Model {
         self.site.feed.advance(Label {
             revision: now,
             as_of,
+            earliest: None,
         });
     }
 
