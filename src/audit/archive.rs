@@ -1,6 +1,6 @@
 //! Keeping sealed segments small and searchable, in the background.
 //!
-//! A segment that is before the one that is written to, and whose records are all under the last checkpoint, is indexed ([`super::index`]) and
+//! A segment before the one that is written to, whose records are all under the last checkpoint, is indexed ([`super::index`]) and
 //! compressed ([`super::frames`]), one after the other and the oldest first. What a crash leaves behind:
 //!
 //! | crash after | the folder holds | what happens then |

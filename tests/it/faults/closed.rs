@@ -65,7 +65,7 @@ async fn a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back
         let (code, said) = site.fails(&[]).await;
         assert_eq!(code, 1, "{gone:?}: {said}");
         assert!(said.contains(why), "{gone:?}: {said}");
-        assert!(said.contains("put"), "{said}");
+        assert!(said.contains("put ") && said.contains(" back"), "{said}");
         gone.iter()
             .for_each(|path| fs::rename(away(path), path).unwrap());
     }
