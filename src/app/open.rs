@@ -4,13 +4,13 @@ use super::continuity::Continuity;
 use super::parties::{Kept, Parties};
 use super::recovery::{PUT_BACK, Recovering, WAY_OUT};
 use super::reloads::Contents;
-use super::{World, files, state, watching};
+use super::{World, files, publishing, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
 use crate::audit::{Author, Closed, Disk, Holds, Log, Lost, Options, Publisher, Recovered};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
-use crate::keys::{Kek, KeyRing, Timing};
+use crate::keys::{Kek, KeyRing, LogKey, Timing};
 use crate::limits;
 use crate::policy::Policies;
 use crate::refusal::Denial;
@@ -67,6 +67,8 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Arc::clone(&random),
     )?);
     let folder = config.log_directory();
+    // First: under another one the log would look as if somebody else had written it.
+    LogKey::check_seal(&folder.join(publishing::KEY), &kek)?;
     let disk = Disk::open(&folder, limits::LOG_RESERVE_BYTES)
         .and_then(|disk| disk.bounded(config.log.max_bytes));
     let disk = Arc::new(disk.with_context(|| format!("the log's folder {}", folder.display()))?);

@@ -122,18 +122,27 @@ impl Kek {
         })
     }
 
-    /// Opens what was sealed for the same place.
-    pub(super) fn open(
-        &self,
-        sealed: &Sealed,
-        context: &str,
-    ) -> Result<Zeroizing<Vec<u8>>, SealingFault> {
+    /// Sees that a secret was sealed under this key, without opening it.
+    ///
+    /// # Errors
+    /// [`SealingFault::OtherKek`].
+    pub(super) fn has_sealed(&self, sealed: &Sealed) -> Result<(), SealingFault> {
         if sealed.kek != self.id {
             return Err(SealingFault::OtherKek {
                 sealed: sealed.kek.clone(),
                 held: self.id.clone(),
             });
         }
+        Ok(())
+    }
+
+    /// Opens what was sealed for the same place.
+    pub(super) fn open(
+        &self,
+        sealed: &Sealed,
+        context: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, SealingFault> {
+        self.has_sealed(sealed)?;
         let decode = |text| {
             URL_SAFE_NO_PAD
                 .decode(text)

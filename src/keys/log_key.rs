@@ -50,12 +50,8 @@ fn context(log: &str) -> String {
     format!("cambist log key\n{log}")
 }
 
-impl LogKey {
-    /// The key in a file, if there is one. `log` is the log's id: the key opens for no other.
-    ///
-    /// # Errors
-    /// [`LogKeyError`].
-    pub fn open(path: &Path, log: &str, kek: &Kek) -> Result<Option<Self>, LogKeyError> {
+impl Stored {
+    fn read(path: &Path) -> Result<Option<Self>, LogKeyError> {
         let failed = |error| LogKeyError::Io(path.to_owned(), error);
         let mut file = match regular::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -63,11 +59,23 @@ impl LogKey {
         };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
-        let malformed = || LogKeyError::Malformed(path.to_owned());
-        let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
-        if stored.version != 1 {
-            return Err(malformed());
-        }
+        let stored = serde_json::from_slice::<Self>(&bytes).ok();
+        let stored = stored.filter(|stored| stored.version == 1);
+        stored
+            .map(Some)
+            .ok_or_else(|| LogKeyError::Malformed(path.to_owned()))
+    }
+}
+
+impl LogKey {
+    /// The key in a file, if there is one. `log` is the log's id: the key opens for no other.
+    ///
+    /// # Errors
+    /// [`LogKeyError`].
+    pub fn open(path: &Path, log: &str, kek: &Kek) -> Result<Option<Self>, LogKeyError> {
+        let Some(stored) = Stored::read(path)? else {
+            return Ok(None);
+        };
         if stored.log != log {
             return Err(LogKeyError::OtherLog(stored.log));
         }
@@ -77,6 +85,18 @@ impl LogKey {
         SigningKey::from_pkcs8(SigningAlgorithm::Ed25519, &der)
             .map(|key| Some(Self(key)))
             .map_err(|fault| LogKeyError::Key(path.to_owned(), fault))
+    }
+
+    /// Sees that the key in a file, if there is one, is sealed under this key-encryption key, whichever log's it is.
+    ///
+    /// # Errors
+    /// [`LogKeyError`].
+    pub fn check_seal(path: &Path, kek: &Kek) -> Result<(), LogKeyError> {
+        let Some(stored) = Stored::read(path)? else {
+            return Ok(());
+        };
+        let sealed = kek.has_sealed(&stored.sealed);
+        sealed.map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))
     }
 
     /// Makes a key and writes it, durably, to a file that did not exist.

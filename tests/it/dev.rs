@@ -73,9 +73,12 @@ fn a_folder_is_taken_up_again() {
         assert_eq!(all.len(), segments, "{all:?}");
         if verb == "took up" {
             let last = log.join(format!("{:020}.seg", all[segments - 1]));
-            let old = fs::read_to_string(&last).unwrap();
-            let created = "\"created\":\"20";
-            fs::write(last, old.replacen(created, "\"created\":\"19", 1)).unwrap();
+            let text = fs::read_to_string(&last).unwrap();
+            // Without its tag, as an earlier version wrote it.
+            let (header, records) = text.split_once('\n').unwrap();
+            let (said, _) = header.split_once(",\"mac\":").unwrap();
+            let old = said.replacen("\"created\":\"20", "\"created\":\"19", 1);
+            fs::write(last, format!("{old}}}\n{records}")).unwrap();
         }
     }
     let names = ["cambist.toml", "store.db", "log", "tls"];

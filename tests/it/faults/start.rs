@@ -60,7 +60,7 @@ async fn a_seal_key_that_is_not_right_is_refused_and_harms_nothing() {
     put(&right[..31], 0o600);
     site.refuses_with(78, &["seal.key", "32"]).await;
     put(&[7; 32], 0o600);
-    site.refuses(&["seal"]).await;
+    site.refuses(&["sealed under the key-encryption key"]).await;
     put(&right, 0o600);
     let broker = site.start().await;
     broker.web().await.yes(by_certificate()).await;
