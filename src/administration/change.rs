@@ -194,6 +194,12 @@ impl Changes {
         self.guard.now().unwrap_or_else(|_| self.guard.latest())
     }
 
+    /// The latest instant that may have been given out: for a revocation of what there is, also of what was made by a clock
+    /// that was ahead.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.guard.latest()
+    }
+
     /// The wall clock, for what lapses by itself.
     pub(super) fn wall(&self) -> Timestamp {
         self.guard.wall()

@@ -110,7 +110,7 @@ impl RevocationAdmin {
             what: what.clone(),
             reason: reason.to_owned(),
             author: author.clone(),
-            at: self.changes.now_or_latest(),
+            at: self.changes.latest(),
         }
     }
 

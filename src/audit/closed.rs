@@ -15,7 +15,7 @@ use super::device::Segments;
 use super::disk::{self, DiskReader};
 use super::segment::{Damage, Lines};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,7 +122,8 @@ pub struct Closed {
     removed: Arc<AtomicU64>,
     /// The one that is written to begins with this record: it is not closed, whatever somebody has put behind it.
     written: Arc<AtomicU64>,
-    /// All up to that one that ever were there; each with the one after it, and the file, when it was seen whole last.
+    /// All that are the log's: each that was written to, or that was seen whole; with the one after it, and the file, when it was
+    /// seen whole last.
     known: BTreeMap<u64, Option<(u64, Stamp)>>,
 }
 
@@ -151,10 +152,11 @@ impl Closed {
         let written = self.written.load(Ordering::Acquire);
         let firsts = self.reader.segments();
         let firsts = firsts.map_err(|error| Lost::of(error, Lost::Folder))?;
-        for first in firsts.into_iter().filter(|first| *first <= written) {
-            self.known.entry(first).or_default();
+        if written != u64::MAX {
+            self.known.entry(written).or_default();
         }
-        let all: Vec<u64> = self.known.keys().copied().collect();
+        let listed = firsts.into_iter().filter(|first| *first <= written);
+        let all: BTreeSet<u64> = self.known.keys().copied().chain(listed).collect();
         for (first, next) in all.iter().copied().zip(all.iter().skip(1).copied()) {
             let looked = self.look_at(first, next);
             if first < self.removed.load(Ordering::Acquire) {

@@ -25,7 +25,7 @@ enum ClockCommand {
     /// If it was ahead, tokens from then become good as their time comes: a revocation of everything so far covers them, and
     /// `cambist signing-key rotate --compromised` ends them for good. What was revoked stays so, and from now on ends by this
     /// clock: say it only of one that is right. After a long stop it also ends at once what had its end meanwhile, which is kept
-    /// for as long as the broker was stopped otherwise, or until its clock has gone without a step for a week.
+    /// for as long as the broker was stopped otherwise, or until it has run for a week without a step of its clock.
     Confirm,
 }
 

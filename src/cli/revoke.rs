@@ -57,8 +57,7 @@ struct ThingArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<Source>,
     /// A credential by its id, as records name it: a key's public id, key:ID or x509:DIGEST; or a certificate by its SHA-256
-    /// fingerprint, as `openssl x509 -fingerprint -sha256` prints it. Of a key that is not there, as after a backup was put back,
-    /// all tokens so far
+    /// fingerprint, as `openssl x509 -fingerprint -sha256` prints it
     #[arg(long, value_name = "ID", value_parser = credential)]
     credential: Option<String>,
     /// A certificate, and all tokens made from it or bound to it: a file in PEM, with its chain or without
@@ -163,10 +162,8 @@ struct WouldHit {
 
 pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> {
     let idempotency_key = world.idempotency_key(args.idempotency_key.as_deref())?;
-    let thing = args.thing.thing()?;
-    let is_named = matches!(thing, Thing::CredentialId(_));
     let request = RevokeRequest {
-        thing: Some(thing),
+        thing: Some(args.thing.thing()?),
         before: args.before.map(to_proto),
         ban: args.ban,
         reason: args.reason,
@@ -184,12 +181,6 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
     } = answer.into_inner();
     if let Some(hit) = hit {
         return print_hit(hit, world);
-    }
-    if is_named && markers.iter().any(|marker| marker.before.is_some()) {
-        world.output.warn(
-            "no key has this id: all tokens so far of one that had are revoked; if that is not what was meant, look for the key \
-             with `cambist key list`",
-        );
     }
     let revoked = Revoked {
         markers: markers.into_iter().map(View::from).collect(),

@@ -152,7 +152,7 @@ impl TimeGuard {
     ///
     /// A time in which the broker was stopped, or its machine slept, looks like a clock that is ahead, and is not counted: after
     /// a week of it, what has ended is kept for a week longer. That takes memory and does no harm. It is over once the wall
-    /// clock is confirmed, or has gone without a step for [`limits::CLOCK_BELIEVED`], in which a wrong one would be noticed.
+    /// clock is confirmed, or one run has gone without a step for [`limits::CLOCK_BELIEVED`], in which a wrong one would be noticed.
     ///
     /// # Errors
     /// As [`TimeGuard::now`].

@@ -29,9 +29,16 @@ pub(super) fn not_ours(has_id: bool) -> Refusal {
             "no key has this text: one has its id and another secret; `--credential ID` revokes it all the same"
         }
         false => {
-            "no key has this text; of one that was lost with a store, `--credential ID` revokes the tokens"
+            "no key has this text; tokens of one that was lost with a store are revoked by `--subject ISSUER/keys/ID`"
         }
     };
+    Refusal::new(Code::NotFound, detail)
+}
+
+/// The refusal of a key's id that none has: it may be mistyped. Of a key that a backup did not have tokens live on where the
+/// broker is not asked.
+pub(super) fn no_key() -> Refusal {
+    let detail = "no key has this id; tokens of one that was lost with a store are revoked by `--subject ISSUER/keys/ID`";
     Refusal::new(Code::NotFound, detail)
 }
 

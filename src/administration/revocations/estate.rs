@@ -54,7 +54,7 @@ impl RevocationAdmin {
     /// The keys that revoking an owner's estate would revoke now, for a dry run. Looks at every key that there is.
     #[must_use]
     pub fn keys_of(&self, owner: &Owner) -> BTreeSet<KeyPublicId> {
-        let keys = self.estate(owner, self.changes.now_or_latest());
+        let keys = self.estate(owner, self.changes.latest());
         keys.iter().map(|entry| entry.key().id).collect()
     }
 

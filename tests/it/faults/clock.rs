@@ -1,7 +1,7 @@
 //! A clock that steps.
 
 use super::load::{by_certificate, by_key, create_at};
-use crate::support::broker::{InProcess, Site, Svid, refusal};
+use crate::support::broker::{InProcess, Site, Svid, claims, refusal};
 use crate::support::clock::testing::TestClock;
 use crate::support::edge::{until, within};
 use crate::support::svid::{DAY, NOW};
@@ -426,5 +426,31 @@ async fn what_has_ended_in_a_long_stop_goes_once_the_clock_is_confirmed() {
         broker.metric("markers").await == Some(0)
     })
     .await;
+    broker.stop().await;
+}
+
+/// It is what somebody has who used that time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_by_a_clock_that_was_ahead_is_revoked_by_whatever_names_it() {
+    let site = Site::new();
+    let ahead = NOW + 2 * DAY;
+    let broker = InProcess::start(&site, TestClock::at(ahead), false).await;
+    let secret = unlimited(&broker, ahead).await;
+    let caller = broker.anybody().await;
+    let token = caller.yes(by_key(&secret)).await.access_token;
+    broker.stop().await;
+    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
+    confirm(&broker).await;
+    let jti = claims(&token)["jti"].as_str().unwrap().to_owned();
+    let ends = claims(&token)["exp"].as_i64().unwrap();
+    for thing in [Thing::Token(token), Thing::TokenId(jti)] {
+        let marker = revoke(&broker, thing).await;
+        assert!(marker.until.unwrap().seconds >= ends);
+    }
+    let caller = broker.anybody().await;
+    caller.yes(by_key(&secret)).await;
+    let owner = Thing::Owner("team-shop".to_owned());
+    revoke(&broker, owner).await;
+    assert_eq!(caller.no(by_key(&secret)).await, "credential_refused");
     broker.stop().await;
 }

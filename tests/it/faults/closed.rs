@@ -116,6 +116,22 @@ async fn a_closed_segment_that_is_taken_away_stops_issuance_until_it_is_put_back
     broker.stop().await;
 }
 
+/// It is none of the log's, and nobody is to put it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_file_that_is_taken_away_again_is_not_missed() {
+    let site = cut_up();
+    let (broker, [_, middle, _]) = closed(&site, &TestClock::at(NOW)).await;
+    let name = middle.file_name().unwrap().to_str().unwrap();
+    let first: u64 = name.split('.').next().unwrap().parse().unwrap();
+    let stray = middle.with_file_name(format!("{:020}.seg", first + 1));
+    fs::write(&stray, "x").unwrap();
+    broker.until_ready(false).await;
+    fs::remove_file(&stray).unwrap();
+    broker.until_ready(true).await;
+    broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+}
+
 /// Another disk took it, and a link leads there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_segment_behind_a_link_is_looked_at_where_the_link_leads() {
