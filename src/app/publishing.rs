@@ -69,13 +69,24 @@ pub(super) fn open(
     let is_new = || Ok::<_, std::io::Error>(shelf.checkpoint()?.is_none() && !shelf.holds_tiles()?);
     let key = match LogKey::open(&path, &id, kek) {
         Ok(Some(key)) => key,
-        Ok(None) if is_new()? => LogKey::create(&path, &id, kek, random)?,
+        Ok(None) if is_new()? => LogKey::create(&path, &id, log.signed_from(), kek, random)?,
         Ok(None) | Err(LogKeyError::OtherLog(_)) => return Err(PublishError::Keyless(path).into()),
         Err(error) => return Err(error.into()),
     };
     let publisher = Publisher::open(disk, shelf, key, log.origin(), log.durable())?;
     publisher.begins_as_told()?;
     Ok(publisher)
+}
+
+/// Has the key of a log that an earlier version began say from where on its headers are signed, once the last one is.
+pub(super) fn ratchet(folder: &Path, log: &Log, kek: &Kek, random: &dyn Random) {
+    let noted = log.signed_from().map_or(Ok(()), |from| {
+        LogKey::note_signed(&folder.join(KEY), from, kek, random)
+    });
+    // A full disk is no reason not to start.
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the log's key does not take from where on the headers of its segments are signed");
+    }
 }
 
 /// Renames what belongs to another log. The key last: while it is there, no start goes on without doing this again.
