@@ -264,7 +264,7 @@ impl Log {
             });
     }
 
-    /// Takes what of the closed segments is lost, if anything is: until nothing is, no token is issued, as on a full disk.
+    /// Takes what of its records is lost, if anything is: until nothing is, no token is issued, as on a full disk.
     pub fn lacks(&self, lost: Option<&Lost>) {
         self.0.queue.closed_segments(lost.map(Lost::to_string));
     }
@@ -333,6 +333,12 @@ impl Log {
     #[must_use]
     pub fn signed_from(&self) -> Option<u64> {
         self.0.signed_from.get().copied()
+    }
+
+    /// By what its headers are known from now on.
+    #[must_use]
+    pub fn headers(&self) -> Headers {
+        Headers::new(self.0.key.clone(), self.signed_from())
     }
 
     /// Who writes the store's changes into it.

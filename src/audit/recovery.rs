@@ -61,6 +61,11 @@ pub enum OpenError {
         /// What is wrong there.
         what: &'static str,
     },
+    /// The last segment is not of this broker, or not as it left it.
+    #[error(
+        "{0}: {what}; move the file away if somebody put it there, or put back the one that was", what = NOT_OWN
+    )]
+    NotOwn(String),
     /// Acknowledged records are known to be missing.
     #[error(
         "{0}: put the log's folder back as it was, or start with --accept-rollback, which suspends all use-limited keys \
@@ -141,10 +146,7 @@ pub(super) fn recover(
         });
     }
     if !headers.own(&lines.header)? {
-        return Err(damaged(Damage::At {
-            offset: 0,
-            what: NOT_OWN,
-        }));
+        return Err(OpenError::NotOwn(disk::name(first)));
     }
     let (mut resume, headed) = scan(lines).map_err(damaged)?;
     resume.recovered.lack = lacking(Some(Acknowledged {

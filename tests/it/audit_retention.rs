@@ -420,7 +420,7 @@ async fn a_segment_with_another_record_than_was_logged_stays() {
 #[tokio::test]
 async fn what_the_broker_itself_compresses_and_removes_is_not_lost() {
     let site = Site::written(10_000).await;
-    let mut closed = site.disk.closed();
+    let mut closed = site.disk.closed(headers());
     closed.look().unwrap();
     let over = Arc::<AtomicBool>::default();
     let is_over = Arc::clone(&over);
