@@ -6,7 +6,9 @@ use super::recovery::{PUT_BACK, Recovering, WAY_OUT};
 use super::reloads::Contents;
 use super::{World, files, publishing, state, watching};
 use crate::administration::{PolicyAdmin, keep_tenants, parted_from};
-use crate::audit::{Author, Closed, Disk, Holds, Log, Lost, Options, Publisher, Recovered};
+use crate::audit::{
+    Author, Closed, Disk, Headers, Holds, Log, Lost, Options, Publisher, Recovered,
+};
 use crate::clock::guard::TimeGuard;
 use crate::config::Config;
 use crate::inventory::{Audiences, Keys};
@@ -68,7 +70,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     )?);
     let folder = config.log_directory();
     // First: under another one the log would look as if somebody else had written it.
-    LogKey::check_seal(&folder.join(publishing::KEY), &kek)?;
+    let signed_from = LogKey::signed_from(&folder.join(publishing::KEY), &kek)?;
     let disk = Disk::open(&folder, limits::LOG_RESERVE_BYTES)
         .and_then(|disk| disk.bounded(config.log.max_bytes));
     let disk = Arc::new(disk.with_context(|| format!("the log's folder {}", folder.display()))?);
@@ -79,6 +81,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         accept_lack: world.accept_rollback,
         ..Options::default()
     };
+    let headers = Headers::new(kek.mac_key(Author::PURPOSE)?, signed_from);
     let records = world.records.clone();
     let (log, recovered) = Log::open(
         records.unwrap_or_else(|| Arc::clone(&disk) as _),
@@ -86,14 +89,14 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
         Arc::clone(&hot),
         Arc::clone(&clock),
         Arc::clone(&random),
-        kek.mac_key(Author::PURPOSE)?,
+        headers,
         options,
     )?;
-    let mut closed = disk.closed();
+    let mut closed = disk.closed(log.headers());
     closed.look().map_err(|lost| match lost {
         // It is not known then.
         Lost::Folder(_) | Lost::Unseen(_) | Lost::Unread { .. } => lost.into(),
-        Lost::Gone(_) | Lost::Changed { .. } => {
+        Lost::Gone(_) | Lost::Unsigned(_) | Lost::Changed { .. } => {
             let folder = folder.display();
             let told = format!(
                 "the log in {folder} lacks records: {PUT_BACK}, or move it away and {WAY_OUT}"
@@ -126,6 +129,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     let (publisher, parties) = held.establish().await?;
     // Nothing was added to the log until here but what goes with a rollback, or with a store that was put back.
     kept.go_on().await?;
+    publishing::ratchet(&folder, &log, &kek, &*random);
     Ok(Opened {
         store,
         log,

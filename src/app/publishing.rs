@@ -5,15 +5,16 @@ use super::World;
 use super::open::Opened;
 use super::parties::Parties;
 use crate::audit::{
-    Disk, DiskShelf, Herald, Log, LogHealth, PublishError, Publisher, Segments as _, Shelf as _,
+    Disk, DiskShelf, Herald, Log, LogHealth, Lost, PublishError, Publisher, Segments as _,
+    Shelf as _,
 };
 use crate::clock::Random;
 use crate::keys::{Kek, LogKey, LogKeyError};
 use crate::store::LogId;
 use anyhow::{Context as _, anyhow};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -28,8 +29,16 @@ pub(super) struct Publishing {
     publisher: Arc<Publisher>,
     parties: Parties,
     log: Log,
-    /// Said once, and not each second.
-    failing: Arc<AtomicBool>,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// Why the last call published nothing.
+#[derive(Debug)]
+struct Failure {
+    /// The records that are lost, if any are.
+    lost: Option<String>,
+    /// The call before said the same of them. One that meets what the broker itself does to the files may miss one of them.
+    is_lasting: bool,
 }
 
 /// Whether the log is without a key of its own, although there is something that was signed with one. The key is made before the
@@ -69,13 +78,24 @@ pub(super) fn open(
     let is_new = || Ok::<_, std::io::Error>(shelf.checkpoint()?.is_none() && !shelf.holds_tiles()?);
     let key = match LogKey::open(&path, &id, kek) {
         Ok(Some(key)) => key,
-        Ok(None) if is_new()? => LogKey::create(&path, &id, kek, random)?,
+        Ok(None) if is_new()? => LogKey::create(&path, &id, log.signed_from(), kek, random)?,
         Ok(None) | Err(LogKeyError::OtherLog(_)) => return Err(PublishError::Keyless(path).into()),
         Err(error) => return Err(error.into()),
     };
     let publisher = Publisher::open(disk, shelf, key, log.origin(), log.durable())?;
     publisher.begins_as_told()?;
     Ok(publisher)
+}
+
+/// Has the key of a log that an earlier version began say from where on its headers are signed, once the last one is.
+pub(super) fn ratchet(folder: &Path, log: &Log, kek: &Kek, random: &dyn Random) {
+    let noted = log.signed_from().map_or(Ok(()), |from| {
+        LogKey::note_signed(&folder.join(KEY), from, kek, random)
+    });
+    // A full disk is no reason not to start.
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the log's key does not take from where on the headers of its segments are signed");
+    }
 }
 
 /// Renames what belongs to another log. The key last: while it is there, no start goes on without doing this again.
@@ -96,7 +116,7 @@ pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
         publisher: Arc::clone(&opened.publisher),
         parties: opened.parties.clone(),
         log: opened.log.clone(),
-        failing: Arc::default(),
+        failure: Arc::default(),
     };
     let (this, quiet) = (publishing.clone(), world.lifecycle.quiet().clone());
     let clock = Arc::clone(&world.clock);
@@ -144,22 +164,35 @@ impl Publishing {
         }
     }
 
+    /// What of the log is lost, so that no checkpoint can be of it.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasting = failure.as_ref().filter(|failure| failure.is_lasting)?;
+        lasting.lost.clone().map(Lost::Unsigned)
+    }
+
     /// Publishes what the log holds by now. A failure is counted and told; the next call tries again.
     pub(super) async fn publish(&self) {
         let (publisher, durable) = (Arc::clone(&self.publisher), self.log.durable());
         let advanced = tokio::task::spawn_blocking(move || publisher.advance(durable)).await;
         let advanced = advanced.unwrap_or(Err(PublishError::Signing));
         let stats = self.log.stats();
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         match advanced {
             Ok(()) => {
                 stats.published.store(self.size(), Ordering::Release);
-                self.failing.store(false, Ordering::Release);
+                *failure = None;
             }
             Err(error) => {
                 stats.publish_failures.fetch_add(1, Ordering::Relaxed);
-                if !self.failing.swap(true, Ordering::AcqRel) {
+                // Said once, and not each second.
+                if failure.is_none() {
                     tracing::warn!(%error, "no checkpoint of the log is published; tried again");
                 }
+                let lost = error.is_loss().then(|| error.to_string());
+                let before = failure.take();
+                let is_lasting = before.is_some_and(|before| before.lost == lost);
+                *failure = Some(Failure { lost, is_lasting });
             }
         }
     }

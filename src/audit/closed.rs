@@ -13,14 +13,14 @@
 use super::archive::Form;
 use super::device::Segments;
 use super::disk::{self, DiskReader};
-use super::segment::{Damage, Lines};
+use super::segment::{Damage, Headers, Lines, NOT_OWN};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What of a log's closed segments is lost.
+/// What of a log's records is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// The folder cannot be listed.
@@ -40,6 +40,9 @@ pub enum Lost {
     /// A segment is gone.
     #[error("{} is gone, and so is its compressed form: put it back", disk::name(*.0))]
     Gone(u64),
+    /// Records of which there is no checkpoint yet.
+    #[error("no checkpoint is signed, since {0}: put the log's folder back as it was, and restart")]
+    Unsigned(String),
     /// A segment is not what it was.
     #[error("{} is not as it was closed, since {why}: put it back as it was", disk::name(*.first))]
     Changed {
@@ -74,12 +77,17 @@ impl Lost {
     }
 }
 
-/// Checks that the segment of the record `next` follows the one of `first`, and that this holds what it held then. Reads no
-/// more than their headers.
+/// Checks that the segment of the record `next` follows the one of `first`, and that this holds what it held then: as their headers
+/// say, which are the broker's. Reads no more than those.
 ///
 /// # Errors
 /// [`Lost`].
-pub(super) fn joins(segments: &dyn Segments, first: u64, next: u64) -> Result<(), Lost> {
+pub(super) fn joins(
+    segments: &dyn Segments,
+    headers: &Headers,
+    first: u64,
+    next: u64,
+) -> Result<(), Lost> {
     let open = |of| {
         let unread = |error| Lost::unread(of, error);
         let mut input = segments.read(of).map_err(unread)?;
@@ -90,7 +98,10 @@ pub(super) fn joins(segments: &dyn Segments, first: u64, next: u64) -> Result<()
                 Damage::Io(error) => unread(error),
                 damage @ Damage::At { .. } => Lost::changed(of, damage),
             })?;
-        Ok::<_, Lost>((header, input))
+        match headers.own(&header).map_err(unread)? {
+            true => Ok((header, input)),
+            false => Err(Lost::changed(of, NOT_OWN)),
+        }
     };
     let size = match open(next)?.0.previous {
         Some(previous) if previous.first == first => previous.size,
@@ -118,6 +129,7 @@ pub(super) struct Stamp {
 #[derive(Clone, Debug)]
 pub struct Closed {
     reader: DiskReader,
+    headers: Headers,
     /// Those before this record are removed, or about to be.
     removed: Arc<AtomicU64>,
     /// The one that is written to begins with this record: it is not closed, whatever somebody has put behind it.
@@ -130,12 +142,14 @@ pub struct Closed {
 impl Closed {
     pub(super) fn new(
         reader: DiskReader,
+        headers: Headers,
         removed: Arc<AtomicU64>,
         written: Arc<AtomicU64>,
     ) -> Self {
         let known = BTreeMap::new();
         Self {
             reader,
+            headers,
             removed,
             written,
             known,
@@ -174,7 +188,7 @@ impl Closed {
         if self.known.get(&first) == Some(&seen) {
             return Ok(());
         }
-        match joins(&self.reader, first, next) {
+        match joins(&self.reader, &self.headers, first, next) {
             // It was only not listed.
             Err(Lost::Gone(gone)) if self.reader.stamp(gone).is_ok() => Ok(()),
             joined => {

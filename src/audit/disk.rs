@@ -23,6 +23,7 @@ use super::closed::Closed;
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use super::frames::Packed;
 use super::leaves::{Leaves, Run};
+use super::segment::Headers;
 use crate::regular;
 use memchr::memchr;
 use room::Room;
@@ -131,11 +132,11 @@ impl Disk {
         self.room.bound()
     }
 
-    /// Its closed segments, to be looked at now and then.
+    /// Its closed segments, to be looked at now and then, and known by their headers.
     #[must_use]
-    pub fn closed(&self) -> Closed {
+    pub fn closed(&self, headers: Headers) -> Closed {
         let (removed, written) = (Arc::clone(&self.removed), Arc::clone(&self.written));
-        Closed::new(self.reader(), removed, written)
+        Closed::new(self.reader(), headers, removed, written)
     }
 
     /// Free bytes of the file system.

@@ -11,6 +11,7 @@ use super::record::{
 };
 use super::recovery::{OpenError, Recovered, recover};
 use super::refusals::{Note, Refusals, Telling};
+use super::segment::Headers;
 use super::stats::Stats;
 use super::writer::{Parts, Writer};
 use crate::authn::Rejected;
@@ -24,7 +25,7 @@ use crate::store::{LogId, OutboxEntry};
 use jiff::Timestamp;
 use std::future::Future;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -68,6 +69,7 @@ struct Inner {
     origin: Arc<str>,
     id: Mutex<LogId>,
     key: MacKey,
+    signed_from: OnceLock<u64>,
     stats: Arc<Stats>,
     health: Arc<Health>,
     refusals: Arc<Refusals>,
@@ -77,8 +79,8 @@ struct Inner {
 }
 
 impl Log {
-    /// Recovers the log on `device` and starts its writer. `origin` is issuer and node id; by `key` the broker knows its own
-    /// headers and changes of the store ([`Author`]).
+    /// Recovers the log on `device` and starts its writer. `origin` is issuer and node id; by `headers` and their key the broker knows
+    /// its own headers and changes of the store ([`Author`]).
     ///
     /// # Errors
     /// [`OpenError`].
@@ -88,11 +90,18 @@ impl Log {
         hot: Arc<HotSet>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        key: MacKey,
+        headers: Headers,
         options: Options,
     ) -> Result<(Self, Recovered), OpenError> {
         let now = clock.now();
-        let resume = recover(&*device, origin, now, &*random, &key, options.accept_lack)?;
+        let resume = recover(
+            &*device,
+            origin,
+            now,
+            &*random,
+            &headers,
+            options.accept_lack,
+        )?;
         let (stats, health) = (Arc::<Stats>::default(), Arc::<Health>::default());
         let (queue, receiver) = Queue::new(Arc::clone(&stats), Arc::clone(&health));
         let encoder = Encoder::new(clock, random);
@@ -100,7 +109,7 @@ impl Log {
         let parts = Parts {
             device,
             origin: Arc::clone(&origin),
-            key: key.clone(),
+            key: headers.key.clone(),
             hot,
             encoder: encoder.clone(),
             options,
@@ -116,12 +125,14 @@ impl Log {
                 end.send_replace(writer.run());
             })
             .map_err(OpenError::Thread)?;
+        let signed_from = headers.signed_from.or(resume.signed_from());
         let log = Self(Arc::new(Inner {
             queue,
             encoder,
             origin,
             id: Mutex::new(resume.header.log),
-            key,
+            key: headers.key,
+            signed_from: signed_from.map_or_else(OnceLock::new, OnceLock::from),
             stats,
             health,
             refusals: Arc::new(Refusals::new(now)),
@@ -253,7 +264,7 @@ impl Log {
             });
     }
 
-    /// Takes what of the closed segments is lost, if anything is: until nothing is, no token is issued, as on a full disk.
+    /// Takes what of its records is lost, if anything is: until nothing is, no token is issued, as on a full disk.
     pub fn lacks(&self, lost: Option<&Lost>) {
         self.0.queue.closed_segments(lost.map(Lost::to_string));
     }
@@ -317,6 +328,19 @@ impl Log {
         *self.0.id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From which record on all its headers are signed: those of an earlier version are not, and one of them may be the last
+    /// yet.
+    #[must_use]
+    pub fn signed_from(&self) -> Option<u64> {
+        self.0.signed_from.get().copied()
+    }
+
+    /// By what its headers are known from now on.
+    #[must_use]
+    pub fn headers(&self) -> Headers {
+        Headers::new(self.0.key.clone(), self.signed_from())
+    }
+
     /// Who writes the store's changes into it.
     #[must_use]
     pub fn author(&self) -> Author {
@@ -330,7 +354,8 @@ impl Log {
     /// A fault when that is not durable; the log is the old one or the new one then.
     pub async fn begin_anew(&self) -> Result<(), Denial> {
         let id = self.0.encoder.log_id().map_err(unencoded)?;
-        wait(self.0.queue.begin_anew(id)).await?;
+        let first = wait(self.0.queue.begin_anew(id)).await?;
+        self.0.signed_from.get_or_init(|| first);
         *self.0.id.lock().unwrap_or_else(PoisonError::into_inner) = id;
         Ok(())
     }

@@ -197,7 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
         let random = SystemRandomness::shared();
-        let key = LogKey::create(&folder.path().join("key"), "log", &kek, &*random).unwrap();
+        let key =
+            LogKey::create(&folder.path().join("key"), "log", Some(0), &kek, &*random).unwrap();
         let shelf = Arc::new(DiskShelf::new(folder.path()));
         let segments: Arc<dyn Segments> = Arc::clone(&device) as _;
         let publisher = Publisher::open(Arc::clone(&segments), shelf, key, ORIGIN, 0).unwrap();

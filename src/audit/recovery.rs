@@ -5,9 +5,8 @@ use super::acknowledged::{Acknowledged, Lack, lack};
 use super::device::{Device, Space};
 use super::disk;
 use super::record::batch_of;
-use super::segment::{Damage, Header, Line, Lines};
+use super::segment::{Damage, Header, Headers, Line, Lines, NOT_OWN};
 use crate::clock::{NoRandomness, Random, random};
-use crate::keys::MacKey;
 use crate::limits;
 use crate::store::{LogId, Revision};
 use jiff::Timestamp;
@@ -62,6 +61,11 @@ pub enum OpenError {
         /// What is wrong there.
         what: &'static str,
     },
+    /// The last segment is not of this broker, or not as it left it.
+    #[error(
+        "{0}: {what}; move the file away if somebody put it there, or put back the one that was", what = NOT_OWN
+    )]
+    NotOwn(String),
     /// Acknowledged records are known to be missing.
     #[error(
         "{0}: put the log's folder back as it was, or start with --accept-rollback, which suspends all use-limited keys \
@@ -92,6 +96,14 @@ pub(super) struct Resume {
     pub(super) recovered: Recovered,
 }
 
+impl Resume {
+    /// From which record on headers are signed, as far as the last one tells.
+    pub(super) fn signed_from(&self) -> Option<u64> {
+        let header = Some(&self.header).filter(|header| header.is_signed());
+        header.map(|header| header.first)
+    }
+}
+
 /// Reads and repairs the last segment, or creates the first; neither where records are known to be missing, unless that is
 /// accepted.
 pub(super) fn recover(
@@ -99,7 +111,7 @@ pub(super) fn recover(
     origin: &str,
     now: Timestamp,
     source: &dyn Random,
-    key: &MacKey,
+    headers: &Headers,
     accept_lack: bool,
 ) -> Result<Resume, OpenError> {
     let kept = device.acknowledged()?;
@@ -112,7 +124,7 @@ pub(super) fn recover(
     };
     let Some(first) = device.segments()?.pop() else {
         let lack = lacking(None)?;
-        let mut resume = create_first(device, origin, now, source, key)?;
+        let mut resume = create_first(device, origin, now, source, headers)?;
         resume.recovered.lack = lack;
         return Ok(resume);
     };
@@ -133,9 +145,8 @@ pub(super) fn recover(
             expected: origin.to_owned(),
         });
     }
-    if !lines.header.is_own(key)? {
-        let what = "the header is not as this broker wrote it";
-        return Err(damaged(Damage::At { offset: 0, what }));
+    if !headers.own(&lines.header)? {
+        return Err(OpenError::NotOwn(disk::name(first)));
     }
     let (mut resume, headed) = scan(lines).map_err(damaged)?;
     resume.recovered.lack = lacking(Some(Acknowledged {
@@ -165,10 +176,10 @@ fn create_first(
     origin: &str,
     now: Timestamp,
     source: &dyn Random,
-    key: &MacKey,
+    headers: &Headers,
 ) -> Result<Resume, OpenError> {
     let id = LogId(u128::from_be_bytes(random(source)?));
-    let header = Header::new(origin, id, 0, now).signed(key)?;
+    let header = Header::new(origin, id, 0, now).signed(&headers.key)?;
     let line = header.line()?;
     device
         .create(0, &line, Space::Free)

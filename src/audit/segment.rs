@@ -45,10 +45,49 @@ pub(super) struct Header {
     /// part of the log.
     pub(super) previous: Option<Previous>,
     /// That the broker wrote all of the above: a header is no leaf of the tree, and no checkpoint is of it. One that an earlier
-    /// version wrote has none.
+    /// version wrote has none ([`Headers`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mac: Option<String>,
 }
+
+/// By what the broker knows the headers of a log as its own.
+#[derive(Clone, Debug)]
+pub struct Headers {
+    pub(super) key: MacKey,
+    /// From this record on all have a tag. Where that is not known, an earlier version may have written any.
+    pub(super) signed_from: Option<u64>,
+}
+
+impl Headers {
+    /// By this key, from this record on ([`crate::keys::LogKey::signed_from`]).
+    #[must_use]
+    pub const fn new(key: MacKey, signed_from: Option<u64>) -> Self {
+        Self { key, signed_from }
+    }
+
+    /// Whether a header is as the broker wrote it, or can be of an earlier version.
+    pub(super) fn own(&self, header: &Header) -> io::Result<bool> {
+        let Some(tag) = &header.mac else {
+            return Ok(self.signed_from.is_none_or(|from| header.first < from));
+        };
+        let said = Header {
+            mac: None,
+            ..header.clone()
+        };
+        Ok(self.key.is_tag(tag, &said.line()?))
+    }
+}
+
+#[cfg(test)]
+impl Headers {
+    /// Of a log all of whose headers are signed.
+    pub(crate) fn testing() -> Self {
+        Self::new(MacKey::testing(), Some(0))
+    }
+}
+
+/// What a header that is not is said to be.
+pub(super) const NOT_OWN: &str = "the header is not as this broker wrote it";
 
 /// The end of a closed segment.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -98,16 +137,9 @@ impl Header {
         Ok(self)
     }
 
-    /// Whether it is as the broker wrote it, or has no tag that could tell.
-    pub(super) fn is_own(&self, key: &MacKey) -> io::Result<bool> {
-        let Some(tag) = &self.mac else {
-            return Ok(true);
-        };
-        let said = Self {
-            mac: None,
-            ..self.clone()
-        };
-        Ok(key.is_tag(tag, &said.line()?))
+    /// Whether it has a tag.
+    pub(super) fn is_signed(&self) -> bool {
+        self.mac.is_some()
     }
 
     /// The line, with its newline.

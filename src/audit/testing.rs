@@ -408,7 +408,7 @@ pub(super) fn open_with(
         Arc::clone(&hot),
         Arc::clone(&clock) as _,
         random,
-        crate::keys::MacKey::testing(),
+        super::Headers::testing(),
         options,
     )?;
     Ok(Opened {

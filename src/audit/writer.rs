@@ -291,13 +291,14 @@ impl Writer {
     }
 
     /// What the log held so far may not be all that it ever held: the segment is closed, and the next one, which a gap
-    /// begins, is another log's.
+    /// begins, is another log's. Answers where it begins.
     fn begin_anew(&mut self, log: LogId) -> Answer {
         self.tail.become_log(log);
         self.close(BEGUN_ANEW.to_owned(), 0);
+        let first = self.position.next;
         self.heal();
         match self.tail.is_open() {
-            true => Ok(self.position.next),
+            true => Ok(first),
             false => Err(unavailable(&self.parts.health)),
         }
     }

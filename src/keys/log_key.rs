@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 /// An Ed25519 key for the checkpoints of one log.
 #[derive(Debug)]
@@ -39,15 +39,27 @@ pub enum LogKeyError {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
-    /// 1.
+    /// 2, or 1 without `signed_from`.
     version: u8,
     /// The log's id.
     log: String,
+    /// From this record on, each segment that begins has a header that the broker signed. Here, as who writes to the log's
+    /// folder can take a header's tag away, and cannot seal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed_from: Option<u64>,
     sealed: Sealed,
 }
 
-fn context(log: &str) -> String {
-    format!("cambist log key\n{log}")
+/// What the key is sealed for: it opens with nothing else beside it.
+fn context(log: &str, signed_from: Option<u64>) -> String {
+    match signed_from {
+        Some(from) => format!("cambist log key 2\n{log}\n{from}"),
+        None => format!("cambist log key\n{log}"),
+    }
+}
+
+fn version(signed_from: Option<u64>) -> u8 {
+    1_u8.saturating_add(signed_from.is_some().into())
 }
 
 impl Stored {
@@ -60,10 +72,19 @@ impl Stored {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
         let stored = serde_json::from_slice::<Self>(&bytes).ok();
-        let stored = stored.filter(|stored| stored.version == 1);
+        let stored = stored.filter(|stored| stored.version == version(stored.signed_from));
         stored
             .map(Some)
             .ok_or_else(|| LogKeyError::Malformed(path.to_owned()))
+    }
+
+    /// The key, under the name and the rest that the file gives it.
+    fn unseal(&self, path: &Path, kek: &Kek) -> Result<SigningKey, LogKeyError> {
+        let der = kek
+            .open(&self.sealed, &context(&self.log, self.signed_from))
+            .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
+        SigningKey::from_pkcs8(SigningAlgorithm::Ed25519, &der)
+            .map_err(|fault| LogKeyError::Key(path.to_owned(), fault))
     }
 }
 
@@ -79,45 +100,81 @@ impl LogKey {
         if stored.log != log {
             return Err(LogKeyError::OtherLog(stored.log));
         }
-        let der = kek
-            .open(&stored.sealed, &context(log))
-            .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
-        SigningKey::from_pkcs8(SigningAlgorithm::Ed25519, &der)
-            .map(|key| Some(Self(key)))
-            .map_err(|fault| LogKeyError::Key(path.to_owned(), fault))
+        stored.unseal(path, kek).map(|key| Some(Self(key)))
     }
 
-    /// Sees that the key in a file, if there is one, is sealed under this key-encryption key, whichever log's it is.
+    /// From which record on the headers of the log are signed, as the key in a file says, whichever log's it is: none where an
+    /// earlier version made it, or where there is none.
     ///
     /// # Errors
-    /// [`LogKeyError`].
-    pub fn check_seal(path: &Path, kek: &Kek) -> Result<(), LogKeyError> {
+    /// [`LogKeyError`], also where it is not sealed under this key-encryption key.
+    pub fn signed_from(path: &Path, kek: &Kek) -> Result<Option<u64>, LogKeyError> {
         let Some(stored) = Stored::read(path)? else {
-            return Ok(());
+            return Ok(None);
         };
-        let sealed = kek.has_sealed(&stored.sealed);
-        sealed.map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))
+        stored.unseal(path, kek)?;
+        Ok(stored.signed_from)
     }
 
-    /// Makes a key and writes it, durably, to a file that did not exist.
+    /// Makes a key and writes it, durably, to a file that did not exist. `signed_from` is what [`LogKey::signed_from`] will say.
     ///
     /// # Errors
     /// [`LogKeyError`]; a file that is there is left as it is.
     pub fn create(
         path: &Path,
         log: &str,
+        signed_from: Option<u64>,
         kek: &Kek,
         random: &dyn Random,
     ) -> Result<Self, LogKeyError> {
+        let key = SigningKey::generate(SigningAlgorithm::Ed25519);
+        let key = Self(key.map_err(|fault| LogKeyError::Key(path.to_owned(), fault))?);
+        key.write(path, log, signed_from, kek, random, |draft| {
+            draft.persist_noclobber(path)
+        })?;
+        Ok(key)
+    }
+
+    /// Has the key in a file say from which record on headers are signed, if it does not yet. It never says another.
+    ///
+    /// # Errors
+    /// [`LogKeyError`]; the file is the old one or the new one then.
+    pub fn note_signed(
+        path: &Path,
+        signed_from: u64,
+        kek: &Kek,
+        random: &dyn Random,
+    ) -> Result<(), LogKeyError> {
+        let stored = Stored::read(path)?;
+        let Some(stored) = stored.filter(|stored| stored.signed_from.is_none()) else {
+            return Ok(());
+        };
+        let key = Self(stored.unseal(path, kek)?);
+        let signed_from = Some(signed_from);
+        key.write(path, &stored.log, signed_from, kek, random, |draft| {
+            draft.persist(path)
+        })
+    }
+
+    fn write(
+        &self,
+        path: &Path,
+        log: &str,
+        signed_from: Option<u64>,
+        kek: &Kek,
+        random: &dyn Random,
+        persist: impl FnOnce(NamedTempFile) -> Result<File, PersistError>,
+    ) -> Result<(), LogKeyError> {
         let faulty = |fault| LogKeyError::Key(path.to_owned(), fault);
         let failed = |error| LogKeyError::Io(path.to_owned(), error);
-        let key = SigningKey::generate(SigningAlgorithm::Ed25519).map_err(faulty)?;
+        let secret = self.0.to_pkcs8().map_err(faulty)?;
         let sealed = kek
-            .seal(&key.to_pkcs8().map_err(faulty)?, &context(log), random)
+            .seal(&secret, &context(log, signed_from), random)
             .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
         let stored = Stored {
-            version: 1,
+            version: version(signed_from),
             log: log.to_owned(),
+            signed_from,
             sealed,
         };
         let bytes = serde_json::to_vec(&stored).map_err(|error| failed(error.into()))?;
@@ -126,13 +183,10 @@ impl LogKey {
         let mut draft = NamedTempFile::new_in(folder).map_err(failed)?;
         draft.write_all(&bytes).map_err(failed)?;
         draft.as_file().sync_all().map_err(failed)?;
-        draft
-            .persist_noclobber(path)
-            .map_err(|error| failed(error.error))?;
+        persist(draft).map_err(|error| failed(error.error))?;
         File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(failed)?;
-        Ok(Self(key))
+            .map_err(failed)
     }
 
     /// The public key.

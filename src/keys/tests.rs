@@ -7,6 +7,7 @@ use crate::store::{Entry, Op, Value};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -433,4 +434,48 @@ fn nothing_private_is_printed_or_published() {
         assert!(!shown.contains(&form));
     }
     assert!(!ring.view().jwks.contains("\"d\""));
+}
+
+/// Who can write to the log's folder cannot have it say another.
+#[test]
+fn from_where_on_headers_are_signed_is_sealed_with_the_logs_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let (kek, random) = (kek(1), SystemRandomness::default());
+    let from = || LogKey::signed_from(&path, &kek);
+    let create = |from| LogKey::create(&path, "log", from, &kek, &random).unwrap();
+    assert_eq!(from().unwrap(), None);
+    let made = create(Some(7));
+    assert_eq!(from().unwrap(), Some(7));
+    // It stays.
+    LogKey::note_signed(&path, 9, &kek, &random).unwrap();
+    assert_eq!(from().unwrap(), Some(7));
+    let stored = fs::read_to_string(&path).unwrap();
+    let said = r#""version":2,"log":"log","signed_from":7"#;
+    for other in [
+        r#""version":2,"log":"log","signed_from":8"#,
+        r#""version":2,"log":"log""#,
+        r#""version":1,"log":"log""#,
+        r#""version":1,"log":"log","signed_from":7"#,
+        r#""version":1,"log":"log\n7""#,
+        r#""version":2,"log":"gol","signed_from":7"#,
+    ] {
+        let changed = stored.replacen(said, other, 1);
+        assert_ne!(changed, stored);
+        fs::write(&path, changed).unwrap();
+        assert!(from().is_err(), "{other}");
+        assert!(
+            !matches!(LogKey::open(&path, "log", &kek), Ok(Some(_))),
+            "{other}"
+        );
+    }
+    // That of an earlier version is the same key afterwards.
+    fs::remove_file(&path).unwrap();
+    let earlier = create(None);
+    assert_eq!(from().unwrap(), None);
+    LogKey::note_signed(&path, 9, &kek, &random).unwrap();
+    assert_eq!(from().unwrap(), Some(9));
+    let opened = LogKey::open(&path, "log", &kek).unwrap().unwrap();
+    assert_eq!(opened.public(), earlier.public());
+    assert_ne!(opened.public(), made.public());
 }

@@ -1,7 +1,7 @@
 //! Sealed segments on a real disk: compressed and indexed, with each call to the system failing in turn, and with the process
 //! killed at each.
 
-use crate::support::log::{ORIGIN, RESERVE, mac_key};
+use crate::support::log::{ORIGIN, RESERVE, headers};
 use crate::support::long;
 use crate::support::myself::{folder, myself};
 use cambist::audit::{
@@ -27,7 +27,7 @@ async fn fill(folder: &Path) {
         Arc::<HotSet>::default(),
         SystemClock::shared(),
         SystemRandomness::shared(),
-        mac_key(),
+        headers(),
         options,
     )
     .unwrap();

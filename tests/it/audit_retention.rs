@@ -1,7 +1,7 @@
 //! A log whose first records were removed: it verifies, its proofs stay good, and one that was cut by somebody else does not.
 
 use crate::support::command::cambist;
-use crate::support::log::{ORIGIN, RESERVE, mac_key};
+use crate::support::log::{ORIGIN, RESERVE, headers};
 use cambist::audit::read::ReadError;
 use cambist::audit::{
     Act, ActKind, Archive, Archivist, Disk, DiskReader, DiskShelf, Done, Finding, Holds, Log,
@@ -39,7 +39,8 @@ fn opened(folder: &Path, durable: u64) -> Result<Publisher, PublishError> {
     let random = SystemRandomness::shared();
     let path = folder.join("key");
     let key = LogKey::open(&path, ORIGIN, &kek).unwrap();
-    let key = key.unwrap_or_else(|| LogKey::create(&path, ORIGIN, &kek, &*random).unwrap());
+    let key =
+        key.unwrap_or_else(|| LogKey::create(&path, ORIGIN, Some(0), &kek, &*random).unwrap());
     let segments = Arc::new(DiskReader::new(folder));
     let shelf = Arc::new(DiskShelf::new(folder));
     Publisher::open(segments, shelf, key, ORIGIN, durable)
@@ -67,7 +68,7 @@ impl Site {
             Arc::<HotSet>::default(),
             SystemClock::shared(),
             SystemRandomness::shared(),
-            mac_key(),
+            headers(),
             options,
         )
         .unwrap();
@@ -355,7 +356,7 @@ async fn a_log_of_which_only_compressed_segments_are_left_is_opened() {
         Arc::<HotSet>::default(),
         SystemClock::shared(),
         SystemRandomness::shared(),
-        mac_key(),
+        headers(),
         Options::default(),
     )
     .unwrap();
@@ -419,7 +420,7 @@ async fn a_segment_with_another_record_than_was_logged_stays() {
 #[tokio::test]
 async fn what_the_broker_itself_compresses_and_removes_is_not_lost() {
     let site = Site::written(10_000).await;
-    let mut closed = site.disk.closed();
+    let mut closed = site.disk.closed(headers());
     closed.look().unwrap();
     let over = Arc::<AtomicBool>::default();
     let is_over = Arc::clone(&over);

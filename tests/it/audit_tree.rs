@@ -54,6 +54,7 @@ fn key(folder: &Path) -> LogKey {
         None => LogKey::create(
             &folder.join("key"),
             ORIGIN,
+            Some(0),
             &kek,
             &*SystemRandomness::shared(),
         )
@@ -459,12 +460,12 @@ fn the_logs_key_lasts_and_opens_for_its_log_alone() {
     let kek = |byte| Kek::new(Zeroizing::new([byte; Kek::LENGTH])).unwrap();
     let open = |log: &str, byte| LogKey::open(&path, log, &kek(byte));
     assert!(open("a", 1).unwrap().is_none());
-    let made = LogKey::create(&path, "a", &kek(1), &*random).unwrap();
+    let made = LogKey::create(&path, "a", Some(0), &kek(1), &*random).unwrap();
     let stored = fs::read(&path).unwrap();
     assert_eq!(open("a", 1).unwrap().unwrap().public(), made.public());
     assert!(open("a", 2).is_err());
     assert!(matches!(open("b", 1), Err(LogKeyError::OtherLog(of)) if of == "a"));
-    assert!(LogKey::create(&path, "b", &kek(1), &*random).is_err());
+    assert!(LogKey::create(&path, "b", Some(0), &kek(1), &*random).is_err());
     // Said to be another log's, it does not open for that one either.
     let text = String::from_utf8(stored.clone()).unwrap();
     let moved = text.replace("\"log\":\"a\"", "\"log\":\"b\"");

@@ -48,7 +48,7 @@ fn publisher(folder: &Path, durable: u64) -> Publisher {
     let random = SystemRandomness::shared();
     let key = match LogKey::open(&folder.join("key"), ORIGIN, &kek).unwrap() {
         Some(key) => key,
-        None => LogKey::create(&folder.join("key"), ORIGIN, &kek, &*random).unwrap(),
+        None => LogKey::create(&folder.join("key"), ORIGIN, Some(0), &kek, &*random).unwrap(),
     };
     let segments = Arc::new(DiskReader::new(folder));
     let shelf = Arc::new(DiskShelf::new(folder));

@@ -73,6 +73,7 @@ mod tests {
             let key = LogKey::create(
                 &at(name),
                 log,
+                Some(0),
                 &kek(sealed_by),
                 &*SystemRandomness::shared(),
             );

@@ -132,7 +132,7 @@ mod tests {
     use crate::audit::device::{Device as _, Space};
     use crate::audit::segment::Header;
     use crate::audit::testing::ORIGIN;
-    use crate::audit::{Archivist, Disk};
+    use crate::audit::{Archivist, Disk, Headers};
     use crate::store::LogId;
     use jiff::Timestamp;
     use std::fs;
@@ -150,6 +150,6 @@ mod tests {
         fs::write(folder.path().join(crate::audit::disk::name(1)), head(1)).unwrap();
         let mut archivist = Archivist::new(disk.clone());
         assert_eq!(archivist.step(u64::MAX).unwrap(), None);
-        disk.closed().look().unwrap();
+        disk.closed(Headers::testing()).look().unwrap();
     }
 }

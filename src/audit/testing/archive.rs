@@ -78,7 +78,8 @@ pub(in crate::audit) fn publisher(
     let path = folder.join("key");
     let random = SystemRandomness::shared();
     let held = LogKey::open(&path, "log", &kek).unwrap();
-    let key = held.unwrap_or_else(|| LogKey::create(&path, "log", &kek, &*random).unwrap());
+    let key =
+        held.unwrap_or_else(|| LogKey::create(&path, "log", Some(0), &kek, &*random).unwrap());
     let shelf = Arc::new(DiskShelf::new(folder));
     Publisher::open(segments, shelf, key, ORIGIN, durable).unwrap()
 }

@@ -1,12 +1,12 @@
 //! A log at its bound: as on a full disk, and back when there is room again.
 
+use crate::audit::segment::Headers;
 use crate::audit::testing::{NOW, ORIGIN, context, minted, token_id, until};
 use crate::audit::{
     Act, ActKind, Archive, Archivist, Device, Disk, Log, LogHealth, Options, PRUNE, read,
 };
 use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
-use crate::keys::MacKey;
 use crate::limits;
 use crate::revocation::HotSet;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn open(folder: &Path) -> (Arc<Disk>, Log) {
         Arc::<HotSet>::default(),
         TestClock::at(NOW),
         SystemRandomness::shared(),
-        MacKey::testing(),
+        Headers::testing(),
         options,
     );
     (disk, opened.unwrap().0)

@@ -301,7 +301,8 @@ fn publisher(
     let path = key.path().join("key");
     let random = SystemRandomness::shared();
     let held = LogKey::open(&path, "log", &kek).unwrap();
-    let key = held.unwrap_or_else(|| LogKey::create(&path, "log", &kek, &*random).unwrap());
+    let key =
+        held.unwrap_or_else(|| LogKey::create(&path, "log", Some(0), &kek, &*random).unwrap());
     let device: Arc<dyn Segments> = Arc::clone(device) as _;
     let durable = opened.log.durable();
     Publisher::open(device, Arc::clone(shelf) as _, key, ORIGIN, durable).unwrap()

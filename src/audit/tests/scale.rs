@@ -4,6 +4,7 @@
 //! found, and how much was read for it, not how long that took.
 
 use crate::audit::device::{CreateError, Source};
+use crate::audit::segment::Headers;
 use crate::audit::testing::{NOW, ORIGIN, context, minted_of, token_id};
 use crate::audit::{
     Archive, Archivist, Context, Device, Disk, DiskShelf, Done, Field, Filter, Leaves, Log,
@@ -13,7 +14,7 @@ use crate::authn::{Peer, Verified};
 use crate::clock::testing::TestClock;
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::id::{CredentialId, KeyPublicId};
-use crate::keys::{Kek, LogKey, MacKey};
+use crate::keys::{Kek, LogKey};
 use crate::policy::{Grant, Rule};
 use crate::revocation::HotSet;
 use jiff::Timestamp;
@@ -154,7 +155,7 @@ fn open(folder: &Path, at: u64) -> Running {
     let path = folder.join("key");
     let key = match LogKey::open(&path, ORIGIN, &kek).unwrap() {
         Some(key) => key,
-        None => LogKey::create(&path, ORIGIN, &kek, &*SystemRandomness::shared()).unwrap(),
+        None => LogKey::create(&path, ORIGIN, Some(0), &kek, &*SystemRandomness::shared()).unwrap(),
     };
     let begun = now();
     let (log, recovered) = Log::open(
@@ -163,7 +164,7 @@ fn open(folder: &Path, at: u64) -> Running {
         Arc::<HotSet>::default(),
         Arc::clone(&clock) as _,
         SystemRandomness::shared(),
-        MacKey::testing(),
+        Headers::testing(),
         Options::default(),
     )
     .unwrap();

@@ -5,12 +5,15 @@ use crate::support::broker::{Site, segments};
 use crate::support::disk::copy_folder;
 use crate::support::edge::until;
 use cambist::clock::{SystemClock, SystemRandomness};
+use cambist::keys::{Kek, LogKey};
 use cambist::proto::BackupRequest;
-use cambist::store::embedded::EmbeddedStore;
+use cambist::store::embedded::{EmbeddedStore, restore};
 use cambist::store::{Key, Store as _};
 use serde_json::{Value, json};
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 const COPY: &str = "\n[[log.copy]]\nfile = \"other/checkpoint\"\nrequired = true\n";
@@ -261,9 +264,17 @@ async fn a_log_that_has_lost_its_key_gets_no_other_one() {
     }
 }
 
-/// What the log says of time counts no further than the store or the clock bear it out.
+const NOT_OWN: &str = "the header is not as this broker wrote it";
+
+fn without_tag(segment: &str) -> String {
+    let (header, records) = segment.split_once('\n').unwrap();
+    let (said, _) = header.split_once(r#","mac":"#).unwrap();
+    format!("{said}}}\n{records}")
+}
+
+/// What a header says is no leaf of the tree: the broker goes by its tag, and by none that is not there.
 #[tokio::test]
-async fn no_date_in_the_log_keeps_the_broker_from_issuing() {
+async fn no_header_is_gone_by_that_the_broker_did_not_write() {
     let site = Site::new();
     let log = site.path("data/log");
     site.issue_and_stop(2).await;
@@ -272,13 +283,168 @@ async fn no_date_in_the_log_keeps_the_broker_from_issuing() {
     let far = r#""mark":"9000-01-01T00:00:00Z""#;
     let changed = before.replacen(r#""mark":null"#, far, 1);
     assert_ne!(changed, before);
-    fs::write(&segment, &changed).unwrap();
-    site.refuses(&["the header is not as this broker wrote it"])
-        .await;
-    // Without a tag it is as an earlier version wrote it.
-    let (header, records) = changed.split_once('\n').unwrap();
-    let (said, _) = header.split_once(r#","mac":"#).unwrap();
-    fs::write(&segment, format!("{said}}}\n{records}")).unwrap();
+    for text in [&changed, &without_tag(&changed), &without_tag(&before)] {
+        fs::write(&segment, text).unwrap();
+        site.refuses(&[NOT_OWN]).await;
+    }
+    // That all of them have one is in no hand but the broker's.
+    let key = fs::read_to_string(log.join("key")).unwrap();
+    for (version, said) in [(2, r#","signed_from":1000000"#), (1, "")] {
+        let other = key.replacen(r#","signed_from":0"#, said, 1);
+        assert_ne!(other, key);
+        let other = other.replacen(r#""version":2"#, &format!("\"version\":{version}"), 1);
+        fs::write(log.join("key"), other).unwrap();
+        site.refuses(&["does not open"]).await;
+    }
+    fs::write(log.join("key"), key).unwrap();
+    fs::write(&segment, before).unwrap();
+    site.issue_and_stop(1).await;
+}
+
+/// The log would end far behind its records, and no checkpoint be of any that comes.
+#[tokio::test]
+async fn a_segment_that_was_put_behind_the_last_one_is_refused_by_name() {
+    let site = Site::new();
+    let log = site.path("data/log");
+    let mut broker = site.start().await;
+    broker.issue(2).await;
+    broker.kill9().await;
+    let last = fs::read_to_string(segments(&log).pop().unwrap()).unwrap();
+    let end = last.lines().count() - 1;
+    for beyond in [0, 1, 1_000_000] {
+        let first = end + beyond;
+        let name = format!("{first:020}.seg");
+        let header = last.lines().next().unwrap();
+        let tagged = header.replacen(r#""first":0"#, &format!("\"first\":{first}"), 1) + "\n";
+        for stray in [without_tag(&tagged), tagged] {
+            fs::write(log.join(&name), stray).unwrap();
+            site.refuses(&[&name, NOT_OWN, "move the file away"]).await;
+        }
+        fs::remove_file(log.join(&name)).unwrap();
+    }
+    site.issue_and_stop(1).await;
+    site.verify_log(&mut Vec::new());
+}
+
+/// Removed from a segment that was closed before a checkpoint was of it, and that is as long as before.
+#[tokio::test]
+async fn nothing_is_issued_while_a_record_is_gone_that_no_checkpoint_is_of() {
+    let site = Site::new();
+    let (data, log) = (site.path("data"), site.path("data/log"));
+    site.issue_and_stop(1).await;
+    let mut broker = site.start().await;
+    // The store of a time when it knew of no more.
+    let path = site.path("backup").to_str().unwrap().to_owned();
+    let request = BackupRequest { path };
+    broker.inventory().await.backup(request).await.unwrap();
+    copy_folder(&log, &site.path("earlier"));
+    broker.issue(3).await;
+    let first = segments(&log).pop().unwrap();
+    // By which it is closed.
+    let mut open = File::options().append(true).open(&first).unwrap();
+    open.write_all(b"{}\n").unwrap();
+    let is_closed = async || segments(&log).pop().is_some_and(|last| last != first);
+    until("another segment", is_closed).await;
+    broker.kill9().await;
+    put_tree_back(&log);
+    restore(&site.path("backup"), &data.join("store.db"), true).unwrap();
+    copy_folder(&data, &site.path("put-by"));
+    let packed = first.with_extension("seg.zst");
+    let whole = fs::read(&first)
+        .or_else(|_| zstd::decode_all(File::open(&packed)?))
+        .unwrap();
+    let held = whole.strip_suffix(b"{}\n").unwrap_or(&whole);
+    let lines = held.trim_ascii_end();
+    let at = lines.iter().rposition(|byte| *byte == b'\n').unwrap();
+    let (kept, gone) = (&lines[..at - 1], lines.len() - at);
+    fs::remove_file(packed).ok();
+    let padded = [kept, &b" ".repeat(gone), b"}\n"].concat();
+    fs::write(&first, padded).unwrap();
+    let mut broker = site.run_unready(site.command()).await;
+    let ready = async || broker.operations("/readyz").await.unwrap_or_default().1;
+    until("it to be told", async || {
+        ready()
+            .await
+            .contains("no checkpoint is signed, since record")
+    })
+    .await;
+    broker.kill9().await;
+    // With it, it goes on.
+    fs::remove_dir_all(&data).unwrap();
+    copy_folder(&site.path("put-by"), &data);
+    site.issue_and_stop(1).await;
+    site.verify_log(&mut Vec::new());
+}
+
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// A log as an earlier version began it: no header has a tag, and the key knows of none.
+fn begin_earlier(site: &Site) {
+    let log = site.path("data/log");
+    fs::create_dir_all(&log).unwrap();
+    for private in [&site.path("data"), &log] {
+        fs::set_permissions(private, Permissions::from_mode(0o700)).unwrap();
+    }
+    let kek = Kek::from_file(&site.path("seal.key")).unwrap();
+    let random = SystemRandomness::shared();
+    LogKey::create(&log.join("key"), ID, None, &kek, &*random).unwrap();
+    let header = json!({
+        "cambist": "log",
+        "version": 2,
+        "origin": format!("{}/node-1", site.issuer),
+        "log": ID,
+        "first": 0,
+        "created": "2020-01-01T00:00:00Z",
+        "drained": null,
+        "drained_at": null,
+        "mark": null,
+        "previous": null,
+    });
+    fs::write(log.join(format!("{:020}.seg", 0)), format!("{header}\n")).unwrap();
+}
+
+/// It is gone on with, and from its first tag on every header has one.
+#[tokio::test]
+async fn a_log_of_an_earlier_version_is_held_to_its_tags_once_it_has_some() {
+    let site = Site::new();
+    let log = site.path("data/log");
+    begin_earlier(&site);
+    let says = |said: &str| {
+        let key = fs::read_to_string(log.join("key")).unwrap();
+        assert!(key.contains(said), "{key}");
+    };
+    // Its first segment is older than a day: the next one is begun.
+    site.issue_and_stop(1).await;
+    says(r#""version":1"#);
+    let all = segments(&log);
+    assert_eq!(all.len(), 2);
+    let before = fs::read_to_string(&all[1]).unwrap();
+    // Nobody knows yet.
+    site.issue_and_stop(1).await;
+    let first: u64 = all[1]
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    says(&format!(r#""signed_from":{first}"#));
+    let last = segments(&log).pop().unwrap();
+    assert_eq!(last, all[1]);
+    let whole = fs::read_to_string(&last).unwrap();
+    assert!(whole.starts_with(&before));
+    fs::write(&last, without_tag(&whole)).unwrap();
+    site.refuses(&[NOT_OWN]).await;
+    fs::write(&last, &whole).unwrap();
+    site.issue_and_stop(1).await;
+    site.verify_log(&mut Vec::new());
+}
+
+/// What the log says of time counts no further than the store or the clock bear it out.
+#[tokio::test]
+async fn no_date_in_the_log_keeps_the_broker_from_issuing() {
+    let site = Site::new();
+    let log = site.path("data/log");
     let mut broker = site.start().await;
     broker.issue(1).await;
     broker.kill9().await;

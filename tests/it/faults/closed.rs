@@ -10,6 +10,7 @@ use crate::support::clock::testing::TestClock;
 use crate::support::edge::until;
 use crate::support::svid::NOW;
 use cambist::audit::{DiskReader, Segments as _};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -69,8 +70,16 @@ async fn a_log_without_a_closed_segment_is_not_gone_on_with_until_it_is_put_back
         gone.iter()
             .for_each(|path| fs::rename(away(path), path).unwrap());
     }
+    // The age of one that an earlier run began counts.
+    let count = || {
+        let firsts = DiskReader::new(&site.path("data/log")).segments();
+        firsts.unwrap().len()
+    };
+    let before = count();
+    clock.advance(120);
     let broker = InProcess::start(&site, clock, false).await;
     broker.issues(ask(peer(), "shop")).await;
+    assert_eq!(count(), before + 1);
     broker.stop().await;
 }
 
@@ -128,6 +137,50 @@ async fn a_stray_file_that_is_taken_away_again_is_not_missed() {
     broker.until_ready(false).await;
     fs::remove_file(&stray).unwrap();
     broker.until_ready(true).await;
+    broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+}
+
+/// The header of the one after it says what was before: it is the broker's, or that one is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_segment_that_is_gone_is_not_hidden_by_the_header_after_it() {
+    let site = cut_up();
+    let clock = TestClock::at(NOW);
+    let (broker, [first, middle, last]) = closed(&site, &clock).await;
+    let whole = [&first, &middle, &last].map(|path| (path, fs::read(path).unwrap()));
+    let text = |packed: &[u8]| String::from_utf8(zstd::decode_all(packed).unwrap()).unwrap();
+    let [_, of_middle, of_last] = whole.each_ref().map(|(_, bytes)| text(bytes));
+    let header =
+        |text: &str| -> Value { serde_json::from_str(text.lines().next().unwrap()).unwrap() };
+    let previous = header(&of_middle)["previous"].clone();
+    let plain = last.with_extension("");
+    let hide = |is_tagged: bool| {
+        let mut says = header(&of_last);
+        says["previous"] = previous.clone();
+        if !is_tagged {
+            says.as_object_mut().unwrap().remove("mac").unwrap();
+        }
+        let (_, records) = of_last.split_once('\n').unwrap();
+        // The plain form is what is read.
+        fs::write(&plain, format!("{says}\n{records}")).unwrap();
+        fs::remove_file(&middle).unwrap();
+    };
+    let put_back = || {
+        fs::remove_file(&plain).ok();
+        whole
+            .iter()
+            .for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    };
+    let why = "the header is not as this broker wrote it";
+    broker.stop().await;
+    for is_tagged in [false, true] {
+        hide(is_tagged);
+        let (code, said) = site.fails(&[]).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(why) && said.contains("put it back"), "{said}");
+        put_back();
+    }
+    let broker = InProcess::start(&site, clock, false).await;
     broker.issues(ask(peer(), "shop")).await;
     broker.stop().await;
 }

@@ -1,8 +1,8 @@
 //! A log in a real folder.
 
-use cambist::audit::{Author, Disk, Log, LogHealth, OpenError, Options, Recovered};
+use cambist::audit::{Author, Disk, Headers, Log, LogHealth, OpenError, Options, Recovered};
 use cambist::clock::{SystemClock, SystemRandomness};
-use cambist::keys::{Kek, MacKey};
+use cambist::keys::Kek;
 use cambist::revocation::HotSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 pub(crate) const ORIGIN: &str = "https://broker.example.org/node-1";
 pub(crate) const RESERVE: u64 = 1 << 20;
 
-pub(crate) fn mac_key() -> MacKey {
+pub(crate) fn headers() -> Headers {
     let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
-    kek.mac_key(Author::PURPOSE).unwrap()
+    Headers::new(kek.mac_key(Author::PURPOSE).unwrap(), Some(0))
 }
 
 pub(crate) fn open(folder: &Path) -> Result<(Log, Recovered), OpenError> {
@@ -33,7 +33,7 @@ pub(crate) fn open_on(device: Arc<Disk>) -> Result<(Log, Recovered), OpenError> 
         Arc::<HotSet>::default(),
         clock,
         random,
-        mac_key(),
+        headers(),
         options,
     )
 }

@@ -2,6 +2,7 @@
 
 use super::{look, publisher, value};
 use crate::audit::acknowledged::Acknowledged;
+use crate::audit::segment::Headers;
 use crate::audit::testing::{ORIGIN, context, minted, options};
 use crate::audit::tests::outbox::entry;
 use crate::audit::{
@@ -10,7 +11,6 @@ use crate::audit::{
 };
 use crate::clock::SystemRandomness;
 use crate::clock::testing::TestClock;
-use crate::keys::MacKey;
 use crate::revocation::HotSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ async fn fill(folder: &Path) {
         Arc::<HotSet>::default(),
         TestClock::at(crate::audit::testing::NOW),
         SystemRandomness::shared(),
-        MacKey::testing(),
+        Headers::testing(),
         options,
     )
     .unwrap();
