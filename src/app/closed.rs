@@ -1,8 +1,6 @@
-//! Looking after the log's closed segments, and whether checkpoints can be signed of what they hold: nothing is issued while any
-//! of it is lost.
+//! Looking after the log's closed segments: nothing is issued while one of them is lost.
 
 use super::World;
-use super::publishing::Publishing;
 use crate::audit::{Closed, Log, Lost};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const PACE: Duration = Duration::from_secs(1);
 
 /// Looks, until nothing is asked any more.
-pub(super) fn start(world: &World, log: Log, closed: Closed, publishing: Publishing) {
+pub(super) fn start(world: &World, log: Log, closed: Closed) {
     let closed = Arc::new(Mutex::new(closed));
     let quiet = world.lifecycle.quiet().clone();
     world.lifecycle.spawn("closed segments", async move {
@@ -31,7 +29,7 @@ pub(super) fn start(world: &World, log: Log, closed: Closed, publishing: Publish
             // One that could not be made says nothing of the log, and is made again.
             let was_blind = std::mem::replace(&mut is_blind, looked.is_err());
             match looked {
-                Ok(looked) => log.lacks(looked.err().or_else(|| publishing.lost()).as_ref()),
+                Ok(looked) => log.lacks(looked.err().as_ref()),
                 Err(error) if !was_blind => {
                     tracing::warn!(%error, "the log's closed segments cannot be looked at: that one is taken away is not noticed");
                 }

@@ -5,16 +5,15 @@ use super::World;
 use super::open::Opened;
 use super::parties::Parties;
 use crate::audit::{
-    Disk, DiskShelf, Herald, Log, LogHealth, Lost, PublishError, Publisher, Segments as _,
-    Shelf as _,
+    Disk, DiskShelf, Herald, Log, LogHealth, PublishError, Publisher, Segments as _, Shelf as _,
 };
 use crate::clock::Random;
 use crate::keys::{Kek, LogKey, LogKeyError};
 use crate::store::LogId;
 use anyhow::{Context as _, anyhow};
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -29,16 +28,8 @@ pub(super) struct Publishing {
     publisher: Arc<Publisher>,
     parties: Parties,
     log: Log,
-    failure: Arc<Mutex<Option<Failure>>>,
-}
-
-/// Why the last call published nothing.
-#[derive(Debug)]
-struct Failure {
-    /// The records that are lost, if any are.
-    lost: Option<String>,
-    /// The call before said the same of them. One that meets what the broker itself does to the files may miss one of them.
-    is_lasting: bool,
+    /// Said once, and not each second.
+    failing: Arc<AtomicBool>,
 }
 
 /// Whether the log is without a key of its own, although there is something that was signed with one. The key is made before the
@@ -116,7 +107,7 @@ pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
         publisher: Arc::clone(&opened.publisher),
         parties: opened.parties.clone(),
         log: opened.log.clone(),
-        failure: Arc::default(),
+        failing: Arc::default(),
     };
     let (this, quiet) = (publishing.clone(), world.lifecycle.quiet().clone());
     let clock = Arc::clone(&world.clock);
@@ -164,35 +155,22 @@ impl Publishing {
         }
     }
 
-    /// What of the log is lost, so that no checkpoint can be of it.
-    pub(super) fn lost(&self) -> Option<Lost> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        let lasting = failure.as_ref().filter(|failure| failure.is_lasting)?;
-        lasting.lost.clone().map(Lost::Unsigned)
-    }
-
     /// Publishes what the log holds by now. A failure is counted and told; the next call tries again.
     pub(super) async fn publish(&self) {
         let (publisher, durable) = (Arc::clone(&self.publisher), self.log.durable());
         let advanced = tokio::task::spawn_blocking(move || publisher.advance(durable)).await;
         let advanced = advanced.unwrap_or(Err(PublishError::Signing));
         let stats = self.log.stats();
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         match advanced {
             Ok(()) => {
                 stats.published.store(self.size(), Ordering::Release);
-                *failure = None;
+                self.failing.store(false, Ordering::Release);
             }
             Err(error) => {
                 stats.publish_failures.fetch_add(1, Ordering::Relaxed);
-                // Said once, and not each second.
-                if failure.is_none() {
+                if !self.failing.swap(true, Ordering::AcqRel) {
                     tracing::warn!(%error, "no checkpoint of the log is published; tried again");
                 }
-                let lost = error.is_loss().then(|| error.to_string());
-                let before = failure.take();
-                let is_lasting = before.is_some_and(|before| before.lost == lost);
-                *failure = Some(Failure { lost, is_lasting });
             }
         }
     }

@@ -20,7 +20,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What of a log's records is lost.
+/// What of a log's closed segments is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// The folder cannot be listed.
@@ -40,9 +40,6 @@ pub enum Lost {
     /// A segment is gone.
     #[error("{} is gone, and so is its compressed form: put it back", disk::name(*.0))]
     Gone(u64),
-    /// Records of which there is no checkpoint yet.
-    #[error("no checkpoint is signed, since {0}: put the log's folder back as it was, and restart")]
-    Unsigned(String),
     /// A segment is not what it was.
     #[error("{} is not as it was closed, since {why}: put it back as it was", disk::name(*.first))]
     Changed {

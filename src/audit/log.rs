@@ -264,7 +264,7 @@ impl Log {
             });
     }
 
-    /// Takes what of its records is lost, if anything is: until nothing is, no token is issued, as on a full disk.
+    /// Takes what of the closed segments is lost, if anything is: until nothing is, no token is issued, as on a full disk.
     pub fn lacks(&self, lost: Option<&Lost>) {
         self.0.queue.closed_segments(lost.map(Lost::to_string));
     }

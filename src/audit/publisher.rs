@@ -123,15 +123,6 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether records are not there, or not as they were written; where that is not known, the next time may be better.
-    #[must_use]
-    pub const fn is_loss(&self) -> bool {
-        match self {
-            Self::Read(error) => !matches!(error, ReadError::Io(_)),
-            _ => false,
-        }
-    }
-
     /// Whether the log is not what was published of it, as far as that is there; otherwise that is not known.
     #[must_use]
     pub const fn contradicts(&self) -> bool {

@@ -7,12 +7,11 @@ use crate::support::edge::until;
 use cambist::clock::{SystemClock, SystemRandomness};
 use cambist::keys::{Kek, LogKey};
 use cambist::proto::BackupRequest;
-use cambist::store::embedded::{EmbeddedStore, restore};
+use cambist::store::embedded::EmbeddedStore;
 use cambist::store::{Key, Store as _};
 use serde_json::{Value, json};
 use std::cell::Cell;
-use std::fs::{self, File, Permissions};
-use std::io::Write as _;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -322,56 +321,6 @@ async fn a_segment_that_was_put_behind_the_last_one_is_refused_by_name() {
         }
         fs::remove_file(log.join(&name)).unwrap();
     }
-    site.issue_and_stop(1).await;
-    site.verify_log(&mut Vec::new());
-}
-
-/// Removed from a segment that was closed before a checkpoint was of it, and that is as long as before.
-#[tokio::test]
-async fn nothing_is_issued_while_a_record_is_gone_that_no_checkpoint_is_of() {
-    let site = Site::new();
-    let (data, log) = (site.path("data"), site.path("data/log"));
-    site.issue_and_stop(1).await;
-    let mut broker = site.start().await;
-    // The store of a time when it knew of no more.
-    let path = site.path("backup").to_str().unwrap().to_owned();
-    let request = BackupRequest { path };
-    broker.inventory().await.backup(request).await.unwrap();
-    copy_folder(&log, &site.path("earlier"));
-    broker.issue(3).await;
-    let first = segments(&log).pop().unwrap();
-    // By which it is closed.
-    let mut open = File::options().append(true).open(&first).unwrap();
-    open.write_all(b"{}\n").unwrap();
-    let is_closed = async || segments(&log).pop().is_some_and(|last| last != first);
-    until("another segment", is_closed).await;
-    broker.kill9().await;
-    put_tree_back(&log);
-    restore(&site.path("backup"), &data.join("store.db"), true).unwrap();
-    copy_folder(&data, &site.path("put-by"));
-    let packed = first.with_extension("seg.zst");
-    let whole = fs::read(&first)
-        .or_else(|_| zstd::decode_all(File::open(&packed)?))
-        .unwrap();
-    let held = whole.strip_suffix(b"{}\n").unwrap_or(&whole);
-    let lines = held.trim_ascii_end();
-    let at = lines.iter().rposition(|byte| *byte == b'\n').unwrap();
-    let (kept, gone) = (&lines[..at - 1], lines.len() - at);
-    fs::remove_file(packed).ok();
-    let padded = [kept, &b" ".repeat(gone), b"}\n"].concat();
-    fs::write(&first, padded).unwrap();
-    let mut broker = site.run_unready(site.command()).await;
-    let ready = async || broker.operations("/readyz").await.unwrap_or_default().1;
-    until("it to be told", async || {
-        ready()
-            .await
-            .contains("no checkpoint is signed, since record")
-    })
-    .await;
-    broker.kill9().await;
-    // With it, it goes on.
-    fs::remove_dir_all(&data).unwrap();
-    copy_folder(&site.path("put-by"), &data);
     site.issue_and_stop(1).await;
     site.verify_log(&mut Vec::new());
 }
