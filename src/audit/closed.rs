@@ -166,8 +166,13 @@ impl Closed {
         if written != u64::MAX {
             self.known.entry(written).or_default();
         }
+        let is_written_there = firsts.contains(&written);
         let listed = firsts.into_iter().filter(|first| *first <= written);
-        let all: BTreeSet<u64> = self.known.keys().copied().chain(listed).collect();
+        let mut all: BTreeSet<u64> = self.known.keys().copied().chain(listed).collect();
+        // That the open one is away is the writer's to notice.
+        if !is_written_there {
+            all.remove(&written);
+        }
         for (first, next) in all.iter().copied().zip(all.iter().skip(1).copied()) {
             let looked = self.look_at(first, next);
             if first < self.removed.load(Ordering::Acquire) {
