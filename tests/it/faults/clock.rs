@@ -90,10 +90,9 @@ async fn a_start_below_the_mark_of_log_or_store_does_not_issue() {
     behind(broker).await.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_operators_word_on_the_clock_outlives_a_restart() {
+/// A broker whose clock was a year ahead, gave out a time, and is right and confirmed now.
+async fn set_right_after_a_year() -> (Arc<Site>, InProcess) {
     let site = Site::new();
-    // A clock that is a year ahead, and is then set right.
     let broker = InProcess::start(&site, TestClock::at(NOW + 365 * DAY), false).await;
     broker
         .issues(by_key(&unlimited(&broker, NOW + 365 * DAY).await))
@@ -103,6 +102,12 @@ async fn an_operators_word_on_the_clock_outlives_a_restart() {
     let refused = broker.exchange(by_certificate()).await;
     assert_eq!(refused.unwrap_err(), "clock_unsteady");
     confirm(&broker).await;
+    (site, broker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_word_on_the_clock_outlives_a_restart() {
+    let (site, broker) = set_right_after_a_year().await;
     assert_eq!(broker.issues(by_certificate()).await, NOW);
     broker.stop().await;
     for now in [NOW + 1, NOW + 2] {
@@ -138,16 +143,7 @@ async fn a_rollback_accepted_under_a_wrong_clock_takes_one_word() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_cuts_off_no_time_that_is_known_to_be_wrong() {
-    let site = Site::new();
-    // A clock that is a year ahead, and is then set right.
-    let broker = InProcess::start(&site, TestClock::at(NOW + 365 * DAY), false).await;
-    broker
-        .issues(by_key(&unlimited(&broker, NOW + 365 * DAY).await))
-        .await;
-    broker.stop().await;
-    let broker = InProcess::start(&site, TestClock::at(NOW), false).await;
-    broker.until_ready(false).await;
-    confirm(&broker).await;
+    let (site, broker) = set_right_after_a_year().await;
     broker.stop().await;
     fs::rename(site.path("data/log"), site.path("log.lost")).unwrap();
     let broker = InProcess::start(&site, TestClock::at(NOW + 60), true).await;
