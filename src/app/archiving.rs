@@ -115,9 +115,10 @@ impl Archiving {
         true
     }
 
-    /// Answers whether anything was removed. While the clock is not to be trusted nothing is old.
+    /// Answers whether anything was removed. While the clock is not to be trusted nothing is old, and by one that may be ahead
+    /// nothing is older than by the time that was counted: what is removed does not come back when it is set right.
     async fn prune(&mut self) -> bool {
-        let (Some(pruner), Ok(now)) = (&mut self.pruner, self.guard.now()) else {
+        let (Some(pruner), Ok(now)) = (&mut self.pruner, self.guard.earliest()) else {
             return false;
         };
         if let Some((sinks, hold)) = &self.sinks {

@@ -7,6 +7,7 @@ use crate::support::disk::copy_folder;
 use crate::support::edge::until;
 use crate::support::svid::{DAY, NOW};
 use cambist::limits;
+use cambist::proto::ConfirmClockRequest;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -91,6 +92,42 @@ async fn old_segments_are_compressed_and_then_removed_and_the_rest_verifies() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let broker = InProcess::start(&site, clock, false).await;
     broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+}
+
+/// What is removed does not come back when the clock is set right.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_old_by_a_clock_that_was_ahead_at_the_start() {
+    let site = Site::with(|setup| set(setup, "segment_age = \"1m\"\nretention = \"1d\""));
+    let clock = TestClock::at(NOW);
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    broker.issues(ask(peer(), "shop")).await;
+    clock.advance(120);
+    broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+    let clock = TestClock::at(NOW + 9 * DAY);
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    // It looks at what is old after each that it compresses.
+    for packed in 1..4 {
+        broker.issues(ask(peer(), "shop")).await;
+        clock.advance(120);
+        broker.issues(ask(peer(), "shop")).await;
+        until("a compressed segment", async || {
+            files(&broker)
+                .iter()
+                .filter(|name| name.ends_with(".zst"))
+                .count()
+                >= packed
+        })
+        .await;
+    }
+    assert_eq!(broker.records()[0]["seq"], 0);
+    let mut admin = broker.inventory().await;
+    admin.confirm_clock(ConfirmClockRequest {}).await.unwrap();
+    until("the first segment to go", async || {
+        broker.metric("log_begin").await > Some(0)
+    })
+    .await;
     broker.stop().await;
 }
 
