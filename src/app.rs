@@ -94,7 +94,8 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     opened.parties.start(world, &opened.publisher, &opened.log);
     let sinks = sinks::start(config, world, &opened)?;
     archiving::start(config, world, &opened, sinks.clone());
-    closed::start(world, opened.log.clone(), opened.closed.clone());
+    let (log, closed) = (opened.log.clone(), opened.closed.clone());
+    closed::start(world, log, closed, publishing.clone());
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,

@@ -1,6 +1,8 @@
-//! Looking after the log's closed segments: nothing is issued while one of them is lost.
+//! Looking after the log's closed segments, and whether checkpoints are published of what comes after them: nothing is issued
+//! while any of it is lost.
 
 use super::World;
+use super::publishing::Publishing;
 use crate::audit::{Closed, Log, Lost};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +13,13 @@ use tokio::time::{MissedTickBehavior, interval};
 const PACE: Duration = Duration::from_secs(1);
 
 /// Looks, until nothing is asked any more.
-pub(super) fn start(world: &World, log: Log, closed: Closed) {
+pub(super) fn start(world: &World, log: Log, closed: Closed, publishing: Publishing) {
     let closed = Arc::new(Mutex::new(closed));
     let quiet = world.lifecycle.quiet().clone();
     world.lifecycle.spawn("closed segments", async move {
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_blind = false;
+        let (mut is_blind, mut lost) = (false, None);
         while quiet.run_until_cancelled(ticks.tick()).await.is_some() {
             let closed = Arc::clone(&closed);
             let look = move || closed.lock().unwrap_or_else(PoisonError::into_inner).look();
@@ -29,12 +31,14 @@ pub(super) fn start(world: &World, log: Log, closed: Closed) {
             // One that could not be made says nothing of the log, and is made again.
             let was_blind = std::mem::replace(&mut is_blind, looked.is_err());
             match looked {
-                Ok(looked) => log.lacks(looked.err().as_ref()),
+                Ok(looked) => lost = looked.err(),
                 Err(error) if !was_blind => {
                     tracing::warn!(%error, "the log's closed segments cannot be looked at: that one is taken away is not noticed");
                 }
                 Err(_) => {}
             }
+            let overdue = publishing.overdue();
+            log.lacks(lost.as_ref().or(overdue.as_ref()));
         }
         Ok::<_, anyhow::Error>(())
     });

@@ -96,7 +96,7 @@ pub(super) async fn open(config: &Config, world: &World) -> anyhow::Result<Opene
     closed.look().map_err(|lost| match lost {
         // It is not known then.
         Lost::Folder(_) | Lost::Unseen(_) | Lost::Unread { .. } => lost.into(),
-        Lost::Gone(_) | Lost::Changed { .. } => {
+        Lost::Gone(_) | Lost::Unsigned(_) | Lost::Changed { .. } => {
             let folder = folder.display();
             let told = format!(
                 "the log in {folder} lacks records: {PUT_BACK}, or move it away and {WAY_OUT}"

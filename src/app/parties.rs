@@ -137,11 +137,8 @@ impl Parties {
     }
 
     /// The last checkpoint, to the store, if it has it not; and that the log has ended with it.
-    pub(super) async fn keep(&self, publisher: &Publisher, ended: bool) {
-        let Some(last) = publisher.published() else {
-            return;
-        };
-        if let Err(error) = self.kept.keep(&last, ended).await
+    pub(super) async fn keep(&self, last: &Published, ended: bool) {
+        if let Err(error) = self.kept.keep(last, ended).await
             && self.kept.is_first_failure()
         {
             tracing::warn!(%error, "the log's last checkpoint is not kept in the store; tried again later");
@@ -150,11 +147,8 @@ impl Parties {
 
     /// The last checkpoint, to those who have it not: one attempt, and not for long. `ended` says that it is of all records, and
     /// that no other one comes.
-    pub(super) async fn part(&self, publisher: &Publisher, ended: bool) {
-        let Some(last) = publisher.published() else {
-            return;
-        };
-        if timeout(limits::STORE_LAST, self.keep(publisher, ended))
+    pub(super) async fn part(&self, last: Arc<Published>, ended: bool) {
+        if timeout(limits::STORE_LAST, self.keep(&last, ended))
             .await
             .is_err()
         {

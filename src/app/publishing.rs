@@ -5,15 +5,17 @@ use super::World;
 use super::open::Opened;
 use super::parties::Parties;
 use crate::audit::{
-    Disk, DiskShelf, Herald, Log, LogHealth, PublishError, Publisher, Segments as _, Shelf as _,
+    Disk, DiskShelf, Herald, Log, LogHealth, Lost, PublishError, Published, Publisher,
+    Segments as _, Shelf as _,
 };
-use crate::clock::Random;
+use crate::clock::{Clock, Random};
 use crate::keys::{Kek, LogKey, LogKeyError};
+use crate::limits;
 use crate::store::LogId;
 use anyhow::{Context as _, anyhow};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -28,18 +30,33 @@ pub(super) struct Publishing {
     publisher: Arc<Publisher>,
     parties: Parties,
     log: Log,
-    /// Said once, and not each second.
-    failing: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
+    failing: Arc<Mutex<Option<Failing>>>,
+}
+
+/// Checkpoints cannot be published.
+#[derive(Debug)]
+struct Failing {
+    /// On the monotonic clock.
+    since: Duration,
+    why: String,
+    /// The one that there would be.
+    unkept: Option<Arc<Published>>,
 }
 
 /// Whether the log is without a key of its own, although there is something that was signed with one. The key is made before the
 /// first record; made later, it would sign whatever somebody has put in the records' place after they took the key away.
 pub(super) fn is_keyless(folder: &Path, log: &Log, kek: &Kek) -> Result<bool, LogKeyError> {
-    match LogKey::open(&folder.join(KEY), &String::from(log.id()), kek) {
+    match key(folder, log, kek) {
         Ok(None) => Ok(log.durable() > 0),
         Err(LogKeyError::OtherLog(_)) => Ok(true),
         held => held.map(|_| false),
     }
+}
+
+fn key(folder: &Path, log: &Log, kek: &Kek) -> Result<Option<LogKey>, LogKeyError> {
+    let id = String::from(log.id());
+    LogKey::open_as_read(&folder.join(KEY), &id, log.signed_from(), kek)
 }
 
 /// The log's tree, key and last checkpoint, of a log that is not [keyless](is_keyless). One that this start has begun anew, by a
@@ -67,7 +84,7 @@ pub(super) fn open(
         set_aside(folder, &String::from(old)).context("the old tree cannot be set aside")?;
     }
     let is_new = || Ok::<_, std::io::Error>(shelf.checkpoint()?.is_none() && !shelf.holds_tiles()?);
-    let key = match LogKey::open(&path, &id, kek) {
+    let key = match key(folder, log, kek) {
         Ok(Some(key)) => key,
         Ok(None) if is_new()? => LogKey::create(&path, &id, log.signed_from(), kek, random)?,
         Ok(None) | Err(LogKeyError::OtherLog(_)) => return Err(PublishError::Keyless(path).into()),
@@ -107,6 +124,7 @@ pub(super) fn start(world: &World, opened: &Opened) -> Publishing {
         publisher: Arc::clone(&opened.publisher),
         parties: opened.parties.clone(),
         log: opened.log.clone(),
+        clock: Arc::clone(&world.clock),
         failing: Arc::default(),
     };
     let (this, quiet) = (publishing.clone(), world.lifecycle.quiet().clone());
@@ -132,13 +150,37 @@ impl Publishing {
     /// Publishes what the log holds at its end, and sends it on. `whole` says that what was acknowledged is all that there is.
     pub(super) async fn finish(&self, whole: bool) {
         self.publish().await;
-        let ended = whole && self.size() == self.log.durable();
-        self.parties.part(&self.publisher, ended).await;
+        if let Some(last) = self.last() {
+            let ended = whole && last.checkpoint.size == self.log.durable();
+            self.parties.part(last, ended).await;
+        }
     }
 
     /// Keeps the last checkpoint in the store.
     pub(super) async fn keep(&self) {
-        self.parties.keep(&self.publisher, false).await;
+        if let Some(last) = self.last() {
+            self.parties.keep(&last, false).await;
+        }
+    }
+
+    /// That nothing was published for longer than [`limits::LOG_UNPUBLISHED`], where it is so: what nobody has signed can be
+    /// changed without anybody's knowing.
+    pub(super) fn overdue(&self) -> Option<Lost> {
+        let failing = self.failing();
+        let failing = failing.as_ref()?;
+        let age = self.clock.monotonic().saturating_sub(failing.since);
+        (age > limits::LOG_UNPUBLISHED).then(|| Lost::Unsigned(failing.why.clone()))
+    }
+
+    /// The last checkpoint, be it one that could not be published.
+    fn last(&self) -> Option<Arc<Published>> {
+        let failing = self.failing();
+        let unkept = failing.as_ref().and_then(|failing| failing.unkept.clone());
+        unkept.or_else(|| self.publisher.published())
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Option<Failing>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many records the last checkpoint is of.
@@ -158,20 +200,29 @@ impl Publishing {
     /// Publishes what the log holds by now. A failure is counted and told; the next call tries again.
     pub(super) async fn publish(&self) {
         let (publisher, durable) = (Arc::clone(&self.publisher), self.log.durable());
-        let advanced = tokio::task::spawn_blocking(move || publisher.advance(durable)).await;
-        let advanced = advanced.unwrap_or(Err(PublishError::Signing));
+        let advance = move || {
+            let advanced = publisher.advance(durable);
+            advanced.map_err(|error| (error, publisher.unkept(durable)))
+        };
+        let advanced = tokio::task::spawn_blocking(advance).await;
+        let advanced = advanced.unwrap_or(Err((PublishError::Signing, None)));
         let stats = self.log.stats();
-        match advanced {
-            Ok(()) => {
-                stats.published.store(self.size(), Ordering::Release);
-                self.failing.store(false, Ordering::Release);
-            }
-            Err(error) => {
-                stats.publish_failures.fetch_add(1, Ordering::Relaxed);
-                if !self.failing.swap(true, Ordering::AcqRel) {
-                    tracing::warn!(%error, "no checkpoint of the log is published; tried again");
-                }
-            }
+        let Err((error, unkept)) = advanced else {
+            stats.published.store(self.size(), Ordering::Release);
+            *self.failing() = None;
+            return;
+        };
+        stats.publish_failures.fetch_add(1, Ordering::Relaxed);
+        let mut failing = self.failing();
+        // Said once, and not each second.
+        if failing.is_none() {
+            tracing::warn!(%error, "no checkpoint of the log is published; tried again");
         }
+        let since = failing.take().map(|failing| failing.since);
+        *failing = Some(Failing {
+            since: since.unwrap_or_else(|| self.clock.monotonic()),
+            why: error.to_string(),
+            unkept,
+        });
     }
 }

@@ -20,7 +20,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What of a log's closed segments is lost.
+/// What of a log's records is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// The folder cannot be listed.
@@ -40,6 +40,9 @@ pub enum Lost {
     /// A segment is gone.
     #[error("{} is gone, and so is its compressed form: put it back", disk::name(*.0))]
     Gone(u64),
+    /// What was added is not held to any checkpoint.
+    #[error("no checkpoint of the log could be published for a minute, since {0}")]
+    Unsigned(String),
     /// A segment is not what it was.
     #[error("{} is not as it was closed, since {why}: put it back as it was", disk::name(*.first))]
     Changed {

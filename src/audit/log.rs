@@ -25,7 +25,7 @@ use crate::store::{LogId, OutboxEntry};
 use jiff::Timestamp;
 use std::future::Future;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -69,7 +69,7 @@ struct Inner {
     origin: Arc<str>,
     id: Mutex<LogId>,
     key: MacKey,
-    signed_from: OnceLock<u64>,
+    signed_from: Mutex<Option<u64>>,
     stats: Arc<Stats>,
     health: Arc<Health>,
     refusals: Arc<Refusals>,
@@ -132,7 +132,7 @@ impl Log {
             origin,
             id: Mutex::new(resume.header.log),
             key: headers.key,
-            signed_from: signed_from.map_or_else(OnceLock::new, OnceLock::from),
+            signed_from: Mutex::new(signed_from),
             stats,
             health,
             refusals: Arc::new(Refusals::new(now)),
@@ -264,7 +264,7 @@ impl Log {
             });
     }
 
-    /// Takes what of the closed segments is lost, if anything is: until nothing is, no token is issued, as on a full disk.
+    /// Takes what of its records is lost, if anything is: until nothing is, no token is issued, as on a full disk.
     pub fn lacks(&self, lost: Option<&Lost>) {
         self.0.queue.closed_segments(lost.map(Lost::to_string));
     }
@@ -332,7 +332,8 @@ impl Log {
     /// yet.
     #[must_use]
     pub fn signed_from(&self) -> Option<u64> {
-        self.0.signed_from.get().copied()
+        let from = self.0.signed_from.lock();
+        *from.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By what its headers are known from now on.
@@ -355,7 +356,10 @@ impl Log {
     pub async fn begin_anew(&self) -> Result<(), Denial> {
         let id = self.0.encoder.log_id().map_err(unencoded)?;
         let first = wait(self.0.queue.begin_anew(id)).await?;
-        self.0.signed_from.get_or_init(|| first);
+        // Records that the log lacked may have been to come before its first header that is signed.
+        let from = self.0.signed_from.lock();
+        let from = &mut *from.unwrap_or_else(PoisonError::into_inner);
+        *from = Some(from.map_or(first, |from| from.min(first)));
         *self.0.id.lock().unwrap_or_else(PoisonError::into_inner) = id;
         Ok(())
     }

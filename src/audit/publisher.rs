@@ -299,7 +299,27 @@ impl Publisher {
         Ok(())
     }
 
+    /// The checkpoint of `durable` records that [`Publisher::advance`] could not publish, for somebody else to keep; none where
+    /// not all of them are known but from the disk, which is what fails.
+    #[must_use]
+    pub fn unkept(&self, durable: u64) -> Option<Arc<Published>> {
+        let edge = self.edge.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = edge.clone();
+        for hash in self.device.leaves()?.up_to(durable, next.frontier.size()) {
+            next.push(hash);
+        }
+        let frontier = &next.frontier;
+        (frontier.size() == durable).then(|| self.sign(frontier).ok().map(Arc::new))?
+    }
+
     fn publish(&self, frontier: &Frontier) -> Result<(), PublishError> {
+        let published = self.sign(frontier)?;
+        self.shelf.put_checkpoint(published.note.as_bytes())?;
+        self.published.send_replace(Some(Arc::new(published)));
+        Ok(())
+    }
+
+    fn sign(&self, frontier: &Frontier) -> Result<Published, PublishError> {
         let checkpoint = Checkpoint {
             origin: self.verifier.name().to_owned(),
             size: frontier.size(),
@@ -312,10 +332,7 @@ impl Publisher {
         self.verifier
             .open(note.as_bytes())
             .map_err(|_| PublishError::Signing)?;
-        self.shelf.put_checkpoint(note.as_bytes())?;
-        let published = Published { checkpoint, note };
-        self.published.send_replace(Some(Arc::new(published)));
-        Ok(())
+        Ok(Published { checkpoint, note })
     }
 }
 

@@ -11,7 +11,10 @@ use tempfile::{NamedTempFile, PersistError};
 
 /// An Ed25519 key for the checkpoints of one log.
 #[derive(Debug)]
-pub struct LogKey(SigningKey);
+pub struct LogKey {
+    key: SigningKey,
+    signed_from: Option<u64>,
+}
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,9 @@ pub enum LogKeyError {
     /// It is another log's.
     #[error("the key is that of the log {0}")]
     OtherLog(String),
+    /// It is not what it was at the beginning of the start.
+    #[error("{0}: the log's key was changed while the broker started: start once more")]
+    Changed(PathBuf),
     /// It does not open.
     #[error("{0}: {1}")]
     Sealed(PathBuf, #[source] SealingFault),
@@ -100,7 +106,28 @@ impl LogKey {
         if stored.log != log {
             return Err(LogKeyError::OtherLog(stored.log));
         }
-        stored.unseal(path, kek).map(|key| Some(Self(key)))
+        let key = stored.unseal(path, kek)?;
+        let signed_from = stored.signed_from;
+        Ok(Some(Self { key, signed_from }))
+    }
+
+    /// [`LogKey::open`], of a log whose headers were read by what the file said a moment ago: who takes the file away and puts
+    /// it back in between would have had headers believed that nobody signed.
+    ///
+    /// # Errors
+    /// [`LogKeyError`].
+    pub fn open_as_read(
+        path: &Path,
+        log: &str,
+        signed_from: Option<u64>,
+        kek: &Kek,
+    ) -> Result<Option<Self>, LogKeyError> {
+        let key = Self::open(path, log, kek)?;
+        let is_as_read = |key: &Self| key.signed_from.is_none() || key.signed_from == signed_from;
+        match key.as_ref().is_none_or(is_as_read) {
+            true => Ok(key),
+            false => Err(LogKeyError::Changed(path.to_owned())),
+        }
     }
 
     /// From which record on the headers of the log are signed, as the key in a file says, whichever log's it is: none where an
@@ -128,8 +155,9 @@ impl LogKey {
         random: &dyn Random,
     ) -> Result<Self, LogKeyError> {
         let key = SigningKey::generate(SigningAlgorithm::Ed25519);
-        let key = Self(key.map_err(|fault| LogKeyError::Key(path.to_owned(), fault))?);
-        key.write(path, log, signed_from, kek, random, |draft| {
+        let key = key.map_err(|fault| LogKeyError::Key(path.to_owned(), fault))?;
+        let key = Self { key, signed_from };
+        key.write(path, log, kek, random, |draft| {
             draft.persist_noclobber(path)
         })?;
         Ok(key)
@@ -149,25 +177,25 @@ impl LogKey {
         let Some(stored) = stored.filter(|stored| stored.signed_from.is_none()) else {
             return Ok(());
         };
-        let key = Self(stored.unseal(path, kek)?);
-        let signed_from = Some(signed_from);
-        key.write(path, &stored.log, signed_from, kek, random, |draft| {
-            draft.persist(path)
-        })
+        let key = Self {
+            key: stored.unseal(path, kek)?,
+            signed_from: Some(signed_from),
+        };
+        key.write(path, &stored.log, kek, random, |draft| draft.persist(path))
     }
 
     fn write(
         &self,
         path: &Path,
         log: &str,
-        signed_from: Option<u64>,
         kek: &Kek,
         random: &dyn Random,
         persist: impl FnOnce(NamedTempFile) -> Result<File, PersistError>,
     ) -> Result<(), LogKeyError> {
         let faulty = |fault| LogKeyError::Key(path.to_owned(), fault);
         let failed = |error| LogKeyError::Io(path.to_owned(), error);
-        let secret = self.0.to_pkcs8().map_err(faulty)?;
+        let signed_from = self.signed_from;
+        let secret = self.key.to_pkcs8().map_err(faulty)?;
         let sealed = kek
             .seal(&secret, &context(log, signed_from), random)
             .map_err(|fault| LogKeyError::Sealed(path.to_owned(), fault))?;
@@ -192,7 +220,7 @@ impl LogKey {
     /// The public key.
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
-        self.0.ed25519_public().unwrap_or_default()
+        self.key.ed25519_public().unwrap_or_default()
     }
 
     /// Signs a checkpoint's text.
@@ -200,6 +228,6 @@ impl LogKey {
     /// # Errors
     /// [`KeyFault::Signing`].
     pub fn sign(&self, text: &str) -> Result<Vec<u8>, KeyFault> {
-        self.0.sign(text.as_bytes())
+        self.key.sign(text.as_bytes())
     }
 }

@@ -469,6 +469,11 @@ fn from_where_on_headers_are_signed_is_sealed_with_the_logs_key() {
             "{other}"
         );
     }
+    fs::write(&path, &stored).unwrap();
+    for (read, is_taken) in [(Some(7), true), (None, false), (Some(8), false)] {
+        let opened = LogKey::open_as_read(&path, "log", read, &kek);
+        assert_eq!(opened.is_ok(), is_taken, "{read:?}");
+    }
     // That of an earlier version is the same key afterwards.
     fs::remove_file(&path).unwrap();
     let earlier = create(None);

@@ -45,6 +45,8 @@ pub const LOG_PARTING: Duration = Duration::from_secs(2);
 pub const LOG_PARTY_RETRY_MIN: Duration = Duration::from_secs(1);
 /// Longest such pause.
 pub const LOG_PARTY_RETRY_MAX: Duration = Duration::from_secs(60);
+/// How long checkpoints may fail to be published before no token is issued: until one is, what was added can be changed unseen.
+pub const LOG_UNPUBLISHED: Duration = Duration::from_secs(60);
 /// How often the last checkpoint is recorded while there is news: what those behind a sink can hold the host to is no older.
 pub const LOG_CHECKPOINT_RECORDS: Duration = Duration::from_secs(60);
 /// Tiles of the log that are read for HTTP at a time; each is a few small files.

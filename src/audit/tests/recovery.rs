@@ -5,8 +5,9 @@ use crate::audit::segment::Headers;
 use crate::audit::testing::{
     Effect, Memory, NOW, ORIGIN, Step, context, minted, open, open_with, options,
 };
-use crate::audit::{OpenError, read};
+use crate::audit::{Log, OpenError, read};
 use crate::clock::SystemRandomness;
+use crate::clock::testing::TestClock;
 use crate::keys::MacKey;
 use crate::limits;
 use jiff::Timestamp;
@@ -274,6 +275,28 @@ fn a_header_without_a_tag_opens_up_to_the_first_that_has_one() {
     let changed = format!("{said},\"mac\":{tag}");
     for signed_from in [None, Some(8), Some(7)] {
         assert!(opens(&changed, signed_from).is_err(), "{signed_from:?}");
+    }
+}
+
+/// Also where the records are gone that would have come before the first header of which the key knows that it is signed.
+#[test]
+fn what_is_begun_anew_has_signed_headers_only() {
+    for read in [None, Some(0), Some(9)] {
+        let (log, _) = Log::open(
+            Memory::new(),
+            ORIGIN,
+            Arc::default(),
+            TestClock::at(NOW),
+            SystemRandomness::shared(),
+            Headers::new(MacKey::testing(), read),
+            options(),
+        )
+        .unwrap();
+        runtime().block_on(async {
+            log.begin_anew().await.unwrap();
+            log.close().await;
+        });
+        assert_eq!(log.signed_from(), Some(0), "{read:?}");
     }
 }
 

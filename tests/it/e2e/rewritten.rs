@@ -108,6 +108,34 @@ async fn the_store_knows_what_was_published_last() {
     refused("are not those").await;
 }
 
+/// What keeps a checkpoint out of the folder does not keep it from the store.
+#[tokio::test]
+async fn what_could_not_be_published_is_known_at_the_next_start() {
+    let site = Site::new();
+    let log = site.path("data/log");
+    let [checkpoint, away] = [log.join("checkpoint"), site.path("away")];
+    let mut broker = site.start().await;
+    broker.issue(1).await;
+    fs::rename(&checkpoint, &away).unwrap();
+    fs::create_dir_all(checkpoint.join("in-the-way")).unwrap();
+    broker.issue(3).await;
+    assert!(broker.terminate().await.success());
+    fs::remove_dir_all(&checkpoint).unwrap();
+    fs::rename(&away, &checkpoint).unwrap();
+    let whole = segments(&log).pop().unwrap();
+    let before = fs::read(&whole).unwrap();
+    for (tamper, word) in [
+        (rewrite as fn(&Path), "are not those"),
+        (cut, "the log ends at"),
+    ] {
+        tamper(&log);
+        site.refuses(&[word]).await;
+        fs::write(&whole, &before).unwrap();
+    }
+    site.issue_and_stop(1).await;
+    site.verify_log(&mut Vec::new());
+}
+
 /// While a broker runs, the store is told every few seconds, and at its start.
 #[tokio::test]
 async fn the_store_knows_what_was_published_without_a_stop() {

@@ -10,6 +10,7 @@ use crate::support::clock::testing::TestClock;
 use crate::support::edge::until;
 use crate::support::svid::NOW;
 use cambist::audit::{DiskReader, Segments as _};
+use cambist::limits;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -121,6 +122,42 @@ async fn a_closed_segment_that_is_taken_away_stops_issuance_until_it_is_put_back
         fs::write(path, bytes).unwrap();
         until("a log that is whole", async || !ready().await.contains(why)).await;
     }
+    broker.issues(ask(peer(), "shop")).await;
+    broker.stop().await;
+}
+
+/// Checkpoints are none of issuance's business, for so long.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_issued_once_no_checkpoint_was_published_for_a_minute() {
+    let site = Site::new();
+    let clock = TestClock::at(NOW);
+    let broker = InProcess::start(&site, Arc::clone(&clock), false).await;
+    broker.issues(ask(peer(), "shop")).await;
+    let [checkpoint, away] = ["data/log/checkpoint", "away"].map(|name| site.path(name));
+    fs::rename(&checkpoint, &away).unwrap();
+    fs::create_dir_all(checkpoint.join("in-the-way")).unwrap();
+    let failures = async || broker.metric("log_publish_failures_total").await.unwrap();
+    let looked = async || {
+        let before = failures().await;
+        until("two more attempts", async || failures().await > before + 1).await;
+    };
+    broker.issues(ask(peer(), "shop")).await;
+    looked().await;
+    clock.advance(u32::try_from(limits::LOG_UNPUBLISHED.as_secs()).unwrap());
+    looked().await;
+    broker.issues(ask(peer(), "shop")).await;
+    clock.advance(1);
+    let ready = async || broker.operations("/readyz").await.unwrap_or_default().1;
+    let why = "no checkpoint of the log could be published";
+    until(why, async || ready().await.contains(why)).await;
+    let refused = broker.exchange(ask(peer(), "shop")).await;
+    assert_eq!(refused, Err("log_unavailable".to_owned()));
+    fs::remove_dir_all(&checkpoint).unwrap();
+    fs::rename(&away, &checkpoint).unwrap();
+    until("a log that is published", async || {
+        !ready().await.contains(why)
+    })
+    .await;
     broker.issues(ask(peer(), "shop")).await;
     broker.stop().await;
 }

@@ -129,6 +129,14 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "something keeps checkpoints from being published, on a disk or by a record that is gone",
+        "tokens for a minute, and none after that until one is published; at a stop the store is given one all the same",
+        &[
+            "faults::closed::nothing_is_issued_once_no_checkpoint_was_published_for_a_minute",
+            "e2e::rewritten::what_could_not_be_published_is_known_at_the_next_start",
+        ],
+    ),
+    (
         "there is no file descriptor left to look at closed segments with",
         "the running broker goes on and looks again; a start is refused, with the reason",
         &["faults::closed::a_look_for_which_there_is_no_file_descriptor_finds_no_loss"],
