@@ -17,7 +17,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-const CLOSED: Staleness = Staleness::refuse_beyond(Duration::from_secs(60));
+pub(super) const CLOSED: Staleness = Staleness::refuse_beyond(Duration::from_secs(60));
 
 /// A guard as whoever serves `shop` has it.
 async fn guard(broker: &Broker) -> Guard {

@@ -6,12 +6,14 @@ mod holder;
 mod model;
 mod reach;
 
-use crate::support::broker::{Broker, Caller, api_key, ask, refusal, spec, token};
+use super::edge::{CLOSED, guard_of, passes, until_told};
+use crate::support::broker::{Broker, Caller, api_key, ask, peer, refusal, spec, token};
 use cambist::proto::revocation_client::RevocationClient;
 use cambist::proto::revoke_request::Thing;
 use cambist::proto::{
-    CheckRequest, CheckResponse, ExchangeResponse, RevokeRequest, RevokeResponse,
+    CheckRequest, CheckResponse, ExchangeResponse, KeySpec, RevokeRequest, RevokeResponse,
 };
+use cambist::verify::Presenter;
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -130,4 +132,52 @@ fn kid(token: &str) -> String {
         .unwrap();
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
     header["kid"].as_str().unwrap().to_owned()
+}
+
+/// What the model does not revoke: for a verifier that only listens, too.
+#[tokio::test]
+async fn a_verifier_refuses_what_an_owner_a_trust_domain_a_signing_key_and_an_issuer_take_along() {
+    let broker = Broker::start().await;
+    let guard = guard_of(&broker, "admin", "shop").await;
+    let mut administrator = administrator(&broker).await;
+    let owned = async |owner: &str| {
+        let spec = spec(&["shop"], &[]);
+        let owner = owner.to_owned();
+        let made = broker.create_key(KeySpec { owner, ..spec }).await;
+        ask(api_key(&made.secret), "shop")
+    };
+    let (one, other) = (owned("team-one").await, owned("team-other").await);
+    let anybody = broker.anybody().await;
+    let mut alive = vec![
+        anybody.yes(one).await.access_token,
+        broker
+            .web()
+            .await
+            .yes(ask(peer(), "shop"))
+            .await
+            .access_token,
+        anybody.yes(other.clone()).await.access_token,
+    ];
+    let issuer = broker.issuer.clone();
+    for thing in [
+        Thing::Owner("team-one".to_owned()),
+        Thing::TrustDomain("example.org".to_owned()),
+        Thing::SigningKey(kid(&alive[2])),
+        Thing::Issuer(issuer),
+    ] {
+        alive.iter().for_each(|text| assert!(passes(&guard, text)));
+        let answer = revoke(&mut administrator, of(thing.clone())).await;
+        until_told(&guard, &answer.unwrap().revision).await;
+        let dead = alive.remove(0);
+        assert!(!passes(&guard, &dead), "{thing:?}");
+        if alive.is_empty() {
+            // By the next signing key, which the verifier fetches.
+            let next = anybody.exchange(other.clone()).await;
+            alive.extend(next.map(|reply| reply.access_token));
+            for text in &alive {
+                let checked = guard.check(text, Presenter::NotChecked, CLOSED);
+                checked.await.unwrap();
+            }
+        }
+    }
 }
