@@ -5,6 +5,7 @@ mod asking;
 mod holder;
 mod model;
 mod reach;
+mod times;
 
 use crate::support::broker::{Broker, Caller, api_key, ask, refusal, spec, token};
 use cambist::proto::revocation_client::RevocationClient;

@@ -246,7 +246,7 @@ async fn issued_after(caller: &Caller, secret: &str, marker: &Marker) -> Exchang
         loop {
             match caller.exchange(ask(api_key(secret), "shop")).await {
                 Ok(reply) => return reply,
-                Err(status) => assert_eq!(refusal(&status), "revoked"),
+                Err(status) => assert_eq!(refusal(&status), "too_busy"),
             }
         }
     });
