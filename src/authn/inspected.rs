@@ -150,7 +150,7 @@ impl Authn {
         })
     }
 
-    /// A token of ours, revoked or not, in whoever's hand.
+    /// A token of ours, revoked or not, in whoever's hand, as long as a verifier may accept it: to be revoked.
     ///
     /// # Errors
     /// [`Code::CredentialMalformed`] or [`Code::TokenRefused`].
@@ -159,7 +159,7 @@ impl Authn {
         token: &Secret,
         now: Timestamp,
     ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
-        self.tokens.verify(token.expose(), now)
+        self.tokens.recognise(token.expose(), now)
     }
 
     /// A token of ours that is good now: verified, and neither it nor anything that it comes from is revoked.
@@ -171,7 +171,7 @@ impl Authn {
         token: &Secret,
         now: Timestamp,
     ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
-        let token = self.recognise(token, now)?;
+        let token = self.tokens.verify(token.expose(), now)?;
         living(self, &token, now)?;
         Ok(token)
     }
