@@ -83,6 +83,14 @@ impl RevocationAdmin {
         self.keys.keys()
     }
 
+    /// Whether there is a signing key, to be revoked.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub fn knows_signing(&self, id: &KeyId) -> Result<(), Denial> {
+        self.signing.is_there(id)
+    }
+
     /// Revokes a thing. What is revoked already, as far, is no error.
     ///
     /// # Errors

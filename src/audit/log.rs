@@ -148,9 +148,10 @@ impl Log {
     /// record of a token that nobody got.
     ///
     /// # Errors
-    /// The future answers [`crate::refusal::Code::Revoked`] when a marker came into force meanwhile, `TooBusy` when too
-    /// much is queued, and a fault when the record is not durable. In each case the token is gone. Who is told that it is
-    /// too much is counted towards the next summary: a record of each would be more of what there is too much of.
+    /// The future answers [`crate::refusal::Code::Revoked`] when a marker came into force meanwhile, `TooBusy` when
+    /// that is a cut-off whose last second the token is of, or when too much is queued, and a fault when the record is not
+    /// durable. In each case the token is gone. Who is told that too much is queued is counted towards the next summary: a
+    /// record of each would be more of what there is too much of.
     pub fn issue(
         &self,
         minted: Minted,

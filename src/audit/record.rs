@@ -32,6 +32,7 @@ mod refusal;
 use crate::keys::MacKey;
 use crate::limits;
 use crate::marker::Part;
+use crate::refusal::{Code, Refusal};
 use crate::store::{LogId, OutboxEntry, Revision, StoreMember};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -143,12 +144,12 @@ impl Record {
         finish(out, self.0.strip_prefix(b"{"), place);
     }
 
-    /// Appends an issue's line as the refusal that a marker of `part` made of it at the last moment.
-    pub(super) fn line_as_revoked(&self, out: &mut Vec<u8>, place: Place, part: &Part) {
+    /// Appends an issue's line as the refusal that a marker made of it at the last moment.
+    pub(super) fn line_as_refused(&self, out: &mut Vec<u8>, place: Place, refusal: &Refusal) {
         start(out, place);
-        let code = crate::refusal::Code::Revoked.code();
+        let code = refusal.code().code();
         let _ = write!(out, r#""kind":"refuse","code":"{code}","detail":"#);
-        let _ = serde_json::to_writer(&mut *out, &detail(part));
+        let _ = serde_json::to_writer(&mut *out, refusal.detail());
         out.push(b',');
         finish(out, self.0.strip_prefix(ISSUE), place);
     }
@@ -262,13 +263,20 @@ impl From<Record> for std::sync::Arc<[u8]> {
     }
 }
 
-/// What the record says of a marker that came into force between decision and record.
-pub(super) fn detail(part: &Part) -> String {
-    let Part { id, kind, .. } = part;
-    format!(
-        "revoked before it was recorded, by the {} marker {id}",
-        kind.name()
-    )
+/// What a marker that came into force between decision and record makes of an issue. One that is too early is not revoked for
+/// good: the next one, of a later second, is issued.
+pub(super) fn fenced(part: &Part, is_too_early: bool) -> Refusal {
+    let (kind, id) = (part.kind.name(), part.id);
+    match is_too_early {
+        true => Refusal::new(
+            Code::TooBusy,
+            format!("issued in the last second of the cut-off of the {kind} marker {id}"),
+        ),
+        false => Refusal::new(
+            Code::Revoked,
+            format!("revoked before it was recorded, by the {kind} marker {id}"),
+        ),
+    }
 }
 
 fn start(out: &mut Vec<u8>, place: Place) {

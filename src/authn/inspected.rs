@@ -2,7 +2,7 @@
 //! them up.
 
 use super::own_token::{OwnClaims, is_held, living};
-use super::{Authn, Credential, Peer, Presented, Rejected, api_key, workload_cert};
+use super::{Authn, Credential, Peer, Rejected, api_key, workload_cert};
 use crate::id::{Audience, CredentialId, TokenId};
 use crate::jose::VerifiedJwt;
 use crate::refusal::{Code, Refusal};
@@ -83,74 +83,80 @@ impl Authn {
     /// its holder's, who proves that key.
     ///
     /// # Errors
-    /// As for an exchange; but a token need not be unrevoked to be given up once more, since whoever lost the answer asks
-    /// again, and of a key the secret is all that counts: whoever found it is seldom where it may be used.
+    /// As for an exchange; but what is shown need not be unrevoked to be given up once more, since whoever lost the answer
+    /// asks again, and of a key or a bearer token the secret is all that counts: whoever found it is seldom where it may be
+    /// used, or may have had their own certificate revoked.
     pub fn held(
         &self,
         credential: Credential,
         peer: &Arc<Peer>,
         now: Timestamp,
     ) -> Result<Held, Rejected> {
-        if let Credential::Token(text, _) = &credential {
-            let token = self.recognise(text, now).map_err(Rejected::anonymous)?;
-            let proven = match &peer.certificate {
-                Some(_) => Some(workload_cert::recheck(self, peer, now)?),
-                None => None,
-            };
-            let fingerprint = proven.map(WorkloadCertificate::fingerprint);
-            if !is_held(&token, fingerprint) {
-                let cause = "the token is bound to a key that the caller did not prove";
-                let refusal = Refusal::new(Code::BindingRequired, cause);
-                return Err(Rejected::anonymous(refusal));
+        match credential {
+            Credential::Token(text, _) => self.held_token(&text, peer, now),
+            Credential::ApiKey(text) => {
+                let entry = api_key::recognise(self, &text, peer, now)?;
+                let key = entry.key();
+                let id = CredentialId::ApiKey(key.id);
+                Ok(Held {
+                    thing: HeldThing::Credential(id, key.spec.expires),
+                    sub: Arc::clone(entry.sub()),
+                    by: Holder::Proven(Arc::clone(entry.sub())),
+                })
             }
-            let claims = token.claims();
-            let credentials = &claims.lineage.credentials;
-            let root = credentials.first().copied();
-            // What it is bound to was proven.
-            let own = fingerprint.copied().map(CredentialId::Certificate);
-            let own = own.filter(|own| claims.bound_to.is_some() || credentials.contains(own));
-            return Ok(Held {
-                thing: HeldThing::Token {
-                    id: claims.id,
-                    root,
-                    credential: own.or(root),
-                    issued_at: claims.issued_at,
-                    expires_at: claims.expires_at,
-                },
-                sub: Arc::clone(&claims.sub),
-                by: match proven {
-                    Some(proven) => Holder::Proven(proven.spiffe_id().as_str().into()),
-                    None => Holder::Bearer(Arc::clone(&claims.sub)),
-                },
-            });
-        }
-        if let Credential::ApiKey(text) = &credential {
-            if peer.certificate.is_some() {
-                workload_cert::recheck(self, peer, now)?;
+            Credential::PeerCertificate => {
+                let certificate = workload_cert::recognise(self, peer, now)?;
+                let id = CredentialId::Certificate(*certificate.fingerprint());
+                let sub: Arc<str> = certificate.spiffe_id().as_str().into();
+                Ok(Held {
+                    thing: HeldThing::Credential(id, certificate.not_after()),
+                    sub: Arc::clone(&sub),
+                    by: Holder::Proven(sub),
+                })
             }
-            let entry = api_key::recognise(self, text, peer, now)?;
-            let key = entry.key();
-            let id = CredentialId::ApiKey(key.id);
-            return Ok(Held {
-                thing: HeldThing::Credential(id, key.spec.expires),
-                sub: Arc::clone(entry.sub()),
-                by: Holder::Proven(Arc::clone(entry.sub())),
-            });
         }
-        let presented = Presented {
-            subject: credential,
-            actor: None,
-            peer: Arc::clone(peer),
+    }
+
+    fn held_token(&self, text: &Secret, peer: &Peer, now: Timestamp) -> Result<Held, Rejected> {
+        let token = self.recognise(text, now).map_err(Rejected::anonymous)?;
+        let claims = token.claims();
+        let proven = match &peer.certificate {
+            Some(_) => match workload_cert::recheck(self, peer, now) {
+                Ok(proven) => Some(proven),
+                // Then it proves nothing, which need not be proven of a bearer token.
+                Err(_) if claims.bound_to.is_none() => None,
+                Err(rejected) => return Err(rejected),
+            },
+            None => None,
         };
-        let verified = self.verify(&presented, now)?;
+        let fingerprint = proven.map(WorkloadCertificate::fingerprint);
+        if !is_held(&token, fingerprint) {
+            let cause = "the token is bound to a key that the caller did not prove";
+            let refusal = Refusal::new(Code::BindingRequired, cause);
+            return Err(Rejected::anonymous(refusal));
+        }
+        let credentials = &claims.lineage.credentials;
+        let root = credentials.first().copied();
+        // What it is bound to was proven.
+        let own = fingerprint.copied().map(CredentialId::Certificate);
+        let own = own.filter(|own| claims.bound_to.is_some() || credentials.contains(own));
         Ok(Held {
-            thing: HeldThing::Credential(verified.credential(), verified.ceiling().not_after),
-            sub: Arc::clone(verified.sub()),
-            by: Holder::Proven(Arc::clone(verified.sub())),
+            thing: HeldThing::Token {
+                id: claims.id,
+                root,
+                credential: own.or(root),
+                issued_at: claims.issued_at,
+                expires_at: claims.expires_at,
+            },
+            sub: Arc::clone(&claims.sub),
+            by: match proven {
+                Some(proven) => Holder::Proven(proven.spiffe_id().as_str().into()),
+                None => Holder::Bearer(Arc::clone(&claims.sub)),
+            },
         })
     }
 
-    /// A token of ours, revoked or not, in whoever's hand.
+    /// A token of ours, revoked or not, in whoever's hand, as long as a verifier may accept it: to be revoked.
     ///
     /// # Errors
     /// [`Code::CredentialMalformed`] or [`Code::TokenRefused`].
@@ -159,7 +165,7 @@ impl Authn {
         token: &Secret,
         now: Timestamp,
     ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
-        self.tokens.verify(token.expose(), now)
+        self.tokens.recognise(token.expose(), now)
     }
 
     /// A token of ours that is good now: verified, and neither it nor anything that it comes from is revoked.
@@ -171,7 +177,7 @@ impl Authn {
         token: &Secret,
         now: Timestamp,
     ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
-        let token = self.recognise(token, now)?;
+        let token = self.tokens.verify(token.expose(), now)?;
         living(self, &token, now)?;
         Ok(token)
     }

@@ -8,7 +8,6 @@ use crate::marker::{Fence, Kind, Part, Thing, subject};
 use crate::refusal::{Code, Refusal};
 use crate::trust::WorkloadCertificate;
 use jiff::Timestamp;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(super) fn verify(authn: &Authn, peer: &Peer, now: Timestamp) -> Result<Verified, Rejected> {
@@ -50,6 +49,24 @@ pub(super) fn recheck<'a>(
     peer: &'a Peer,
     now: Timestamp,
 ) -> Result<&'a WorkloadCertificate, Rejected> {
+    let certificate = recognise(authn, peer, now)?;
+    if let Some(part) = authn.hot.covered(fence(authn, certificate)) {
+        let cause = format!(
+            "the certificate is revoked, by a marker of its {}",
+            part.kind.name()
+        );
+        return Err(refused(certificate, cause));
+    }
+    Ok(certificate)
+}
+
+/// The peer's certificate in the hand of who gives it up, which is no use of it and only takes away: as its authority has it,
+/// whatever is revoked here.
+pub(super) fn recognise<'a>(
+    authn: &Authn,
+    peer: &'a Peer,
+    now: Timestamp,
+) -> Result<&'a WorkloadCertificate, Rejected> {
     let missing = || {
         Rejected::anonymous(Refusal::new(
             Code::CertificateMissing,
@@ -57,22 +74,16 @@ pub(super) fn recheck<'a>(
         ))
     };
     let certificate = peer.certificate.as_deref().ok_or_else(missing)?;
-    let credential = CredentialId::Certificate(*certificate.fingerprint());
-    let refused = |cause: Cow<'static, str>| {
-        Rejected::registered(Refusal::new(Code::CredentialRefused, cause), credential)
-    };
     authn
         .trust
         .recheck(certificate, now)
-        .map_err(|error| refused(error.to_string().into()))?;
-    if let Some(part) = authn.hot.covered(fence(authn, certificate)) {
-        let cause = format!(
-            "the certificate is revoked, by a marker of its {}",
-            part.kind.name()
-        );
-        return Err(refused(cause.into()));
-    }
+        .map_err(|error| refused(certificate, error.to_string()))?;
     Ok(certificate)
+}
+
+fn refused(certificate: &WorkloadCertificate, cause: String) -> Rejected {
+    let credential = CredentialId::Certificate(*certificate.fingerprint());
+    Rejected::registered(Refusal::new(Code::CredentialRefused, cause), credential)
 }
 
 /// What comes of `verified` is bound to the certificate, and stands or falls with it and with its twin: one that is revoked

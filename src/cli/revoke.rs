@@ -154,16 +154,23 @@ struct Revoked {
 #[derive(Serialize)]
 struct WouldHit {
     tokens: u64,
+    keys: u64,
     token_ids: Vec<String>,
     credentials: Vec<String>,
     subjects: Vec<String>,
     complete: bool,
 }
 
+/// Of an owner, who may be misspelt: there is no list to look owners up in.
+const NO_KEY: &str = "There is nothing to revoke: the owner has no key that is not revoked. \
+    `cambist key list --owner OWNER` shows what it has.";
+
 pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> {
     let idempotency_key = world.idempotency_key(args.idempotency_key.as_deref())?;
+    let thing = args.thing.thing()?;
+    let nothing = matches!(thing, Thing::Owner(_)).then_some(NO_KEY);
     let request = RevokeRequest {
-        thing: Some(args.thing.thing()?),
+        thing: Some(thing),
         before: args.before.map(to_proto),
         ban: args.ban,
         reason: args.reason,
@@ -180,7 +187,7 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
         hit,
     } = answer.into_inner();
     if let Some(hit) = hit {
-        return print_hit(hit, world);
+        return print_hit(hit, nothing, world);
     }
     let revoked = Revoked {
         markers: markers.into_iter().map(View::from).collect(),
@@ -194,7 +201,11 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
             .iter()
             .map(|marker| marker.row(now))
             .collect();
-        let markers = table(&View::HEADER, rows, "There was nothing to revoke.");
+        let markers = table(
+            &View::HEADER,
+            rows,
+            nothing.unwrap_or("There was nothing to revoke."),
+        );
         match revoked.revision.as_str() {
             "" => markers,
             revision => format!("{markers}\nin force at {revision}"),
@@ -207,13 +218,14 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
     }
 }
 
-fn print_hit(hit: Hit, world: &World) -> Result<(), Failure> {
+fn print_hit(hit: Hit, nothing: Option<&str>, world: &World) -> Result<(), Failure> {
     let Hit {
         tokens,
         token_ids,
         credential_ids,
         subjects,
         complete,
+        keys,
     } = hit;
     if !complete {
         world
@@ -222,14 +234,23 @@ fn print_hit(hit: Hit, world: &World) -> Result<(), Failure> {
     }
     let hit = WouldHit {
         tokens,
+        keys,
         token_ids,
         credentials: credential_ids,
         subjects,
         complete,
     };
     world.output.show(&hit, || {
+        if let Some(nothing) = nothing.filter(|_| hit.keys == 0) {
+            return nothing.to_owned();
+        }
+        let keys = match hit.keys {
+            0 => String::new(),
+            keys => format!("{keys} that would end"),
+        };
         fields(&[
             ("tokens", format!("{} that are good now", hit.tokens)),
+            ("keys", keys),
             ("by jti", hit.token_ids.join(" ")),
             ("credentials", hit.credentials.join(" ")),
             ("subjects", hit.subjects.join(" ")),

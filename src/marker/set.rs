@@ -90,6 +90,18 @@ impl<T: Copy + PartialEq> MarkerSet<T> {
         parts.find(|part| self.covers(part)).copied()
     }
 
+    /// Whether all that covers a fence are cut-offs, of what began at `began` itself: not a ban, nor a marker of anything that
+    /// began before. What begins after them is covered by none.
+    #[must_use]
+    pub fn is_too_early(&self, fence: &Fence, began: Second) -> bool {
+        fence.parts().iter().all(|part| {
+            let cover = self.get(&part.id);
+            cover.is_none_or(|cover| {
+                cover.before < part.since || (part.since >= began && cover.before < Second::NEVER)
+            })
+        })
+    }
+
     /// Whether a marker covers this.
     #[must_use]
     pub fn covers(&self, part: &Part) -> bool {
@@ -263,6 +275,31 @@ mod tests {
         set.put(marker(ISSUER, Second::NEVER, Second::NEVER));
         let found = set.covered(&fence).unwrap();
         assert_eq!((found.id, found.kind), (ISSUER.id(), Kind::Issuer));
+    }
+
+    #[test]
+    fn too_early_is_what_only_cut_offs_cover_and_only_by_its_own_time() {
+        let (older, own, later) = (second(9), second(10), second(11));
+        let subject = Thing::Subject("a", "b");
+        // The cut-off of the issuer, since when that is looked at, and the cut-off of a subject that began at nine.
+        for (issuer, since, others, expected) in [
+            (own, 10, Second::ZERO, true),
+            (later, 10, Second::ZERO, true),
+            (own, 9, Second::ZERO, false),
+            (older, 9, Second::ZERO, false),
+            (Second::NEVER, 10, Second::ZERO, false),
+            (own, 10, second(8), true),
+            (own, 10, older, false),
+            (Second::ZERO, 10, Second::ZERO, true),
+        ] {
+            let set = MarkerSet::default();
+            set.put(marker(ISSUER, issuer, Second::NEVER));
+            set.put(marker(subject, others, Second::NEVER));
+            let parts = [Part::dated(ISSUER, at(since)), Part::dated(subject, at(9))];
+            let fence: Fence = parts.into_iter().collect();
+            let is_too_early = set.is_too_early(&fence, own);
+            assert_eq!(is_too_early, expected, "{issuer:?} {since} {others:?}");
+        }
     }
 
     #[test]

@@ -181,6 +181,12 @@ impl HotSet {
         self.markers.covered(fence)
     }
 
+    /// As [`MarkerSet::is_too_early`].
+    #[must_use]
+    pub fn is_too_early(&self, fence: &Fence, began: Second) -> bool {
+        self.markers.is_too_early(fence, began)
+    }
+
     /// Whether a credential is revoked or suspended.
     #[must_use]
     pub fn credential(&self, id: CredentialId) -> bool {

@@ -6,8 +6,9 @@ use crate::administration::change::{Author, Note, Precondition, Who, raced, too_
 use crate::audit::{ActKind, Context};
 use crate::authn::{Face, Peer};
 use crate::id::{KeyPublicId, Owner};
-use crate::inventory::KeyState;
+use crate::inventory::{KeyEntry, KeyState};
 use crate::limits;
+use crate::marker::Second;
 use crate::refusal::{Denial, Fault};
 use crate::revocation::StoredMarker;
 use crate::store::{Batch, CommitError, Entry, Expect, Key, TooLarge, Value, load_all};
@@ -51,11 +52,30 @@ impl Begun {
 const ACTION: &str = "estate.revoke";
 
 impl RevocationAdmin {
-    /// The keys that revoking an owner's estate would revoke now, for a dry run. Looks at every key that there is.
+    /// The API keys that revoking a thing would end now, for a dry run. Of an owner it looks at every key that there is.
     #[must_use]
-    pub fn keys_of(&self, owner: &Owner) -> BTreeSet<KeyPublicId> {
-        let keys = self.estate(owner, self.changes.latest());
-        keys.iter().map(|entry| entry.key().id).collect()
+    pub fn keys_that_end(&self, what: &Revocable) -> BTreeSet<KeyPublicId> {
+        let keys = self.keys.keys();
+        let one = |found: Option<Arc<KeyEntry>>| {
+            let living = found.filter(|entry| !self.has_ended(entry));
+            living.into_iter().collect()
+        };
+        let ending: Vec<_> = match what {
+            Revocable::Owner(owner) => self.estate(owner, self.changes.latest()),
+            Revocable::ApiKey(id) | Revocable::LeakedKey(id, _) => one(keys.find(id)),
+            Revocable::Subject(sub, reach) => {
+                let began = |entry: &Arc<KeyEntry>| Second::of(entry.key().created);
+                let found = keys.of_sub(sub);
+                one(found.filter(|entry| began(entry) <= Second::from(*reach)))
+            }
+            Revocable::Token(..)
+            | Revocable::Certificate(..)
+            | Revocable::TokensOf(..)
+            | Revocable::Issuer(_)
+            | Revocable::TrustDomain(..)
+            | Revocable::SigningKey(_) => Vec::new(),
+        };
+        ending.iter().map(|entry| entry.key().id).collect()
     }
 
     /// Revokes every key of an owner that there was when it was asked for. What was begun is stored first, once, so that

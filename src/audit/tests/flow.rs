@@ -52,40 +52,87 @@ type Mark<'a> = &'a dyn Fn(&HotSet);
 #[tokio::test]
 async fn a_marker_that_comes_after_the_decision_stops_the_issue() {
     let credential = CredentialId::ApiKey(key_id());
-    let issued = Timestamp::from_second(NOW).unwrap();
     let revoke = |hot: &HotSet, thing: Thing<'_>| hot.revoke(thing, Second::NEVER);
-    let ways: [(&str, Mark<'_>); 3] = [
-        ("revoked", &|hot| revoke(hot, Thing::Credential(credential))),
-        ("compromised", &|hot| revoke(hot, Thing::SigningKey(&kid()))),
-        ("cut off", &|hot| {
-            let before = Second::of(issued);
-            let until = Second::NEVER;
-            let cover = Cover { before, until };
-            let id = Thing::Issuer("https://issuer.example").id();
-            hot.put(Marker { id, cover });
-        }),
-    ];
-    let made_from_a_token = |n| {
-        let verified = Verified::of_key_for_test(key_id(), "sub", None).by_token_for_test(issued);
-        minted_of(Grant::of_rules_for_test(verified, Vec::new(), "{}"), n)
+    let cut_off = |hot: &HotSet, before| {
+        let until = Second::NEVER;
+        let cover = Cover { before, until };
+        let id = Thing::Issuer("https://issuer.example").id();
+        hot.put(Marker { id, cover });
     };
-    for (way, mark) in ways {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let before = Some(at(NOW - 1));
+    let ways: [(&str, Option<Timestamp>, Mark<'_>, Code); 7] = [
+        (
+            "revoked",
+            None,
+            &|hot| revoke(hot, Thing::Credential(credential)),
+            Code::Revoked,
+        ),
+        (
+            "compromised",
+            before,
+            &|hot| revoke(hot, Thing::SigningKey(&kid())),
+            Code::Revoked,
+        ),
+        (
+            "made from what is cut off",
+            before,
+            &|hot| cut_off(hot, Second::of(at(NOW))),
+            Code::Revoked,
+        ),
+        (
+            "banned",
+            None,
+            &|hot| cut_off(hot, Second::NEVER),
+            Code::Revoked,
+        ),
+        (
+            "cut off, and revoked",
+            None,
+            &|hot| {
+                cut_off(hot, Second::of(at(NOW)));
+                revoke(hot, Thing::SigningKey(&kid()));
+            },
+            Code::Revoked,
+        ),
+        // A later one is covered by none of these.
+        (
+            "of the cut-off's second",
+            None,
+            &|hot| cut_off(hot, Second::of(at(NOW))),
+            Code::TooBusy,
+        ),
+        (
+            "of the second before it",
+            None,
+            &|hot| cut_off(hot, Second::of(at(NOW + 1))),
+            Code::TooBusy,
+        ),
+    ];
+    for (way, parent, mark, code) in ways {
+        let issue = |n| {
+            let mut verified = Verified::of_key_for_test(key_id(), "sub", None);
+            if let Some(issued) = parent {
+                verified = verified.by_token_for_test(issued);
+            }
+            minted_of(Grant::of_rules_for_test(verified, Vec::new(), "{}"), n)
+        };
         let device = Memory::new();
         let opened = open(&device);
         device.hold(true);
-        let first = opened.log.issue(made_from_a_token(1), &context());
+        let first = opened.log.issue(issue(1), &context());
         device.await_sync();
         // Queued before the marker is in force, but not in a batch yet.
-        let second = opened.log.issue(made_from_a_token(2), &context());
+        let second = opened.log.issue(issue(2), &context());
         mark(&opened.hot);
         let revoke = opened.log.event(&Act::new(ActKind::Admin, "revoke"));
         device.hold(false);
         assert!(first.await.is_ok());
-        assert_eq!(refusal(second.await.unwrap_err()), Code::Revoked, "{way}");
+        assert_eq!(refusal(second.await.unwrap_err()), code, "{way}");
         revoke.await.unwrap();
         let kinds: Vec<_> = device.records().iter().map(|r| r["kind"].clone()).collect();
         assert_eq!(kinds, ["issue", "refuse", "admin"]);
-        assert_eq!(device.records()[1]["code"], "revoked");
+        assert_eq!(device.records()[1]["code"], code.code());
         assert_eq!(device.records()[1]["jti"], token_id(2).to_string());
     }
 }

@@ -5,7 +5,8 @@ use crate::audit::queue::{Answer, Job, Work};
 use crate::audit::record;
 use crate::audit::recovery::Drained;
 use crate::audit::stats::Stats;
-use crate::refusal::{Code, Denial, Refusal};
+use crate::marker::Second;
+use crate::refusal::Denial;
 use crate::revocation::HotSet;
 use jiff::Timestamp;
 use std::sync::atomic::Ordering;
@@ -85,8 +86,10 @@ impl<'a> Batch<'a> {
                 Some(part) => {
                     stats.fenced.fetch_add(1, Ordering::Relaxed);
                     let place = self.take_place();
-                    record.line_as_revoked(self.buffer, place, &part);
-                    Err(Refusal::new(Code::Revoked, record::detail(&part)).into())
+                    let issued = Timestamp::from_second(*issued).map_or(Second::NEVER, Second::of);
+                    let refusal = record::fenced(&part, hot.is_too_early(fence, issued));
+                    record.line_as_refused(self.buffer, place, &refusal);
+                    Err(refusal.into())
                 }
             },
             Work::Event(record)

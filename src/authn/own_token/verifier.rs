@@ -38,11 +38,33 @@ impl OwnTokens {
     /// # Errors
     /// [`Code::CredentialMalformed`] for what is not a token at all, otherwise [`Code::TokenRefused`].
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
+        // We set the end by our own clock, so nothing is forgiven.
+        self.verify_forgiving(token, now, Duration::ZERO)
+    }
+
+    /// The same of one that verifiers may still accept: as long after its end as they forgive.
+    ///
+    /// # Errors
+    /// As of [`OwnTokens::verify`].
+    pub fn recognise(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
+        self.verify_forgiving(token, now, limits::LEEWAY)
+    }
+
+    fn verify_forgiving(
+        &self,
+        token: &str,
+        now: Timestamp,
+        leeway: Duration,
+    ) -> Result<VerifiedJwt<OwnClaims>, Refusal> {
         let view = self.ring.view();
         let verified = Unverified::parse(token)
             .and_then(|parsed| parsed.verify(&view.published))
             .and_then(|verified| verified.into_jwt::<Text>(ACCESS_TOKEN))
-            .and_then(|jwt| jwt.try_map(|text| self.check(text, now)));
+            .and_then(|jwt| jwt.try_map(|text| self.check(text, now, leeway)));
         verified.map_err(|error| {
             let code = match error {
                 JoseError::TooLarge | JoseError::Malformed(_) => Code::CredentialMalformed,
@@ -52,9 +74,9 @@ impl OwnTokens {
         })
     }
 
-    fn check(&self, text: Text, now: Timestamp) -> Result<OwnClaims, JoseError> {
-        // We set the end by our own clock, so nothing is forgiven; another node of ours may be a little ahead.
-        text.validity().check_end(now, Duration::ZERO)?;
+    fn check(&self, text: Text, now: Timestamp, leeway: Duration) -> Result<OwnClaims, JoseError> {
+        text.validity().check_end(now, leeway)?;
+        // Another node of ours may be a little ahead.
         text.validity().check_start(now, limits::CLOCK_STEP)?;
         let claims = OwnClaims::try_from(text)?;
         if claims.issuer == self.issuer {

@@ -1,15 +1,13 @@
 //! `Revocation.Revoke`: what is asked for, by whom, and the answer.
 
 use super::{RevocationService, marker};
-use crate::administration::{
-    Author, InHand, Precondition, Reach, Revocable, RevocationAdmin, Revoked, Who,
-};
+use crate::administration::{Author, InHand, Precondition, Reach, Revocable, Revoked, Who};
 use crate::audit::{Aim, Good, Hit};
 use crate::authn::{Credential, Peer, TokenType};
 use crate::grpc::convert::{instant, invalid, no_key, not_ours, open, reason};
 use crate::grpc::status::on_record;
 use crate::grpc::{audit, context, peer, precondition};
-use crate::id::{CredentialId, KeyId, Owner, SpiffeId, TokenId, TrustDomain};
+use crate::id::{CredentialId, KeyId, KeyPublicId, Owner, SpiffeId, TokenId, TrustDomain};
 use crate::inventory::Shown;
 use crate::limits;
 use crate::marker::Thing as Mark;
@@ -19,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::secret::{Secret, api_key};
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tonic::{Request, Status};
 
@@ -211,21 +210,26 @@ impl RevocationService {
         author: &Author,
         now: Timestamp,
     ) -> Result<pb::Hit, Status> {
+        if let Revocable::SigningKey(id) = what {
+            self.revocations.knows_signing(id)?;
+        }
         let who = author.who.to_string();
         let (what, revocations) = (what.clone(), Arc::clone(&self.revocations));
         let exchange = Arc::clone(&self.gate.exchange);
         let find = audit::read(&self.reading, &self.gate, &who, move |reading, left| {
             // Here, since an owner may have very many keys: as few at a time as may read, and in a thread that may block.
             let issuer = exchange.mint.issuer();
-            let aim = aim(&what, &revocations, issuer, now);
+            let ending = revocations.keys_that_end(&what);
+            let aim = aim(&what, &ending, issuer, now);
             let good = Good {
                 issuer,
                 hot: exchange.authn.markers(),
                 now,
             };
-            reading.hit(&aim, good, move || !left.is_cancelled())
+            let hit = reading.hit(&aim, good, move || !left.is_cancelled())?;
+            Ok((hit, ending))
         });
-        let (hit, _seat) = find.await?;
+        let ((hit, ending), _seat) = find.await?;
         let Hit {
             tokens,
             token_ids,
@@ -233,19 +237,30 @@ impl RevocationService {
             subjects,
             complete,
         } = hit;
+        // First what ends itself: the others are those of tokens that are counted.
+        let named = ending
+            .iter()
+            .map(|id| CredentialId::ApiKey(*id).to_string());
+        let mut credential_ids: Vec<_> = named.take(limits::HIT_NAMES).collect();
+        for id in credentials {
+            if credential_ids.len() < limits::HIT_NAMES && !credential_ids.contains(&id) {
+                credential_ids.push(id);
+            }
+        }
         Ok(pb::Hit {
             tokens,
             token_ids,
-            credential_ids: credentials.into_iter().collect(),
+            credential_ids,
             subjects: subjects.into_iter().collect(),
             complete,
+            keys: ending.len() as u64,
         })
     }
 }
 
 /// The issues that a revocation would hit. An owner's are those of the keys that it would revoke, wherever they stand in the
 /// ancestry: a record's owner is that of the root alone.
-fn aim(what: &Revocable, revocations: &RevocationAdmin, issuer: &str, now: Timestamp) -> Aim {
+fn aim(what: &Revocable, ending: &BTreeSet<KeyPublicId>, issuer: &str, now: Timestamp) -> Aim {
     let at = |reach: &Reach| match reach {
         Reach::Before(at) => *at,
         Reach::Ban => now,
@@ -272,7 +287,7 @@ fn aim(what: &Revocable, revocations: &RevocationAdmin, issuer: &str, now: Times
             Aim::Credential(CredentialId::ApiKey(*id).to_string())
         }
         Revocable::SigningKey(id) => Aim::SigningKey(id.clone()),
-        Revocable::Owner(owner) => Aim::Keys(revocations.keys_of(owner)),
+        Revocable::Owner(_) => Aim::Keys(ending.clone()),
     }
 }
 

@@ -133,6 +133,18 @@ async fn a_key_a_certificate_and_an_owner_are_revoked_by_what_is_in_hand() {
     let acts = broker.run_as_admin(&acts).await;
     assert!(acts.stdout.contains("marker.set"), "{acts:?}");
 
+    let look = async |owner: &str| {
+        let line = ["revoke", "--owner", owner, "--dry-run"];
+        broker.run_as_admin(&line).await.stdout
+    };
+    let would = look("team-shop").await;
+    assert!(would.contains("keys         1 that would end"), "{would}");
+    let none = "the owner has no key that is not revoked";
+    let would = look("team-shp").await;
+    assert!(would.contains(none), "{would}");
+    let misspelt = ["revoke", "--owner", "team-shp", "--reason", "gone"];
+    let ran = broker.run_as_admin(&misspelt).await;
+    assert!(ran.stdout.contains(none), "{ran:?}");
     let by_owner = [
         "revoke",
         "--owner",

@@ -5,6 +5,7 @@ mod asking;
 mod holder;
 mod model;
 mod reach;
+mod times;
 
 use super::edge::{CLOSED, guard_of, passes, until_told};
 use crate::support::broker::{Broker, Caller, api_key, ask, peer, refusal, spec, token};

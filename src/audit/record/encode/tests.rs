@@ -1,5 +1,5 @@
 use super::*;
-use crate::audit::record::{ActKind, BODY, Place, batch_of};
+use crate::audit::record::{ActKind, BODY, Place, batch_of, fenced};
 use crate::audit::testing::{NOW, context, key_id, minted, minted_of, token_id};
 use crate::authn::{Actor, Began, Beginning, Credential, MadeFrom, Presented, TokenType, Verified};
 use crate::clock::SystemRandomness;
@@ -176,9 +176,13 @@ fn a_record_is_bounded_at_n_and_n_plus_one_and_so_is_its_line() {
         sequence: u64::MAX,
         batch: u64::MAX,
     };
-    largest.line_as_revoked(&mut line, place, &Part::absolute(Thing::SigningKey(&key)));
-    assert!(line.len() <= limits::RECORD + 1, "{}", line.len());
-    let _: Value = serde_json::from_slice(&line).unwrap();
+    for is_too_early in [false, true] {
+        line.clear();
+        let refusal = fenced(&Part::absolute(Thing::SigningKey(&key)), is_too_early);
+        largest.line_as_refused(&mut line, place, &refusal);
+        assert!(line.len() <= limits::RECORD + 1, "{}", line.len());
+        let _: Value = serde_json::from_slice(&line).unwrap();
+    }
 }
 
 #[test]

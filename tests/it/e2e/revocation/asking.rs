@@ -64,6 +64,54 @@ async fn a_dry_run_says_what_would_be_hit_and_hits_nothing() {
     assert!(pair.child_lives(&broker).await && pair.parent_lives(&broker).await);
 }
 
+/// Also where no token of them is good now: whoever revokes it ends them.
+#[tokio::test]
+async fn a_dry_run_names_the_keys_that_would_end() {
+    let broker = Broker::start().await;
+    let mut administrator = administrator(&broker).await;
+    let of_team = async || {
+        let spec = KeySpec {
+            owner: "team-b".to_owned(),
+            ..spec(&["shop"], &[])
+        };
+        broker.create_key(spec).await
+    };
+    let (one, two) = (of_team().await, of_team().await);
+    let ids = [&one, &two].map(|made| format!("key:{}", made.key.as_ref().unwrap().id));
+    let sub = format!("{}/keys/{}", broker.issuer, one.key.as_ref().unwrap().id);
+    let owner = |name: &str| Thing::Owner(name.to_owned());
+    let by_id = || Thing::CredentialId(ids[0].clone());
+    let looks = |thing| dry_run(&of(thing));
+    for (thing, expected) in [
+        (owner("team-b"), &ids[..]),
+        (by_id(), &ids[..1]),
+        (Thing::ApiKey(one.secret.clone()), &ids[..1]),
+        (Thing::Subject(sub), &ids[..1]),
+        (owner("team-d"), &[]),
+    ] {
+        let answer = revoke(&mut administrator, looks(thing.clone())).await;
+        let mut hit = answer.unwrap().hit.unwrap();
+        hit.credential_ids.sort();
+        let mut expected = expected.to_vec();
+        expected.sort();
+        assert_eq!(hit.credential_ids, expected, "{thing:?}");
+        assert_eq!((hit.tokens, hit.keys), (0, expected.len() as u64));
+    }
+    revoke(&mut administrator, of(by_id())).await.unwrap();
+    for (thing, expected) in [(owner("team-b"), &ids[1..]), (by_id(), &[])] {
+        let answer = revoke(&mut administrator, looks(thing)).await;
+        assert_eq!(answer.unwrap().hit.unwrap().credential_ids, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_signing_key_that_is_not_there_is_refused() {
+    let broker = Broker::start().await;
+    let look = dry_run(&of(Thing::SigningKey("nobodys".to_owned())));
+    let status = revoke(&mut administrator(&broker).await, look).await;
+    assert_eq!(refusal(&status.unwrap_err()), "not_found");
+}
+
 /// A token's owner on the record is its root's. Another's key that acted in it takes it along all the same.
 #[tokio::test]
 async fn a_dry_run_of_an_estate_counts_what_its_keys_acted_in_and_just_what_the_revocation_hits() {

@@ -133,6 +133,48 @@ async fn a_key_is_given_up_from_anywhere_and_whatever_it_is_good_for() {
     }
 }
 
+/// Whoever lost the answer is answered alike by a repeat, though the certificate is revoked by then.
+#[tokio::test]
+async fn a_certificate_is_given_up_once_more_and_is_good_for_nothing_else() {
+    let broker = Broker::start().await;
+    let web = broker.svid("spiffe://example.org/web");
+    let caller = broker.workload(&web).await;
+    let bound = caller.yes(ask(peer(), "shop")).await;
+    let mut holder = RevocationClient::new(broker.channel(Some(&web)).await);
+    let own = || RevokeRequest {
+        idempotency_key: "q".to_owned(),
+        ..of(Thing::PeerCertificate(PeerCertificateOfCaller {}))
+    };
+    let first = revoke(&mut holder, own()).await.unwrap();
+    let again = revoke(&mut holder, own()).await.unwrap();
+    assert_eq!((again.markers, again.durable), (first.markers, true));
+    assert_eq!(caller.no(ask(peer(), "shop")).await, "credential_refused");
+    let request = of(Thing::Token(bound.access_token));
+    let status = revoke(&mut holder, request).await.unwrap_err();
+    assert_eq!(refusal(&status), "credential_refused");
+}
+
+/// Who has its secret may be whoever, and by whatever connection.
+#[tokio::test]
+async fn a_key_and_a_bearer_token_are_given_up_by_who_has_a_certificate_that_is_revoked() {
+    let broker = Broker::start().await;
+    let web = broker.svid("spiffe://example.org/web");
+    let mut holder = RevocationClient::new(broker.channel(Some(&web)).await);
+    let own = of(Thing::PeerCertificate(PeerCertificateOfCaller {}));
+    revoke(&mut holder, own).await.unwrap();
+    let secret = broker.api_key().to_owned();
+    let bearer = broker.anybody().await;
+    let bearer = bearer.yes(ask(api_key(&secret), "shop")).await;
+    let request = of(Thing::Token(bearer.access_token.clone()));
+    let answer = revoke(&mut holder, request).await.unwrap();
+    assert_eq!(answer.markers[0].thing, bearer.token_id);
+    assert!(!check(&broker, &bearer).await.active);
+    let answer = revoke(&mut holder, of(Thing::ApiKey(secret)))
+        .await
+        .unwrap();
+    assert_eq!(answer.markers[0].thing, bearer.credential_id);
+}
+
 #[tokio::test]
 async fn every_act_is_on_the_record_and_no_secret_is() {
     let broker = Broker::start().await;
@@ -246,7 +288,7 @@ async fn issued_after(caller: &Caller, secret: &str, marker: &Marker) -> Exchang
         loop {
             match caller.exchange(ask(api_key(secret), "shop")).await {
                 Ok(reply) => return reply,
-                Err(status) => assert_eq!(refusal(&status), "revoked"),
+                Err(status) => assert_eq!(refusal(&status), "too_busy"),
             }
         }
     });

@@ -136,7 +136,7 @@ impl Play<'_> {
         let asking = async {
             loop {
                 match self.cast.parties[by].caller.exchange(request.clone()).await {
-                    Err(status) if lives && refusal(&status) == "revoked" => {
+                    Err(status) if lives && refusal(&status) == "too_busy" => {
                         // What is issued in the cut-off's own second would be covered.
                         assert!(self.dead.is_cut_off(), "{status:?}");
                         tokio::time::sleep(LOOK).await;

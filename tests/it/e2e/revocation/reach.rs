@@ -315,7 +315,7 @@ async fn everything_up_to_a_time_is_revoked_and_nothing_after_it() {
         loop {
             match caller.exchange(ask(peer(), "shop")).await {
                 Ok(reply) => return reply,
-                Err(status) => assert_eq!(refusal(&status), "revoked"),
+                Err(status) => assert_eq!(refusal(&status), "too_busy"),
             }
         }
     })
