@@ -1,6 +1,7 @@
 //! Reading the log: who sees what of it, and as it comes.
 
 mod changed;
+mod revoked;
 mod story;
 mod tail;
 
