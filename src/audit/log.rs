@@ -39,7 +39,7 @@ pub struct Options {
     pub segment_age: Duration,
     /// First pause before a failed log is tried again.
     pub retry: Duration,
-    /// Free bytes below which refusals are not recorded.
+    /// Free bytes below which refusals are not recorded; fewer where a bound on the log is small.
     pub refusal_floor: u64,
     /// Open a log that is known to lack acknowledged records: whoever says so then accepts the rollback
     /// ([`Recovered::lack`]).
