@@ -1,6 +1,7 @@
 //! Assembly: from a checked configuration to a running broker, constructor by constructor.
 
 mod archiving;
+mod attempts;
 mod check;
 mod closed;
 mod continuity;
@@ -41,6 +42,7 @@ use crate::telemetry::ops::Ops;
 use crate::telemetry::{Metrics, Readiness};
 use crate::trust::TrustStore;
 use anyhow::Context as _;
+use attempts::Attempts;
 use open::{Memory, Opened};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -121,7 +123,10 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
         trust,
         clock: Arc::clone(&world.clock),
         random: Arc::clone(&world.random),
-        observer: Arc::clone(&metrics) as _,
+        observer: Arc::new(Attempts {
+            metrics: Arc::clone(&metrics),
+            log: opened.log.clone(),
+        }),
     };
     let bound = bind(config, &edge)?;
     let addresses = bound

@@ -168,7 +168,7 @@ pub use record::{
 pub use recovery::{Drained, OpenError, Recovered};
 pub use retention::{Hold, Holds, PruneError, Pruner};
 pub use search::{Order, Search, search};
-pub use seen::{Field, Seen};
+pub use seen::{Field, LocalUser, Seen};
 pub use segment::Headers;
 pub use shelf::Shelf;
 pub use stats::{Distribution, Stats};

@@ -182,7 +182,7 @@ impl Exchange {
     /// Counts a refusal for the record that was made because there is too much of something.
     pub fn turned_away(&self, code: Code, context: &Context) {
         self.observer.refused(code);
-        self.log.turned_away(code, context);
+        self.log.turned_away(code, context.peer.address);
     }
 
     /// Puts a rejection on the record of what was presented for another end than an exchange.

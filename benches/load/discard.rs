@@ -48,8 +48,8 @@ impl Device for Discard {
         Ok(())
     }
 
-    fn available(&self) -> io::Result<u64> {
-        Ok(u64::MAX)
+    fn is_low(&self, _: u64) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn keep_acknowledged(&self, _: &[u8]) -> io::Result<()> {

@@ -269,7 +269,7 @@ impl RevocationAdmin {
     fn told(&self, asked: &Asked) -> Result<Vec<StoredMarker>, Denial> {
         let (what, at) = (&asked.what, asked.at);
         let token: String;
-        let tenant = self.tenant(what);
+        let (tenant, owner) = (self.tenant(what), self.owner(what));
         let of = |thing: Thing<'_>, before: Second, until: Second| {
             let (id, cover) = (thing.id(), Cover { before, until });
             vec![StoredMarker {
@@ -281,6 +281,7 @@ impl RevocationAdmin {
                     reason: asked.reason.clone(),
                     author: asked.author.who.to_string(),
                     at,
+                    owner,
                 },
             }]
         };
@@ -350,7 +351,21 @@ impl RevocationAdmin {
 
     /// Whose a thing is, where it is certain that nobody else could be shown what it covers: see [`crate::revocation::Partition`].
     fn tenant(&self, what: &Revocable) -> Option<Tenant> {
-        let key = match what {
+        self.key_of(what)?.key().spec.tenant.clone()
+    }
+
+    /// Whose key a thing is, or is of, where that is known: they are told of it.
+    fn owner(&self, what: &Revocable) -> Option<Owner> {
+        let entry = match what {
+            Revocable::Subject(sub, _) => self.keys.keys().of_sub(sub),
+            _ => self.key_of(what),
+        };
+        Some(entry?.key().spec.owner.clone())
+    }
+
+    /// The key that a thing is, or is made from.
+    fn key_of(&self, what: &Revocable) -> Option<Arc<KeyEntry>> {
+        let id = match what {
             Revocable::ApiKey(id)
             | Revocable::LeakedKey(id, _)
             | Revocable::TokensOf(CredentialId::ApiKey(id), _) => id,
@@ -360,8 +375,7 @@ impl RevocationAdmin {
             },
             _ => return None,
         };
-        let entry = self.keys.keys().find(key)?;
-        entry.key().spec.tenant.clone()
+        self.keys.keys().find(id)
     }
 
     /// Writes what could not be written. Called regularly. What is refused keeps no other one waiting; where the store fails,

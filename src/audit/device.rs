@@ -90,11 +90,11 @@ pub trait Device: Segments {
     /// [`io::ErrorKind::StorageFull`] when there is no room for it.
     fn keep_reserve(&self) -> io::Result<()>;
 
-    /// Free bytes, beside the reserve.
+    /// Whether fewer bytes than `floor` are free beside the reserve, or hardly any of what all of it may take.
     ///
     /// # Errors
     /// When it cannot be told.
-    fn available(&self) -> io::Result<u64>;
+    fn is_low(&self, floor: u64) -> io::Result<bool>;
 
     /// Keeps how far the log had been acknowledged, beside segments that lost some of it: durably and as a whole, in the place
     /// of what was kept.

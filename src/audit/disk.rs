@@ -348,8 +348,8 @@ impl Device for Disk {
         sync_folder(&self.folder)
     }
 
-    fn available(&self) -> io::Result<u64> {
-        Ok(self.free()?.min(self.room.left()))
+    fn is_low(&self, floor: u64) -> io::Result<bool> {
+        Ok(self.room.is_low(floor) || self.free()? < floor)
     }
 
     fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {

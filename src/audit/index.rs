@@ -33,8 +33,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 const MAGIC: [u8; 8] = *b"cmblogix";
-/// 2: networks as well. 3: those of summaries of refusals, too. What is of another version is made again.
-const VERSION: u32 = 3;
+/// 2: networks as well. 3: those of summaries of refusals, too. 4: local users. What is of another version is made again.
+const VERSION: u32 = 4;
 const HEADER: usize = 76;
 /// A block's entry: where it begins, its first and last time.
 const BLOCK: usize = 24;

@@ -24,6 +24,7 @@ use crate::revocation::HotSet;
 use crate::store::{LogId, OutboxEntry};
 use jiff::Timestamp;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -39,7 +40,7 @@ pub struct Options {
     pub segment_age: Duration,
     /// First pause before a failed log is tried again.
     pub retry: Duration,
-    /// Free bytes below which refusals are not recorded.
+    /// Free bytes below which refusals are not recorded; fewer where a bound on the log is small.
     pub refusal_floor: u64,
     /// Open a log that is known to lack acknowledged records: whoever says so then accepts the rollback
     /// ([`Recovered::lack`]).
@@ -159,7 +160,7 @@ impl Log {
     ) -> impl Future<Output = Result<Issued, Denial>> + Send + use<> {
         let queued = self.queue_issue(&minted, context);
         if let Err(Denial::Refused(refusal)) = &queued {
-            self.turned_away(refusal.code(), context);
+            self.turned_away(refusal.code(), context.peer.address);
         }
         let origin = Arc::clone(&self.0.origin);
         async move {
@@ -190,15 +191,15 @@ impl Log {
     pub fn refuse(&self, refused: &Refused<'_>, context: &Context) {
         let is_known = refused.subject().is_some() || context.peer.is_identified();
         if !self.record(is_known, refused, self.0.encoder.clock().now(), context) {
-            self.turned_away(refused.refusal.code(), context);
+            self.turned_away(refused.refusal.code(), context.peer.address);
         }
     }
 
     /// Counts a refusal towards the next summary, and takes no place in the queue: for what is refused because there is too
-    /// much of it.
-    pub fn turned_away(&self, code: Code, context: &Context) {
+    /// much of it, or before it is a request.
+    pub fn turned_away(&self, code: Code, source: Option<IpAddr>) {
         self.0.stats.summarised.fetch_add(1, Ordering::Relaxed);
-        self.0.refusals.count(code, context.peer.address);
+        self.0.refusals.count(code, source);
     }
 
     /// Notes a request that failed authentication; the next [`Log::tick`] records or counts it as [`Log::refuse`] does.

@@ -14,6 +14,8 @@
 //! | | a peer that a call of administration, reading or watching tells no, by its method | none |
 //! | `refusals` | what was only counted | none: they are of many |
 //! | `admin` `key.*` | a key: made, rotated, suspended, resumed, revoked, found leaked and revoked | the key's |
+//! | `admin` `marker.*` | a token that was shown, the tokens of a key, or its subject | the key's |
+//! | | anything else that is revoked by itself, and a token of which only the id is known | none |
 //! | `admin` `audience.*` | an audience | the audience's |
 //! | `admin` `policy.*`, `store.backup`, `clock.confirm` | what all have in common | none |
 //! | `recovery` `key.suspend` | a key, where a rollback is accepted | the key's |

@@ -102,6 +102,19 @@ pub struct Seen<'a> {
 #[derive(Debug, Deserialize)]
 struct Source {
     address: Option<IpAddr>,
+    #[serde(default)]
+    uid: Option<LocalUser>,
+}
+
+/// A user of the machine, by the name that it has as an administrator.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "u32")]
+pub struct LocalUser(pub String);
+
+impl From<u32> for LocalUser {
+    fn from(uid: u32) -> Self {
+        Self(format!("uid:{uid}"))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,6 +188,8 @@ impl<'a> Seen<'a> {
         let single = single
             .into_iter()
             .filter_map(|(field, value)| Some((field, &**value?)));
+        let user = self.peer.as_ref().and_then(|peer| peer.uid.as_ref());
+        let user = user.map(|LocalUser(name)| (Field::Principal, name.as_str()));
         let listed = [
             (Field::Principal, &self.actors),
             (Field::Credential, &self.lineage.c),
@@ -185,6 +200,6 @@ impl<'a> Seen<'a> {
             .into_iter()
             .flat_map(|(field, values)| values.iter().map(move |value| (field, value.as_str())));
         let codes = self.refused.iter().map(|group| (Field::Code, &*group.code));
-        single.chain(listed).chain(codes)
+        single.chain(user).chain(listed).chain(codes)
     }
 }

@@ -63,7 +63,8 @@ const DISORDER: SignedDuration = SignedDuration::from_secs(60);
 /// How the id of a credential begins that is a certificate; its SHA-256 follows.
 pub(super) const CERTIFICATE: &str = "x509:";
 
-/// Tells a token's story from the records before `end` that `visible` lets through. Blocks: reads files, from end to end a
+/// Tells a token's story from the records before `end` that `visible` lets through, and of the markers that cover the token,
+/// whoever's they are: who may see it is told that it is revoked. Blocks: reads files, from end to end a
 /// few times where the search does.
 ///
 /// # Errors
@@ -234,7 +235,7 @@ struct Teller {
 }
 
 impl Teller {
-    /// Adds what a filter lets through and `relate` says how it belongs. Gives what is new.
+    /// Adds what a filter lets through, of what may be seen, and `relate` says how it belongs. Gives what is new.
     fn find(
         &mut self,
         filter: Filter,
@@ -246,6 +247,16 @@ impl Teller {
         for (field, values) in &self.visible.terms {
             filter = filter.within(*field, values.clone());
         }
+        self.find_any(filter, within, relate)
+    }
+
+    /// The same of all records, whoever's they are.
+    fn find_any(
+        &mut self,
+        filter: Filter,
+        within: Range<u64>,
+        relate: impl Fn(&Told) -> Option<Relation>,
+    ) -> Result<Vec<Told>, ReadError> {
         let mut new = Vec::new();
         for entry in search(
             Arc::clone(&self.segments),
@@ -327,10 +338,12 @@ impl Teller {
         let kinds = ["admin", "keys", "recovery"].map(str::to_owned);
         let acts = acts.within(Field::Kind, kinds.into());
         let within = own.seq.saturating_add(1)..end;
-        self.find(acts, within, |told| {
-            told.changes(own).then_some(Relation::Change)
-        })
-        .map(drop)
+        let relate = |told: &Told| told.changes(own).then_some(Relation::Change);
+        // A marker that is set by an id alone is on the record as nobody's.
+        let markers = [MARKER_SET, MARKER_REINSTATED].map(str::to_owned);
+        let markers = acts.clone().within(Field::Action, markers.into());
+        self.find(acts, within.clone(), relate)?;
+        self.find_any(markers, within, relate).map(drop)
     }
 }
 

@@ -352,8 +352,8 @@ impl Device for Memory {
         })
     }
 
-    fn available(&self) -> io::Result<u64> {
-        Ok(self.with(|state| state.available))
+    fn is_low(&self, floor: u64) -> io::Result<bool> {
+        Ok(self.with(|state| state.available < floor))
     }
 
     fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {

@@ -95,6 +95,19 @@ struct SpaceCheck {
     low: bool,
 }
 
+impl SpaceCheck {
+    /// Takes up whether there is little, and says so once.
+    fn tell(&mut self, low: bool) {
+        match (std::mem::replace(&mut self.low, low), low) {
+            (false, true) => tracing::warn!(
+                "there is little room left for the log: refusals are only counted, and recorded once there is more of it"
+            ),
+            (true, false) => tracing::info!("refusals are recorded again"),
+            (false, false) | (true, true) => {}
+        }
+    }
+}
+
 /// How often free space is asked for.
 const SPACE_CHECK: Duration = Duration::from_secs(1);
 
@@ -414,9 +427,8 @@ impl Writer {
             .is_none_or(|at| monotonic.saturating_sub(at) >= SPACE_CHECK);
         if due {
             self.space.at = Some(monotonic);
-            let floor = self.parts.options.refusal_floor;
-            let free = self.parts.device.available();
-            self.space.low = free.is_ok_and(|free| free < floor);
+            let low = self.parts.device.is_low(self.parts.options.refusal_floor);
+            self.space.tell(low.unwrap_or(false));
         }
         Accepts {
             all: self.reserve && self.lost.is_none(),
@@ -457,5 +469,19 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let now = self.parts.encoder.clock().now();
         self.parts.health.ended(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SpaceCheck;
+    use crate::limits::nearing::testing::warnings;
+
+    #[test]
+    fn that_refusals_wait_is_said_once() {
+        let mut space = SpaceCheck::default();
+        let told = [false, true, true, false, false, true];
+        let warned = warnings(|| told.into_iter().for_each(|low| space.tell(low)));
+        assert_eq!(warned.len(), 2, "{warned:?}");
     }
 }

@@ -64,6 +64,8 @@ pub const LOG_TILE_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub const LOG_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// Free disk below which refusals are no longer recorded, so that issuances can be.
 pub const LOG_REFUSAL_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
+/// The same of what a bound on the log leaves, where that is less: the last tenth of the bound. A small bound is warned of first.
+pub const LOG_REFUSAL_PART: u64 = 10;
 /// Refusals of known credentials that are recorded one by one, in a second; the rest is counted.
 pub const REFUSALS_PER_SECOND: u32 = 100;
 /// Failed authentications of known credentials, and as many of unknown ones, kept until the next look at them a second

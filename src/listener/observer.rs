@@ -1,6 +1,7 @@
 //! What a listener reports, without knowing who counts it.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Counts what happens at the listeners.
 pub trait Observer: fmt::Debug + Send + Sync {
@@ -17,8 +18,8 @@ pub trait Observer: fmt::Debug + Send + Sync {
 pub enum Outcome {
     /// The connection is served.
     Served,
-    /// The client certificate was refused, with the code of [`crate::trust::CertificateRefusal`].
-    Certificate(&'static str),
+    /// The client certificate was refused, with the code of [`crate::trust::CertificateRefusal`], and where it came from.
+    Certificate(&'static str, IpAddr),
     /// TLS could not be agreed on, or it was not TLS at all.
     Tls,
     /// The handshake took longer than [`crate::limits::HANDSHAKE`].
@@ -53,7 +54,7 @@ impl Outcome {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Served => "ok",
-            Self::Certificate(code) => code,
+            Self::Certificate(code, _) => code,
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::ProxyHeader => "proxy_header",

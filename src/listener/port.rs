@@ -127,7 +127,7 @@ impl Port {
         let (stream, verdict) = VERDICT.scope(RefCell::new(None), handshake).await;
         let certificate = match verdict {
             Some(Err(refusal)) => {
-                let outcome = Outcome::Certificate(refusal.code());
+                let outcome = Outcome::Certificate(refusal.code(), address);
                 return Err((outcome, refusal.to_string().into()));
             }
             Some(Ok(certificate)) => Some(Arc::new(certificate)),
@@ -173,7 +173,7 @@ impl Port {
         // A client that has a certificate is an operator's concern, up to a rate; the noise of the network is
         // not. All are counted.
         let peer = remote.map(tracing::field::display);
-        let concern = matches!(outcome, Outcome::Certificate(_) | Outcome::ProxyHeader);
+        let concern = matches!(outcome, Outcome::Certificate(..) | Outcome::ProxyHeader);
         if concern && self.lines.allow(self.edge.clock.monotonic()) {
             tracing::info!(peer, code, %reason, "connection refused");
         } else {

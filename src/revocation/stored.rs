@@ -8,7 +8,7 @@
 //! broker that knows only version 1 refuses the second as a form that it does not read, and so never tells of it to all.
 
 use super::HotSet;
-use crate::id::Tenant;
+use crate::id::{Owner, Tenant};
 use crate::marker::{Cover, Marker, MarkerId, Second};
 use crate::store::replica::Apply;
 use crate::store::{Entry, Key, Op, Revision, TooLarge, Value};
@@ -49,6 +49,9 @@ pub struct Told {
     pub author: String,
     /// When.
     pub at: Timestamp,
+    /// Whose key it is, or is of, where that is known. Earlier versions did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
 }
 
 /// A marker and what is told of it.
@@ -215,6 +218,7 @@ mod tests {
                 reason: "tests".to_owned(),
                 author: "uid:0".to_owned(),
                 at: Timestamp::from_second(1_500_000_000).unwrap(),
+                owner: tenant.map(|name| Owner::parse(name).unwrap()),
             },
         }
     }

@@ -414,7 +414,8 @@ mod tests {
         metrics.revocations_wait(3);
         metrics.clock_is_unconfirmed_for(Duration::from_millis(7_900));
         metrics.reloaded("server certificate", false);
-        metrics.attempt(Outcome::Certificate("certificate_revoked"));
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        metrics.attempt(Outcome::Certificate("certificate_revoked", address));
         metrics.opened();
         leak::Observer::reported(&metrics, leak::Outcome::Revoked);
         let text = metrics.encode().unwrap();

@@ -5,7 +5,7 @@ use crate::administration::change::{
     Author, Committed, Note, Precondition, raced, too_large, unread,
 };
 use crate::audit::{ActKind, MARKER_REINSTATED, MARKER_SET};
-use crate::id::{CredentialId, Tenant};
+use crate::id::{CredentialId, Owner, Tenant};
 use crate::limits;
 use crate::marker::{Cover, Kind, MarkerId, Second};
 use crate::refusal::{Code, Denial, Fault, Refusal};
@@ -51,6 +51,8 @@ impl RevocationAdmin {
                     new.marker.cover = old.marker.cover.merge(wanted);
                     // What is of two is of none.
                     new.tenant = new.tenant.filter(|new| old.tenant.as_ref() == Some(new));
+                    // It is one thing, which not everybody has in hand.
+                    new.told.owner = new.told.owner.or_else(|| old.told.owner.clone());
                     if is_nothing_new(&new, &old, is_repeated) {
                         return Ok(old);
                     }
@@ -247,6 +249,7 @@ struct Noted {
     action: &'static str,
     target: String,
     credential: Option<CredentialId>,
+    owner: Option<Owner>,
     tenant: Option<Tenant>,
     change: serde_json::Value,
 }
@@ -265,6 +268,7 @@ fn noted(action: &'static str, stored: &StoredMarker, state: &str) -> Noted {
         credential: is_credential
             .then(|| CredentialId::parse(&told.thing).ok())
             .flatten(),
+        owner: told.owner.clone(),
         tenant: tenant.clone(),
         change: json!({
             "marker": marker.id.to_string(), "state": state, "before": before.instant(), "until": until.instant(),
@@ -280,7 +284,7 @@ impl Noted {
             action: self.action,
             target: &self.target,
             credential: self.credential,
-            owner: None,
+            owner: self.owner.as_ref(),
             tenant: self.tenant.as_ref(),
             change: self.change.clone(),
         }

@@ -288,3 +288,26 @@ async fn a_leak_that_waits_to_be_written_is_told_once_and_in_the_words_of_its_re
     world.away(false);
     assert_eq!(world.recorded(&id).await.len(), 1);
 }
+
+/// By its id alone it is revoked for longer, since its end is not known: that tells nothing of whose it is.
+#[tokio::test]
+async fn whose_a_token_is_stays_known_when_it_is_revoked_by_its_id_as_well() {
+    let world = World::new();
+    let key = world.key("team", 0).await;
+    let known = InHand {
+        end: at(NOW + 100),
+        root: Some(CredentialId::ApiKey(key)),
+    };
+    let id = crate::id::TokenId::new([7; 16]);
+    for (known, written) in [(Some(known), 1), (None, 2)] {
+        let token = Revocable::Token(id, known);
+        world
+            .revoke(&token, &Precondition::default())
+            .await
+            .unwrap();
+        let records = world.records("marker.set").await;
+        assert_eq!(records.len(), written);
+        let its = |record: &String| record.contains(r#""owner":"team""#);
+        assert!(records.iter().all(its), "{records:?}");
+    }
+}

@@ -44,8 +44,13 @@ impl Room {
     }
 
     /// What it may still take.
-    pub(super) fn left(&self) -> u64 {
+    fn left(&self) -> u64 {
         self.bound.saturating_sub(self.used())
+    }
+
+    /// Whether that is less than `floor`, or than its last part where the bound is small: one below `floor` is not low for ever.
+    pub(super) fn is_low(&self, floor: u64) -> bool {
+        self.left() < floor.min(self.bound / limits::LOG_REFUSAL_PART)
     }
 
     /// Room for `bytes` to be appended.
@@ -105,6 +110,23 @@ fn full() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_low_in_its_last_part_or_below_the_floor() {
+        let bound = 100 * limits::LOG_REFUSAL_PART;
+        for (floor, least) in [(u64::MAX, 100), (100, 100), (30, 30), (0, 0)] {
+            let room = Room::new(Some(bound), 0);
+            let most = usize::try_from(bound - least).unwrap();
+            room.append(most).unwrap();
+            assert!(!room.is_low(floor), "{floor}");
+            if least > 0 {
+                room.append(1).unwrap();
+                assert!(room.is_low(floor), "{floor}");
+            }
+        }
+        let unbounded = Room::new(None, 0);
+        assert!(!unbounded.is_low(u64::MAX));
+    }
 
     #[test]
     fn bound_and_reserve_hold_at_n_and_n_plus_one() {

@@ -119,8 +119,8 @@ impl Device for Counting {
         self.0.keep_reserve()
     }
 
-    fn available(&self) -> io::Result<u64> {
-        self.0.available()
+    fn is_low(&self, floor: u64) -> io::Result<bool> {
+        self.0.is_low(floor)
     }
 
     fn keep_acknowledged(&self, bytes: &[u8]) -> io::Result<()> {

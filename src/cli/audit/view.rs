@@ -1,5 +1,6 @@
 //! A record for people: the part of it that says what happened, without what a terminal would obey.
 
+use crate::audit::LocalUser;
 use crate::audit::read::Entry;
 use crate::cli::output::{escaped, visible};
 use anstyle::{AnsiColor, Style};
@@ -57,6 +58,7 @@ struct Reach {
 #[serde(default)]
 struct Peer {
     address: String,
+    uid: LocalUser,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,6 +105,7 @@ impl View {
             &self.sub,
             &self.credential,
             &self.peer_id,
+            &self.peer.uid.0,
             &self.peer.address,
         ];
         names
@@ -314,6 +317,12 @@ mod tests {
         let shown = View::of(&entry(line)).line();
         let bare = anstream::adapter::strip_str(&shown).to_string();
         assert_eq!(bare.trim(), "checkpoint  log.checkpoint checkpoint:6");
+    }
+
+    #[test]
+    fn a_local_user_is_somebody() {
+        let line = r#"{"v":1,"seq":7,"kind":"refuse","peer":{"uid":0}}"#;
+        assert_eq!(View::of(&entry(line)).who(), "uid:0");
     }
 
     #[test]

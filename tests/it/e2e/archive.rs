@@ -169,6 +169,40 @@ async fn a_rollback_of_a_log_that_begins_later_is_refused_with_the_way_out() {
     site.verify_log(&mut Vec::new());
 }
 
+/// Far from its bound, the smallest one takes refusals like any other; near it, it leaves the room to tokens, and says so.
+#[tokio::test]
+async fn a_small_log_takes_refusals_until_it_nears_its_bound() {
+    let bound = limits::SMALLEST_LOG;
+    let site = Site::with(|setup| set(setup, &format!("max_bytes = {bound}")));
+    let mut broker: Broker = site.start().await;
+    let refused = async |broker: &Broker| broker.anybody().await.no(ask(peer(), "shop")).await;
+    let recorded = |broker: &Broker| {
+        let records = broker.records().into_iter();
+        records
+            .filter(|record| record["kind"] == "refusals")
+            .count()
+    };
+    refused(&broker).await;
+    until("a record of it", async || recorded(&broker) > 0).await;
+    broker.terminate().await;
+
+    let before = recorded(&broker);
+    let large = File::create(site.path("data/log/of-somebody")).unwrap();
+    large.set_len(bound / 100 * 92).unwrap();
+    broker.restart().await;
+    broker.says("max_bytes").await;
+    broker.says("refusals are only counted").await;
+    refused(&broker).await;
+    broker.web().await.yes(ask(peer(), "shop")).await;
+    broker.terminate().await;
+    assert_eq!(recorded(&broker), before);
+
+    fs::remove_file(site.path("data/log/of-somebody")).unwrap();
+    broker.restart().await;
+    refused(&broker).await;
+    until("a record again", async || recorded(&broker) > before).await;
+}
+
 #[tokio::test]
 async fn a_log_that_is_too_large_issues_nothing_and_says_so() {
     let bound = limits::SMALLEST_LOG;

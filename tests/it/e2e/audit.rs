@@ -1,10 +1,11 @@
 //! Reading the log: who sees what of it, and as it comes.
 
 mod changed;
+mod revoked;
 mod story;
 mod tail;
 
-use crate::support::broker::{Broker, LOOK, Site, api_key, ask, peer, refusal, spec};
+use crate::support::broker::{Broker, Caller, LOOK, Site, api_key, ask, peer, refusal, spec};
 use crate::support::edge::within;
 use cambist::proto::audit_client::AuditClient;
 use cambist::proto::{
@@ -235,6 +236,34 @@ async fn a_revoked_certificate_ends_what_its_holder_follows() {
     assert_eq!(refusal(&status), "credential_refused");
     let told = query(&client, QueryRequest::default()).await.unwrap_err();
     assert_eq!(refusal(&told), "credential_refused");
+}
+
+/// Of a user of the machine nothing is told but its number, where it showed nothing else.
+#[tokio::test]
+async fn a_local_user_is_found_by_what_it_was_refused() {
+    let broker = broker().await;
+    let user = Caller::new(broker.local().await);
+    let code = user.no(ask(peer(), "shop")).await;
+    let own = format!("uid:{}", rustix::process::getuid().as_raw());
+    broker.record(|record| record["code"] == *code).await;
+    let refusals = async |principal: &str| {
+        let filter = RecordFilter {
+            kinds: vec!["refuse".to_owned()],
+            principals: vec![principal.to_owned()],
+            ..RecordFilter::default()
+        };
+        let request = QueryRequest {
+            filter: Some(filter),
+            ..QueryRequest::default()
+        };
+        query(&administrator(&broker).await, request).await.unwrap()
+    };
+    let found: Vec<_> = refusals(&own).await.iter().map(parsed).collect();
+    let [found] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(found["code"], *code);
+    assert!(refusals("uid:4294967294").await.is_empty());
 }
 
 #[tokio::test]

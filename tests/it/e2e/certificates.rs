@@ -3,7 +3,7 @@
 use crate::support::broker::{
     Broker, Caller, LOOK, Svid, api_key, ask, claims, crl, peer, refusal, token,
 };
-use crate::support::edge::within;
+use crate::support::edge::{until, within};
 use crate::support::svid::Authority;
 use cambist::proto::ListKeysRequest;
 use cambist::proto::inventory_client::InventoryClient;
@@ -104,6 +104,49 @@ async fn a_certificate_that_ends_ends_its_connections_calls() {
     let caller = broker.workload(&brief).await;
     caller.yes(ask(peer(), "shop")).await;
     until_refused(&caller, "credential_refused").await;
+}
+
+/// It never gets as far as a call, and there is a trace of it all the same: why, how often, and from which network.
+#[tokio::test]
+async fn a_certificate_that_is_refused_in_the_handshake_is_on_the_record() {
+    let broker = Broker::start().await;
+    let revoked = broker.svid("spiffe://example.org/web");
+    let ended = broker.svid_for("spiffe://example.org/web", -1);
+    replace(
+        &broker.path("example.org.crl"),
+        &crl(&broker.home, &[revoked.serial]),
+    );
+    let counted = async |code: &str| {
+        let name = format!("connection_attempts_total{{outcome=\"{code}\"}}");
+        broker.metric(&name).await.unwrap()
+    };
+    for (svid, code) in [
+        (&revoked, "certificate_revoked"),
+        (&ended, "certificate_expired"),
+    ] {
+        until(code, async || {
+            let caller = Caller::new(broker.endpoint(Some(svid)).channel_lazy());
+            let answer = caller.exchange(ask(peer(), "shop")).await;
+            // The list may not be followed yet.
+            drop(answer);
+            counted(code).await > 0
+        })
+        .await;
+    }
+    until("a record of each", async || {
+        let all = counted("certificate_revoked").await + counted("certificate_expired").await;
+        let records = broker.records();
+        let groups = records
+            .iter()
+            .filter(|record| record["kind"] == "refusals")
+            .flat_map(|record| record["refused"].as_array().unwrap());
+        let told = groups
+            .filter(|group| group["code"] == "credential_refused")
+            .inspect(|group| assert_eq!(group["network"], "127.0.0.0/24"))
+            .map(|group| group["count"].as_u64().unwrap());
+        told.sum::<u64>() == all
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub(crate) fn marker(number: usize, until: Second) -> StoredMarker {
             reason: "the laptop that held it was stolen".to_owned(),
             author: "spiffe://example.org/admin".to_owned(),
             at: Timestamp::UNIX_EPOCH,
+            owner: None,
         },
     }
 }

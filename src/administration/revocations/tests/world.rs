@@ -415,6 +415,7 @@ impl World {
             reason: String::new(),
             author: "uid:7".to_owned(),
             at: at(NOW),
+            owner: None,
         };
         let key = StoredMarker::key(&marker.id).unwrap();
         let tenant = None;
