@@ -12,6 +12,7 @@ use crate::limits;
 use crate::proto::revoke_request::Thing;
 use crate::proto::{Hit, PeerCertificateOfCaller, RevokeRequest, RevokeResponse};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -20,6 +21,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Revoke a token, a credential, a subject, a signing key, or all that an owner has
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Who holds a token, a key, or the certificate that this command connects with, revokes it with --token, --key or \
+                        --own-certificate. The rest and --dry-run are for administrators."
+)]
 pub struct RevokeArgs {
     #[command(flatten)]
     connect: ConnectArgs,
@@ -35,9 +40,9 @@ pub struct RevokeArgs {
     /// Say what it would hit, and revoke nothing
     #[arg(long)]
     dry_run: bool,
-    /// Why, for the record
-    #[arg(long, default_value = "", required_unless_present = "dry_run")]
-    reason: String,
+    /// Why, for the record; not needed with --dry-run
+    #[arg(long, required_unless_present = "dry_run", value_parser = NonEmptyStringValueParser::new())]
+    reason: Option<String>,
     /// A name for this write, so that repeating it is harmless [default: a random one]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     idempotency_key: Option<String>,
@@ -86,7 +91,6 @@ struct ThingArgs {
 
 impl ThingArgs {
     fn thing(self) -> Result<Thing, Failure> {
-        let secret = |source: Source| source.secret(limits::TOKEN);
         let Self {
             token,
             token_id,
@@ -100,8 +104,8 @@ impl ThingArgs {
             signing_key,
             owner,
         } = self;
-        let token = token.map(secret).transpose()?;
-        let key = key.map(secret).transpose()?;
+        let token = token.map(|source| source.token()).transpose()?;
+        let key = key.map(|source| source.api_key()).transpose()?;
         let certificate = certificate.map(|source| der(&source)).transpose()?;
         let named = [
             token.map(|token| Thing::Token(token.expose().to_owned())),
@@ -166,7 +170,7 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
         thing: Some(args.thing.thing()?),
         before: args.before.map(to_proto),
         ban: args.ban,
-        reason: args.reason,
+        reason: args.reason.unwrap_or_default(),
         dry_run: args.dry_run,
         idempotency_key: idempotency_key.clone(),
     };

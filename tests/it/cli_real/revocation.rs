@@ -344,7 +344,10 @@ async fn a_file_with_certificates_of_two_is_refused_and_a_chain_is_not() {
 async fn a_line_that_says_too_little_or_too_much_is_refused() {
     let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
-    let file = broker.argument("key");
+    let [file, log, empty] = ["key", "build.log", "empty"].map(|name| broker.argument(name));
+    let key = fs::read_to_string(&file).unwrap();
+    fs::write(&log, format!("deploying\n{key}done\n")).unwrap();
+    fs::write(&empty, "").unwrap();
     for line in [
         &["revoke", "--reason", "x"][..],
         &["revoke", "--key", &file],
@@ -359,7 +362,10 @@ async fn a_line_that_says_too_little_or_too_much_is_refused() {
             "--reason",
             "x",
         ],
+        &["revoke", "--key", &file, "--reason", ""],
         &["revoke", "--certificate", &file, "--reason", "x"],
+        &["revoke", "--token", &file, "--reason", "x"],
+        &["revoke", "--token", &empty, "--reason", "x"],
         &["marker", "reinstate", "x"],
         // What `openssl x509 -fingerprint` prints.
         &[
@@ -375,4 +381,16 @@ async fn a_line_that_says_too_little_or_too_much_is_refused() {
     }
     let nothing = ["revoke", "--token-id", "x", "--reason", "x", "--json"];
     assert_refused(&broker.run_as_admin(&nothing).await, "invalid_request");
+    let banned = ["revoke", "--key", &file, "--ban", "--reason", "x", "--json"];
+    let banned = broker.run_as_admin(&banned).await;
+    assert_refused(&banned, "invalid_request");
+    let cause = banned.error()["cause"].as_str().unwrap().to_owned();
+    assert!(cause.starts_with("ban:"), "{cause}");
+    let log = ["revoke", "--key", &log, "--reason", "x", "--json"];
+    let error = broker.run_as_admin(&log).await.error();
+    let help = error["help"].as_str().unwrap();
+    assert!(help.contains("cambist scan"), "{help}");
+    let help = broker.run_as_admin(&["revoke", "--help"]).await.stdout;
+    assert!(!help.contains("[default: \"\"]"), "{help}");
+    assert!(help.contains("for administrators"), "{help}");
 }
