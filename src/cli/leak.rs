@@ -69,11 +69,10 @@ pub(super) async fn run(args: LeakArgs, world: &World) -> Result<(), Failure> {
     let answer = client.report_leak(request).await;
     let answer = answer
         .map_err(|status| {
-            let failure = Connection::unsure(&status, &idempotency_key);
-            match failure.code() == Code::NotAuthorised.code() {
-                true => failure.also("anybody with a key's text revokes it with `cambist revoke --key FILE --reason WHY`"),
-                false => failure,
-            }
+            Connection::unsure(&status, &idempotency_key).also_after(
+                Code::NotAuthorised,
+                "anybody with a key's text revokes it with `cambist revoke --key FILE --reason WHY`",
+            )
         })?
         .into_inner();
     let reported = Reported {

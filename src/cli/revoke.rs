@@ -11,6 +11,7 @@ use super::world::World;
 use crate::limits;
 use crate::proto::revoke_request::Thing;
 use crate::proto::{Hit, PeerCertificateOfCaller, RevokeRequest, RevokeResponse};
+use crate::refusal::Code;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
@@ -176,7 +177,12 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
     };
     let connection = args.connect.connect().await?;
     let answer = connection.revocation().revoke(request).await;
-    let answer = answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;
+    let answer = answer.map_err(|status| {
+        Connection::unsure(&status, &idempotency_key).also_after(
+            Code::NotAuthorised,
+            "who holds it revokes it with --token FILE, --key FILE or --own-certificate, and without --dry-run",
+        )
+    })?;
     let RevokeResponse {
         markers,
         revision,

@@ -256,7 +256,10 @@ mod leases {
         assert_eq!(tokens.status().failure, Some(refusal("credential_refused")));
         assert_eq!(tokens.token().await.unwrap().id(), first.id());
         tokio::time::sleep(seconds(701)).await;
-        assert_eq!(tokens.token().await.unwrap_err(), refusal("credential_refused"));
+        assert_eq!(
+            tokens.token().await.unwrap_err(),
+            refusal("credential_refused")
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -394,3 +394,35 @@ async fn a_line_that_says_too_little_or_too_much_is_refused() {
     assert!(!help.contains("[default: \"\"]"), "{help}");
     assert!(help.contains("for administrators"), "{help}");
 }
+
+#[tokio::test]
+async fn who_may_not_ask_like_that_is_told_how_it_may() {
+    let broker = Site::new().start().await;
+    create_key(&broker, "key", &[]).await;
+    let made = token(&broker, "key", "token").await;
+    let file = broker.argument("token");
+    let [cert, key] = [&broker.web.certificate, &broker.web.key].map(|path| path.to_str().unwrap());
+    let as_web = ["--cert", cert, "--cert-key", key, "--json"];
+    let (jti, issuer) = (made["token_id"].as_str().unwrap(), &*broker.issuer);
+    let of_shop = ["--live", "--issuer", issuer, "--audience", "shop"];
+    for (line, way) in [
+        (
+            &["revoke", "--token-id", jti, "--reason", "x"][..],
+            "--own-certificate",
+        ),
+        (
+            &["revoke", "--token", &file, "--dry-run"],
+            "--own-certificate",
+        ),
+        (&["jwt", "check", &file], "--served-by"),
+        (
+            &[&["jwt", "verify", &file], &of_shop[..]].concat(),
+            "--served-by",
+        ),
+    ] {
+        let ran = broker.run_as_anybody(&[line, &as_web].concat()).await;
+        assert_refused(&ran, "not_authorised");
+        let help = ran.error()["help"].as_str().unwrap().to_owned();
+        assert!(help.contains(way), "{line:?}: {help}");
+    }
+}
