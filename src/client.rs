@@ -40,5 +40,5 @@ pub use error::Error;
 pub use exchange::{Ask, exchange};
 pub use material::TlsFiles;
 pub use source::{Source, Text, TokenType};
-pub use token::Token;
+pub use token::{Receipt, Token};
 pub use tokens::{Builder, Status, Tokens};

@@ -5,6 +5,7 @@ mod client;
 
 use super::exit::Exit;
 use crate::config::Problem;
+use crate::refusal::Code;
 use serde::Serialize;
 
 /// A command's failure. Holds no secret.
@@ -122,6 +123,15 @@ impl Failure {
             first => format!("{first}; {next}"),
         };
         self.next(both)
+    }
+
+    /// With something to do besides, where this is why: what helps depends on the command too.
+    #[must_use]
+    pub(super) fn also_after(self, code: Code, next: &str) -> Self {
+        match *self.code == *code.code() {
+            true => self.also(next),
+            false => self,
+        }
     }
 
     /// The exit code.

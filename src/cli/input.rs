@@ -2,6 +2,8 @@
 
 use super::failure::Failure;
 use crate::id::KeyPublicId;
+use crate::jose::Unverified;
+use crate::limits;
 use crate::secret::{self, Secret, api_key};
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,6 +35,34 @@ impl Source {
     pub(super) fn secret(&self, limit: usize) -> Result<Secret, Failure> {
         let text = Zeroizing::new(self.text(limit)?);
         Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// Reads the text of one API key.
+    ///
+    /// # Errors
+    /// As [`Source::secret`], and when it is none.
+    pub(super) fn api_key(&self) -> Result<Secret, Failure> {
+        let text = self.secret(limits::TOKEN)?;
+        match api_key::parse(text.expose()) {
+            Ok(_) => Ok(text),
+            Err(_) => Err(Failure::usage(format!("{} does not hold one API key", self.name()))
+                .why("it is not cmb_, an id and a secret with a right checksum, or something stands around it")
+                .next("cambist scan FILE says where in a file there are keys")),
+        }
+    }
+
+    /// Reads the text of one token.
+    ///
+    /// # Errors
+    /// As [`Source::secret`], and when it is none.
+    pub(super) fn token(&self) -> Result<Secret, Failure> {
+        let text = self.secret(limits::TOKEN)?;
+        match Unverified::parse(text.expose()) {
+            Ok(_) => Ok(text),
+            Err(_) => Err(Failure::usage(format!("{} does not hold one token", self.name()))
+                .why("it is not three parts in base64url with dots between and a header that tells how it is signed, or something stands around it")
+                .next("put the token's whole text into a file, and nothing else")),
+        }
     }
 
     /// Reads text of at most `limit` bytes.

@@ -17,6 +17,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+/// What to do where the broker does not tell a caller what is revoked.
+const WHO_SERVES: &str = "a workload that serves the audience may ask, once an administrator has it so: `cambist audience put NAME --served-by SUB`, or `servers` of the audience in the broker's configuration";
+
 /// Tokens
 #[derive(Args, Debug)]
 pub struct JwtArgs {

@@ -6,10 +6,8 @@ use super::input::Source;
 use super::key::{View, no_key};
 use super::output::fields;
 use super::world::World;
-use crate::limits;
 use crate::proto::ReportLeakRequest;
 use crate::refusal::Code;
-use crate::secret::api_key;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -59,13 +57,7 @@ struct Reported {
 
 pub(super) async fn run(args: LeakArgs, world: &World) -> Result<(), Failure> {
     let LeakCommand::Report(report) = args.command;
-    let name = report.key.name();
-    let text = report.key.secret(limits::TOKEN)?;
-    if api_key::parse(text.expose()).is_err() {
-        return Err(Failure::usage(format!("{name} does not hold one API key"))
-            .why("it is not cmb_, an id and a secret with a right checksum, or something stands around it")
-            .next("cambist scan FILE says where in a file there are keys"));
-    }
+    let text = report.key.api_key()?;
     let idempotency_key = world.idempotency_key(report.idempotency_key.as_deref())?;
     let request = ReportLeakRequest {
         secret: text.expose().to_owned(),
@@ -77,11 +69,10 @@ pub(super) async fn run(args: LeakArgs, world: &World) -> Result<(), Failure> {
     let answer = client.report_leak(request).await;
     let answer = answer
         .map_err(|status| {
-            let failure = Connection::unsure(&status, &idempotency_key);
-            match failure.code() == Code::NotAuthorised.code() {
-                true => failure.also("anybody with a key's text revokes it with `cambist revoke --key FILE --reason WHY`"),
-                false => failure,
-            }
+            Connection::unsure(&status, &idempotency_key).also_after(
+                Code::NotAuthorised,
+                "anybody with a key's text revokes it with `cambist revoke --key FILE --reason WHY`",
+            )
         })?
         .into_inner();
     let reported = Reported {

@@ -11,7 +11,9 @@ use super::world::World;
 use crate::limits;
 use crate::proto::revoke_request::Thing;
 use crate::proto::{Hit, PeerCertificateOfCaller, RevokeRequest, RevokeResponse};
+use crate::refusal::Code;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -20,6 +22,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Revoke a token, a credential, a subject, a signing key, or all that an owner has
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Who holds a token, a key, or the certificate that this command connects with, revokes it with --token, --key or \
+                        --own-certificate. The rest and --dry-run are for administrators."
+)]
 pub struct RevokeArgs {
     #[command(flatten)]
     connect: ConnectArgs,
@@ -35,9 +41,9 @@ pub struct RevokeArgs {
     /// Say what it would hit, and revoke nothing
     #[arg(long)]
     dry_run: bool,
-    /// Why, for the record
-    #[arg(long, default_value = "", required_unless_present = "dry_run")]
-    reason: String,
+    /// Why, for the record; not needed with --dry-run
+    #[arg(long, required_unless_present = "dry_run", value_parser = NonEmptyStringValueParser::new())]
+    reason: Option<String>,
     /// A name for this write, so that repeating it is harmless [default: a random one]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     idempotency_key: Option<String>,
@@ -86,7 +92,6 @@ struct ThingArgs {
 
 impl ThingArgs {
     fn thing(self) -> Result<Thing, Failure> {
-        let secret = |source: Source| source.secret(limits::TOKEN);
         let Self {
             token,
             token_id,
@@ -100,8 +105,8 @@ impl ThingArgs {
             signing_key,
             owner,
         } = self;
-        let token = token.map(secret).transpose()?;
-        let key = key.map(secret).transpose()?;
+        let token = token.map(|source| source.token()).transpose()?;
+        let key = key.map(|source| source.api_key()).transpose()?;
         let certificate = certificate.map(|source| der(&source)).transpose()?;
         let named = [
             token.map(|token| Thing::Token(token.expose().to_owned())),
@@ -173,13 +178,18 @@ pub(super) async fn run(args: RevokeArgs, world: &World) -> Result<(), Failure> 
         thing: Some(thing),
         before: args.before.map(to_proto),
         ban: args.ban,
-        reason: args.reason,
+        reason: args.reason.unwrap_or_default(),
         dry_run: args.dry_run,
         idempotency_key: idempotency_key.clone(),
     };
     let connection = args.connect.connect().await?;
     let answer = connection.revocation().revoke(request).await;
-    let answer = answer.map_err(|status| Connection::unsure(&status, &idempotency_key))?;
+    let answer = answer.map_err(|status| {
+        Connection::unsure(&status, &idempotency_key).also_after(
+            Code::NotAuthorised,
+            "who holds it revokes it with --token FILE, --key FILE or --own-certificate, and without --dry-run",
+        )
+    })?;
     let RevokeResponse {
         markers,
         revision,

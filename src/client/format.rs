@@ -1,7 +1,7 @@
 //! The forms in which a token is handed to other programs.
 
-use super::Token;
 use super::exec::{ExecCredential, Version};
+use super::{Receipt, Token};
 use crate::secret::Secret;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -36,6 +36,9 @@ struct Document<'a> {
     token_id: String,
     credential_id: &'a str,
     bound: bool,
+    /// Where its record is in the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<&'a Receipt>,
 }
 
 /// Prints a token, without a line break at the end. The result is as secret as the token.
@@ -56,6 +59,7 @@ pub fn render(token: &Token, format: Format, exec: Version) -> Result<Secret, se
             token_id: token.id().to_string(),
             credential_id: token.credential_id(),
             bound: token.is_bound(),
+            receipt: token.receipt(),
         })?,
         Format::ExecCredential => serde_json::to_string(&ExecCredential::new(token, exec))?,
     };
@@ -104,6 +108,7 @@ mod tests {
                 "token_id": "BwcHBwcHBwcHBwcHBwcHBw",
                 "credential_id": "key:0123456789abcdef",
                 "bound": false,
+                "receipt": {"origin": "localhost/node-1", "index": 42},
             })
         );
     }

@@ -19,7 +19,7 @@ pub(super) const OVERDUE: u32 = 90;
 const OUTAGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// Shortest and longest wait after a definitive refusal: asking again hardly helps before somebody acts.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// First ceiling of an outage's wait; it doubles with each failure.
+/// First ceiling of an outage's wait; it doubles with each failure. A refusal's begins at twice its shortest wait.
 const FIRST: Duration = Duration::from_millis(500);
 
 /// The age at which a token is renewed: uniform between [`EARLIEST`] and [`LATEST`] of its lifetime.
@@ -64,7 +64,7 @@ impl Backoff {
     /// How long to wait after `error`.
     pub(crate) fn after(&mut self, error: &Error, draw: u64) -> Duration {
         let (floor, cap) = if error.is_refusal() { REFUSED } else { OUTAGE };
-        let ceiling = floor.max(FIRST) * 2_u32.saturating_pow(self.failures.min(16));
+        let ceiling = (floor * 2).max(FIRST) * 2_u32.saturating_pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         let wait = between(floor, ceiling.clamp(floor, cap), draw);
         wait.max(
@@ -124,6 +124,14 @@ mod tests {
         assert_eq!(renewal_age(lifetime, 0), Duration::from_secs(630));
         let last = renewal_age(lifetime, u64::MAX);
         assert!(last > Duration::from_millis(764_999), "{last:?}");
+    }
+
+    #[test]
+    fn the_first_wait_is_drawn_too() {
+        for error in [Error::Unreachable("".into()), refusal("revoked", None)] {
+            let [low, high] = [0, u64::MAX].map(|draw| Backoff::default().after(&error, draw));
+            assert!(high > low + low / 2, "{low:?} {high:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::proto;
 use crate::secret::Secret;
 use http::HeaderValue;
 use jiff::Timestamp;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,16 @@ struct Inner {
     id: TokenId,
     credential_id: Box<str>,
     bound: bool,
+    receipt: Option<Receipt>,
+}
+
+/// Where in the audit log the record of an issue is; not a secret. The log proves that it is there: `cambist audit prove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// The log, as its checkpoints name it.
+    pub origin: Box<str>,
+    /// The record's index in it.
+    pub index: u64,
 }
 
 impl Token {
@@ -74,6 +85,12 @@ impl Token {
     pub fn is_bound(&self) -> bool {
         self.0.bound
     }
+
+    /// Where its record is, as far as the broker tells.
+    #[must_use]
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.0.receipt.as_ref()
+    }
 }
 
 impl TryFrom<proto::ExchangeResponse> for Token {
@@ -89,7 +106,7 @@ impl TryFrom<proto::ExchangeResponse> for Token {
             token_id,
             credential_id,
             bound,
-            receipt: _,
+            receipt,
         } = answer;
         let value = Secret::new(access_token);
         if !is_token(value.expose()) {
@@ -101,8 +118,13 @@ impl TryFrom<proto::ExchangeResponse> for Token {
         if expires_in == 0 {
             return Err(unusable("a token that has lapsed already"));
         }
-        if credential_id.len() > limits::NAME || credential_id.chars().any(char::is_control) {
+        if !is_name(&credential_id, limits::NAME) {
             return Err(unusable("a malformed credential id"));
+        }
+        if let Some(receipt) = &receipt
+            && !is_name(&receipt.origin, limits::ORIGIN)
+        {
+            return Err(unusable("a receipt of a malformed log"));
         }
         let scopes = scope_set(&scopes).map_err(|error| unusable(&error.to_string()))?;
         Ok(Self(Arc::new(Inner {
@@ -114,8 +136,17 @@ impl TryFrom<proto::ExchangeResponse> for Token {
             id: TokenId::parse(&token_id).map_err(|error| unusable(&error.to_string()))?,
             credential_id: credential_id.into(),
             bound,
+            receipt: receipt.map(|proto::Receipt { origin, index }| Receipt {
+                origin: origin.into(),
+                index,
+            }),
         })))
     }
+}
+
+/// Text that can be shown: of at most so many bytes.
+fn is_name(text: &str, longest: usize) -> bool {
+    text.len() <= longest && !text.chars().any(char::is_control)
 }
 
 fn scope_set(texts: &[String]) -> Result<ScopeSet, InvalidScope> {
@@ -168,7 +199,10 @@ pub(super) mod tests {
             token_id: TokenId::new([7; 16]).to_string(),
             credential_id: "key:0123456789abcdef".to_owned(),
             bound: false,
-            receipt: None,
+            receipt: Some(proto::Receipt {
+                origin: "localhost/node-1".to_owned(),
+                index: 42,
+            }),
         }
     }
 
@@ -206,6 +240,15 @@ pub(super) mod tests {
             |a| a.scopes = (0..=limits::SCOPES).map(|i| format!("s{i}")).collect()
         ));
         assert!(refused(|a| a.token_id = "x".into()));
+        assert!(!refused(|a| a.receipt = None));
+        let of = |length| {
+            move |a: &mut proto::ExchangeResponse| {
+                let origin = "o".repeat(length);
+                a.receipt = Some(proto::Receipt { origin, index: 0 });
+            }
+        };
+        assert!(!refused(of(limits::ORIGIN)));
+        assert!(refused(of(limits::ORIGIN + 1)));
         assert!(!refused(|a| a.credential_id = "k".repeat(limits::NAME)));
         assert!(refused(|a| a.credential_id = "k".repeat(limits::NAME + 1)));
     }

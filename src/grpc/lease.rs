@@ -5,12 +5,13 @@
 
 use super::convert;
 use super::exchange;
+use super::status;
 use crate::authn::Peer;
 use crate::exchange::{Exchange, Times};
 use crate::limits;
 use crate::marker::{Fence, Part, Thing};
 use crate::proto::{ExchangeRequest, LeaseRequest, LeaseResponse};
-use crate::refusal::{Code, Denial, Fault, Refusal};
+use crate::refusal::{Denial, Fault};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,12 +142,10 @@ async fn renew(
     }
 }
 
-/// Tells the caller what took the right away.
+/// Tells the caller what took the right away: its credential may be good all the same.
 async fn withdraw(items: &mpsc::Sender<Result<LeaseResponse, Status>>, part: &Part) {
-    let cause = format!("its {} was revoked", part.kind.name());
-    let refusal = Refusal::new(Code::Revoked, cause);
     // Nobody is there to be told where this fails.
-    let _ = items.send(Err(refusal.into())).await;
+    let _ = items.send(Err(status::withdrawn(part.kind))).await;
 }
 
 /// Ends when a marker covers any of it.
@@ -187,6 +186,7 @@ fn until(broker: &Exchange, at: Option<&prost_types::Timestamp>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::{Code, Refusal};
 
     #[test]
     fn a_lease_outlasts_what_is_no_word_on_the_callers_right() {

@@ -1,6 +1,7 @@
 //! Denials as gRPC statuses: one exhaustive match, no wildcard.
 
 use crate::audit::ReadError;
+use crate::marker::Kind;
 use crate::refusal::{Code as Refused, Denial, Fault, Refusal};
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -39,6 +40,14 @@ impl From<Refusal> for Status {
         status.set_source(Arc::new(refusal));
         status
     }
+}
+
+/// The status that ends a lease whose last token a marker covers, with what that marker is of: no secret to whoever holds
+/// the token.
+pub(super) fn withdrawn(kind: Kind) -> Status {
+    let code = Refused::Revoked;
+    let text = format!("{code}: by a marker of kind {}", kind.name());
+    build(refusal_code(code), text, code.code())
 }
 
 /// The status of what is on the record already.

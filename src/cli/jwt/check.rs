@@ -9,6 +9,7 @@ use crate::cli::time::{from_proto, relative};
 use crate::cli::world::World;
 use crate::limits;
 use crate::proto::{CheckRequest, CheckResponse};
+use crate::refusal::Code;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -46,7 +47,9 @@ pub(super) async fn run(args: CheckArgs, world: &World) -> Result<(), Failure> {
         presenter_certificate_sha256: Vec::new(),
     };
     let answer = connection.revocation().check(request).await;
-    let answer = answer.map_err(|status| Failure::from_status(&status))?;
+    let answer = answer.map_err(|status| {
+        Failure::from_status(&status).also_after(Code::NotAuthorised, super::WHO_SERVES)
+    })?;
     let CheckResponse {
         active,
         issuer,

@@ -9,6 +9,7 @@ use crate::cli::world::World;
 use crate::id::Audience;
 use crate::jose::KeySet;
 use crate::limits;
+use crate::refusal::Code;
 use crate::secret::Secret;
 use crate::verify::{
     AccessToken, Binding, Feed, FetchError, Fetcher, Guard, Keys, Presenter, Staleness, Verifier,
@@ -98,7 +99,9 @@ async fn live(
         .build()
         .map_err(Failure::from_client)?;
     let all = feed.caught_up(limits::CLIENT_CALL).await;
-    all.map_err(Failure::from_client)?;
+    all.map_err(|error| {
+        Failure::from_client(error).also_after(Code::NotAuthorised, super::WHO_SERVES)
+    })?;
     let audience = args.audience.clone();
     let guard = Guard::builder(&args.issuer, audience, Keys::fixed(keys), feed).build();
     let fresh = Staleness::refuse_beyond(limits::STALENESS);

@@ -101,7 +101,8 @@ impl TokenFile {
         &self.0.path
     }
 
-    /// Writes each renewed token. A token that could not be written is tried again; the old one stays.
+    /// Writes each renewed token. A token that could not be written is tried again; the old one stays, as one that was
+    /// revoked does until there is another: a file that is gone or empty would tell its reader no more.
     pub(super) async fn renew(&self, tokens: &Tokens, mut last: Token) -> Infallible {
         loop {
             let Ok(token) = tokens.successor(&last).await else {

@@ -83,6 +83,11 @@ impl State {
         lapses
     }
 
+    /// Lets go of the token at hand: it is known to be refused everywhere.
+    pub(super) fn discard(&self) {
+        self.held.store(None);
+    }
+
     pub(super) fn fail(&self, error: Error) {
         self.progress
             .send_modify(|progress| progress.failure = Some(error));

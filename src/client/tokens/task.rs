@@ -127,7 +127,13 @@ impl<B: Broker> Task<B> {
             delivery = match next {
                 Ok(Ok(Some(delivery))) => delivery,
                 Ok(Ok(None)) => return Ok(()),
-                Ok(Err(error)) => return Err(error),
+                Ok(Err(error)) => {
+                    // So it ends where what it delivered last is revoked; there may be another at once.
+                    if error.refusal() == Some(Code::Revoked) {
+                        self.discard();
+                    }
+                    return Err(error);
+                }
                 Err(_) => return Err(Error::Unreachable("the lease is overdue".into())),
             };
             since = self.state.elapsed();
@@ -141,6 +147,12 @@ impl<B: Broker> Task<B> {
         let age = renewal::renewal_age(lapses.saturating_sub(since), draw);
         self.due = since.saturating_add(age);
         self.backoff.reset();
+    }
+
+    /// The token at hand is no longer good: another is due.
+    fn discard(&mut self) {
+        self.state.discard();
+        self.due = Duration::ZERO;
     }
 
     /// Until the token at hand is due, and at least for `wait`; shorter only where it lapses unawares.

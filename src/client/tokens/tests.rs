@@ -250,13 +250,35 @@ mod leases {
         lease.deliver(900, None);
         let first = tokens.token().await.unwrap();
         tokio::time::sleep(seconds(100)).await;
-        rig.broker.refuse_leases(refusal("revoked"));
-        lease.end(Err(refusal("revoked")));
+        rig.broker.refuse_leases(refusal("credential_refused"));
+        lease.end(Err(refusal("credential_refused")));
         tokio::time::sleep(seconds(100)).await;
-        assert_eq!(tokens.status().failure, Some(refusal("revoked")));
+        assert_eq!(tokens.status().failure, Some(refusal("credential_refused")));
         assert_eq!(tokens.token().await.unwrap().id(), first.id());
         tokio::time::sleep(seconds(701)).await;
-        assert_eq!(tokens.token().await.unwrap_err(), refusal("revoked"));
+        assert_eq!(
+            tokens.token().await.unwrap_err(),
+            refusal("credential_refused")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_was_revoked_is_not_served_and_another_is_asked_for_soon() {
+        for (draw, again) in [(0, 105), (u64::MAX, 109)] {
+            let rig = Rig::drawing(draw);
+            let lease = rig.broker.offer_lease();
+            let tokens = rig.tokens();
+            lease.deliver(900, None);
+            let first = tokens.token().await.unwrap();
+            tokio::time::sleep(seconds(100)).await;
+            lease.end(Err(refusal("revoked")));
+            tokio::time::sleep(seconds(1)).await;
+            assert_eq!(tokens.token().await.unwrap_err(), refusal("revoked"));
+            let next = rig.broker.offer_lease();
+            next.deliver(900, None);
+            assert_ne!(tokens.successor(&first).await.unwrap().id(), first.id());
+            assert_eq!(rig.broker.leases(), [0, again]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -59,7 +59,11 @@ impl RevocationService {
             on: precondition(&idempotency_key, 0)?,
         };
         if !takes_a_reach(&asked.thing) && (before.is_some() || ban) {
-            return Err(invalid("before", "only of subjects, trust domains and issuers").into());
+            return Err(match ban {
+                true => invalid("ban", "only of subjects and trust domains"),
+                false => invalid("before", "only of subjects, trust domains and issuers"),
+            }
+            .into());
         }
         let is_anothers = |issuer: &String| issuer.as_str() != &**self.gate.exchange.mint.issuer();
         if matches!(&asked.thing, Thing::Issuer(issuer) if ban || is_anothers(issuer)) {

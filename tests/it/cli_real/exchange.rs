@@ -45,6 +45,13 @@ async fn a_key_becomes_a_token_in_every_form() {
             (&said["jti"], &said["scope"]),
             (&told["token_id"], &"orders:read".into())
         );
+        let receipt = &told["receipt"];
+        assert_eq!(receipt["origin"], format!("{}/node-1", broker.issuer));
+        let index = receipt["index"].to_string();
+        let prove = ["audit", "prove", &index, "--json"];
+        let proven = broker.run_as_admin(&prove).await.json();
+        let record = proven["record"].as_str().unwrap();
+        assert!(record.contains(said["jti"].as_str().unwrap()), "{record}");
     }
 
     let told = asked(&["--format", "exec-credential"]).await.json();

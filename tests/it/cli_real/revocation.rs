@@ -1,9 +1,13 @@
 //! What a responder types: by what is in hand, for a look first, and to take it back.
 
 use super::{assert_refused, create_key, exchange};
-use crate::support::broker::{Broker, Site};
+use crate::support::broker::{Broker, Site, claims};
 use crate::support::svid::pem;
 use aws_lc_rs::digest::{SHA256, digest};
+use cambist::clock::{Clock as _, SystemClock};
+use cambist::limits;
+use cambist::marker::Second;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::fs;
 
@@ -41,6 +45,20 @@ async fn a_token_is_looked_at_revoked_listed_and_taken_back() {
         (&hit["tokens"], &hit["token_ids"][0]),
         (&1.into(), &made["token_id"])
     );
+    let look = broker.run_as_admin(&look[..4]).await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let sub = &claims(made["access_token"].as_str().unwrap())["sub"];
+    let said = [
+        ("tokens", "1 that are good now".to_owned()),
+        ("by jti", text(&made["token_id"])),
+        ("credentials", text(&made["credential_id"])),
+        ("subjects", text(sub)),
+    ];
+    let lines = look.stdout.lines().map(|line| {
+        let (name, value) = line.split_once("  ").unwrap();
+        (name, value.trim().to_owned())
+    });
+    assert_eq!(lines.collect::<Vec<_>>(), said, "{look:?}");
     assert!(is_active(&broker, "token").await);
     let revoke = [
         "revoke",
@@ -83,6 +101,139 @@ async fn a_token_is_looked_at_revoked_listed_and_taken_back() {
         listed.stdout.contains("There are no markers."),
         "{listed:?}"
     );
+    let listed = broker.run_as_admin(&["marker", "list", "--all"]).await;
+    assert!(
+        listed.stdout.contains(&id) && listed.stdout.contains("taken back"),
+        "{listed:?}"
+    );
+    let listed = ["marker", "list", "--all", "--json"];
+    let listed = broker.run_as_admin(&listed).await.json();
+    let listed = &listed["markers"][0];
+    assert_eq!(
+        (&listed["id"], &listed["reinstated"]),
+        (&id.into(), &true.into())
+    );
+}
+
+/// An instant of a marker.
+#[derive(Debug)]
+enum When {
+    /// There is none.
+    Never,
+    At(Timestamp),
+    /// That of the moment, or one that follows from it.
+    ByNow,
+}
+
+impl When {
+    fn is(&self, told: &Value) -> bool {
+        match self {
+            Self::Never => told.is_null(),
+            Self::At(at) => *told == at.to_string(),
+            Self::ByNow => told.is_string(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_thing_is_revoked_as_what_it_is_and_as_far_as_was_said() {
+    use When::{At, ByNow, Never};
+    let broker = Site::new().start().await;
+    let mut keys = Vec::new();
+    for name in ["one", "two", "three"] {
+        keys.push(format!("key:{}", create_key(&broker, name, &[]).await));
+    }
+    let made = token(&broker, "one", "token").await;
+    let claims = claims(made["access_token"].as_str().unwrap());
+    let lapses = Timestamp::from_second(claims["exp"].as_i64().unwrap()).unwrap();
+    let other = token(&broker, "one", "other").await;
+    let ring = broker
+        .run_as_admin(&["signing-key", "list", "--json"])
+        .await;
+    let ring = ring.json();
+    let active = |key: &&Value| key["state"] == "active";
+    let kid = ring["signing_keys"].as_array().unwrap().iter().find(active);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (jti, other, kid) = (
+        text(&claims["jti"]),
+        text(&other["token_id"]),
+        text(&kid.unwrap()["kid"]),
+    );
+    let svid = broker.svid("spiffe://example.org/other");
+    let [own, found] = [&broker.web, &svid].map(|svid| format!("x509:{}", svid.thumbprint()));
+    let path = svid.certificate.to_str().unwrap();
+    let [file, key] = ["token", "two"].map(|name| broker.argument(name));
+    let now = SystemClock::shared().now();
+    let before = Timestamp::from_second(now.as_second() - 3600).unwrap();
+    let then = before.to_string();
+    let [key_life, token_life] =
+        [limits::LONGEST_KEY_LIFE, limits::LONGEST_LIFETIME].map(|life| before + life);
+    let issuer = broker.issuer.as_str();
+    // As long as verifiers may forgive.
+    let end_of = |at| At(Second::end_of(at).instant().unwrap());
+    let rows: [(&[&str], &str, &str, When, When); 13] = [
+        (&["--own-certificate"], "credential", &own, Never, ByNow),
+        (&["--token", &file], "token", &jti, Never, end_of(lapses)),
+        (&["--token-id", &other], "token", &other, Never, ByNow),
+        (&["--key", &key], "credential", &keys[1], Never, ByNow),
+        (
+            &["--credential", &keys[2]],
+            "credential",
+            &keys[2],
+            Never,
+            ByNow,
+        ),
+        (&["--certificate", path], "credential", &found, Never, ByNow),
+        (
+            &["--owner", "team-shop"],
+            "credential",
+            &keys[0],
+            Never,
+            ByNow,
+        ),
+        (&["--subject", "a"], "subject", "a", ByNow, ByNow),
+        (
+            &["--subject", "b", "--before", &then],
+            "subject",
+            "b",
+            At(before),
+            end_of(key_life),
+        ),
+        (&["--subject", "c", "--ban"], "subject", "c", Never, Never),
+        (
+            &["--issuer", issuer, "--before", &then],
+            "issuer",
+            issuer,
+            At(before),
+            end_of(token_life),
+        ),
+        (
+            &["--trust-domain", "example.org", "--before", &then],
+            "trust_domain",
+            "example.org",
+            At(before),
+            Never,
+        ),
+        (&["--signing-key", &kid], "signing_key", &kid, Never, Never),
+    ];
+    for (thing, kind, name, before, until) in rows {
+        let line = [&["revoke", "--reason", "x", "--json"], thing].concat();
+        let ran = match thing {
+            ["--own-certificate"] => broker.run_as_web(&line).await,
+            _ => broker.run_as_admin(&line).await,
+        };
+        let marker = &ran.json()["markers"][0];
+        assert_eq!(
+            (&marker["kind"], &marker["thing"]),
+            (&kind.into(), &name.into()),
+            "{line:?}"
+        );
+        assert!(
+            before.is(&marker["before"]),
+            "{line:?}: {before:?}, {marker}"
+        );
+        assert!(until.is(&marker["until"]), "{line:?}: {until:?}, {marker}");
+    }
 }
 
 #[tokio::test]
@@ -205,7 +356,10 @@ async fn a_file_with_certificates_of_two_is_refused_and_a_chain_is_not() {
 async fn a_line_that_says_too_little_or_too_much_is_refused() {
     let broker = Site::new().start().await;
     create_key(&broker, "key", &[]).await;
-    let file = broker.argument("key");
+    let [file, log, empty] = ["key", "build.log", "empty"].map(|name| broker.argument(name));
+    let key = fs::read_to_string(&file).unwrap();
+    fs::write(&log, format!("deploying\n{key}done\n")).unwrap();
+    fs::write(&empty, "").unwrap();
     for line in [
         &["revoke", "--reason", "x"][..],
         &["revoke", "--key", &file],
@@ -220,7 +374,10 @@ async fn a_line_that_says_too_little_or_too_much_is_refused() {
             "--reason",
             "x",
         ],
+        &["revoke", "--key", &file, "--reason", ""],
         &["revoke", "--certificate", &file, "--reason", "x"],
+        &["revoke", "--token", &file, "--reason", "x"],
+        &["revoke", "--token", &empty, "--reason", "x"],
         &["marker", "reinstate", "x"],
         // What `openssl x509 -fingerprint` prints.
         &[
@@ -236,4 +393,48 @@ async fn a_line_that_says_too_little_or_too_much_is_refused() {
     }
     let nothing = ["revoke", "--token-id", "x", "--reason", "x", "--json"];
     assert_refused(&broker.run_as_admin(&nothing).await, "invalid_request");
+    let banned = ["revoke", "--key", &file, "--ban", "--reason", "x", "--json"];
+    let banned = broker.run_as_admin(&banned).await;
+    assert_refused(&banned, "invalid_request");
+    let cause = banned.error()["cause"].as_str().unwrap().to_owned();
+    assert!(cause.starts_with("ban:"), "{cause}");
+    let log = ["revoke", "--key", &log, "--reason", "x", "--json"];
+    let error = broker.run_as_admin(&log).await.error();
+    let help = error["help"].as_str().unwrap();
+    assert!(help.contains("cambist scan"), "{help}");
+    let help = broker.run_as_admin(&["revoke", "--help"]).await.stdout;
+    assert!(!help.contains("[default: \"\"]"), "{help}");
+    assert!(help.contains("for administrators"), "{help}");
+}
+
+#[tokio::test]
+async fn who_may_not_ask_like_that_is_told_how_it_may() {
+    let broker = Site::new().start().await;
+    create_key(&broker, "key", &[]).await;
+    let made = token(&broker, "key", "token").await;
+    let file = broker.argument("token");
+    let [cert, key] = [&broker.web.certificate, &broker.web.key].map(|path| path.to_str().unwrap());
+    let as_web = ["--cert", cert, "--cert-key", key, "--json"];
+    let (jti, issuer) = (made["token_id"].as_str().unwrap(), &*broker.issuer);
+    let of_shop = ["--live", "--issuer", issuer, "--audience", "shop"];
+    for (line, way) in [
+        (
+            &["revoke", "--token-id", jti, "--reason", "x"][..],
+            "--own-certificate",
+        ),
+        (
+            &["revoke", "--token", &file, "--dry-run"],
+            "--own-certificate",
+        ),
+        (&["jwt", "check", &file], "--served-by"),
+        (
+            &[&["jwt", "verify", &file], &of_shop[..]].concat(),
+            "--served-by",
+        ),
+    ] {
+        let ran = broker.run_as_anybody(&[line, &as_web].concat()).await;
+        assert_refused(&ran, "not_authorised");
+        let help = ran.error()["help"].as_str().unwrap().to_owned();
+        assert!(help.contains(way), "{line:?}: {help}");
+    }
 }

@@ -48,11 +48,11 @@ async fn a_lease_is_used_and_its_end_by_refusal_leaves_the_good_token() {
     let second = tokens.successor(&first).await.unwrap();
     assert_eq!(second.value().expose(), "token-1");
 
-    lease.send(Err(refusal(Code::Revoked))).unwrap();
+    lease.send(Err(refusal(Code::CredentialRefused))).unwrap();
     let failed = async || tokens.status().failure.is_some();
     until("the refusal is reported", failed).await;
     let failure = tokens.status().failure.unwrap();
-    assert_eq!(failure.refusal(), Some(Code::Revoked));
+    assert_eq!(failure.refusal(), Some(Code::CredentialRefused));
     assert_eq!(tokens.token().await.unwrap().id(), second.id());
     assert!(world.standin.exchanges().is_empty());
 }

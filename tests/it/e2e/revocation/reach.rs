@@ -485,14 +485,16 @@ async fn a_lease_ends_at_once_with_the_reason() {
         let mut lease = caller.lease(request).await.unwrap().into_inner();
         let first = within("a token", lease.message()).await.unwrap().unwrap();
         let token = first.token.unwrap();
-        let thing = match way {
-            0 => Thing::TokenId(token.token_id),
-            _ => Thing::Subject("spiffe://example.org/web".to_owned()),
+        let web = "spiffe://example.org/web".to_owned();
+        let (thing, kind) = match way {
+            0 => (Thing::TokenId(token.token_id), "token"),
+            _ => (Thing::Subject(web), "subject"),
         };
         revoke(&mut administrator, of(thing)).await.unwrap();
         // Its successor would come in ten minutes.
         let end = timeout(AT_ONCE, lease.message()).await;
         let status = end.expect("the end, at once").unwrap_err();
         assert_eq!(refusal(&status), "revoked");
+        assert!(status.message().ends_with(kind), "{status:?}");
     }
 }
