@@ -1,6 +1,5 @@
 //! `cambist audit verify`: the log, as those who must believe it look at it.
 
-use crate::audit::tree::Hash;
 use crate::audit::{
     Checkpoint, DiskReader, DiskShelf, Finding, NoteKey, Segments, verify, verify_from,
 };
@@ -44,6 +43,7 @@ struct Verified {
     /// The first that was read; of those before it there are the hashes.
     read_from: u64,
     checkpoint: u64,
+    /// The checkpoint's.
     root: String,
     key: String,
     /// Whether the key was given, and is not just the one in the folder, which whoever could rewrite the log could have put
@@ -126,7 +126,7 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         begins: sound.begins,
         read_from: sound.read_from,
         checkpoint: sound.checkpoint.size,
-        root: root(&sound.root),
+        root: format!("{:?}", sound.checkpoint.root),
         key: key.to_string(),
         key_given: args.key.is_some(),
         torn_bytes: sound.torn,
@@ -160,10 +160,6 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
             shown.origin, shown.records, shown.checkpoint, shown.root
         )
     })
-}
-
-fn root(hash: &Hash) -> String {
-    format!("{hash:?}")
 }
 
 fn key(args: &VerifyArgs) -> Result<NoteKey, Failure> {

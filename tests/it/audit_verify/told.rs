@@ -40,3 +40,17 @@ async fn a_log_without_its_end_is_searched_and_its_end_is_missed() {
     fs::write(log.path().join("acknowledged"), kept.to_string()).unwrap();
     is_told(&log, 280).await;
 }
+
+#[tokio::test]
+async fn the_root_is_that_of_the_checkpoint() {
+    let log = Published::new().await;
+    let note = fs::read_to_string(log.path().join("checkpoint")).unwrap();
+    let root = note.lines().nth(2).unwrap();
+    let dir = log.path().to_str().unwrap().to_owned();
+    let verify = ["audit", "verify", &dir];
+    let told = cambist(&verify, &[], b"").await;
+    let text = format!("up to the checkpoint of 280.\nroot {root}\n");
+    assert!(told.stdout.ends_with(&text), "{told:?}");
+    let told = cambist(&[&verify[..], &["--json"]].concat(), &[], b"").await;
+    assert_eq!(told.json()["root"], root);
+}
