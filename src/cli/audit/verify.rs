@@ -1,5 +1,6 @@
 //! `cambist audit verify`: the log, as those who must believe it look at it.
 
+use super::source::{below, holds_none, unread};
 use crate::audit::{
     Checkpoint, DiskReader, DiskShelf, Finding, NoteKey, Segments, verify, verify_from,
 };
@@ -72,6 +73,12 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
             args.folder.display()
         )));
     }
+    let segments = DiskReader::new(&args.folder);
+    let firsts = segments.segments().map_err(|error| unread(error.into()))?;
+    // Without one below it, the folder may be a log's that was emptied.
+    if firsts.is_empty() && below(&args.folder).is_dir() {
+        return Err(holds_none(&args.folder));
+    }
     let key = key(args)?;
     let earlier = args.checkpoint.iter().map(|path| checkpoint(path, &key));
     let earlier: Vec<Checkpoint> = earlier.collect::<Result<_, _>>()?;
@@ -83,7 +90,7 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         );
     }
     let progress = world.output.progress_of("reading the log");
-    let segments: Arc<dyn Segments> = Arc::new(DiskReader::new(&args.folder));
+    let segments: Arc<dyn Segments> = Arc::new(segments);
     let shelf = DiskShelf::new(&args.folder);
     let sound = match &from {
         None => verify(segments, &shelf, &key, &earlier, |reached| {

@@ -4,6 +4,7 @@ use super::{Published, SEGMENT};
 use crate::support::command::cambist;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::symlink;
 
 /// What is away must not pass for what never was.
 #[tokio::test]
@@ -53,4 +54,27 @@ async fn the_root_is_that_of_the_checkpoint() {
     assert!(told.stdout.ends_with(&text), "{told:?}");
     let told = cambist(&[&verify[..], &["--json"]].concat(), &[], b"").await;
     assert_eq!(told.json()["root"], root);
+}
+
+#[tokio::test]
+async fn who_names_the_folder_above_is_told_where_the_log_is() {
+    let (log, above) = (Published::new().await, tempfile::tempdir().unwrap());
+    let below = above.path().join("log");
+    symlink(log.path(), &below).unwrap();
+    let dir = above.path().to_str().unwrap();
+    let next = format!("look in {}", below.display());
+    for args in [&["verify"][..], &["query", "--dir"]] {
+        let ran = cambist(&[&["audit"], args, &[dir]].concat(), &[], b"").await;
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(&next), "{ran:?}");
+    }
+    // One that was emptied is no other folder for it.
+    for entry in fs::read_dir(log.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|is| is == "seg") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let ran = cambist(&["audit", "verify", below.to_str().unwrap()], &[], b"").await;
+    assert!(!matches!(ran.code, Some(0 | 2)), "{ran:?}");
 }
