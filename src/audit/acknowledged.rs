@@ -78,7 +78,7 @@ impl Acknowledged {
         Ok(bytes)
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let kept: Kept = serde_json::from_slice(bytes).ok()?;
         let known = kept.cambist == KIND && kept.version == VERSION;
         known.then_some(Self {

@@ -166,7 +166,9 @@ impl Archivist {
     }
 
     fn size(&self, first: u64, next: u64) -> Result<u64, ReadError> {
-        durable_size(&*self.archive, first, next)
+        let size = durable_size(&*self.archive, first, next)?;
+        let what = "the header is not of what follows the segment before it";
+        size.ok_or_else(|| damaged(next, Damage::At { offset: 0, what }))
     }
 }
 

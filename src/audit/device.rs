@@ -39,6 +39,14 @@ pub trait Segments: fmt::Debug + Send + Sync {
     /// When that cannot be told.
     fn acknowledged(&self) -> io::Result<Option<Vec<u8>>>;
 
+    /// How many records there are at least, by what is kept beside them; none where nothing says so.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn least(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
     /// The hashes of what was written here by this process; none where it does not write.
     fn leaves(&self) -> Option<&Leaves> {
         None

@@ -18,12 +18,15 @@ pub use cursors::DiskCursors;
 pub use keeper::FileKeeper;
 pub use shelf::DiskShelf;
 
+use super::acknowledged::Acknowledged;
 use super::archive::{Archive as _, Form};
+use super::checkpoint::Checkpoint;
 use super::closed::Closed;
 use super::device::{CreateError, Device, Segment, Segments, Source, Space};
 use super::frames::Packed;
 use super::leaves::{Leaves, Run};
 use super::segment::Headers;
+use super::shelf::Shelf as _;
 use crate::regular;
 use memchr::memchr;
 use room::Room;
@@ -243,6 +246,17 @@ impl Segments for DiskReader {
 
     fn acknowledged(&self) -> io::Result<Option<Vec<u8>>> {
         note_file::read(&self.folder.join(ACKNOWLEDGED))
+    }
+
+    // What cannot be understood says nothing.
+    fn least(&self) -> io::Result<u64> {
+        let note = DiskShelf::new(&self.folder).checkpoint()?;
+        let text = note.and_then(|note| String::from_utf8(note).ok());
+        let checkpoint = text.and_then(|text| text.parse::<Checkpoint>().ok());
+        let kept = self.acknowledged()?;
+        let acknowledged = kept.and_then(|kept| Acknowledged::decode(&kept));
+        let published = checkpoint.map_or(0, |checkpoint| checkpoint.size);
+        Ok(published.max(acknowledged.map_or(0, |acknowledged| acknowledged.records)))
     }
 }
 

@@ -127,6 +127,8 @@ pub struct Records {
 
 struct Open {
     first: u64,
+    /// Whether the next one's header tells its size.
+    closed: bool,
     lines: Lines<io::Take<Box<dyn Source>>>,
 }
 
@@ -208,7 +210,7 @@ impl Records {
                 self.next = open.lines.next;
                 Ok(Some(Entry { sequence, line }))
             }
-            Line::Broken(what) if !self.waiting.is_empty() || line.ends_with(b"\n") => {
+            Line::Broken(what) if open.closed || line.ends_with(b"\n") => {
                 Err(damaged(first, Damage::At { offset, what }))
             }
             Line::End | Line::Broken(_) => {
@@ -225,7 +227,10 @@ impl Records {
         if first != self.next {
             return Err(ReadError::Missing(self.next));
         }
-        let size = self.durable_size(first)?;
+        let next = self.waiting.last();
+        let size = next.map(|next| durable_size(&*self.device, first, *next));
+        let size = size.transpose()?.flatten();
+        let (closed, size) = (size.is_some(), size.unwrap_or(u64::MAX));
         let input = self.device.read(first);
         let mut input = input.map_err(|error| damaged(first, error.into()))?;
         let lines = Lines::open(input.by_ref().take(size), first);
@@ -246,27 +251,27 @@ impl Records {
         let input = input.take(size.saturating_sub(place.offset));
         let lines = Lines::at(header, input, place.offset, place.next);
         self.next = place.next;
-        self.open = Some(Open { first, lines });
+        self.open = Some(Open {
+            first,
+            closed,
+            lines,
+        });
         Ok(())
-    }
-
-    fn durable_size(&self, first: u64) -> Result<u64, ReadError> {
-        match self.waiting.last() {
-            Some(next) => durable_size(&*self.device, first, *next),
-            None => Ok(u64::MAX),
-        }
     }
 }
 
-/// What a closed segment holds beyond the size that the next one's header tells is no part of the log.
-pub(super) fn durable_size(device: &dyn Segments, first: u64, next: u64) -> Result<u64, ReadError> {
+/// What a closed segment holds beyond the size that the next one's header tells is no part of the log. That of another segment
+/// tells none: one that was between them is away, and what there is of this one ends as the last one does.
+pub(super) fn durable_size(
+    device: &dyn Segments,
+    first: u64,
+    next: u64,
+) -> Result<Option<u64>, ReadError> {
     let input = device.read(next).map_err(Damage::from);
     let lines = input.and_then(|input| Lines::open(input, next));
     let lines = lines.map_err(|damage| damaged(next, damage))?;
     let previous = lines.header.previous.filter(|p| p.first == first);
-    previous
-        .map(|previous| previous.size)
-        .ok_or(ReadError::Missing(first))
+    Ok(previous.map(|previous| previous.size))
 }
 
 /// A place at or before the record `wanted`, and near it: found by halving what lies between, so that a segment is not read

@@ -5,7 +5,9 @@ use super::filter::Filter;
 use super::index::{Block, blocks};
 use super::logged::Check;
 use super::read::{Entry, Place, ReadError, Records};
-use super::seen::Seen;
+use super::record::PRUNE;
+use super::seen::{Field, Seen};
+use super::verify::removed_by;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,11 +28,13 @@ const RUN: usize = 16;
 const UNINDEXED: u64 = 16 * 256;
 
 /// Finds the records within a range of sequences that a filter lets through. What was not acknowledged yet is kept out by
-/// the range's end: [`super::Log::durable`].
+/// the range's end: [`super::Log::durable`]. All before that end must be there. With [`u64::MAX`] it is not known: the search
+/// ends where the log does, which is not before [`Segments::least`].
 ///
 /// Where a segment has an index, only those of its blocks are read in which the index does not rule a wanted record out.
 /// Indexes are asked when their segment's turn comes. A record that cannot be read is an item of its own, and the search
-/// goes on behind it; it ends with one that is not the one that was logged.
+/// goes on behind it; it ends with one that is not the one that was logged. Of records that are not there
+/// the first is told, unless a record says that they were removed.
 ///
 /// # Errors
 /// When the segments cannot be listed.
@@ -40,16 +44,22 @@ pub fn search(
     within: Range<u64>,
     order: Order,
 ) -> Result<Search, ReadError> {
+    // Before they are listed: a log that is written to holds more by then, and no less.
+    let least = match within.end {
+        u64::MAX => segments.least()?,
+        end => end,
+    };
     let mut firsts = segments.segments()?;
+    let begins = firsts.first().copied().unwrap_or(least);
+    let front = (begins > within.start && !within.is_empty()).then_some(Part::Front { begins });
     // The last segment that begins at or before the range holds its first record.
     let skipped = firsts.partition_point(|first| *first <= within.start);
     firsts.drain(..skipped.saturating_sub(1));
     let ends = firsts.iter().skip(1).copied().map(Some).chain([None]);
     let parts = firsts.iter().copied().zip(ends);
     let parts = parts.take_while(|(first, _)| *first < within.end && !within.is_empty());
-    let mut parts: Vec<Part> = parts
-        .map(|(first, next)| Part::Segment { first, next })
-        .collect();
+    let parts = parts.map(|(first, next)| Part::Segment { first, next });
+    let mut parts: Vec<Part> = front.into_iter().chain(parts).collect();
     if order == Order::OldestFirst {
         parts.reverse();
     }
@@ -58,6 +68,7 @@ pub fn search(
         filter,
         order,
         within,
+        least,
         parts,
         found: Vec::new(),
         broken: None,
@@ -68,6 +79,8 @@ pub fn search(
 /// What is looked through.
 #[derive(Clone, Copy, Debug)]
 enum Part {
+    /// What is before the first segment, and must have been removed.
+    Front { begins: u64 },
     /// A segment, up to the one that follows it.
     Segment { first: u64, next: Option<u64> },
     /// Records of it, one behind the other, from a place on if it is known.
@@ -87,6 +100,8 @@ pub struct Search {
     filter: Filter,
     order: Order,
     within: Range<u64>,
+    /// Records that there are at least.
+    least: u64,
     /// What was not looked through yet, the next one last.
     parts: Vec<Part>,
     /// The last segment without an index in which something could not be read.
@@ -105,6 +120,11 @@ impl Iterator for Search {
                 return Some(found.and_then(|entry| self.hold(entry)));
             }
             match self.parts.pop()? {
+                Part::Front { begins } => {
+                    if let Err(error) = self.begins_as_told(begins) {
+                        return Some(Err(error));
+                    }
+                }
                 Part::Segment { first, next } => {
                     let mut runs = self.runs(first, next);
                     if self.order == Order::OldestFirst {
@@ -137,6 +157,11 @@ impl Iterator for Search {
                     }
                     let is_over = self.order == Order::OldestFirst && all.reached() < now.end;
                     if let Some(Range { start, end }) = later.filter(|_| !is_over) {
+                        // What was not reached from here is not reached from before either.
+                        let end = match self.order {
+                            Order::OldestFirst => end,
+                            Order::NewestFirst => end.min(all.reached()),
+                        };
                         self.parts.push(Part::Run {
                             first,
                             next,
@@ -211,6 +236,23 @@ impl Search {
         })
     }
 
+    /// Checks that a record says that those before the first one there is were removed.
+    fn begins_as_told(&self, begins: u64) -> Result<(), ReadError> {
+        let prunes = Filter::default().within(Field::Action, [PRUNE.to_owned()].into());
+        let segments = Arc::clone(&self.segments);
+        // It may be later than what is looked for.
+        let found = search(segments, prunes, begins..u64::MAX, Order::NewestFirst)?;
+        let mut remains = self.within.start;
+        // What cannot be read says nothing.
+        for entry in found.flatten() {
+            remains = remains.max(removed_by(&entry.line));
+            if remains >= begins {
+                return Ok(());
+            }
+        }
+        Err(ReadError::Missing(remains))
+    }
+
     fn is_removed(&self, first: u64) -> bool {
         let firsts = self.segments.segments();
         firsts.is_ok_and(|firsts| firsts.first().is_none_or(|oldest| *oldest > first))
@@ -220,14 +262,22 @@ impl Search {
         let mut found = Vec::new();
         // Not one more than is wanted: it could be in the next segment.
         while all.reached() < end {
-            let Some(entry) = all.next() else { break };
+            let entry = match all.next() {
+                Some(entry) => entry,
+                None if all.reached() < self.least => Err(ReadError::Missing(all.reached())),
+                None => break,
+            };
             // Its segment was removed meanwhile, with all that is older.
             if matches!(&entry, Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound)
                 && self.is_removed(first)
             {
                 break;
             }
+            let is_over = entry.is_err();
             found.extend(self.sift(entry));
+            if is_over {
+                break;
+            }
         }
         if self.order == Order::OldestFirst {
             found.reverse();

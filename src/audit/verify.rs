@@ -58,8 +58,6 @@ pub struct Sound {
     pub begins: u64,
     /// The first record that was read: of those before it there are the hashes, in the tiles.
     pub read_from: u64,
-    /// The root over all of them.
-    pub root: Hash,
     /// Its last checkpoint; records after it are not vouched for by any.
     pub checkpoint: Checkpoint,
     /// Bytes after the last whole record: of a write that is under way, or was cut off. The next start drops them.
@@ -288,7 +286,6 @@ impl<'a> Verification<'a> {
                 records: self.tree.size(),
                 begins: self.begins,
                 read_from: self.read_from,
-                root: self.tree.root(),
                 checkpoint: self.checkpoint,
                 torn: self.torn,
                 doubt: self.revocations.doubt(),

@@ -133,8 +133,15 @@ impl Audit for AuditService {
         };
         let find = move |reading: &Reading, left: CancellationToken| {
             let is_wanted = move || !left.is_cancelled();
-            let mut found = reading.search(filter, within, Order::NewestFirst, is_wanted)?;
-            found.next().transpose()
+            let mut problem = None;
+            for found in reading.search(filter, within, Order::NewestFirst, is_wanted)? {
+                match found {
+                    Ok(entry) => return Ok(Some(entry)),
+                    Err(error) => problem = problem.or(Some(error)),
+                }
+            }
+            // It may have been what cannot be read.
+            problem.map_or(Ok(None), Err)
         };
         let (entry, _) = self.read(&reader, find).await?;
         let entry = entry.ok_or_else(not_found)?;

@@ -2,6 +2,7 @@
 
 mod lacks;
 mod late;
+mod told;
 
 use crate::support::command::cambist;
 use crate::support::log::{ORIGIN, open};

@@ -54,7 +54,11 @@ async fn sealed_segments_are_compressed_and_hold_the_same_bytes() {
     let device = log().await;
     let before = lines(&device, 0);
     let firsts = device.segments().unwrap();
-    let size = |at: usize| durable_size(&*device, firsts[at], firsts[at + 1]).unwrap();
+    let size = |at: usize| {
+        durable_size(&*device, firsts[at], firsts[at + 1])
+            .unwrap()
+            .unwrap()
+    };
     let sizes: Vec<u64> = (0..firsts.len() - 1).map(size).collect();
     let plain: Vec<Vec<u8>> = firsts.iter().map(|first| device.bytes(*first)).collect();
     assert!(

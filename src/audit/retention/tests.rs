@@ -3,7 +3,7 @@ use crate::audit::testing::archive::publisher;
 use crate::audit::testing::{
     Effect, Memory, NOW, Opened, Step, context, minted, open_with, options,
 };
-use crate::audit::{Archivist, Device, Options};
+use crate::audit::{Archivist, Device, Filter, Options, Order, search};
 use serde_json::Value;
 use std::io::ErrorKind;
 use tempfile::TempDir;
@@ -154,6 +154,35 @@ async fn segments_go_once_a_checkpoint_is_of_the_act_that_says_so() {
         site.step(&mut pruner).await.unwrap();
     }
     assert_eq!(site.segments()[0], plain);
+    site.opened.log.close().await;
+}
+
+#[tokio::test]
+async fn a_search_misses_what_no_record_says_was_removed() {
+    let site = Site::new().await;
+    let Site { device, firsts, .. } = &site;
+    let mut pruner = site.pruner(&Holds::default());
+    let begun = site.second(firsts[1]);
+    for removed in [None, Some(firsts[1])] {
+        site.publish();
+        assert_eq!(pruner.step(old(begun)).await.unwrap(), removed);
+    }
+    let end = site.opened.log.durable();
+    let found = |order| {
+        let all = search(Arc::clone(device) as _, Filter::default(), 0..end, order).unwrap();
+        let all = all.map(|found| found.map(|entry| entry.sequence).map_err(|e| e.to_string()));
+        all.collect::<Vec<_>>()
+    };
+    let from = |first| (first..end).map(Ok);
+    assert!(from(firsts[1]).eq(found(Order::OldestFirst)));
+    assert!(from(firsts[1]).rev().eq(found(Order::NewestFirst)));
+    // No more than that was said.
+    device.remove(firsts[1], Form::Packed).unwrap();
+    let missing = || std::iter::once(Err(format!("record {} is not there", firsts[1])));
+    let told = missing().chain(from(firsts[2]));
+    assert!(told.eq(found(Order::OldestFirst)));
+    let told = from(firsts[2]).rev().chain(missing());
+    assert!(told.eq(found(Order::NewestFirst)));
     site.opened.log.close().await;
 }
 

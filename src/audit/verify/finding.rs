@@ -10,7 +10,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Finding {
     /// A record cannot be read, or is missing between others.
-    #[error("record {sequence}: {error}")]
+    #[error("{}", told(*.sequence, .error))]
     Unreadable {
         /// The record that should come.
         sequence: u64,
@@ -80,4 +80,14 @@ pub enum Finding {
     /// Tiles or checkpoint cannot be read.
     #[error("the log cannot be read: {0}")]
     Io(#[from] io::Error),
+}
+
+/// Why a record does not come; some reasons name it.
+fn told(sequence: u64, error: &ReadError) -> String {
+    match error {
+        ReadError::Io(_) | ReadError::Damaged { .. } => format!("record {sequence}: {error}"),
+        ReadError::Missing(_) | ReadError::Unreadable(_) | ReadError::Changed(_) => {
+            error.to_string()
+        }
+    }
 }

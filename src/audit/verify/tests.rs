@@ -1,5 +1,6 @@
 //! What is held against what: nothing that is evidence can be changed unseen, and nothing that a crash leaves is a finding.
 
+mod away;
 mod bytes;
 mod headers;
 mod lacks;

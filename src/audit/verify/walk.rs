@@ -157,7 +157,7 @@ impl Walk {
         }
         let next = self.waiting.last().copied();
         let size = next.map(|next| durable_size(&*self.segments, first, next));
-        let size = size.transpose()?;
+        let size = size.transpose()?.flatten();
         let io = |error: io::Error| damaged(first, error.into());
         let mut input = self.segments.read(first).map_err(io)?;
         // What is written to it from now on is not looked at: half of a line now, and the rest of it later, is no line.

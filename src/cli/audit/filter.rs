@@ -6,8 +6,9 @@ use crate::cli::time::{length, to_proto};
 use crate::proto as pb;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use ipnet::IpNet;
+use ipnet::{AddrParseError, IpNet};
 use jiff::Timestamp;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What must hold of a record; each may be repeated, and then one is enough.
@@ -48,9 +49,16 @@ pub(super) struct TermArgs {
     /// What it was done to: key:ID
     #[arg(long = "target", value_name = "TARGET")]
     targets: Vec<String>,
-    /// Where the request came from, in CIDR notation; summaries of refusals count by /24 and /48
-    #[arg(long = "network", value_name = "NETWORK")]
+    /// Where the request came from: an address, or a network in CIDR notation; summaries of refusals count by /24 and
+    /// /48
+    #[arg(long = "network", value_name = "NETWORK", value_parser = network)]
     networks: Vec<IpNet>,
+}
+
+/// An address is the network of that one host.
+fn network(text: &str) -> Result<IpNet, AddrParseError> {
+    let host = text.parse::<IpAddr>().map(IpNet::from);
+    host.or_else(|_| text.parse())
 }
 
 /// When it was made.

@@ -1,6 +1,7 @@
 //! `cambist audit prove`: the proof that a record is in the log, to be kept.
 
 use super::check_proof::unverified;
+use super::source::refused;
 use crate::audit::Proof;
 use crate::cli::connect::ConnectArgs;
 use crate::cli::failure::Failure;
@@ -48,7 +49,7 @@ pub(super) async fn run(
     let record = Some(args.record.clone());
     let mut client = connect.connect().await?.audit();
     let answer = client.prove(ProveRequest { record }).await;
-    let answer = answer.map_err(|status| Failure::from_status(&status))?;
+    let answer = answer.map_err(|status| refused(&status))?;
     let ProveResponse { record, proof } = answer.into_inner();
     let record = record.unwrap_or_default();
     keep(&args, &proof, &record)?;

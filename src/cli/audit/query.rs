@@ -24,7 +24,8 @@ pub(super) struct QueryArgs {
     /// At most so many [default: 100 in a table, and all with --json or --csv]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// Print comma-separated values; --json prints each record as it stands in the log, one a line
+    /// Print comma-separated values, for a summary of refusals a row for each code and network; --json prints each
+    /// record as it stands in the log, one a line
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `cambist audit show`: one token's whole story.
 
-use super::source::{Log, SourceArgs, entry, sound, unread};
+use super::source::{Log, SourceArgs, entry, refused, sound, unread};
 use super::view::{View, raw};
 use crate::audit::read::Entry;
 use crate::audit::{Filter, Relation, Story, story};
@@ -87,7 +87,7 @@ async fn asked(
     mut client: pb::audit_client::AuditClient<tonic::transport::Channel>,
     token: &str,
 ) -> Result<Story, Failure> {
-    let status = |status: tonic::Status| Failure::from_status(&status);
+    let status = |status: tonic::Status| refused(&status);
     let token_id = token.to_owned();
     let answer = client
         .show(ShowRequest { token_id })

@@ -7,10 +7,12 @@ use crate::cli::failure::Failure;
 use crate::cli::output::counted;
 use crate::proto::audit_client::AuditClient;
 use crate::proto::{self as pb, QueryRequest, QueryResponse};
+use crate::refusal::Code;
 use clap::Args;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tonic::Status;
 use tonic::transport::Channel;
 
 /// Where the log is.
@@ -63,7 +65,7 @@ impl Log {
                     limit: limit.unwrap_or_default(),
                     ..QueryRequest::default()
                 };
-                let status = |status: tonic::Status| Failure::from_status(&status);
+                let status = |status: Status| Failure::from_status(&status);
                 let answer = client.query(request).await.map_err(status)?;
                 let mut answer = answer.into_inner();
                 while let Some(QueryResponse { record, problem }) =
@@ -92,20 +94,38 @@ impl Log {
 
 /// The log in a folder. Where there is none nothing would be found in it, which must not pass for an answer.
 fn kept_in(folder: &Path) -> Result<Arc<DiskReader>, Failure> {
-    let is_none = |what| Failure::usage(format!("{} {what}", folder.display()));
     if !folder.is_dir() {
-        return Err(is_none("is no folder"));
+        let what = format!("{} is no folder", folder.display());
+        return Err(Failure::usage(what));
     }
     let log = DiskReader::new(folder);
     let segments = log.segments().map_err(|error| unread(error.into()))?;
-    let below = folder.join("log");
-    match (segments.is_empty(), below.is_dir()) {
-        (false, _) => Ok(Arc::new(log)),
-        (true, false) => Err(is_none("holds no log")),
-        (true, true) => {
-            let next = format!("look in {}", below.display());
-            Err(is_none("holds no log").next(next))
-        }
+    match segments.is_empty() {
+        false => Ok(Arc::new(log)),
+        true => Err(holds_none(folder)),
+    }
+}
+
+/// Where a broker whose folder this is keeps its log.
+pub(super) fn below(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+pub(super) fn holds_none(folder: &Path) -> Failure {
+    let none = Failure::usage(format!("{} holds no log", folder.display()));
+    let below = below(folder);
+    match below.is_dir() {
+        false => none,
+        true => none.next(format!("look in {}", below.display())),
+    }
+}
+
+/// What the broker says of a record that was asked for.
+pub(super) fn refused(status: &Status) -> Failure {
+    let failure = Failure::from_status(status);
+    match failure.code() == Code::NotFound.code() {
+        true => failure.next("look for it with `cambist audit query`"),
+        false => failure,
     }
 }
 

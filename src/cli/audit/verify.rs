@@ -1,6 +1,6 @@
 //! `cambist audit verify`: the log, as those who must believe it look at it.
 
-use crate::audit::tree::Hash;
+use super::source::{below, holds_none, unread};
 use crate::audit::{
     Checkpoint, DiskReader, DiskShelf, Finding, NoteKey, Segments, verify, verify_from,
 };
@@ -44,6 +44,7 @@ struct Verified {
     /// The first that was read; of those before it there are the hashes.
     read_from: u64,
     checkpoint: u64,
+    /// The checkpoint's.
     root: String,
     key: String,
     /// Whether the key was given, and is not just the one in the folder, which whoever could rewrite the log could have put
@@ -72,6 +73,12 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
             args.folder.display()
         )));
     }
+    let segments = DiskReader::new(&args.folder);
+    let firsts = segments.segments().map_err(|error| unread(error.into()))?;
+    // Without one below it, the folder may be a log's that was emptied.
+    if firsts.is_empty() && below(&args.folder).is_dir() {
+        return Err(holds_none(&args.folder));
+    }
     let key = key(args)?;
     let earlier = args.checkpoint.iter().map(|path| checkpoint(path, &key));
     let earlier: Vec<Checkpoint> = earlier.collect::<Result<_, _>>()?;
@@ -83,7 +90,7 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         );
     }
     let progress = world.output.progress_of("reading the log");
-    let segments: Arc<dyn Segments> = Arc::new(DiskReader::new(&args.folder));
+    let segments: Arc<dyn Segments> = Arc::new(segments);
     let shelf = DiskShelf::new(&args.folder);
     let sound = match &from {
         None => verify(segments, &shelf, &key, &earlier, |reached| {
@@ -126,7 +133,7 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
         begins: sound.begins,
         read_from: sound.read_from,
         checkpoint: sound.checkpoint.size,
-        root: root(&sound.root),
+        root: format!("{:?}", sound.checkpoint.root),
         key: key.to_string(),
         key_given: args.key.is_some(),
         torn_bytes: sound.torn,
@@ -160,10 +167,6 @@ pub(super) fn run(args: &VerifyArgs, world: &World) -> Result<(), Failure> {
             shown.origin, shown.records, shown.checkpoint, shown.root
         )
     })
-}
-
-fn root(hash: &Hash) -> String {
-    format!("{hash:?}")
 }
 
 fn key(args: &VerifyArgs) -> Result<NoteKey, Failure> {

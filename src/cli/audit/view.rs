@@ -74,7 +74,7 @@ impl View {
         "SEQ", "TIME", "KIND", "WHO", "AUDIENCE", "SCOPES", "WHY", "JTI",
     ];
 
-    pub(super) const CSV: [&'static str; 14] = [
+    pub(super) const CSV: [&'static str; 17] = [
         "sequence",
         "time",
         "kind",
@@ -89,6 +89,9 @@ impl View {
         "target",
         "jti",
         "address",
+        "detail",
+        "network",
+        "count",
     ];
 
     pub(super) fn of(entry: &Entry) -> Self {
@@ -201,7 +204,21 @@ impl View {
         format!("{FAINT}{at}{FAINT:#}  {style}{kind:<8}{style:#}  {said}")
     }
 
+    /// A row; of a summary of refusals, one for each code and network that it counts.
     pub(super) fn csv(&self) -> String {
+        match &*self.refused {
+            [] => self.csv_row(&self.code, "", ""),
+            groups => {
+                let rows = groups.iter().map(|group| {
+                    let count = group.count.to_string();
+                    self.csv_row(&group.code, &group.network, &count)
+                });
+                rows.collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    fn csv_row(&self, code: &str, network: &str, count: &str) -> String {
         let cells = [
             &self.sequence.to_string(),
             &self.at(),
@@ -211,12 +228,15 @@ impl View {
             &self.owner,
             self.audience(),
             &self.scopes(),
-            &self.code,
+            code,
             &self.rules.join(" "),
             &self.action,
             &self.target,
             &self.jti,
             &self.peer.address,
+            &self.detail,
+            network,
+            count,
         ];
         cells.map(cell).join(",")
     }
@@ -308,6 +328,23 @@ mod tests {
             ("-s8dN4cq4ZzWcBUOTL7fVw", "-s8dN4cq4ZzWcBUOTL7fVw"),
         ] {
             assert_eq!(cell(text), expected);
+        }
+    }
+
+    #[test]
+    fn cells_say_all_that_refusals_say() {
+        let summary = r#"{"v":1,"seq":7,"kind":"refusals","refused":[
+            {"code":"credential_refused","network":"192.0.2.0/24","count":3},{"code":"revoked","count":1}]}"#;
+        let refusal = r#"{"v":1,"seq":8,"kind":"refuse","code":"not_authorised","detail":"CreateKey, of \"web\""}"#;
+        let shown = [summary, refusal].map(|line| View::of(&entry(line)).csv());
+        assert_eq!(
+            shown.join("\n"),
+            "7,,refusals,,,,,,credential_refused,,,,,,,192.0.2.0/24,3\n\
+             7,,refusals,,,,,,revoked,,,,,,,,1\n\
+             8,,refuse,,,,,,not_authorised,,,,,,\"CreateKey, of \"\"web\"\"\",,"
+        );
+        for row in shown[0].lines() {
+            assert_eq!(row.split(',').count(), View::CSV.len());
         }
     }
 

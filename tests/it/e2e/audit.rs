@@ -1,5 +1,6 @@
 //! Reading the log: who sees what of it, and as it comes.
 
+mod away;
 mod changed;
 mod revoked;
 mod story;

@@ -33,12 +33,12 @@ fn change(log: &Path, token: &str) {
     file.write_all_at(b"t", u64::try_from(at).unwrap()).unwrap();
 }
 
-fn index(token: &ExchangeResponse) -> u64 {
+pub(super) fn index(token: &ExchangeResponse) -> u64 {
     token.receipt.as_ref().unwrap().index
 }
 
 /// Records that are found, and what is said in the place of others.
-async fn found(client: &AuditClient<Channel>) -> (Vec<Record>, Vec<String>) {
+pub(super) async fn found(client: &AuditClient<Channel>) -> (Vec<Record>, Vec<String>) {
     let answer = client.clone().query(QueryRequest::default()).await;
     let (mut answer, mut records, mut problems) = (answer.unwrap().into_inner(), vec![], vec![]);
     while let Some(item) = answer.message().await.unwrap() {
