@@ -369,8 +369,6 @@ pub const CONFIGURATION_PROBLEMS: usize = 64;
 pub const NODE: usize = 64;
 /// Longest issuer in bytes: it stands in every token and in the log's origin.
 pub const ISSUER: usize = 256;
-/// Longest origin of a log in bytes: its issuer, a slash, its node's id.
-pub const ORIGIN: usize = ISSUER + 1 + NODE;
 /// Longest path of a Unix socket in bytes: `sun_path` on Linux without its terminating NUL, and without the `.new` under
 /// which the socket is made before it takes its name.
 pub const UNIX_PATH: usize = 103;

@@ -264,7 +264,7 @@ mod leases {
 
     #[tokio::test(start_paused = true)]
     async fn a_token_that_was_revoked_is_not_served_and_another_is_asked_for_soon() {
-        for (draw, again) in [(0, 105), (u64::MAX, 109)] {
+        for (draw, again) in [(0, 105), (u64::MAX / 2, 107)] {
             let rig = Rig::drawing(draw);
             let lease = rig.broker.offer_lease();
             let tokens = rig.tokens();

@@ -293,7 +293,7 @@ async fn what_makes_no_sense_is_refused_with_the_reason() {
         (of(Thing::Subject(key.clone())), "holds a credential"),
         (of(Thing::TrustDomain("UPPER".to_owned())), "trust_domain"),
         (of(Thing::Owner(String::new())), "owner"),
-        (ban(Thing::TokenId(long.clone())), "before"),
+        (ban(Thing::TokenId(long.clone())), "ban: only of"),
         (
             RevokeRequest {
                 before: Some(far),
