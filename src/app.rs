@@ -97,7 +97,10 @@ pub async fn start(config: &Config, world: &World) -> anyhow::Result<Running> {
     let sinks = sinks::start(config, world, &opened)?;
     archiving::start(config, world, &opened, sinks.clone());
     let (log, closed) = (opened.log.clone(), opened.closed.clone());
-    closed::start(world, log, closed, publishing.clone());
+    // Of what is written elsewhere there is nothing to be looked at, and nothing to publish.
+    if world.records.is_none() {
+        closed::start(world, log, closed, publishing.clone());
+    }
     let settled = Arc::new(settled::InForce {
         replica: memory.replica.clone(),
         outbox,
