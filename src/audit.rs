@@ -46,7 +46,8 @@
 //! - *The store* has the last checkpoint, too: of a few seconds ago, and at a stop, that of all records. So somebody who can write
 //!   to the log's folder, and to nothing else, changes, cuts and adds nothing without the next start's saying so; but what came
 //!   after that checkpoint before a crash is taken up as it is, and where no checkpoint can be published for a minute, nothing is
-//!   issued until one is. Changes of the store that a record has are believed only where this broker wrote them there ([`Author`]).
+//!   issued until one is. A store that was put back knows no more than it did when it was copied. Changes of the store that a
+//!   record has are believed only where this broker wrote them there ([`Author`]).
 //! - *Copies* ([`Keeper`]): each checkpoint goes to other disks or servers, seconds late while they answer, and a start is held against
 //!   them, so that a folder put back from an old copy, by accident or not, does not issue. A copy on a disk that the host can
 //!   write guards against mistakes; one on a server that keeps what it was sent guards against the host as well, for whoever
