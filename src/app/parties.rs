@@ -145,15 +145,18 @@ impl Parties {
         }
     }
 
-    /// The last checkpoint, to those who have it not: one attempt, and not for long. `ended` says that it is of all records, and
-    /// that no other one comes.
-    pub(super) async fn part(&self, last: Arc<Published>, ended: bool) {
-        if timeout(limits::STORE_LAST, self.keep(&last, ended))
+    /// The last checkpoint, to those who have it not: one attempt, and not for long. The store is given `last`, be it one that
+    /// could not be published; `ended` says that it is of all records, and that no other one comes.
+    pub(super) async fn part(&self, publisher: &Publisher, last: &Published, ended: bool) {
+        if timeout(limits::STORE_LAST, self.keep(last, ended))
             .await
             .is_err()
         {
             tracing::warn!("the store does not answer: it has not the log's last checkpoint");
         }
+        let Some(last) = publisher.published() else {
+            return;
+        };
         let mut sending = JoinSet::new();
         for copy in self.copies.iter().cloned() {
             if !copy.met.load(Ordering::Acquire) {

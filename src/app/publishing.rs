@@ -152,7 +152,7 @@ impl Publishing {
         self.publish().await;
         if let Some(last) = self.last() {
             let ended = whole && last.checkpoint.size == self.log.durable();
-            self.parties.part(last, ended).await;
+            self.parties.part(&self.publisher, &last, ended).await;
         }
     }
 

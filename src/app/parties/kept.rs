@@ -66,7 +66,8 @@ struct Witnesses {
 #[derive(Clone, Debug)]
 pub(in crate::app) struct Kept {
     store: Arc<dyn Store>,
-    /// Records that the checkpoint is of which this run kept last.
+    /// Records that the checkpoint is of which was kept last: none is kept in its place that is of fewer, as the one that is
+    /// published may be after one that could not be.
     size: Arc<AtomicU64>,
     /// Said once, and not each time.
     failing: Arc<AtomicBool>,
@@ -118,6 +119,8 @@ impl Kept {
     /// The store's own; then nothing must be written.
     pub(in crate::app) async fn go_on(&self) -> anyhow::Result<()> {
         let kept: Option<Checkpoint> = self.read(CHECKPOINT).await?;
+        let size = kept.as_ref().map_or(0, |kept| kept.size);
+        self.size.store(size, Ordering::Release);
         let Some(mut kept) = kept.filter(|kept| kept.ended) else {
             return Ok(());
         };
@@ -127,10 +130,11 @@ impl Kept {
         Ok(commit(&*self.store, batch).await?)
     }
 
-    /// Keeps a checkpoint in the place of the one before; that the log has `ended` with it, too.
+    /// Keeps a checkpoint in the place of one of fewer records; that the log has `ended` with it, too.
     pub(super) async fn keep(&self, last: &Published, ended: bool) -> Result<(), CommitError> {
         let size = last.checkpoint.size;
-        if self.size.load(Ordering::Acquire) == size && !ended {
+        let known = self.size.load(Ordering::Acquire);
+        if size < known || size == known && !ended {
             return Ok(());
         }
         let kept = Checkpoint {
@@ -225,9 +229,15 @@ mod tests {
         for _ in 0..2 {
             kept.keep(&published(3, "three"), false).await.unwrap();
             kept.keep(&published(4, "four"), false).await.unwrap();
-            assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "four");
+            let later = Kept::new(store.clone());
+            later.go_on().await.unwrap();
+            for run in [&kept, &later] {
+                run.keep(&published(3, "three"), false).await.unwrap();
+                assert_eq!(kept.checkpoint().await.unwrap().unwrap(), "four");
+            }
             begin_anew(&*store).await.unwrap();
             assert_eq!(kept.checkpoint().await.unwrap(), None);
+            kept.go_on().await.unwrap();
             assert_eq!(believed(&kept).await, (false, false));
             kept.cosigns(&two).await.unwrap();
             assert_eq!(believed(&kept).await, (false, true));
