@@ -47,6 +47,12 @@ impl Second {
         }
     }
 
+    /// The one after it, of those that are an instant.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1)).min(Self(u32::MAX - 1))
+    }
+
     /// When a marker ends that covers what ends at `end`: as much later as verifiers may forgive.
     #[must_use]
     pub fn end_of(end: Timestamp) -> Self {

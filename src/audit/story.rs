@@ -64,7 +64,7 @@ const DISORDER: SignedDuration = SignedDuration::from_secs(60);
 pub(super) const CERTIFICATE: &str = "x509:";
 
 /// Tells a token's story from the records before `end` that `visible` lets through, and of the markers that cover the token,
-/// whoever's they are: who may see it is told that it is revoked. Blocks: reads files, from end to end a
+/// also where they are nobody's: who may see it is told that it is revoked. Blocks: reads files, from end to end a
 /// few times where the search does.
 ///
 /// # Errors
@@ -124,6 +124,8 @@ struct Told {
     action: Option<String>,
     #[serde(default)]
     target: Option<String>,
+    #[serde(default)]
+    owner: Option<String>,
     #[serde(default)]
     change: Value,
 }
@@ -343,7 +345,8 @@ impl Teller {
         let markers = [MARKER_SET, MARKER_REINSTATED].map(str::to_owned);
         let markers = acts.clone().within(Field::Action, markers.into());
         self.find(acts, within.clone(), relate)?;
-        self.find_any(markers, within, relate).map(drop)
+        let nobodys = |told: &Told| relate(told).filter(|_| told.owner.is_none());
+        self.find_any(markers, within, nobodys).map(drop)
     }
 }
 

@@ -90,14 +90,14 @@ impl<T: Copy + PartialEq> MarkerSet<T> {
         parts.find(|part| self.covers(part)).copied()
     }
 
-    /// Whether all that covers a fence are cut-offs, of what began at `began` itself: not a ban, nor a marker of anything that
-    /// began before. What begins after them is covered by none.
+    /// Whether all that covers a fence are cut-offs of this second or the next one, of what began at `began` itself: not a ban, nor
+    /// a marker of anything that began before. What begins in a moment is covered by none.
     #[must_use]
     pub fn is_too_early(&self, fence: &Fence, began: Second) -> bool {
         fence.parts().iter().all(|part| {
             let cover = self.get(&part.id);
             cover.is_none_or(|cover| {
-                cover.before < part.since || (part.since >= began && cover.before < Second::NEVER)
+                cover.before < part.since || (part.since >= began && cover.before <= began.next())
             })
         })
     }
@@ -285,6 +285,7 @@ mod tests {
         for (issuer, since, others, expected) in [
             (own, 10, Second::ZERO, true),
             (later, 10, Second::ZERO, true),
+            (second(12), 10, Second::ZERO, false),
             (own, 9, Second::ZERO, false),
             (older, 9, Second::ZERO, false),
             (Second::NEVER, 10, Second::ZERO, false),
