@@ -226,3 +226,41 @@ impl Publishing {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Headers, Options};
+    use crate::clock::{SystemClock, SystemRandomness};
+    use crate::keys::MacKey;
+    use zeroize::Zeroizing;
+
+    /// As one is that was taken away before the headers were read, and put back after.
+    #[tokio::test]
+    async fn a_key_that_says_another_thing_than_when_the_headers_were_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk::open(folder.path(), 0).unwrap());
+        let kek = Kek::new(Zeroizing::new([7; Kek::LENGTH])).unwrap();
+        let random: Arc<dyn Random> = SystemRandomness::shared();
+        let (log, _) = Log::open(
+            Arc::clone(&disk) as _,
+            "localhost/node-1",
+            Arc::default(),
+            SystemClock::shared(),
+            Arc::clone(&random),
+            Headers::new(MacKey::testing(), None),
+            Options::default(),
+        )
+        .unwrap();
+        let id = String::from(log.id());
+        let path = folder.path().join(KEY);
+        for (says, is_taken) in [(Some(0), true), (Some(9), false)] {
+            LogKey::create(&path, &id, says, &kek, &*random).unwrap();
+            assert_eq!(is_keyless(folder.path(), &log, &kek).is_ok(), is_taken);
+            let opened = open(folder.path(), Arc::clone(&disk), &log, None, &kek, &*random);
+            assert_eq!(opened.is_ok(), is_taken, "{opened:?}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        log.close().await;
+    }
+}
